@@ -1,0 +1,183 @@
+use super::*;
+
+fn parse(json: &str) -> Result<RequestBody, RequestError> {
+    RequestBody::parse(Endpoint::ChatCompletions, Bytes::copy_from_slice(json.as_bytes()))
+}
+
+/// The body after an edit, or the original when the edit is not needed.
+fn edited(json: &str, edit: impl Fn(&RequestBody) -> Vec<Splice>) -> String {
+    let body = parse(json).expect("a good body");
+    String::from_utf8(body.spliced(edit(&body)).to_vec()).expect("UTF-8")
+}
+
+fn refused(json: &[u8]) -> String {
+    match RequestBody::parse(Endpoint::ChatCompletions, Bytes::copy_from_slice(json)) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => format!("{} {:?} {error}", error.code(), error.param()),
+    }
+}
+
+#[test]
+fn reads_what_routing_needs() {
+    let body = parse(r#"{"messages":[{"role":"user","content":"hi"}],"model":"m","stream":true,"max_tokens":7,"n":2,"stream_options":{"include_usage":true}}"#)
+        .expect("a good body");
+    assert_eq!(body.model(), Some("m"));
+    assert!(body.is_stream() && body.wants_usage());
+    assert_eq!(
+        (body.max_output_tokens(), body.choices(), body.input_len()),
+        (Some(7), 2, 32)
+    );
+}
+
+#[test]
+fn refusals_name_the_place() {
+    let check = |json: &str, expect: &str| assert_eq!(refused(json.as_bytes()), expect, "for {json}");
+    check(
+        "{",
+        "invalid_json None We could not parse the JSON body of your request: the body ends too early (line 1, column 1).",
+    );
+    check(
+        "hello",
+        "invalid_json None We could not parse the JSON body of your request: it is not valid JSON (line 1, column 1).",
+    );
+    check(
+        r#"{"model":"m","messages":[]} x"#,
+        "invalid_json None We could not parse the JSON body of your request: it is not valid JSON (line 1, column 29).",
+    );
+    check(
+        "[1]",
+        "invalid_json None The body of this request must be a JSON object.",
+    );
+    check(
+        "",
+        "invalid_json None We could not parse the JSON body of your request: the body ends too early (line 1, column 0).",
+    );
+    check(
+        r#"{"model":"m","x":1,"x":2,"messages":[]}"#,
+        "duplicate_parameter None The member 'x' appears more than once in the request body. Send it once.",
+    );
+    check(
+        r#"{"model":"m","m\u006fdel":"n"}"#,
+        "duplicate_parameter None The member 'model' appears more than once in the request body. Send it once.",
+    );
+    check(
+        r#"{"model":5,"messages":[]}"#,
+        r#"invalid_type Some("model") Invalid type for 'model': expected a string."#,
+    );
+    check(
+        r#"{"model":"m"}"#,
+        r#"missing_required_parameter Some("messages") Missing required parameter: 'messages'."#,
+    );
+    check(
+        r#"{"model":"m","messages":{}}"#,
+        r#"invalid_type Some("messages") Invalid type for 'messages': expected an array of messages."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"stream":"yes"}"#,
+        r#"invalid_type Some("stream") Invalid type for 'stream': expected a boolean."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"max_tokens":-1}"#,
+        r#"invalid_value Some("max_tokens") Invalid value for 'max_tokens': expected an integer from 0 to 2147483647."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"max_tokens":99999999999999999999999}"#,
+        r#"invalid_value Some("max_tokens") Invalid value for 'max_tokens': expected an integer from 0 to 2147483647."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"max_tokens":1.5}"#,
+        r#"invalid_type Some("max_tokens") Invalid type for 'max_tokens': expected an integer."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"n":0}"#,
+        r#"invalid_value Some("n") Invalid value for 'n': expected an integer from 1 to 128."#,
+    );
+    check(
+        r#"{"model":"m","messages":[],"n":129}"#,
+        r#"invalid_value Some("n") Invalid value for 'n': expected an integer from 1 to 128."#,
+    );
+}
+
+#[test]
+fn depth_and_encoding_are_checked_first() {
+    let deep = format!(
+        r#"{{"model":"m","messages":{}{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert!(refused(deep.as_bytes()).contains("nests deeper than 64 levels"));
+    let edge = format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(63), "]".repeat(63));
+    assert_eq!(refused(edge.as_bytes()), "accepted");
+    assert!(refused(b"{\"model\":\"\xff\"}").contains("not valid UTF-8"));
+}
+
+#[test]
+fn a_flood_of_members_is_still_checked() {
+    let mut json = r#"{"model":"m","messages":[]"#.to_owned();
+    for number in 0..5000 {
+        json.push_str(&format!(r#","k{number}":0"#));
+    }
+    assert_eq!(refused(format!("{json}}}").as_bytes()), "accepted");
+    assert!(refused(format!(r#"{json},"k4999":1}}"#).as_bytes()).contains("'k4999'"));
+}
+
+#[test]
+fn usage_is_asked_for_by_the_smallest_edit() {
+    let ask = |json: &str| edited(json, |body| body.ask_usage().into_iter().collect());
+    let check = |json: &str, expect: &str| assert_eq!(ask(json), expect, "for {json}");
+    check(r#"{"messages":[]}"#, r#"{"messages":[]}"#);
+    check(
+        r#"{ "messages":[],"stream":true}"#,
+        r#"{"stream_options":{"include_usage":true}, "messages":[],"stream":true}"#,
+    );
+    check(
+        r#"{"messages":[],"stream":true,"stream_options":{}}"#,
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    check(
+        r#"{"messages":[],"stream":true,"stream_options":null}"#,
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    check(
+        r#"{"messages":[],"stream":true,"stream_options":{"x":1}}"#,
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true,"x":1}}"#,
+    );
+    check(
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage" : false}}"#,
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage" : true}}"#,
+    );
+    let asked = r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
+    check(asked, asked);
+}
+
+#[test]
+fn other_edits() {
+    let rename = |json: &str| edited(json, |body| body.rename_model("real\"name").into_iter().collect());
+    assert_eq!(
+        rename(r#"{"messages":[],"model" : "alias","z":1e400}"#),
+        r#"{"messages":[],"model" : "real\"name","z":1e400}"#
+    );
+
+    let older = |json: &str| edited(json, |body| body.use_max_tokens().into_iter().collect());
+    assert_eq!(
+        older(r#"{"messages":[],"max_completion_tokens" : 5}"#),
+        r#"{"messages":[],"max_tokens" : 5}"#
+    );
+    let both = r#"{"messages":[],"max_completion_tokens":5,"max_tokens":4}"#;
+    assert_eq!(older(both), both);
+
+    let system = |json: &str| edited(json, RequestBody::use_system_role);
+    assert_eq!(
+        system(r#"{"messages":[{"role":"developer","content":"a \"developer\""},{"role":"user"}]}"#),
+        r#"{"messages":[{"role":"system","content":"a \"developer\""},{"role":"user"}]}"#
+    );
+
+    let insert = |json: &str| edited(json, |body| body.insert_model("d").into_iter().collect());
+    assert_eq!(insert(r#"{"messages":[]}"#), r#"{"model":"d","messages":[]}"#);
+}
+
+#[test]
+fn debug_shows_no_content() {
+    let body = parse(r#"{"model":"m","messages":[{"role":"user","content":"tell nobody"}]}"#).expect("a good body");
+    assert!(!format!("{body:?}").contains("tell nobody"));
+}

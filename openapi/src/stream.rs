@@ -1,0 +1,297 @@
+//! A stream of chunks: what it says, whether it is whole, and what must be repaired on the way.
+//!
+//! [`Reader`] takes the bytes of an upstream's event stream and gives back the bytes for the client, with the
+//! [`Facts`] that Meter needs. Events that are right pass as they came, several at a time and without a copy.
+//! What it repairs (`docs/request.md` has the same list):
+//!
+//! - CR and CRLF line ends become LF;
+//! - `[DONE]` ends the stream whatever follows, and is added where it is missing after a finish reason;
+//! - a stream that ends without a finish reason is [`Fault::Truncated`], never a success;
+//! - an error, in whatever shape or beside choices, is [`Fault::Upstream`] with the envelope's four keys;
+//! - `ping` events, which clients take for chunks, are dropped;
+//! - tool-call deltas without `index` get one, repeated tool names are sent once;
+//! - the usage chunk that only we asked for is dropped.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    endpoint::Protocol,
+    error::ErrorBody,
+    sse::{self, Event, Splitter},
+    usage::WireUsage,
+};
+
+mod chunk;
+mod response_event;
+mod tools;
+
+/// What a stretch of the stream contained. Facts add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Events with data, `[DONE]` apart.
+    pub frames: u64,
+    /// Deltas that carried text, reasoning or tool arguments: about one token each.
+    pub deltas: u64,
+    /// Bytes of that text.
+    pub text_len: u64,
+    /// The usage that the upstream claims, last word.
+    pub usage: Option<WireUsage>,
+}
+
+impl Facts {
+    pub fn add(&mut self, more: &Self) {
+        self.frames += more.frames;
+        self.deltas += more.deltas;
+        self.text_len += more.text_len;
+        self.usage = more.usage.or(self.usage);
+    }
+}
+
+/// Why a stream is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It ended without saying that it had finished.
+    Truncated,
+    /// An event was not JSON.
+    Malformed,
+    /// An event never ended.
+    TooLong(sse::TooLong),
+    /// The upstream said so itself.
+    Upstream(ErrorBody),
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Complete,
+    Failed(Fault),
+}
+
+/// A stretch of the stream, ready for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub bytes: Bytes,
+    pub facts: Facts,
+    /// Set once, on the last batch; what the upstream sends later is not read.
+    pub outcome: Option<Outcome>,
+}
+
+/// Reads one stream.
+#[derive(Debug)]
+pub struct Reader {
+    splitter: Splitter,
+    /// Reused from chunk to chunk.
+    ends: Vec<usize>,
+    protocol: Protocol,
+    hide_usage: bool,
+    chunks: chunk::State,
+    events: response_event::State,
+}
+
+enum Last {
+    Keep,
+    Drop,
+    Replace(&'static [u8]),
+}
+
+/// What becomes of one event.
+enum Fate {
+    Keep,
+    Drop,
+    Replace(Bytes),
+    /// The stream is over, and the fate of its last event.
+    End(Outcome, Last),
+}
+
+impl Reader {
+    /// `hide_usage` drops the usage chunk; `limit` bounds one event in bytes.
+    pub fn new(protocol: Protocol, hide_usage: bool, limit: usize) -> Self {
+        Self {
+            splitter: Splitter::new(limit),
+            ends: Vec::new(),
+            protocol,
+            hide_usage,
+            chunks: chunk::State::default(),
+            events: response_event::State::default(),
+        }
+    }
+
+    /// Takes bytes as they arrive.
+    pub fn feed(&mut self, chunk: Bytes) -> Batch {
+        let mut ends = std::mem::take(&mut self.ends);
+        let fed = self.splitter.feed(chunk, &mut ends);
+        let batch = match fed {
+            Ok(block) => self.read(&block, &ends),
+            Err(too_long) => Batch {
+                bytes: Bytes::new(),
+                facts: Facts::default(),
+                outcome: Some(Outcome::Failed(Fault::TooLong(too_long))),
+            },
+        };
+        self.ends = ends;
+        batch
+    }
+
+    /// Takes the end of the upstream's body.
+    pub fn finish(&mut self) -> Batch {
+        let rest = self.splitter.take_rest();
+        let mut batch = if rest.trim_ascii().is_empty() {
+            Batch {
+                bytes: Bytes::new(),
+                facts: Facts::default(),
+                outcome: None,
+            }
+        } else {
+            // The last event lacks its blank line; give it one.
+            let mut whole = BytesMut::from(&rest[..]);
+            whole.extend_from_slice(b"\n\n");
+            let end = whole.len();
+            self.read(&whole.freeze(), &[end])
+        };
+        if batch.outcome.is_none() {
+            let outcome = self.outcome_at_end();
+            if outcome == Outcome::Complete && self.protocol == Protocol::Chat {
+                let mut bytes = BytesMut::from(&batch.bytes[..]);
+                bytes.extend_from_slice(sse::DONE);
+                batch.bytes = bytes.freeze();
+            }
+            batch.outcome = Some(outcome);
+        }
+        batch
+    }
+
+    /// The event that tells the client of an error in mid-stream.
+    pub fn error_event(&self, error: &ErrorBody) -> Bytes {
+        match self.protocol {
+            Protocol::Responses => error.to_response_event(self.events.next_sequence_number()),
+            Protocol::Chat | Protocol::Opaque => error.to_event(),
+        }
+    }
+
+    fn outcome_at_end(&self) -> Outcome {
+        let is_whole = match self.protocol {
+            Protocol::Chat => self.chunks.is_finished(),
+            Protocol::Responses => self.events.is_finished(),
+            Protocol::Opaque => true,
+        };
+        if is_whole {
+            Outcome::Complete
+        } else {
+            Outcome::Failed(Fault::Truncated)
+        }
+    }
+
+    fn read(&mut self, block: &Bytes, ends: &[usize]) -> Batch {
+        let mut facts = Facts::default();
+        let mut output = Output::new(block.clone());
+        let mut outcome = None;
+        let mut start = 0;
+        for &end in ends {
+            let raw = &block[start..end];
+            match self.event(raw, &mut facts) {
+                Fate::Keep => output.keep(start, end),
+                Fate::Drop => {}
+                Fate::Replace(bytes) => output.replace(&bytes),
+                Fate::End(ended, last) => {
+                    match last {
+                        Last::Keep => output.keep(start, end),
+                        Last::Drop => {}
+                        Last::Replace(bytes) => output.replace(bytes),
+                    }
+                    outcome = Some(ended);
+                    break;
+                }
+            }
+            start = end;
+        }
+        Batch {
+            bytes: output.finish(),
+            facts,
+            outcome,
+        }
+    }
+
+    fn event(&mut self, raw: &[u8], facts: &mut Facts) -> Fate {
+        let event = Event::parse(raw);
+        let Some(data) = event.data.as_deref() else {
+            // Comments pass, so that an upstream's keep-alive keeps the client's connection too; blank lines do not.
+            return if event.has_comment {
+                as_it_came(&event)
+            } else {
+                Fate::Drop
+            };
+        };
+        if data == b"[DONE]" {
+            let last = if event.is_clean {
+                Last::Keep
+            } else {
+                Last::Replace(sse::DONE)
+            };
+            return Fate::End(Outcome::Complete, last);
+        }
+        let fate = match self.protocol {
+            Protocol::Chat => self.chunks.read(&event, data, self.hide_usage, facts),
+            Protocol::Responses => self.events.read(data, facts),
+            Protocol::Opaque => Fate::Keep,
+        };
+        match fate {
+            Fate::Keep => as_it_came(&event),
+            other => other,
+        }
+    }
+}
+
+fn as_it_came(event: &Event<'_>) -> Fate {
+    if event.is_clean {
+        return Fate::Keep;
+    }
+    let mut out = BytesMut::new();
+    event.write(&mut out);
+    Fate::Replace(out.freeze())
+}
+
+/// Collects what is kept: a slice of the block while nothing changed, a new buffer once something did.
+struct Output {
+    block: Bytes,
+    run: std::ops::Range<usize>,
+    built: BytesMut,
+}
+
+impl Output {
+    fn new(block: Bytes) -> Self {
+        Self {
+            block,
+            run: 0..0,
+            built: BytesMut::new(),
+        }
+    }
+
+    fn keep(&mut self, start: usize, end: usize) {
+        if self.run.end != start {
+            self.flush();
+            self.run.start = start;
+        }
+        self.run.end = end;
+    }
+
+    fn replace(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.built.extend_from_slice(bytes);
+    }
+
+    fn flush(&mut self) {
+        self.built.extend_from_slice(&self.block[self.run.clone()]);
+        self.run = self.run.end..self.run.end;
+    }
+
+    fn finish(mut self) -> Bytes {
+        if self.built.is_empty() {
+            return self.block.slice(self.run);
+        }
+        self.flush();
+        self.built.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Token usage as upstreams spell it.
+
+use serde::{Deserialize, Deserializer};
+
+/// Totals as the wire has them: `cached` is part of `prompt`, `reasoning` is part of `completion`.
+///
+/// Chat and completions say `prompt_tokens`, the Responses API `input_tokens`; both land here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WireUsage {
+    pub prompt: u64,
+    pub cached: u64,
+    pub completion: u64,
+    pub reasoning: u64,
+}
+
+impl<'de> Deserialize<'de> for WireUsage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Details {
+            cached_tokens: Count,
+            reasoning_tokens: Count,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Shape {
+            prompt_tokens: Count,
+            input_tokens: Count,
+            completion_tokens: Count,
+            output_tokens: Count,
+            total_tokens: Count,
+            prompt_tokens_details: Option<Details>,
+            input_tokens_details: Option<Details>,
+            completion_tokens_details: Option<Details>,
+            output_tokens_details: Option<Details>,
+        }
+        let shape = Shape::deserialize(deserializer)?;
+        let prompt = shape.prompt_tokens.0.max(shape.input_tokens.0);
+        let completion = shape.completion_tokens.0.max(shape.output_tokens.0);
+        let input = shape
+            .prompt_tokens_details
+            .or(shape.input_tokens_details)
+            .unwrap_or_default();
+        let output = shape
+            .completion_tokens_details
+            .or(shape.output_tokens_details)
+            .unwrap_or_default();
+        Ok(Self {
+            // Some rerankers and embedders give a total alone.
+            prompt: if prompt == 0 && completion == 0 {
+                shape.total_tokens.0
+            } else {
+                prompt
+            },
+            cached: input.cached_tokens.0,
+            completion,
+            reasoning: output.reasoning_tokens.0,
+        })
+    }
+}
+
+/// A token count that forgives: null, a float or a negative number is not a reason to lose the rest.
+#[derive(Default)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Count;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a token count")
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Count, E> {
+                Ok(Count(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Count, E> {
+                Ok(Count(u64::try_from(value).unwrap_or(0)))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Count, E> {
+                // `as` saturates: NaN and negatives become 0.
+                Ok(Count(value as u64))
+            }
+            fn visit_unit<E>(self) -> Result<Count, E> {
+                Ok(Count(0))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+                Ok(Count(0))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Count, E> {
+                Ok(Count(value.parse().unwrap_or(0)))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
+                while map
+                    .next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?
+                    .is_some()
+                {}
+                Ok(Count(0))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(Count(0))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, expect: (u64, u64, u64, u64)) {
+        let usage: WireUsage = serde_json::from_str(json).expect("reads");
+        assert_eq!(
+            (usage.prompt, usage.cached, usage.completion, usage.reasoning),
+            expect,
+            "for {json}"
+        );
+    }
+
+    #[test]
+    fn both_spellings_and_odd_numbers() {
+        check(
+            r#"{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}"#,
+            (5, 0, 3, 0),
+        );
+        check(
+            r#"{"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":2}}"#,
+            (5, 4, 3, 2),
+        );
+        check(
+            r#"{"input_tokens":7,"output_tokens":1,"input_tokens_details":{"cached_tokens":2}}"#,
+            (7, 2, 1, 0),
+        );
+        check(r#"{"total_tokens":9}"#, (9, 0, 0, 0));
+        check(
+            r#"{"prompt_tokens":null,"completion_tokens":-3,"prompt_tokens_details":null}"#,
+            (0, 0, 0, 0),
+        );
+        check(r#"{"prompt_tokens":5.0,"completion_tokens":"3"}"#, (5, 0, 3, 0));
+    }
+}
