@@ -1,1 +1,20 @@
+//! What a request used, as plain values.
+//!
+//! This package counts; it does no I/O, reads no clock and runs nothing in the background.
+//! Times come in as arguments, and `billing-store` puts the values on disk.
+//!
+//! Nothing here can hold the text of a prompt or of a completion.
+//! Arithmetic on counts is checked or saturating: upstreams report the numbers, and upstreams lie.
 
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+mod record;
+mod usage;
+
+pub use record::{End, RequestRecord, UnknownEnd};
+pub use usage::{UnknownUsageSource, Usage, UsageSource};

@@ -1,0 +1,234 @@
+//! What an attempt brought back, read just far enough to know that it is an answer.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use openapi::{
+    error::ErrorBody,
+    redact::Content,
+    stream::{Batch, Fault, Outcome, Reader},
+    usage::WireUsage,
+};
+
+use crate::{client::Answering, clock::BodyClock, error::Failure, serve::BoxError, upstream::InUse};
+
+/// An answer whose beginning was good.
+#[derive(Debug)]
+pub struct Answer {
+    /// The name of the upstream that gave it.
+    pub upstream: Arc<str>,
+    pub backend: Arc<str>,
+    pub status: StatusCode,
+    /// Already without what a client must not see.
+    pub headers: HeaderMap,
+    pub body: AnswerBody,
+}
+
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Whole),
+    /// A stream whose first data frame is here.
+    Events { first: Batch, rest: Events },
+    /// Bytes that we do not read.
+    Raw(Raw),
+}
+
+#[derive(Debug)]
+pub struct Whole {
+    pub bytes: Content,
+    pub usage: Option<WireUsage>,
+    /// Bytes of generated text, for an estimate where usage is missing.
+    pub text_len: u64,
+}
+
+/// A stream of chunks, one batch for each piece that arrives.
+pub struct Events {
+    /// `None` once the stream is over.
+    body: Option<Answering>,
+    reader: Reader,
+    clock: BodyClock,
+    /// Given up when the stream is over, so that load is not counted a moment too long.
+    in_use: Option<InUse>,
+}
+
+impl Events {
+    pub(crate) fn new(body: Answering, reader: Reader, clock: BodyClock, in_use: InUse) -> Self {
+        Self {
+            body: Some(body),
+            reader,
+            clock,
+            in_use: Some(in_use),
+        }
+    }
+
+    /// The next batch; `None` after the one with an outcome.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Batch, Failure>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            let frame = match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    let clock = ready!(self.clock.poll(cx));
+                    return Poll::Ready(Some(Err(self.fail(Failure::Timeout(clock)))));
+                }
+            };
+            let batch = match frame {
+                None => self.reader.finish(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(Failure::Body(error.into()))))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.clock.touch();
+                    self.reader.feed(data)
+                }
+            };
+            match &batch.outcome {
+                None if batch.bytes.is_empty() && batch.facts.frames == 0 && batch.facts.usage.is_none() => continue,
+                None => {}
+                Some(Outcome::Complete) => self.complete(cx),
+                Some(Outcome::Failed(_)) => drop(self.end(false)),
+            }
+            return Poll::Ready(Some(Ok(batch)));
+        }
+    }
+
+    /// The event that tells the client of an error.
+    pub fn error_event(&self, error: &ErrorBody) -> Bytes {
+        self.reader.error_event(error)
+    }
+
+    fn fail(&mut self, failure: Failure) -> Failure {
+        self.end(!failure.blames_upstream());
+        failure
+    }
+
+    /// The stream is over. Dropping the body closes its connection unless it was read to its end.
+    fn end(&mut self, is_good: bool) -> Option<Answering> {
+        if let Some(mut in_use) = self.in_use.take() {
+            if is_good { in_use.succeeded() } else { in_use.failed() }
+        }
+        self.body.take()
+    }
+
+    /// The client's stream is whole. The upstream's body may still owe its last bytes, without which the connection
+    /// cannot be used again: read them if they are here, else beside the client's way.
+    fn complete(&mut self, cx: &mut Context<'_>) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let Some(mut body) = self.end(true) else { return };
+        while !body.is_end_stream() {
+            match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return,
+                Poll::Pending => {
+                    tokio::spawn(tokio::time::timeout(PATIENCE, async move {
+                        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+                    }));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+/// An answer that passes unread.
+pub struct Raw {
+    body: Answering,
+    clock: BodyClock,
+    in_use: Option<InUse>,
+}
+
+impl Raw {
+    pub(crate) fn new(body: Answering, clock: BodyClock, in_use: InUse) -> Self {
+        Self {
+            body,
+            clock,
+            in_use: Some(in_use),
+        }
+    }
+
+    fn judge(&mut self, is_good: bool) {
+        if let Some(mut in_use) = self.in_use.take() {
+            if is_good { in_use.succeeded() } else { in_use.failed() }
+        }
+    }
+}
+
+impl Body for Raw {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.clock.touch();
+                if this.body.is_end_stream() {
+                    this.judge(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                this.judge(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.judge(false);
+                Poll::Ready(Some(Err(Failure::Body(error.into()).into())))
+            }
+            Poll::Pending => {
+                let clock = ready!(this.clock.poll(cx));
+                this.judge(false);
+                Poll::Ready(Some(Err(Failure::Timeout(clock).into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Raw")
+    }
+}
+
+impl Events {
+    /// Waits for the batch that holds the first data frame. Comments before it are dropped: the client gets its own.
+    pub(crate) async fn first(&mut self) -> Result<Batch, Failure> {
+        loop {
+            let batch = poll_fn(|cx| self.poll_next(cx))
+                .await
+                .unwrap_or(Err(Failure::Stream(Fault::Truncated)))?;
+            match batch.outcome {
+                Some(Outcome::Failed(Fault::Upstream(error))) if batch.facts.frames == 0 => {
+                    return Err(Failure::Disguised(error));
+                }
+                Some(Outcome::Failed(fault)) if batch.facts.frames == 0 => return Err(Failure::Stream(fault)),
+                None if batch.facts.frames == 0 => {}
+                _ => return Ok(batch),
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One try of a job at one upstream: what it needs to know, and nothing of money.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use http::{HeaderMap, Method};
+use openapi::{endpoint::Operation, request::RequestBody};
+
+use crate::{body::BoxBody, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier};
+
+/// What to send, to which backend, by when.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub outbound: Arc<Outbound>,
+    pub leg: Leg,
+    /// Names of upstreams that were tried and must not be tried again.
+    pub avoid: Vec<Arc<str>>,
+    /// When the request as a whole must be done; sooner than the backend's own clock or not.
+    pub deadline: Option<Instant>,
+    pub hooks: Arc<dyn Hooks>,
+}
+
+/// The part of a call that every attempt shares.
+pub struct Outbound {
+    pub method: Method,
+    pub operation: Operation,
+    pub query: Option<String>,
+    /// Already without credentials, cookies and what belongs to the client's connection.
+    pub headers: HeaderMap,
+    pub payload: Payload,
+    /// The name of the model that the client asked for, where one was named.
+    pub model: Option<Arc<str>>,
+    pub min_tier: Tier,
+}
+
+/// What a client sent.
+pub enum Payload {
+    Empty,
+    /// JSON that was read.
+    Json(RequestBody),
+    /// An upload that streams through, once.
+    Upload(Mutex<Option<BoxBody>>),
+}
+
+/// How the gateway takes part in the choice of an upstream. Both hooks are opaque here.
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// May reorder and remove candidates. [`Ranking::Decided`] takes them in that order, else the strategy chooses.
+    fn rank(&self, candidates: &mut Vec<Arc<Upstream>>) -> Ranking;
+
+    /// The last word before bytes leave: headers to add, or a refusal. `None` admits at once.
+    fn admit<'a>(&'a self, upstream: &'a Upstream) -> Option<Admission<'a>>;
+}
+
+/// A hook that must wait for something durable, such as a voucher, before it admits.
+pub type Admission<'a> = Pin<Box<dyn Future<Output = Result<HeaderMap, BoxError>> + Send + 'a>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    Open,
+    Decided,
+}
+
+/// For jobs whose upstreams cost nothing: no preference, everyone admitted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unpriced;
+
+impl Hooks for Unpriced {
+    fn rank(&self, _candidates: &mut Vec<Arc<Upstream>>) -> Ranking {
+        Ranking::Open
+    }
+
+    fn admit<'a>(&'a self, _upstream: &'a Upstream) -> Option<Admission<'a>> {
+        None
+    }
+}
+
+impl Outbound {
+    pub fn is_stream(&self) -> bool {
+        matches!(&self.payload, Payload::Json(body) if body.is_stream())
+    }
+
+    /// Whether the payload can be sent more than once.
+    pub fn is_repeatable(&self) -> bool {
+        match &self.payload {
+            Payload::Empty | Payload::Json(_) => true,
+            Payload::Upload(upload) => upload.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+        }
+    }
+
+    pub fn json(&self) -> Option<&RequestBody> {
+        match &self.payload {
+            Payload::Json(body) => Some(body),
+            Payload::Empty | Payload::Upload(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Header values may hold what a client would not want in a log.
+        f.debug_struct("Outbound")
+            .field("method", &self.method)
+            .field("operation", &self.operation)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! Balance: which upstream of the backend, and the wait when all are busy.
+//!
+//! Candidates are the upstreams that are healthy, not shut by their breaker, not tried before and of the required
+//! tier. When health and breakers leave none, they are ignored: a last resort that may work beats a refusal that
+//! cannot. A missing verdict and an upstream already tried are never ignored.
+
+use std::{
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+    time::Instant,
+};
+
+use tower_layer::Layer;
+
+use crate::{
+    attempt::{Attempt, Ranking},
+    backend::Backend,
+    error::{AttemptError, Exclusion, Failure},
+    serve::{BoxError, Serve},
+    upstream::{InUse, Upstream},
+};
+
+/// How one of several candidates is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Two at random, the less loaded of them: near the best without everyone choosing the same.
+    PowerOfTwo,
+    /// The least loaded of all.
+    LeastOutstanding,
+    /// Two at random, the one with the smaller product of latency and load.
+    Latency,
+    /// Requests with the same prefix go to the same upstream, unless it is much busier than the rest.
+    PrefixAffinity,
+}
+
+impl Strategy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PowerOfTwo => "power_of_two",
+            Self::LeastOutstanding => "least_outstanding",
+            Self::Latency => "latency",
+            Self::PrefixAffinity => "prefix_affinity",
+        }
+    }
+}
+
+/// An attempt that has its upstream, and a place there.
+#[derive(Debug)]
+pub struct Placed {
+    pub attempt: Attempt,
+    pub in_use: InUse,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct BalanceLayer;
+
+impl<S> Layer<S> for BalanceLayer {
+    type Service = Balance<S>;
+
+    fn layer(&self, inner: S) -> Balance<S> {
+        Balance { inner }
+    }
+}
+
+#[derive(Debug)]
+pub struct Balance<S> {
+    inner: S,
+}
+
+impl<S> Serve<Attempt> for Balance<S>
+where
+    S: Serve<Placed>,
+{
+    type Response = S::Response;
+
+    async fn call(&self, attempt: Attempt) -> Result<S::Response, BoxError> {
+        let in_use = match place(&attempt) {
+            Ok(in_use) => in_use,
+            Err(NoPlace::AllBusy) => wait_for_place(&attempt).await?,
+            Err(NoPlace::NoCandidate(excluded)) => return Err(failed(&attempt, Failure::NoUpstream(excluded))),
+        };
+        self.inner.call(Placed { attempt, in_use }).await
+    }
+}
+
+enum NoPlace {
+    /// There are candidates, each at its limit.
+    AllBusy,
+    NoCandidate(Vec<Exclusion>),
+}
+
+/// Chooses among the candidates and takes a place.
+fn place(attempt: &Attempt) -> Result<InUse, NoPlace> {
+    let backend = &attempt.leg.backend;
+    // The common case: one upstream, nothing to compare.
+    if let [only] = backend.upstreams.as_slice()
+        && attempt.avoid.is_empty()
+        && only.tier() >= attempt.outbound.min_tier
+    {
+        let mut candidates = vec![only.clone()];
+        attempt.hooks.rank(&mut candidates);
+        return match candidates.first() {
+            Some(only) => only.try_acquire().ok_or(NoPlace::AllBusy),
+            None => Err(NoPlace::NoCandidate(vec![excluded(only, "not ranked")])),
+        };
+    }
+    let mut candidates = candidates(attempt).map_err(NoPlace::NoCandidate)?;
+    let ranking = attempt.hooks.rank(&mut candidates);
+    if candidates.is_empty() {
+        return Err(NoPlace::NoCandidate(Vec::new()));
+    }
+    while !candidates.is_empty() {
+        let chosen = match ranking {
+            Ranking::Decided => 0,
+            Ranking::Open => choose(backend, attempt, &candidates),
+        };
+        let upstream = candidates.remove(chosen);
+        if let Some(in_use) = upstream.try_acquire() {
+            return Ok(in_use);
+        }
+    }
+    Err(NoPlace::AllBusy)
+}
+
+async fn wait_for_place(attempt: &Attempt) -> Result<InUse, BoxError> {
+    let queue = &attempt.leg.backend.queue;
+    let Some(_waiting) = queue.enter() else {
+        return Err(failed(attempt, Failure::QueueFull));
+    };
+    let turn = async {
+        loop {
+            let freed = queue.freed.notified();
+            // A place may have been freed between the look before and this registration.
+            match place(attempt) {
+                Ok(in_use) => return Ok(in_use),
+                Err(NoPlace::NoCandidate(excluded)) => return Err(failed(attempt, Failure::NoUpstream(excluded))),
+                Err(NoPlace::AllBusy) => freed.await,
+            }
+        }
+    };
+    match tokio::time::timeout(queue.timeout, turn).await {
+        Ok(placed) => placed,
+        Err(_) => Err(failed(attempt, Failure::QueueTimeout(queue.timeout))),
+    }
+}
+
+fn candidates(attempt: &Attempt) -> Result<Vec<Arc<Upstream>>, Vec<Exclusion>> {
+    let now = Instant::now();
+    let mut ready = Vec::with_capacity(attempt.leg.backend.upstreams.len());
+    let mut last_resort = Vec::new();
+    let mut exclusions = Vec::new();
+    for upstream in &attempt.leg.backend.upstreams {
+        if attempt.avoid.contains(&upstream.name) {
+            exclusions.push(excluded(upstream, "it was tried for this request"));
+        } else if upstream.tier() < attempt.outbound.min_tier {
+            exclusions.push(excluded(upstream, "it has no verdict for the tier asked"));
+        } else if upstream.exclusion(now).is_some() {
+            last_resort.push(upstream.clone());
+        } else {
+            ready.push(upstream.clone());
+        }
+    }
+    match (ready.is_empty(), last_resort.is_empty()) {
+        (false, _) => Ok(ready),
+        (true, false) => Ok(last_resort),
+        (true, true) => Err(exclusions),
+    }
+}
+
+/// The index of the chosen one; `candidates` is not empty.
+fn choose(backend: &Backend, attempt: &Attempt, candidates: &[Arc<Upstream>]) -> usize {
+    match backend.strategy {
+        _ if candidates.len() == 1 => 0,
+        Strategy::PowerOfTwo => better_of_two(candidates, Upstream::load),
+        Strategy::LeastOutstanding => least(candidates),
+        Strategy::Latency => better_of_two(candidates, |upstream| {
+            upstream.load() * upstream.latency.micros() as f64
+        }),
+        Strategy::PrefixAffinity => match attempt.outbound.json().and_then(|body| body.affinity()) {
+            Some(prefix) => by_prefix(prefix, candidates),
+            None => better_of_two(candidates, Upstream::load),
+        },
+    }
+}
+
+fn better_of_two(candidates: &[Arc<Upstream>], cost: impl Fn(&Upstream) -> f64) -> usize {
+    let one = fastrand::usize(..candidates.len());
+    let mut other = fastrand::usize(..candidates.len() - 1);
+    if other >= one {
+        other += 1;
+    }
+    if cost(&candidates[other]) < cost(&candidates[one]) {
+        other
+    } else {
+        one
+    }
+}
+
+/// The least loaded; among equals a random one, so that a quiet system does not use the first alone.
+fn least(candidates: &[Arc<Upstream>]) -> usize {
+    let start = fastrand::usize(..candidates.len());
+    let rotated = (0..candidates.len()).map(|step| (start + step) % candidates.len());
+    rotated
+        .min_by(|one, other| candidates[*one].load().total_cmp(&candidates[*other].load()))
+        .unwrap_or(0)
+}
+
+/// Rendezvous hashing: every upstream scores the prefix, the highest wins; when one leaves, only its prefixes move.
+fn by_prefix(prefix: &[u8], candidates: &[Arc<Upstream>]) -> usize {
+    /// An upstream may have this many times the mean load before its prefixes go elsewhere.
+    const OVERLOAD: f64 = 2.0;
+    let mean = candidates.iter().map(|upstream| upstream.load()).sum::<f64>() / candidates.len() as f64;
+    let score = |index: &usize| {
+        let mut hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().build_hasher();
+        (prefix, &candidates[*index].name).hash(&mut hasher);
+        std::hash::Hasher::finish(&hasher)
+    };
+    let has_room = |index: &usize| candidates[*index].load() <= (mean * OVERLOAD).max(4.0);
+    (0..candidates.len())
+        .filter(has_room)
+        .max_by_key(score)
+        .unwrap_or_else(|| least(candidates))
+}
+
+fn excluded(upstream: &Upstream, reason: &'static str) -> Exclusion {
+    Exclusion {
+        upstream: upstream.name.clone(),
+        reason,
+    }
+}
+
+fn failed(attempt: &Attempt, failure: Failure) -> BoxError {
+    Box::new(AttemptError {
+        place: attempt.leg.backend.name.clone(),
+        failure,
+    })
+}

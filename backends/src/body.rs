@@ -1,0 +1,177 @@
+//! Bodies: what we send, how one ends, and guards that ride in it.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+
+use crate::serve::BoxError;
+
+/// A body of any make.
+pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// What goes to an upstream.
+pub enum Outgoing {
+    Empty,
+    /// Bytes that may be sent again.
+    Whole(Option<Bytes>),
+    /// An upload that passes through once and is never held.
+    Upload(BoxBody),
+}
+
+impl Outgoing {
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+
+    /// A second copy for a second try; an upload has none.
+    pub fn replay(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Upload(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
+            Self::Upload(_) => f.write_str("Upload"),
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upload(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Upload(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Upload(body) => body.size_hint(),
+        }
+    }
+}
+
+/// How a body ended. It ends once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything was read.
+    Complete,
+    /// The reader went away.
+    Cancelled,
+    /// It broke off.
+    Failed,
+}
+
+/// Calls back once when the body inside has ended, in whichever way.
+pub struct OnEnd<B, F: FnOnce(End)> {
+    body: B,
+    on_end: Option<F>,
+}
+
+impl<B, F: FnOnce(End)> OnEnd<B, F> {
+    pub fn new(body: B, on_end: F) -> Self {
+        Self {
+            body,
+            on_end: Some(on_end),
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end(end);
+        }
+    }
+}
+
+impl<B, F> Body for OnEnd<B, F>
+where
+    B: Body + Unpin,
+    F: FnOnce(End) + Unpin,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.end(End::Complete),
+            Some(Err(_)) => self.end(End::Failed),
+            // hyper does not poll again once it knows that a body is done.
+            Some(Ok(_)) if self.body.is_end_stream() => self.end(End::Complete),
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B, F: FnOnce(End)> Drop for OnEnd<B, F> {
+    fn drop(&mut self) {
+        self.end(End::Cancelled);
+    }
+}
+
+impl<B, F: FnOnce(End)> fmt::Debug for OnEnd<B, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnEnd")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_ends_once() {
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let note = |ends: &Arc<Mutex<Vec<End>>>| {
+            let ends = ends.clone();
+            move |end| ends.lock().expect("no panic holds it").push(end)
+        };
+        let body = OnEnd::new(Full::new(Bytes::from_static(b"x")), note(&ends));
+        body.collect().await.expect("it is whole");
+        drop(OnEnd::new(Full::new(Bytes::from_static(b"x")), note(&ends)));
+        assert_eq!(
+            *ends.lock().expect("no panic holds it"),
+            [End::Complete, End::Cancelled]
+        );
+    }
+}

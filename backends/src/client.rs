@@ -1,0 +1,323 @@
+//! HTTP to one upstream.
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever waits for the answer drives it, so that a chunk costs one
+//! wake-up and a client that leaves closes the upstream's socket at once, by dropping.
+//! An idle connection is looked at when it is taken again: one that the server closed meanwhile is seen then, and
+//! the race that remains (closed after we looked, before it answered) is answered by one try on a fresh connection.
+//! HTTP/2 connections are shared and have a task.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use crate::body::Outgoing;
+
+pub use connect::{ConnectError, Connector, HttpVersion, Target};
+use stream::Stream;
+
+mod connect;
+mod stream;
+
+/// Idle connections kept for one upstream.
+const MAX_IDLE: usize = 2048;
+/// The largest head of an answer; more is hostile.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Connections to one upstream.
+#[derive(Debug)]
+pub struct Client {
+    connector: Connector,
+    keep_alive: Duration,
+    idle: Arc<Idle>,
+    shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
+}
+
+/// Why a request brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error("no connection")]
+    Connect(#[source] ConnectError),
+    #[error("the connection ended before an answer began")]
+    Dropped(#[source] hyper::Error),
+    #[error("the answer was not valid HTTP")]
+    Protocol(#[source] hyper::Error),
+    #[error("the upload ended early")]
+    Upload(#[source] hyper::Error),
+}
+
+impl Client {
+    /// `keep_alive`: how long an idle connection may be reused; stay below the server's own limit.
+    pub fn new(connector: Connector, keep_alive: Duration) -> Self {
+        Self {
+            connector,
+            keep_alive,
+            idle: Arc::default(),
+            shared: Mutex::default(),
+        }
+    }
+
+    pub fn target(&self) -> &Target {
+        self.connector.target()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Answering>, SendError> {
+        if let Some(sender) = self.shared_sender() {
+            return self.send_shared(sender, request).await;
+        }
+        if let Some(link) = self.reuse().await {
+            let Some(spare) = replay(&request) else {
+                return link.exchange(request).await;
+            };
+            match link.exchange(request).await {
+                // Nothing of an answer came: the server closed it while idle. One fresh try.
+                Err(SendError::Dropped(_)) => request = spare,
+                other => return other,
+            }
+        }
+        match self.connector.connect().await.map_err(SendError::Connect)? {
+            (stream, HttpVersion::Http2) => {
+                let sender = self.open_shared(stream).await?;
+                self.send_shared(sender, request).await
+            }
+            (stream, _) => self.open(stream).await?.exchange(request).await,
+        }
+    }
+
+    /// Closes connections that idled too long. Called now and then, so that none lingers when no request comes.
+    pub fn sweep(&self) {
+        let mut idle = self.idle.lock();
+        idle.retain(|parked| parked.since.elapsed() < self.keep_alive);
+    }
+
+    async fn open(&self, stream: Stream) -> Result<Link, SendError> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD.max(256 * 1024))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(SendError::Dropped)?;
+        Ok(Link {
+            sender,
+            connection: Box::new(connection),
+            idle: self.idle.clone(),
+        })
+    }
+
+    async fn open_shared(&self, stream: Stream) -> Result<http2::SendRequest<Outgoing>, SendError> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_header_list_size(64 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(SendError::Dropped)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an HTTP/2 connection to an upstream ended");
+            }
+        });
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
+        Ok(sender)
+    }
+
+    fn shared_sender(&self) -> Option<http2::SendRequest<Outgoing>> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            *shared = None;
+        }
+        shared.clone()
+    }
+
+    async fn send_shared(
+        &self,
+        mut sender: http2::SendRequest<Outgoing>,
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Answering>, SendError> {
+        self.connector.make_absolute(request.uri_mut());
+        *request.version_mut() = http::Version::HTTP_2;
+        request.headers_mut().remove(http::header::HOST);
+        sender.ready().await.map_err(SendError::Dropped)?;
+        let response = sender.send_request(request).await.map_err(classify)?;
+        Ok(response.map(|body| Answering { body, link: None }))
+    }
+
+    /// Takes the idle connection that was used last and is still open.
+    async fn reuse(&self) -> Option<Link> {
+        loop {
+            let parked = self.idle.lock().pop()?;
+            if parked.since.elapsed() >= self.keep_alive {
+                // The rest are older still.
+                self.idle.lock().clear();
+                return None;
+            }
+            let Parked {
+                sender, mut connection, ..
+            } = parked;
+            let closed = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx).is_ready())).await;
+            if !closed && sender.is_ready() {
+                return Some(Link {
+                    sender,
+                    connection,
+                    idle: self.idle.clone(),
+                });
+            }
+        }
+    }
+}
+
+type Connection = http1::Connection<TokioIo<Stream>, Outgoing>;
+
+#[derive(Default)]
+struct Idle(Mutex<Vec<Parked>>);
+
+struct Parked {
+    sender: http1::SendRequest<Outgoing>,
+    connection: Box<Connection>,
+    since: Instant,
+}
+
+impl Idle {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Parked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Idle({})", self.lock().len())
+    }
+}
+
+/// An open HTTP/1.1 connection, driven by who holds it.
+struct Link {
+    sender: http1::SendRequest<Outgoing>,
+    connection: Box<Connection>,
+    idle: Arc<Idle>,
+}
+
+impl Link {
+    async fn exchange(mut self, request: Request<Outgoing>) -> Result<Response<Answering>, SendError> {
+        let response = {
+            let mut head = pin!(self.sender.send_request(request));
+            let connection = &mut self.connection;
+            let mut closed = false;
+            std::future::poll_fn(|cx| {
+                if !closed {
+                    closed = Pin::new(&mut *connection).poll(cx).is_ready();
+                }
+                head.as_mut().poll(cx)
+            })
+            .await
+            .map_err(classify)?
+        };
+        let (parts, body) = response.into_parts();
+        let mut answering = Answering { body, link: Some(self) };
+        if answering.body.is_end_stream() {
+            // Nothing follows the head, so nobody will poll the body: park the connection now.
+            std::future::poll_fn(|cx| Poll::Ready(answering.park(cx))).await;
+        }
+        Ok(Response::from_parts(parts, answering))
+    }
+
+    /// Gives the connection back if it can carry another request.
+    fn park(mut self, cx: &mut Context<'_>) {
+        let closed = Pin::new(&mut self.connection).poll(cx).is_ready();
+        if closed || !self.sender.is_ready() {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(Parked {
+                sender: self.sender,
+                connection: self.connection,
+                since: Instant::now(),
+            });
+        }
+    }
+}
+
+/// The body of an answer. Dropping it before its end closes the connection, which tells the upstream to stop.
+pub struct Answering {
+    body: Incoming,
+    link: Option<Link>,
+}
+
+impl Answering {
+    fn park(&mut self, cx: &mut Context<'_>) {
+        if let Some(link) = self.link.take() {
+            link.park(cx);
+        }
+    }
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        if let Some(link) = &mut this.link {
+            // What the connection has to say reaches us through the body; errors too.
+            let closed = Pin::new(&mut link.connection).poll(cx).is_ready();
+            if closed {
+                this.link = None;
+            }
+        }
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !this.body.is_end_stream() => {}
+            Some(Err(_)) => this.link = None,
+            _ => this.park(cx),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+/// A second copy of a request, if its body can be sent twice.
+fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let mut copy = Request::new(request.body().replay()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+fn classify(error: hyper::Error) -> SendError {
+    if error.is_user() {
+        SendError::Upload(error)
+    } else if error.is_parse() {
+        SendError::Protocol(error)
+    } else {
+        SendError::Dropped(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

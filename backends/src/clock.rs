@@ -1,0 +1,64 @@
+//! The clock of a body: idle between frames, and the total.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+
+use crate::error::Clock;
+
+/// Runs out when nothing came for `idle`, or when `deadline` has passed.
+///
+/// Noting a frame is one look at the time; the timer itself moves only when it fires.
+#[derive(Debug)]
+pub struct BodyClock {
+    idle: Duration,
+    total: Duration,
+    deadline: Instant,
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl BodyClock {
+    pub fn new(idle: Duration, started: Instant, total: Duration, deadline: Instant) -> Self {
+        Self {
+            idle,
+            total: deadline.saturating_duration_since(started).min(total),
+            deadline,
+            last: Instant::now(),
+            timer: None,
+        }
+    }
+
+    /// A frame came.
+    pub fn touch(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Ready when time is up. Call it after the body was pending.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Clock> {
+        loop {
+            let (due, clock) = self.due();
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(clock);
+            }
+            timer.as_mut().reset(due.into());
+        }
+    }
+
+    fn due(&self) -> (Instant, Clock) {
+        let idle = self.last + self.idle;
+        if idle < self.deadline {
+            (idle, Clock::Idle(self.idle))
+        } else {
+            (self.deadline, Clock::Total(self.total))
+        }
+    }
+}

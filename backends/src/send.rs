@@ -1,0 +1,297 @@
+//! Send: over the wire, under the clocks, and back as an answer or a failure.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body::Body;
+use openapi::{
+    endpoint::{Endpoint, Protocol},
+    error::ErrorBody,
+    redact::Content,
+    response::{self, inspect},
+    stream::Reader,
+};
+
+use crate::{
+    answer::{Answer, AnswerBody, Events, Raw, Whole},
+    backend::Backend,
+    balance::Placed,
+    body::Outgoing,
+    client::{Answering, ConnectError, SendError},
+    clock::BodyClock,
+    encode::Encoded,
+    error::{AttemptError, Clock, Failure},
+    headers,
+    serve::{BoxError, Serve},
+    upstream::InUse,
+};
+
+/// An error body is read up to here.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// The innermost of the floor.
+#[derive(Debug, Clone, Copy)]
+pub struct Send;
+
+impl Serve<Encoded> for Send {
+    type Response = Answer;
+
+    async fn call(&self, encoded: Encoded) -> Result<Answer, BoxError> {
+        let Encoded {
+            placed,
+            request,
+            protocol,
+            is_stream,
+            hide_usage,
+        } = encoded;
+        let Placed { attempt, in_use } = placed;
+        let started = Instant::now();
+        let backend = attempt.leg.backend;
+        let by_clock = started + backend.clocks.total;
+        let exchange = Exchange {
+            started,
+            deadline: attempt.deadline.map_or(by_clock, |deadline| deadline.min(by_clock)),
+            endpoint: attempt.outbound.operation.endpoint,
+            is_root_post: attempt.outbound.operation.is_root_post,
+            backend,
+            protocol,
+            is_stream,
+            hide_usage,
+        };
+        let upstream = in_use.upstream().name.clone();
+        let mut in_use = Some(in_use);
+        let answer = exchange.run(request, &mut in_use).await;
+        answer.map_err(|failure| {
+            if let Some(mut in_use) = in_use {
+                match &failure {
+                    failure if failure.blames_upstream() => in_use.failed(),
+                    // It answered: a client's mistake shows that the upstream works.
+                    Failure::Status { .. } => in_use.succeeded(),
+                    _ => {}
+                }
+            }
+            AttemptError {
+                place: upstream,
+                failure,
+            }
+            .into()
+        })
+    }
+}
+
+/// One request and its answer, with what is known of both before either begins.
+struct Exchange {
+    started: Instant,
+    deadline: Instant,
+    backend: Arc<Backend>,
+    endpoint: Endpoint,
+    is_root_post: bool,
+    protocol: Protocol,
+    is_stream: bool,
+    hide_usage: bool,
+}
+
+impl Exchange {
+    /// `in_use` is taken into the answer's body when there is one, and stays for the caller to judge when not.
+    async fn run(&self, request: Request<Outgoing>, in_use: &mut Option<InUse>) -> Result<Answer, Failure> {
+        let upstream = in_use
+            .as_ref()
+            .map(|in_use| in_use.upstream().clone())
+            .ok_or(Failure::QueueFull)?;
+        let sent = async { upstream.client.send(request).await.map_err(from_send) };
+        let response = if self.is_stream {
+            self.by_first_frame(sent).await
+        } else {
+            self.by_deadline(sent).await
+        }?;
+        let (parts, body) = response.into_parts();
+        if !parts.status.is_success() {
+            return Err(self.refusal(parts.status, &parts.headers, body).await);
+        }
+        let body = match self.reading(&parts.headers) {
+            Reading::Events => self.events(body, in_use).await?,
+            Reading::Whole => {
+                let whole = self.whole(parts.status, body).await?;
+                in_use.take().iter_mut().for_each(InUse::succeeded);
+                AnswerBody::Whole(whole)
+            }
+            Reading::Raw => {
+                let in_use = in_use.take().ok_or(Failure::QueueFull)?;
+                AnswerBody::Raw(Raw::new(body, self.body_clock(), in_use))
+            }
+        };
+        upstream.latency.note(self.started.elapsed());
+        Ok(Answer {
+            upstream: upstream.name.clone(),
+            backend: self.backend.name.clone(),
+            status: parts.status,
+            headers: headers::to_client(parts.headers),
+            body,
+        })
+    }
+
+    /// How an answer of this content type is read.
+    fn reading(&self, headers: &HeaderMap) -> Reading {
+        let is_json = headers::is_content_type(headers, "application/json");
+        // Compressed although we did not ask: pass it as it is rather than guess.
+        let is_readable = !headers.contains_key(header::CONTENT_ENCODING);
+        let is_event_stream = headers::is_content_type(headers, "text/event-stream");
+        match self.protocol {
+            _ if !is_readable => Reading::Raw,
+            Protocol::Opaque if self.is_root_post && is_json => Reading::Whole,
+            Protocol::Opaque => Reading::Raw,
+            // Servers that mislabel their stream still stream: the request decides, JSON apart.
+            Protocol::Chat | Protocol::Responses if is_event_stream || (self.is_stream && !is_json) => Reading::Events,
+            Protocol::Chat | Protocol::Responses if self.is_root_post || is_json => Reading::Whole,
+            Protocol::Chat | Protocol::Responses => Reading::Raw,
+        }
+    }
+
+    async fn events(&self, body: Answering, in_use: &mut Option<InUse>) -> Result<AnswerBody, Failure> {
+        let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event);
+        let in_use = in_use.take().ok_or(Failure::QueueFull)?;
+        let mut rest = Events::new(body, reader, self.body_clock(), in_use);
+        let first = self.by_first_frame(rest.first()).await?;
+        Ok(AnswerBody::Events { first, rest })
+    }
+
+    async fn whole(&self, status: StatusCode, body: Answering) -> Result<Whole, Failure> {
+        let bytes = self.by_deadline(self.collect(body, self.backend.max_answer)).await?;
+        let bytes = bytes.map_err(|limit| Failure::TooLarge { limit })?;
+        match inspect(&bytes) {
+            response::Answer::Good { usage, text_len } => Ok(Whole {
+                bytes: Content::new(bytes),
+                usage,
+                text_len,
+            }),
+            response::Answer::Error(error) => Err(Failure::Disguised(error)),
+            // Embeddings and the like may be arrays on some engines; only what must be an object is held to it.
+            response::Answer::NotJson if self.endpoint.is_inference() => Err(Failure::NotJson(status)),
+            response::Answer::NotJson => Ok(Whole {
+                bytes: Content::new(bytes),
+                usage: None,
+                text_len: 0,
+            }),
+        }
+    }
+
+    async fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: Answering) -> Failure {
+        let collected = self.by_deadline(self.collect(body, MAX_ERROR_BODY)).await;
+        let body = match collected {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => Bytes::new(),
+            Err(failure) => return failure,
+        };
+        if matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN
+        ) {
+            return Failure::Credentials(status);
+        }
+        match ErrorBody::from_upstream(&body) {
+            Some(error) if !status.is_redirection() => Failure::Status {
+                status,
+                error,
+                headers: Box::new(headers::retry_hints(headers)),
+            },
+            _ if status.is_client_error() => {
+                let error = ErrorBody::new(
+                    "invalid_request_error",
+                    "upstream_error",
+                    format!("The upstream answered {status} without a reason."),
+                );
+                Failure::Status {
+                    status,
+                    error,
+                    headers: Box::new(headers::retry_hints(headers)),
+                }
+            }
+            _ => Failure::NotJson(status),
+        }
+    }
+
+    /// The body in one piece; `Ok(Err)` when it grows past the limit. A body of one frame is not copied.
+    async fn collect(&self, mut body: Answering, limit: usize) -> Result<Result<Bytes, usize>, Failure> {
+        let mut clock = self.body_clock();
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+                std::task::Poll::Ready(frame) => std::task::Poll::Ready(Ok(frame)),
+                std::task::Poll::Pending => clock.poll(cx).map(Err),
+            });
+            let frame = frame.await.map_err(Failure::Timeout)?;
+            let Some(frame) = frame.transpose().map_err(|error| Failure::Body(error.into()))? else {
+                break;
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            clock.touch();
+            if first.len() + rest.len() + data.len() > limit {
+                return Ok(Err(limit));
+            }
+            if first.is_empty() {
+                first = data;
+            } else {
+                rest.extend_from_slice(&data);
+            }
+        }
+        if rest.is_empty() {
+            return Ok(Ok(first));
+        }
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        Ok(Ok(whole.freeze()))
+    }
+
+    fn body_clock(&self) -> BodyClock {
+        BodyClock::new(
+            self.backend.clocks.idle,
+            self.started,
+            self.backend.clocks.total,
+            self.deadline,
+        )
+    }
+
+    async fn by_first_frame<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let due = (self.started + self.backend.clocks.first_frame).min(self.deadline);
+        match tokio::time::timeout_at(due.into(), work).await {
+            Ok(done) => done,
+            Err(_) if due == self.deadline => Err(self.total_timeout()),
+            Err(_) => Err(Failure::Timeout(Clock::FirstFrame(self.backend.clocks.first_frame))),
+        }
+    }
+
+    async fn by_deadline<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout_at(self.deadline.into(), work)
+            .await
+            .unwrap_or_else(|_| Err(self.total_timeout()))
+    }
+
+    fn total_timeout(&self) -> Failure {
+        let total: Duration = self.deadline.saturating_duration_since(self.started);
+        Failure::Timeout(Clock::Total(total))
+    }
+}
+
+enum Reading {
+    Events,
+    Whole,
+    Raw,
+}
+
+fn from_send(error: SendError) -> Failure {
+    match error {
+        SendError::Connect(ConnectError::Timeout(after)) => Failure::Timeout(Clock::Connect(after)),
+        SendError::Connect(error) => Failure::Connect(error),
+        SendError::Dropped(error) => Failure::Dropped(error),
+        SendError::Protocol(error) => Failure::Protocol(error),
+        SendError::Upload(_) => Failure::UploadFailed,
+    }
+}

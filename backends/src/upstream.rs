@@ -1,0 +1,207 @@
+//! One address, and its standing: load, health, breaker, latency.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use openapi::model::Model;
+use tokio::sync::Notify;
+
+use crate::{
+    breaker::{Breaker, BreakerConfig, BreakerState},
+    client::Client,
+    verdict::Tier,
+};
+
+/// One address of one server.
+#[derive(Debug)]
+pub struct Upstream {
+    /// `backend/host:port`, unique; in records, metrics and logs.
+    pub name: Arc<str>,
+    /// Share of the load relative to its equals.
+    pub weight: u32,
+    /// The credential header, if the server wants one.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// `host` of each request.
+    pub host: HeaderValue,
+    pub client: Client,
+    pub breaker: Breaker,
+    pub health: Health,
+    pub latency: Latency,
+    /// Models that the server said it has, when it was last asked.
+    pub models: ArcSwap<Vec<Model>>,
+    pub counts: Counts,
+    /// Requests under way, whether or not there is a limit.
+    outstanding: AtomicUsize,
+    limit: usize,
+    /// Wakes one that waits for a free place at any upstream of the backend.
+    freed: Arc<Notify>,
+}
+
+/// What an upstream is made of.
+#[derive(Debug)]
+pub struct UpstreamParts {
+    pub name: Arc<str>,
+    pub weight: u32,
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    pub host: HeaderValue,
+    pub client: Client,
+    pub breaker: BreakerConfig,
+    /// Requests at a time; none is without limit.
+    pub limit: Option<usize>,
+    pub freed: Arc<Notify>,
+}
+
+/// Totals since start, for metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub attempts: AtomicU64,
+    pub failures: AtomicU64,
+}
+
+impl Upstream {
+    pub fn new(parts: UpstreamParts) -> Self {
+        Self {
+            name: parts.name,
+            weight: parts.weight.max(1),
+            credential: parts.credential,
+            host: parts.host,
+            client: parts.client,
+            breaker: Breaker::new(parts.breaker),
+            health: Health::default(),
+            latency: Latency::default(),
+            models: ArcSwap::default(),
+            counts: Counts::default(),
+            outstanding: AtomicUsize::new(0),
+            limit: parts.limit.unwrap_or(usize::MAX),
+            freed: parts.freed,
+        }
+    }
+
+    /// The tier of its current verdict.
+    pub fn tier(&self) -> Tier {
+        Tier::Open
+    }
+
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Outstanding work per weight, the next request included: what balancing compares.
+    pub fn load(&self) -> f64 {
+        (self.outstanding() + 1) as f64 / f64::from(self.weight)
+    }
+
+    /// Why it should not be chosen now, if there is a reason.
+    pub fn exclusion(&self, now: Instant) -> Option<&'static str> {
+        if !self.health.is_up() {
+            return Some("its health check fails");
+        }
+        match self.breaker.state(now) {
+            BreakerState::Open => Some("its breaker is open after failures"),
+            BreakerState::Closed | BreakerState::Probation => None,
+        }
+    }
+
+    /// Takes a place, unless all are taken. The place is held until the guard is dropped.
+    pub fn try_acquire(self: &Arc<Self>) -> Option<InUse> {
+        let taken = self
+            .outstanding
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+                (taken < self.limit).then_some(taken + 1)
+            });
+        taken.ok()?;
+        self.breaker.enter(Instant::now());
+        self.counts.attempts.fetch_add(1, Ordering::Relaxed);
+        Some(InUse {
+            upstream: self.clone(),
+            is_judged: false,
+        })
+    }
+}
+
+/// A request under way at an upstream. Rides in the body until it ends.
+#[derive(Debug)]
+pub struct InUse {
+    upstream: Arc<Upstream>,
+    is_judged: bool,
+}
+
+impl InUse {
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    pub fn succeeded(&mut self) {
+        self.is_judged = true;
+        self.upstream.breaker.succeeded();
+    }
+
+    pub fn failed(&mut self) {
+        self.is_judged = true;
+        self.upstream.counts.failures.fetch_add(1, Ordering::Relaxed);
+        self.upstream.breaker.failed(Instant::now());
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if !self.is_judged {
+            self.upstream.breaker.abstained();
+        }
+        self.upstream.outstanding.fetch_sub(1, Ordering::AcqRel);
+        if self.upstream.limit != usize::MAX {
+            self.upstream.freed.notify_one();
+        }
+    }
+}
+
+/// What the health checks say. Up until they say otherwise.
+#[derive(Debug, Default)]
+pub struct Health {
+    is_down: AtomicBool,
+    failures_in_a_row: AtomicU32,
+}
+
+impl Health {
+    /// Failed checks in a row that take an upstream out.
+    const FAILURES: u32 = 2;
+
+    pub fn is_up(&self) -> bool {
+        !self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Notes a check; answers whether the standing changed.
+    pub fn note(&self, is_well: bool) -> bool {
+        if is_well {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+            return self.is_down.swap(false, Ordering::Relaxed);
+        }
+        let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        failures >= Self::FAILURES && !self.is_down.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Time to the first frame, as an exponentially weighted mean in microseconds. 0 before the first.
+#[derive(Debug, Default)]
+pub struct Latency(AtomicU64);
+
+impl Latency {
+    /// An eighth of the new: a slow answer is noticed within a few, one outlier does not banish.
+    pub fn note(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mean = self.0.load(Ordering::Relaxed);
+        let next = if mean == 0 { took } else { mean - mean / 8 + took / 8 };
+        self.0.store(next.max(1), Ordering::Relaxed);
+    }
+
+    pub fn micros(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,64 @@
+//! The store on real files. Each test owns a folder, and the folder goes with the test.
+
+mod opening;
+mod recording;
+mod scratch;
+mod summing;
+
+use std::time::{Duration, Instant};
+
+use billing::{End, RequestRecord, Usage, UsageSource};
+
+use crate::{GroupBy, Recorder, Store, UsageQuery};
+
+/// A whole record: every field holds something of its own.
+fn record(id: &str) -> RequestRecord {
+    RequestRecord {
+        request_id: id.into(),
+        started_at_ms: 1_795_258_800_123, // 2026-11-21 11:00 UTC
+        key: Some("team-a".into()),
+        endpoint: "/v1/chat/completions".into(),
+        model: "qwen3-8b".into(),
+        upstream: Some("gpu-1".into()),
+        backend: Some("local".into()),
+        status: 200,
+        end: End::Complete,
+        stream: true,
+        attempts: 2,
+        usage: Usage::from_totals(100, 60, 30, 10),
+        source: UsageSource::Upstream,
+        ttft_ms: Some(41),
+        duration_ms: 1_200,
+        error_code: Some("none".into()),
+    }
+}
+
+fn all(group_by: GroupBy) -> UsageQuery {
+    UsageQuery {
+        since_ms: i64::MIN,
+        until_ms: i64::MAX,
+        group_by,
+        limit: 100,
+    }
+}
+
+/// Writes records and waits until they are on disk.
+async fn write(store: &Store, records: impl IntoIterator<Item = RequestRecord>) -> Recorder {
+    let (recorder, task) = store.recorder();
+    let task = tokio::spawn(task.run());
+    for record in records {
+        recorder.record(record);
+    }
+    recorder.close().await;
+    task.await.expect("the task does not panic");
+    recorder
+}
+
+/// Waits for something that another task will do, ten seconds at most.
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !done().await {
+        assert!(begin.elapsed() < Duration::from_secs(10), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
