@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use crate::body::Outgoing;
 
-pub use connect::{ConnectError, Connector, HttpVersion, Target};
+pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
 use stream::Stream;
 
 mod connect;

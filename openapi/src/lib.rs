@@ -17,7 +17,9 @@
 //! | [`error`] | the error envelope, and other people's errors made into it |
 //! | [`model`] | the model list |
 //! | [`redact`] | content that must not be printed |
+//! | [`document`] | the OpenAPI document and the page to try it |
 
+pub mod document;
 pub mod endpoint;
 pub mod error;
 pub mod json;

@@ -1,0 +1,7 @@
+//! The mock over real sockets.
+
+mod client;
+mod endpoints;
+mod faults;
+mod hostile;
+mod instrument;

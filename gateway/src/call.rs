@@ -1,0 +1,135 @@
+//! What a request has become. The type tells where it is: a layer in the wrong place does not compile.
+//!
+//! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Call`] → [`Resolved`] → [`Job`] → `Attempt`
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use backends::attempt::{Hooks, Outbound};
+use http::HeaderValue;
+use hyper::body::Incoming;
+use openapi::endpoint::Operation;
+
+use crate::{accounts::Account, catalog::Offer};
+
+/// A request with its name; all that follows is named by it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) id: RequestId,
+    pub(crate) arrived: Instant,
+    pub(crate) request: http::Request<Incoming>,
+}
+
+/// A request that is a known operation.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) named: Named,
+    pub(crate) operation: Operation,
+}
+
+/// A request whose account is known. Its body is still unread: we do not parse for strangers.
+#[derive(Debug)]
+pub(crate) struct Authenticated {
+    pub(crate) inbound: Inbound,
+    pub(crate) account: Arc<Account>,
+}
+
+/// A decoded request. Nothing later parses it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: RequestId,
+    pub(crate) arrived: Instant,
+    pub(crate) account: Arc<Account>,
+    pub(crate) outbound: Outbound,
+    /// When the client stops waiting, where it said so.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A call with who may serve it.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) call: Call,
+    pub(crate) offer: Arc<Offer>,
+}
+
+/// A call whose worst case is covered. May be attempted, several times.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: RequestId,
+    pub(crate) arrived: Instant,
+    pub(crate) account: Arc<Account>,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+}
+
+/// The name of a request: the client's where it gave a sane one, else ours.
+#[derive(Clone)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Letters, digits and `-_.:`, at most 128 of them: it is logged and sent on.
+    pub(crate) fn from_client(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        ((1..=128).contains(&bytes.len()) && bytes.iter().all(is_sane)).then(|| Self(value.clone()))
+    }
+
+    /// Ours begin with the time, so that an index by name grows at its end.
+    pub(crate) fn generate(unix_ms: u64) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = *b"req_0000000000000000000000000000";
+        let (time, random) = text[4..].split_at_mut(12);
+        let put = |digits: &mut [u8], mut value: u64| {
+            for digit in digits.iter_mut().rev() {
+                *digit = HEX[(value & 15) as usize];
+                value >>= 4;
+            }
+        };
+        put(time, unix_ms);
+        put(random, fastrand::u64(..));
+        Self(HeaderValue::from_bytes(&text).expect("hexadecimal digits stand in a header"))
+    }
+
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_only_when_it_can_stand_in_a_log() {
+        let from = |text: &'static str| RequestId::from_client(&HeaderValue::from_static(text)).is_some();
+        assert!(from("req-1_a.b:c"));
+        assert!(!from("") && !from("two words") && !from("a\"b"));
+        let long: &'static str = Box::leak("x".repeat(129).into_boxed_str());
+        assert!(!from(long));
+    }
+
+    #[test]
+    fn our_names_sort_by_time() {
+        let early = RequestId::generate(1_700_000_000_000);
+        let late = RequestId::generate(1_700_000_000_001);
+        assert!(early.as_str() < late.as_str());
+        assert_eq!(early.as_str().len(), 32);
+    }
+}

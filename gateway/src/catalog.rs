@@ -1,0 +1,202 @@
+//! Catalog: which models are offered, and by whom.
+
+use std::{collections::HashMap, sync::Arc};
+
+use backends::{
+    backend::Backend,
+    route::{Leg, Route},
+};
+use openapi::{endpoint::Endpoint, model::Model as Card};
+
+use crate::config;
+
+/// A model, or all whose names begin alike, with its route. The tariff will stand here too.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    /// A name, or a prefix and `*`.
+    pub(crate) pattern: String,
+    pub(crate) route: Route,
+    /// Names of models to try when every leg failed.
+    fallbacks: Vec<String>,
+}
+
+/// All offers. One snapshot serves a request from beginning to end.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) backends: Vec<Arc<Backend>>,
+    exact: HashMap<String, Arc<Offer>>,
+    /// Offers with a `*`, the longest prefix first.
+    prefixes: Vec<(String, Arc<Offer>)>,
+    /// In the order of the configuration; what `/v1/models` lists.
+    names: Vec<String>,
+    created: u64,
+}
+
+impl Offer {
+    pub(crate) fn is_pattern(&self) -> bool {
+        self.pattern.ends_with('*')
+    }
+}
+
+impl Catalog {
+    /// `created` is the time, in unix seconds, that listed models carry.
+    pub(crate) fn new(backends: Vec<Arc<Backend>>, models: &[config::Model], created: u64) -> Self {
+        let mut catalog = Self {
+            exact: HashMap::new(),
+            prefixes: Vec::new(),
+            names: Vec::new(),
+            created,
+            backends,
+        };
+        for model in models {
+            catalog.add(model);
+        }
+        if models.is_empty() {
+            let legs = catalog.backends.iter().zip(0..).map(|(backend, priority)| Leg {
+                backend: backend.clone(),
+                model: None,
+                weight: 1,
+                priority,
+            });
+            let everything = Offer {
+                pattern: "*".to_owned(),
+                route: Route::new(legs.collect()),
+                fallbacks: Vec::new(),
+            };
+            catalog.prefixes.push((String::new(), Arc::new(everything)));
+        }
+        catalog
+            .prefixes
+            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        catalog
+    }
+
+    fn add(&mut self, model: &config::Model) {
+        let legs = model.routes.iter().filter_map(|route| {
+            let backend = self.backends.iter().find(|backend| *backend.name == *route.backend)?;
+            Some(Leg {
+                backend: backend.clone(),
+                // A name that the client used under an alias must become the model's own.
+                model: route
+                    .model
+                    .as_deref()
+                    .or((!model.aliases.is_empty()).then_some(&*model.name))
+                    .map(Arc::from),
+                weight: route.weight,
+                priority: route.priority,
+            })
+        });
+        let offer = Arc::new(Offer {
+            pattern: model.name.clone(),
+            route: Route::new(legs.collect()),
+            fallbacks: model.fallbacks.clone(),
+        });
+        match model.name.strip_suffix('*') {
+            Some(prefix) => self.prefixes.push((prefix.to_owned(), offer.clone())),
+            None => {
+                self.names.push(model.name.clone());
+                self.exact.insert(model.name.clone(), offer.clone());
+            }
+        }
+        for alias in &model.aliases {
+            self.names.push(alias.clone());
+            self.exact.insert(alias.clone(), offer.clone());
+        }
+    }
+
+    /// The offer for a name: its own, else that of the longest prefix.
+    pub(crate) fn offer(&self, model: &str) -> Option<&Arc<Offer>> {
+        self.exact.get(model).or_else(|| {
+            let by_prefix = self
+                .prefixes
+                .iter()
+                .find(|(prefix, _)| model.starts_with(prefix.as_str()));
+            by_prefix.map(|(_, offer)| offer)
+        })
+    }
+
+    /// Whether a name is listed rather than matched by a pattern.
+    pub(crate) fn is_listed(&self, model: &str) -> bool {
+        self.exact.contains_key(model)
+    }
+
+    /// The offer for an operation that names no model: every backend that serves the family, in order.
+    pub(crate) fn offer_without_model(&self, endpoint: Endpoint) -> Option<Offer> {
+        let serving = self.backends.iter().filter(|backend| backend.serves(endpoint));
+        let legs: Vec<Leg> = serving
+            .zip(0..)
+            .map(|(backend, priority)| Leg {
+                backend: backend.clone(),
+                model: None,
+                weight: 1,
+                priority,
+            })
+            .collect();
+        (!legs.is_empty()).then(|| Offer {
+            pattern: String::new(),
+            route: Route::new(legs),
+            fallbacks: Vec::new(),
+        })
+    }
+
+    /// The legs to try for a call, in order, each model's apart: the offer's own, then those of its fallbacks.
+    pub(crate) fn plan(&self, offer: &Offer, model: Option<&str>, endpoint: Endpoint) -> Vec<Vec<Leg>> {
+        let mut plan = vec![self.legs(offer, model, endpoint)];
+        for fallback in &offer.fallbacks {
+            let Some(offer) = self.offer(fallback) else { continue };
+            let mut legs = self.legs(offer, Some(fallback), endpoint);
+            for leg in &mut legs {
+                leg.model.get_or_insert_with(|| fallback.as_str().into());
+            }
+            plan.push(legs);
+        }
+        plan
+    }
+
+    fn legs(&self, offer: &Offer, model: Option<&str>, endpoint: Endpoint) -> Vec<Leg> {
+        let mut legs = offer.route.order(endpoint);
+        if let (true, Some(model), true) = (offer.is_pattern(), model, legs.len() > 1) {
+            // Under a pattern a backend that lists the name comes before one that does not.
+            legs.sort_by_key(|leg| (leg.priority, !lists(&leg.backend, model)));
+            if offer.pattern == "*" {
+                legs.sort_by_key(|leg| !lists(&leg.backend, model));
+            }
+        }
+        legs
+    }
+
+    /// The models that an account sees: the configured names, and under patterns what the upstreams list.
+    pub(crate) fn cards(&self, may_use: impl Fn(&str) -> bool) -> Vec<Card> {
+        let named = self
+            .names
+            .iter()
+            .map(|name| Card::new(name.clone(), self.created, "mulberry"));
+        let mut cards: Vec<Card> = named.filter(|card| may_use(&card.id)).collect();
+        for (prefix, offer) in &self.prefixes {
+            for leg in offer.route.legs() {
+                for card in listed(&leg.backend) {
+                    let is_new = !cards.iter().any(|other| other.id == card.id);
+                    if is_new && card.id.starts_with(prefix.as_str()) && may_use(&card.id) {
+                        let created = if card.created == 0 { self.created } else { card.created };
+                        cards.push(Card::new(card.id, created, leg.backend.name.to_string()));
+                    }
+                }
+            }
+        }
+        cards
+    }
+}
+
+fn lists(backend: &Backend, model: &str) -> bool {
+    backend
+        .upstreams
+        .iter()
+        .any(|upstream| upstream.models.load().iter().any(|card| card.id == model))
+}
+
+fn listed(backend: &Backend) -> Vec<Card> {
+    let lists = backend.upstreams.iter().map(|upstream| upstream.models.load_full());
+    lists
+        .flat_map(|list| list.iter().cloned().collect::<Vec<_>>())
+        .collect()
+}

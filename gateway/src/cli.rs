@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An OpenAI-compatible inference gateway.
+#[derive(Debug, Parser)]
+#[command(name = "mulberry", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway
+    Serve(ServeArgs),
+    /// Check a configuration and print it with every default, secrets hidden
+    Check(ConfigArgs),
+    /// Show what was used, from the records of requests
+    Usage(UsageArgs),
+    /// Run everything that exists in one process, with a scripted engine where no real one is found
+    #[cfg(feature = "demo")]
+    Demo(DemoArgs),
+    /// Run a scripted OpenAI-compatible server that answers, or fails in any of the known ways
+    #[cfg(feature = "demo")]
+    Mock(MockArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file (YAML or JSON); mulberry.yaml is taken when it is there
+    #[arg(long, short, env = "MULBERRY_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Serve one OpenAI-compatible server without any file
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub(crate) backend: Option<String>,
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where operators connect [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The database, where it is not the configuration's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database: Option<PathBuf>,
+    /// Group by this
+    #[arg(long, value_enum, default_value = "model")]
+    pub(crate) by: By,
+    /// How far back, in days
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    pub(crate) days: u32,
+    /// Show the latest requests, one a line, instead of sums
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) recent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Model,
+    Key,
+    Day,
+    Upstream,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where clients connect
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// An engine to use instead of looking for one
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<String>,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub(crate) struct MockArgs {
+    #[arg(long, default_value = "127.0.0.1:9100", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Models to list besides `mock`; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Vec<String>,
+    /// Pause between two chunks, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) chunk_delay: u64,
+    /// Ask for this API key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) require_key: Option<String>,
+    /// Print the fault modes (`model: fault/MODE`) and exit
+    #[arg(long)]
+    pub(crate) modes: bool,
+    /// Instead of all that: speak hostile HTTP/2 of this kind
+    #[arg(long, value_name = "KIND")]
+    pub(crate) hostile_h2: Option<String>,
+}

@@ -1,0 +1,25 @@
+//! What the command line can do, one file each.
+
+use backends::serve::BoxError;
+
+use crate::cli::Command;
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(feature = "demo")]
+mod mock;
+mod serve;
+mod usage;
+
+pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Check(args) => check::run(&args),
+        Command::Usage(args) => usage::run(args).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args).await,
+        #[cfg(feature = "demo")]
+        Command::Mock(args) => mock::run(args).await,
+    }
+}

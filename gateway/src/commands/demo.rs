@@ -1,0 +1,215 @@
+//! `mulberry demo`: all that exists so far in one process, and the lines to try it with.
+//!
+//! Nothing outlives it: records go to a temporary folder, and their sums are shown at the end.
+
+use std::{io::Write as _, path::PathBuf, time::Duration};
+
+use backends::{
+    body::Outgoing,
+    client::{Client, Connector, HttpVersion, Target},
+    serve::BoxError,
+};
+use backends_mock::Config as MockConfig;
+use billing_store::{GroupBy, Reader, UsageQuery};
+use http::Request;
+use http_body_util::{BodyExt, Limited};
+use openapi::model::ModelList;
+
+use super::{serve::serve, usage::sums};
+use crate::{
+    app::{App, database},
+    cli::{By, DemoArgs},
+    config::{Config, Process},
+    listener, logging,
+};
+
+/// The engines that people run, and where they listen unless told otherwise.
+const USUAL: [(&str, &str, &str); 5] = [
+    ("Ollama", "ollama", "http://127.0.0.1:11434"),
+    ("vLLM", "vllm", "http://127.0.0.1:8000"),
+    ("llama.cpp", "llamacpp", "http://127.0.0.1:8080"),
+    ("LM Studio", "openai-compatible", "http://127.0.0.1:1234"),
+    ("SGLang", "sglang", "http://127.0.0.1:30000"),
+];
+/// How long a port gets to show that an engine is behind it.
+const LOOK: Duration = Duration::from_millis(700);
+
+/// The engine that answers.
+struct Engine {
+    name: String,
+    kind: &'static str,
+    url: String,
+    model: String,
+    is_scripted: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no OpenAI-compatible server answers at {0}: check the address, or leave --upstream out")]
+struct NoEngine(String);
+
+pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
+    let engine = match &args.upstream {
+        Some(url) => look("the server", "openai-compatible", url)
+            .await
+            .ok_or_else(|| NoEngine(url.clone()))?,
+        None => match find(args.listen.port()).await {
+            Some(engine) => engine,
+            None => scripted().await?,
+        },
+    };
+    let folder = Folder::new()?;
+    let text = format!(
+        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\nbackends: [{{name: engine, kind: {}, url: \"{}\"}}]\nlog: {{level: warn}}\ndrain: {{timeout: 5s}}\n",
+        args.listen,
+        serde_json::to_string(&folder.0)?,
+        engine.kind,
+        engine.url,
+    );
+    let config = Config::parse(&text, "demo", &Process)?;
+    logging::install(&config.log);
+    let records = database(&config);
+    serve(config, |app| {
+        Ok(std::io::stdout().write_all(greeting(app, &engine).as_bytes())?)
+    })
+    .await?;
+    if let Some(records) = records {
+        let reader = Reader::open(&records).await?;
+        let rows = reader
+            .usage(UsageQuery {
+                since_ms: 0,
+                until_ms: i64::MAX,
+                group_by: GroupBy::Model,
+                limit: 100,
+            })
+            .await?;
+        reader.close().await;
+        writeln!(std::io::stdout(), "\nWhat was used:\n\n{}", sums(By::Model, &rows))?;
+    }
+    Ok(())
+}
+
+/// The first engine that answers on a usual port; not the port that we shall listen on ourselves.
+async fn find(ours: u16) -> Option<Engine> {
+    let candidates = USUAL.iter().filter(|(_, _, url)| !url.ends_with(&format!(":{ours}")));
+    let looks = candidates.map(|(name, kind, url)| look(name, kind, url));
+    futures_util::future::join_all(looks).await.into_iter().flatten().next()
+}
+
+/// An engine at this address, if one lists a model.
+async fn look(name: &str, kind: &'static str, url: &str) -> Option<Engine> {
+    let models = tokio::time::timeout(LOOK, list_models(url)).await.ok()??;
+    // An embedder cannot hold a conversation.
+    let talks = models.iter().find(|model| !model.contains("embed"));
+    let model = talks.or(models.first())?.clone();
+    Some(Engine {
+        name: name.to_owned(),
+        kind,
+        url: url.to_owned(),
+        model,
+        is_scripted: false,
+    })
+}
+
+async fn list_models(url: &str) -> Option<Vec<String>> {
+    let target = Target::parse(url).ok()?;
+    let tls = target.is_https().then(|| crate::tls::client(None)).transpose().ok()?;
+    let path = format!("{}/v1/models", target.base_path());
+    let host = target.authority();
+    let client = Client::new(Connector::new(target, HttpVersion::Auto, LOOK, tls.as_deref()), LOOK);
+    let request = Request::get(path).header("host", host).body(Outgoing::Empty).ok()?;
+    let response = client.send(request).await.ok()?;
+    let body = Limited::new(response.into_body(), 1 << 20).collect().await.ok()?;
+    let models = ModelList::from_upstream(&body.to_bytes())?;
+    Some(models.into_iter().map(|model| model.id).collect())
+}
+
+/// The built-in engine on a port of its own.
+async fn scripted() -> Result<Engine, BoxError> {
+    let listener = listener::bind(([127, 0, 0, 1], 0).into())?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let config = MockConfig {
+        models: Vec::new(),
+        chunk_delay: Duration::from_millis(40),
+        require_key: None,
+    };
+    tokio::spawn(async move {
+        if let Err(error) = backends_mock::serve(listener, config, std::future::pending()).await {
+            tracing::error!(%error, "the scripted engine ended");
+        }
+    });
+    Ok(Engine {
+        name: "scripted".to_owned(),
+        kind: "openai-compatible",
+        url,
+        model: "mock".to_owned(),
+        is_scripted: true,
+    })
+}
+
+fn greeting(app: &App, engine: &Engine) -> String {
+    let address = app.address().map(|address| address.to_string()).unwrap_or_default();
+    let base = format!("http://{address}");
+    let mut text = format!(
+        "\nMulberry {} demo: everything that exists so far, in one process.\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:9} {value}\n"));
+    line("gateway", format!("{base}   real; no key needed from this machine"));
+    if engine.is_scripted {
+        line(
+            "engine",
+            "SIMULATED: scripted and built in, for no engine was found on the usual ports".to_owned(),
+        );
+    } else {
+        line(
+            "engine",
+            format!("{} at {}, model {}   real", engine.name, engine.url, engine.model),
+        );
+    }
+    line(
+        "records",
+        "real, in a temporary folder that goes when the demo ends".to_owned(),
+    );
+    if let Some(admin) = app.admin_address() {
+        line("operator", format!("http://{admin}/metrics"));
+    }
+    line(
+        "trust",
+        "tier open: whoever runs the machine of the engine can read prompts and answers".to_owned(),
+    );
+    let model = serde_json::to_string(&engine.model).unwrap_or_default();
+    let curl = |flags: &str, more: &str| {
+        format!(
+            "curl {flags}{base}/v1/chat/completions -H 'content-type: application/json' -d '{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}],\"max_tokens\":64{more}}}'"
+        )
+    };
+    text.push_str(&format!(
+        "\nTry it:\n\n{}\n\n{}\n\nOr open {base}/docs, or set the base URL of any OpenAI client to {base}/v1\n\nCtrl-C ends the demo.\n\n",
+        curl("", ""),
+        curl("-N ", ",\"stream\":true"),
+    ));
+    text
+}
+
+/// A folder that goes with its owner.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!(
+            "mulberry-demo-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        ));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "the demo's folder could not be removed");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The configuration of the gateway: one typed schema, read from YAML or JSON.
+//!
+//! The steps, in order: the text becomes a tree in which every value knows its place; `MULBERRY_SECTION__KEY` variables override; `${NAME}` and `${file:PATH}` are resolved; the tree becomes the types below; rules across sections are checked.
+//! All problems are told together, each with its place, its key and a fix.
+//!
+//! Refused: unknown keys, a listener that others can reach without keys, and whatever else could only go wrong later.
+//! A problem quotes what is written in the file itself, and not what came from the environment, another file, or a field that holds a secret; only addresses, and names in a circle of fallbacks, are told wherever they came from, once they were understood as such.
+//!
+//! A [`Config`] that exists was checked.
+//! Paths are left as written: a relative one starts at the working directory.
+
+mod backend;
+mod check;
+mod decode;
+mod document;
+mod environment;
+mod header;
+mod interpolate;
+mod key;
+mod model;
+mod overrides;
+mod problem;
+mod schema;
+mod secret;
+mod settings;
+mod show;
+#[cfg(test)]
+mod tests;
+mod units;
+mod url;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
+pub(crate) use environment::{Environment, Process};
+pub(crate) use key::{Key, KeyHash};
+pub(crate) use model::Model;
+pub(crate) use problem::ConfigError;
+pub(crate) use settings::{Cors, Drain, Limits, Log, LogFormat, LogLevel, Retry, Tls};
+
+use decode::{Decode as _, unwritten};
+use document::{Entry, Node, Value};
+use problem::{Place, Problems};
+use schema::section;
+use show::Show as _;
+
+section! {
+    /// All that an operator decides.
+    pub(crate) struct Config {
+        /// Where clients connect.
+        listen: SocketAddr = loopback(8080),
+        /// Where operators and metrics connect; `null` turns it off.
+        admin_listen: Option<SocketAddr> = Some(loopback(9090)),
+        tls: Option<Tls> = None,
+        /// Where `mulberry.db` lives; `null` keeps nothing on disk.
+        data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
+        /// Without any, only this machine may ask.
+        keys: Vec<Key> = Vec::new(),
+        /// At least one.
+        backends: Vec<Backend> = Vec::new(),
+        /// Without any, every name goes to all backends, in order.
+        models: Vec<Model> = Vec::new(),
+        limits: Limits = unwritten(),
+        retry: Retry = unwritten(),
+        cors: Option<Cors> = None,
+        drain: Drain = unwritten(),
+        log: Log = unwritten(),
+    }
+}
+
+impl Config {
+    /// Reads a file; JSON needs no sign of its own, since YAML includes it.
+    pub(crate) fn load(path: &Path, env: &dyn Environment) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let refuse = |message: String, fix: &str| {
+            let mut problems = Problems::default();
+            problems.report(&Place::Whole, "", message, fix);
+            Err(problems.into_error(&name))
+        };
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            return refuse("TOML is not read".to_owned(), "write it as YAML or JSON");
+        }
+        match env.read(path) {
+            Ok(text) => Self::parse(&text, &name, env),
+            Err(error) => refuse(
+                format!("cannot be read: {}", error.kind()),
+                "check the path and its permissions, or start with `--backend URL` and no file",
+            ),
+        }
+    }
+
+    /// Reads the text of a file called `name`.
+    pub(crate) fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Self, ConfigError> {
+        let mut problems = Problems::default();
+        match document::parse(text, &mut problems) {
+            Some(root) => Self::read(root, name, env, problems),
+            None => Err(problems.into_error(name)),
+        }
+    }
+
+    /// The configuration of `mulberry serve --backend URL`: one backend named `default`, no models, and whatever the environment overrides.
+    pub(crate) fn single(url: &str, env: &dyn Environment) -> Result<Self, ConfigError> {
+        let text = |text: &str| Value::Scalar {
+            text: text.to_owned(),
+            plain: false,
+        };
+        let map = |entries: Vec<(&str, Value)>| {
+            let entry = |(key, value): (&str, Value)| Entry {
+                key: key.to_owned(),
+                place: Place::Whole,
+                node: Node::new(Place::Whole, value),
+            };
+            Value::Map(entries.into_iter().map(entry).collect())
+        };
+        let backend = map(vec![("name", text("default")), ("url", text(url))]);
+        let backends = Value::List(vec![Node::new(Place::Whole, backend)]);
+        let root = Node::new(Place::Whole, map(vec![("backends", backends)]));
+        Self::read(root, "--backend", env, Problems::default())
+    }
+
+    fn read(mut root: Node, name: &str, env: &dyn Environment, mut problems: Problems) -> Result<Self, ConfigError> {
+        overrides::apply(&mut root, Self::FIELDS, env.variables(), &mut problems);
+        interpolate::resolve(&mut root, "", env, &mut problems);
+        // An empty file is a mapping with nothing in it.
+        if root.is_null() {
+            root.value = Value::Map(Vec::new());
+        }
+        let config = Self::decode(&root, "", &mut problems);
+        if let (Some(config), Value::Map(_)) = (&config, &root.value) {
+            check::check(config, &root, env, &mut problems);
+        }
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems.into_error(name)),
+        }
+    }
+
+    /// What looks like a slip in the environment, for the log once there is one.
+    pub(crate) fn warnings(env: &dyn Environment) -> Vec<String> {
+        overrides::near_misses(Self::FIELDS, env.variables())
+    }
+
+    /// The configuration as YAML, with every default written out and `***` for every secret.
+    pub(crate) fn normalised(&self) -> String {
+        self.show().document()
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

@@ -1,0 +1,223 @@
+//! Rules that concern more than one section.
+
+use std::net::SocketAddr;
+
+use super::document::Node;
+use super::environment::Environment;
+use super::model;
+use super::problem::{Problems, nearest};
+use super::{Config, Key};
+
+/// Reports every rule that `config`, read from `root`, breaks.
+pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
+    let mut checker = Checker { root, problems };
+    checker.listeners(config);
+    checker.unique("keys", "name", config.keys.iter().map(|key| &key.name));
+    checker.key_hashes(&config.keys);
+    if config.backends.is_empty() {
+        checker.report(
+            "backends",
+            "there is no backend, so nothing could be answered",
+            "add `backends: [{name: local, url: \"http://127.0.0.1:8000\"}]`",
+        );
+    }
+    let names = config.backends.iter().map(|backend| &backend.name);
+    checker.unique("backends", "name", names);
+    checker.model_names(config);
+    checker.routes(config);
+    checker.fallbacks(config);
+    checker.files(config, env);
+}
+
+struct Checker<'a> {
+    root: &'a Node,
+    problems: &'a mut Problems,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        let place = &self.root.nearest(key).place;
+        self.problems.report(place, key, message, fix);
+    }
+
+    fn quoted(&self, key: &str) -> String {
+        self.root.nearest(key).quoted()
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        if !config.listen.ip().to_canonical().is_loopback() && config.keys.is_empty() {
+            self.report(
+                "listen",
+                format!(
+                    "{} can be reached from other machines, and there are no keys, so anyone could use the backends",
+                    config.listen
+                ),
+                format!("add `keys:`, or listen on 127.0.0.1:{}", config.listen.port()),
+            );
+        }
+        if let Some(admin) = config.admin_listen
+            && collide(config.listen, admin)
+        {
+            self.report(
+                "admin_listen",
+                format!("{admin} takes the port of `listen`"),
+                "use another port, or write `admin_listen: null`",
+            );
+        }
+    }
+
+    fn unique<'a>(&mut self, list: &str, field: &str, names: impl Iterator<Item = &'a String>) {
+        let mut seen: Vec<&String> = Vec::new();
+        for (i, name) in names.enumerate() {
+            // An empty name stands for one that was missing, which is told already.
+            if name.is_empty() {
+                continue;
+            }
+            if !seen.contains(&name) {
+                seen.push(name);
+                continue;
+            }
+            let key = format!("{list}[{i}].{field}");
+            let message = format!("{} is the name of an earlier one", self.quoted(&key));
+            self.report(&key, message, "give each its own name");
+        }
+    }
+
+    fn key_hashes(&mut self, keys: &[Key]) {
+        for (i, key) in keys.iter().enumerate() {
+            if key.sha256 != super::KeyHash::STAND_IN
+                && let Some(other) = keys[..i].iter().position(|other| other.sha256 == key.sha256)
+            {
+                let other = self.quoted(&format!("keys[{other}].name"));
+                let message = format!("is the same API key as that of {other}");
+                let fix = "give each client a key of its own";
+                self.report(&format!("keys[{i}]"), message, fix);
+            }
+        }
+    }
+
+    /// Names and aliases share one space.
+    fn model_names(&mut self, config: &Config) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (i, model) in config.models.iter().enumerate() {
+            let aliases = model.aliases.iter().enumerate();
+            let name = (format!("models[{i}].name"), &model.name);
+            let named =
+                std::iter::once(name).chain(aliases.map(|(j, alias)| (format!("models[{i}].aliases[{j}]"), alias)));
+            for (key, name) in named.filter(|(_, name)| !name.is_empty()) {
+                if seen.contains(&name.as_str()) {
+                    let message = format!("{} is already a name or alias", self.quoted(&key));
+                    self.report(&key, message, "give each its own name");
+                } else {
+                    seen.push(name);
+                }
+            }
+        }
+    }
+
+    fn routes(&mut self, config: &Config) {
+        let names: Vec<&str> = config.backends.iter().map(|b| b.name.as_str()).collect();
+        for (i, model) in config.models.iter().enumerate() {
+            for (j, route) in model.routes.iter().enumerate() {
+                let name = route.backend.as_str();
+                if !name.is_empty() && !names.contains(&name) {
+                    let key = format!("models[{i}].routes[{j}].backend");
+                    let message = format!("no such backend: {}", self.quoted(&key));
+                    let fix = did_you_mean(name, &names, "add it to `backends`");
+                    self.report(&key, message, fix);
+                }
+            }
+        }
+    }
+
+    fn fallbacks(&mut self, config: &Config) {
+        let models = &config.models;
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        let mut next: Vec<Vec<usize>> = Vec::new();
+        for (i, model) in models.iter().enumerate() {
+            let mut found = Vec::new();
+            for (j, name) in model.fallbacks.iter().enumerate() {
+                match model::find(models, name) {
+                    Some(target) => found.push(target),
+                    None => {
+                        let key = format!("models[{i}].fallbacks[{j}]");
+                        let message = format!("no such model: {}", self.quoted(&key));
+                        let fix = did_you_mean(name, &names, "add it to `models`");
+                        self.report(&key, message, fix);
+                    }
+                }
+            }
+            next.push(found);
+        }
+        for (i, model) in models.iter().enumerate() {
+            // Told once, at the first model of the cycle.
+            if let Some(cycle) = cycle(i, &next)
+                && cycle.iter().all(|other| *other >= i)
+            {
+                let mut path: Vec<&str> = cycle.iter().map(|i| names[*i]).collect();
+                path.push(&model.name);
+                let message = format!("fall back in a circle: {}", path.join(" -> "));
+                self.report(&format!("models[{i}].fallbacks"), message, "remove one of them");
+            }
+        }
+    }
+
+    fn files(&mut self, config: &Config, env: &dyn Environment) {
+        let tls = config.tls.iter().flat_map(|tls| {
+            [
+                ("tls.certificate".to_owned(), &tls.certificate),
+                ("tls.key".to_owned(), &tls.key),
+            ]
+        });
+        let roots = config
+            .backends
+            .iter()
+            .enumerate()
+            .filter_map(|(i, b)| Some((format!("backends[{i}].ca_file"), b.ca_file.as_ref()?)));
+        for (key, path) in tls.chain(roots) {
+            if !path.as_os_str().is_empty() && !env.is_file(path) {
+                // Quoted with care: the key itself may stand where its path should.
+                let message = format!("no such file: {}", self.quoted(&key));
+                let fix = "check the path; a relative one starts at the working directory";
+                self.report(&key, message, fix);
+            }
+        }
+    }
+}
+
+fn did_you_mean(name: &str, names: &[&str], otherwise: &str) -> String {
+    match nearest(name, names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => otherwise.to_owned(),
+    }
+}
+
+/// Port 0 asks the system for any free port, so it never collides.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (everywhere || a.ip() == b.ip())
+}
+
+/// The way from `start` back to itself, if there is one.
+fn cycle(start: usize, next: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let mut from: Vec<Option<usize>> = vec![None; next.len()];
+    let mut open = vec![start];
+    while let Some(at) = open.pop() {
+        for &target in &next[at] {
+            if target == start {
+                let mut path = vec![at];
+                // The start was never reached from anywhere, so this ends there.
+                while let Some(before) = from[*path.last()?] {
+                    path.push(before);
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if from[target].is_none() {
+                from[target] = Some(at);
+                open.push(target);
+            }
+        }
+    }
+    None
+}

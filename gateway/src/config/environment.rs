@@ -1,0 +1,43 @@
+//! What a configuration may read besides its own text: environment variables and files.
+
+use std::io;
+use std::path::Path;
+
+/// The world outside the configuration file.
+///
+/// The process brings [`Process`]; a test brings a map.
+pub(crate) trait Environment {
+    /// One variable, or `None` where it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// All variables, for the overrides named `MULBERRY_…`.
+    fn variables(&self) -> Vec<(String, String)>;
+    /// The text of a file.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// Whether a file that is read later (a certificate, a trust root) is there.
+    fn is_file(&self, path: &Path) -> bool;
+}
+
+/// The environment and the files of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process;
+
+impl Environment for Process {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        // `vars()` would panic on a variable that is not UTF-8.
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+}

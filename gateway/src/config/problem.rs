@@ -1,0 +1,108 @@
+//! What is wrong with a configuration, and how it is told.
+//!
+//! A problem names the place (file, line, column, or the environment variable), the key, what is wrong and what to do.
+//! All problems of a file are told together.
+//! What a problem may quote is decided by [`Node::quoted`](super::document::Node::quoted), never here.
+
+use std::fmt;
+
+/// A configuration that was refused, with every reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    file: String,
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+        // Stable: problems of one place stay in the order in which they were found.
+        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        Self {
+            file: file.to_owned(),
+            problems,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        write!(f, "{}: {count} {noun}", self.file)?;
+        for problem in &self.problems {
+            write!(f, "\n  ")?;
+            match &problem.place {
+                Place::Whole => write!(f, "{}: ", self.file)?,
+                Place::File { line, column } => write!(f, "{}:{line}:{column}: ", self.file)?,
+                Place::Variable(name) => write!(f, "environment variable {name}: ")?,
+            }
+            if !problem.key.is_empty() {
+                write!(f, "`{}`: ", problem.key)?;
+            }
+            write!(f, "{}", problem.message)?;
+            if !problem.fix.is_empty() {
+                write!(f, "\n    fix: {}", problem.fix)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) place: Place,
+    /// The path of the key, such as `backends[0].url`; empty where the file as a whole is meant.
+    pub(crate) key: String,
+    pub(crate) message: String,
+    /// What the operator can do about it.
+    pub(crate) fix: String,
+}
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// The file as a whole.
+    Whole,
+    /// Both count from one; the column counts characters.
+    File { line: usize, column: usize },
+    /// An environment variable that overrides the file.
+    Variable(String),
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn report(&mut self, place: &Place, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Problem {
+            place: place.clone(),
+            key: key.to_owned(),
+            message: message.into(),
+            fix: fix.into(),
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_error(self, file: &str) -> ConfigError {
+        ConfigError::new(file, self.0)
+    }
+}
+
+/// The option that was probably meant by `word`, if one is near enough to say so.
+pub(super) fn nearest<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    options
+        .iter()
+        .map(|option| (strsim::damerau_levenshtein(&word, option), *option))
+        // Of a short word at least one letter must be right.
+        .filter(|(distance, option)| *distance <= (option.len() / 3).max(1).min(option.len().saturating_sub(1)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, option)| option)
+}

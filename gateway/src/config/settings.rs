@@ -1,0 +1,150 @@
+//! The sections that concern the gateway as a whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::decode::Section;
+use super::problem::Problems;
+use super::schema::{choice, section};
+use super::units::Size;
+
+section! {
+    /// The certificate that `listen` presents.
+    pub(crate) struct Tls {
+        /// PEM: the certificate and its chain.
+        certificate: PathBuf,
+        /// PEM: the private key.
+        key: PathBuf,
+    }
+}
+
+section! {
+    /// What one client, and all together, may ask of the process.
+    pub(crate) struct Limits {
+        /// A request body as it arrives.
+        body: Size = Size::mib(32),
+        /// The same after decompression.
+        decompressed: Size = Size::mib(32),
+        /// The body of an endpoint that takes files.
+        upload: Size = Size::mib(1024),
+        /// Requests in flight.
+        concurrency: u32 = 10_000,
+        /// How long a client may take to send the head of a request.
+        header_read: Duration = Duration::from_secs(10),
+        /// The longest pause within a request body.
+        body_read: Duration = Duration::from_secs(60),
+        /// Open client connections.
+        connections: u32 = 16_000,
+        /// One line of an upstream's event stream.
+        sse_line: Size = Size::mib(8),
+        /// An upstream's answer that is read whole.
+        response: Size = Size::mib(64),
+    }
+    check |limits: &Limits, section: &Section<'_>, problems: &mut Problems| {
+        section.refuse_zero(
+            &[
+                ("concurrency", limits.concurrency == 0),
+                ("connections", limits.connections == 0),
+                ("header_read", limits.header_read.is_zero()),
+                ("body_read", limits.body_read.is_zero()),
+            ],
+            problems,
+        );
+    }
+}
+
+section! {
+    /// How a failed attempt is followed by another.
+    pub(crate) struct Retry {
+        /// Tries of one request in all, the first included.
+        attempts: u32 = 2,
+        /// Retries in per cent of requests, so that an outage is not multiplied.
+        budget_percent: u32 = 20,
+        /// How often a comment is sent to a client that waits for the first frame.
+        heartbeat: Duration = Duration::from_secs(10),
+        /// How long the status is held back while no data frame came.
+        commit_after: Duration = Duration::from_secs(10),
+    }
+    check |retry: &Retry, section: &Section<'_>, problems: &mut Problems| {
+        section.refuse_zero(
+            &[
+                ("attempts", retry.attempts == 0),
+                ("heartbeat", retry.heartbeat.is_zero()),
+            ],
+            problems,
+        );
+        if retry.budget_percent > 100 {
+            let fix = "write a number from 0 to 100";
+            section.report("budget_percent", "is more than 100", fix, problems);
+        }
+    }
+}
+
+section! {
+    /// The web pages that may call the API.
+    pub(crate) struct Cors {
+        /// Origins such as `https://app.example`, or `*`.
+        origins: Vec<String>,
+    }
+    check |cors: &Cors, section: &Section<'_>, problems: &mut Problems| {
+        if section.is_empty_list("origins") {
+            let fix = "name an origin, or remove `cors`";
+            section.report("origins", "is empty", fix, problems);
+        }
+        let bad = |(_, origin): &(usize, &String)| !is_origin(origin);
+        for (i, _) in cors.origins.iter().enumerate().filter(bad) {
+            let item = format!("origins[{i}]");
+            let message = format!("{} is not an origin", section.quoted(&item));
+            let fix = "write a scheme, a host and perhaps a port, and no `/` after it: `https://app.example`; or `*`";
+            section.report(&item, message, fix, problems);
+        }
+    }
+}
+
+/// `*`, or a scheme and a host as a browser writes them: <https://www.rfc-editor.org/rfc/rfc6454#section-6.2>.
+fn is_origin(origin: &str) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let written_alike = origin == origin.to_lowercase();
+    origin == "*"
+        || written_alike
+            && host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*']))
+            && origin.parse::<http::HeaderValue>().is_ok()
+}
+
+section! {
+    /// How the process ends.
+    pub(crate) struct Drain {
+        /// Between the signal and the last accepted connection, so that a balancer can notice.
+        delay: Duration = Duration::ZERO,
+        /// What is still open after this is cut.
+        timeout: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// What is logged.
+    pub(crate) struct Log {
+        level: LogLevel = LogLevel::Info,
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+choice! {
+    /// The least urgent event that is logged.
+    pub(crate) enum LogLevel {
+        Off = "off",
+        Error = "error",
+        Warn = "warn",
+        Info = "info",
+        Debug = "debug",
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// How an event is written.
+    pub(crate) enum LogFormat {
+        Text = "text",
+        Json = "json",
+    }
+}

@@ -1,0 +1,91 @@
+//! Durations and sizes as an operator writes them.
+//!
+//! Whole numbers only, and a unit that says what it is: a duration without a unit is refused, because nobody can know which was meant.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A number of bytes, never zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Size(u64);
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+impl Size {
+    pub(super) const fn mib(count: u64) -> Self {
+        Self(count * MIB)
+    }
+
+    /// The same for buffers; a size beyond the address space is the whole of it.
+    pub(crate) fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, name) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
+            if self.0.is_multiple_of(unit) {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+pub(super) fn size(text: &str) -> Option<Size> {
+    let (count, unit) = split(text)?;
+    let unit = match unit {
+        "" | "B" => 1,
+        "KiB" => KIB,
+        "MiB" => MIB,
+        "GiB" => GIB,
+        _ => return None,
+    };
+    let bytes = count.checked_mul(unit)?;
+    (bytes > 0).then_some(Size(bytes))
+}
+
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (count, unit) = split(text)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    // A deadline is now plus this, so it must stay far from what the clock can hold.
+    let limit_ms = 366 * 24 * 3_600_000;
+    let ms = count.checked_mul(unit_ms)?;
+    (ms <= limit_ms).then(|| Duration::from_millis(ms))
+}
+
+/// Prints a duration that [`duration`] reads back.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    for (unit_ms, name) in [(3_600_000_u128, "h"), (60_000, "m"), (1_000, "s")] {
+        if ms.is_multiple_of(unit_ms) {
+            return format!("{}{name}", ms / unit_ms);
+        }
+    }
+    format!("{ms}ms")
+}
+
+/// `32 MiB` and `32MiB` are the same.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit.trim_start()))
+}

@@ -1,0 +1,372 @@
+//! Failover: the next upstream, while the client has seen nothing.
+//!
+//! It owns the body of a stream, because a stream may fail after its status was sent and before its first data
+//! frame: until `commit_after` the status waits for the upstream's, then the client gets 200 and heartbeats, and a
+//! failure may still be followed by another attempt until the first data frame. After that a failure is an error
+//! event, never a silent end.
+//! Never to a lower tier, never twice to the same upstream unless it is the only one, and within a budget, so that
+//! an outage is not multiplied.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use backends::{
+    answer::{Answer, AnswerBody, Raw, Whole},
+    attempt::Attempt,
+    error::{AttemptError, Failure, Retry},
+    route::Leg,
+    serve::{BoxError, Floor, Serve},
+};
+use http::{HeaderMap, StatusCode};
+use tower_layer::Layer;
+
+use crate::{call::Job, catalog::Catalog, drain::Drain, metrics::Metrics};
+
+pub(crate) use relay::Relay;
+
+mod relay;
+
+/// Every attempt failed before the client saw anything.
+#[derive(Debug, thiserror::Error)]
+#[error("no attempt brought an answer")]
+pub(crate) struct FailoverError {
+    pub(crate) trail: Trail,
+    #[source]
+    pub(crate) last: Box<AttemptError>,
+}
+
+/// Where a job has been.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trail {
+    pub(crate) attempts: u32,
+    pub(crate) upstream: Option<Arc<str>>,
+    pub(crate) backend: Option<Arc<str>>,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) trail: Trail,
+    pub(crate) body: ServedBody,
+}
+
+#[derive(Debug)]
+pub(crate) enum ServedBody {
+    Whole(Whole),
+    Stream(Relay),
+    Raw(Raw),
+}
+
+/// When to try again, and when to give the client its status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetryConfig {
+    /// Tries of one model in all, refused connections apart.
+    pub(crate) attempts: u32,
+    pub(crate) budget_percent: u32,
+    pub(crate) heartbeat: Duration,
+    pub(crate) commit_after: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct FailoverLayer {
+    pub(crate) config: RetryConfig,
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Layer<Floor<Attempt, Answer>> for FailoverLayer {
+    type Service = Failover;
+
+    fn layer(&self, attempt: Floor<Attempt, Answer>) -> Failover {
+        Failover {
+            pursuer: Arc::new(Pursuer {
+                attempt,
+                attempts: self.config.attempts,
+                budget: Budget::new(self.config.budget_percent),
+                catalog: self.catalog.clone(),
+                metrics: self.metrics.clone(),
+            }),
+            config: self.config,
+            drain: self.drain.clone(),
+        }
+    }
+}
+
+pub(crate) struct Failover {
+    pursuer: Arc<Pursuer>,
+    config: RetryConfig,
+    drain: Drain,
+}
+
+impl Serve<Job> for Failover {
+    type Response = Served;
+
+    async fn call(&self, job: Job) -> Result<Served, BoxError> {
+        if !job.outbound.is_stream() {
+            let (answer, trail) = self.pursuer.pursue(job).await.map_err(|error| error as BoxError)?;
+            return Ok(self.served(answer, trail));
+        }
+        let protocol = job.outbound.operation.endpoint.protocol();
+        let pursuer = self.pursuer.clone();
+        let mut pursuit: Pursuit = Box::pin(async move { pursuer.pursue(job).await });
+        match tokio::time::timeout(self.config.commit_after, &mut pursuit).await {
+            Ok(found) => {
+                let (answer, trail) = found.map_err(|error| error as BoxError)?;
+                Ok(self.served(answer, trail))
+            }
+            // Long enough: the client gets its status and heartbeats, and we go on looking.
+            Err(_) => Ok(Served {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                trail: Trail::default(),
+                body: ServedBody::Stream(Relay::waiting(pursuit, protocol, self.config.heartbeat, &self.drain)),
+            }),
+        }
+    }
+}
+
+impl Failover {
+    fn served(&self, answer: Answer, trail: Trail) -> Served {
+        let body = match answer.body {
+            AnswerBody::Whole(whole) => ServedBody::Whole(whole),
+            AnswerBody::Raw(raw) => ServedBody::Raw(raw),
+            AnswerBody::Events { first, rest } => ServedBody::Stream(Relay::streaming(
+                first,
+                rest,
+                trail.clone(),
+                self.config.heartbeat,
+                &self.drain,
+            )),
+        };
+        Served {
+            status: answer.status,
+            headers: answer.headers,
+            trail,
+            body,
+        }
+    }
+}
+
+type Found = Result<(Answer, Trail), Box<FailoverError>>;
+pub(super) type Pursuit = Pin<Box<dyn Future<Output = Found> + Send>>;
+
+/// Looks for an answer, attempt after attempt.
+struct Pursuer {
+    attempt: Floor<Attempt, Answer>,
+    attempts: u32,
+    budget: Budget,
+    catalog: Arc<ArcSwap<Catalog>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Pursuer {
+    async fn pursue(&self, job: Job) -> Found {
+        self.budget.deposit();
+        let endpoint = job.outbound.operation.endpoint;
+        let plan = self
+            .catalog
+            .load()
+            .plan(&job.offer, job.outbound.model.as_deref(), endpoint);
+        let mut search = Search {
+            job,
+            trail: Trail::default(),
+            avoid: Vec::new(),
+            last: None,
+        };
+        for legs in plan {
+            match self.try_model(&mut search, legs).await {
+                Ok(answer) => return Ok((answer, search.trail)),
+                Err(Stop::Final) => break,
+                Err(Stop::NextModel) => {}
+            }
+        }
+        let nowhere = || {
+            let place = search.job.offer.pattern.as_str().into();
+            Box::new(AttemptError {
+                place,
+                failure: Failure::NoUpstream(Vec::new()),
+            })
+        };
+        Err(Box::new(FailoverError {
+            last: search.last.unwrap_or_else(nowhere),
+            trail: search.trail,
+        }))
+    }
+
+    /// Tries the legs of one model, within its number of attempts.
+    async fn try_model(&self, search: &mut Search, legs: Vec<Leg>) -> Result<Answer, Stop> {
+        let mut left = self.attempts;
+        let mut legs = legs.into_iter().peekable();
+        while let Some(leg) = legs.next() {
+            loop {
+                let error = match self.try_once(search, &leg).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                };
+                let retry = error.failure.retry();
+                let place = error.place.clone();
+                let is_exhausted = matches!(
+                    error.failure,
+                    Failure::NoUpstream(_) | Failure::QueueFull | Failure::QueueTimeout(_)
+                );
+                tracing::debug!(request = %search.job.id, upstream = %place, failure = %error.failure, "attempt failed");
+                search.note(error);
+                if retry == Retry::Never || !search.job.outbound.is_repeatable() {
+                    return Err(Stop::Final);
+                }
+                if is_exhausted {
+                    break;
+                }
+                if retry != Retry::Free {
+                    left -= 1;
+                    if left == 0 {
+                        return Err(Stop::NextModel);
+                    }
+                    if !self.budget.withdraw() {
+                        tracing::debug!(request = %search.job.id, "the retry budget is spent");
+                        return Err(Stop::Final);
+                    }
+                }
+                self.metrics.retries.inc();
+                let is_alone = !leg
+                    .backend
+                    .upstreams
+                    .iter()
+                    .any(|upstream| upstream.name != place && !search.avoid.contains(&upstream.name));
+                if retry == Retry::Anywhere && is_alone && legs.peek().is_none() {
+                    // Dropped, and there is no other: the same one once more.
+                    continue;
+                }
+                search.avoid.push(place);
+            }
+        }
+        Err(Stop::NextModel)
+    }
+
+    async fn try_once(&self, search: &mut Search, leg: &Leg) -> Result<Answer, Box<AttemptError>> {
+        let attempt = Attempt {
+            outbound: search.job.outbound.clone(),
+            leg: leg.clone(),
+            avoid: search.avoid.clone(),
+            deadline: search.job.deadline,
+            hooks: search.job.hooks.clone(),
+        };
+        match self.attempt.call(attempt).await {
+            Ok(answer) => {
+                search.trail.attempts += 1;
+                search.trail.upstream = Some(answer.upstream.clone());
+                search.trail.backend = Some(answer.backend.clone());
+                Ok(answer)
+            }
+            Err(error) => {
+                // The floor's errors are its own type; another would be a fault of ours and is told as one.
+                let error = error.downcast::<AttemptError>().unwrap_or_else(|other| {
+                    Box::new(AttemptError {
+                        place: leg.backend.name.clone(),
+                        failure: Failure::Body(other),
+                    })
+                });
+                if error.place != leg.backend.name {
+                    search.trail.attempts += 1;
+                    search.trail.upstream = Some(error.place.clone());
+                    search.trail.backend = Some(leg.backend.name.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+enum Stop {
+    /// Nothing more may be tried.
+    Final,
+    /// This model is exhausted; a fallback may do better.
+    NextModel,
+}
+
+struct Search {
+    job: Job,
+    trail: Trail,
+    avoid: Vec<Arc<str>>,
+    last: Option<Box<AttemptError>>,
+}
+
+impl Search {
+    /// Keeps the failure that tells the client most: what an upstream did, rather than that no other was left.
+    fn note(&mut self, error: Box<AttemptError>) {
+        let tells_little = matches!(error.failure, Failure::NoUpstream(_));
+        if self.last.is_none() || !tells_little {
+            self.last = Some(error);
+        }
+    }
+}
+
+/// Retries in proportion to requests: each request earns a share of a retry, each retry spends a whole one.
+struct Budget {
+    /// In thousandths of a retry.
+    balance: AtomicI64,
+    share: i64,
+}
+
+impl Budget {
+    const RETRY: i64 = 1000;
+    /// What a quiet gateway may spend at once: enough for every stream of a lost upstream to move.
+    const RESERVE: i64 = 256 * Self::RETRY;
+
+    fn new(percent: u32) -> Self {
+        Self {
+            balance: AtomicI64::new(Self::RESERVE),
+            share: i64::from(percent) * Self::RETRY / 100,
+        }
+    }
+
+    fn deposit(&self) {
+        if self.balance.load(Ordering::Relaxed) < Self::RESERVE {
+            self.balance.fetch_add(self.share, Ordering::Relaxed);
+        }
+    }
+
+    fn withdraw(&self) -> bool {
+        let balance = self.balance.fetch_sub(Self::RETRY, Ordering::Relaxed);
+        if balance < Self::RETRY {
+            self.balance.fetch_add(Self::RETRY, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Failover")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_follows_the_requests() {
+        let budget = Budget::new(20);
+        assert!((0..256).all(|_| budget.withdraw()), "the reserve");
+        assert!(!budget.withdraw());
+        for _ in 0..5 {
+            budget.deposit();
+        }
+        assert!(budget.withdraw(), "five requests earn one");
+        assert!(!budget.withdraw());
+    }
+}

@@ -1,0 +1,276 @@
+//! The body of a stream: heartbeats while it waits, batches while it flows, one end.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use backends::{
+    answer::{AnswerBody, Events},
+    error::{AttemptError, Failure},
+};
+use bytes::Bytes;
+use openapi::{
+    endpoint::Protocol,
+    error::ErrorBody,
+    sse::HEARTBEAT,
+    stream::{Batch, Facts, Outcome},
+};
+use tokio::time::Sleep;
+
+use super::{Pursuit, Trail};
+use crate::{
+    drain::{Cut, Drain},
+    rescue,
+};
+
+/// A piece of the stream for the client, and what Meter must know of it.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Bytes,
+    pub(crate) facts: Facts,
+}
+
+/// A stream that Failover owns until its end.
+pub(crate) struct Relay {
+    state: State,
+    trail: Trail,
+    protocol: Protocol,
+    heartbeat: Heartbeat,
+    cut: Cut,
+    /// Set when the stream ended with an error: its code.
+    failure: Option<String>,
+}
+
+enum State {
+    /// The client has its status; the first data frame is still sought.
+    Waiting(Pursuit),
+    /// The first batch was read when the status was decided.
+    First(Batch, Events),
+    Flowing(Events),
+    Over,
+}
+
+impl Relay {
+    pub(super) fn waiting(pursuit: Pursuit, protocol: Protocol, heartbeat: Duration, drain: &Drain) -> Self {
+        let mut heartbeat = Heartbeat::new(heartbeat);
+        // The client has waited already: the first comes at once, so that proxies see the stream begin.
+        heartbeat.is_due = true;
+        Self {
+            state: State::Waiting(pursuit),
+            trail: Trail::default(),
+            protocol,
+            heartbeat,
+            cut: drain.cut(),
+            failure: None,
+        }
+    }
+
+    pub(super) fn streaming(first: Batch, rest: Events, trail: Trail, heartbeat: Duration, drain: &Drain) -> Self {
+        Self {
+            state: State::First(first, rest),
+            trail,
+            // Events know their protocol themselves.
+            protocol: Protocol::Chat,
+            heartbeat: Heartbeat::new(heartbeat),
+            cut: drain.cut(),
+            failure: None,
+        }
+    }
+
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// The code of the error that ended the stream, if one did.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// The next piece; `None` when the stream is over.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::Over => return Poll::Ready(None),
+                State::First(batch, events) => return Poll::Ready(Some(self.flow(batch, events))),
+                State::Waiting(mut pursuit) => {
+                    let Poll::Ready(found) = pursuit.as_mut().poll(cx) else {
+                        self.state = State::Waiting(pursuit);
+                        return self.idle(cx);
+                    };
+                    match found {
+                        Ok((answer, trail)) => {
+                            self.trail = trail;
+                            match answer.body {
+                                AnswerBody::Events { first, rest } => self.state = State::First(first, rest),
+                                // The status is spent: a whole answer cannot become a stream.
+                                AnswerBody::Whole(_) | AnswerBody::Raw(_) => {
+                                    let error = ErrorBody::new(
+                                        "server_error",
+                                        "upstream_error",
+                                        "The upstream did not stream its answer.",
+                                    );
+                                    return Poll::Ready(Some(self.fail(&error, None)));
+                                }
+                            }
+                        }
+                        Err(error) => {
+                            self.trail = error.trail;
+                            let refusal = rescue::from_attempt(&error.last);
+                            return Poll::Ready(Some(self.fail(&refusal.body, None)));
+                        }
+                    }
+                }
+                State::Flowing(mut events) => match events.poll_next(cx) {
+                    Poll::Pending => {
+                        self.state = State::Flowing(events);
+                        return self.idle(cx);
+                    }
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(Some(Ok(batch))) => return Poll::Ready(Some(self.flow(batch, events))),
+                    Poll::Ready(Some(Err(failure))) => {
+                        let error = self.error_of(failure);
+                        return Poll::Ready(Some(self.fail(&error, Some(&events))));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Passes a batch on, and ends the stream when the batch does.
+    fn flow(&mut self, batch: Batch, events: Events) -> Piece {
+        self.heartbeat.touch();
+        let Batch { bytes, facts, outcome } = batch;
+        match outcome {
+            None => {
+                self.state = State::Flowing(events);
+                Piece { bytes, facts }
+            }
+            Some(Outcome::Complete) => Piece { bytes, facts },
+            Some(Outcome::Failed(fault)) => {
+                let error = rescue::from_fault(&fault).body;
+                tracing::warn!(
+                    upstream = self.trail.upstream.as_deref(),
+                    code = error.code.as_deref(),
+                    "a stream ended early"
+                );
+                let last = self.fail(&error, Some(&events));
+                Piece {
+                    bytes: join(&bytes, &last.bytes),
+                    facts,
+                }
+            }
+        }
+    }
+
+    fn error_of(&self, failure: Failure) -> ErrorBody {
+        let place = self.trail.upstream.clone().unwrap_or_else(|| "".into());
+        tracing::warn!(upstream = %place, %failure, "a stream broke off");
+        rescue::from_attempt(&AttemptError { place, failure }).body
+    }
+
+    /// The last piece of a stream that failed. No `[DONE]` follows, for it would mean success.
+    fn fail(&mut self, error: &ErrorBody, events: Option<&Events>) -> Piece {
+        self.state = State::Over;
+        self.failure = Some(error.code.as_deref().unwrap_or("upstream_error").to_owned());
+        let bytes = match (events, self.protocol) {
+            (Some(events), _) => events.error_event(error),
+            (None, Protocol::Responses) => error.to_response_event(0),
+            (None, _) => error.to_event(),
+        };
+        Piece {
+            bytes,
+            facts: Facts::default(),
+        }
+    }
+
+    /// Nothing has come: time for a heartbeat, or for the end when the process must go.
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        if self.cut.poll(cx).is_ready() {
+            let error = ErrorBody::new(
+                "server_error",
+                "shutting_down",
+                "The gateway is shutting down and could not finish this stream. Retry.",
+            );
+            let events = match std::mem::replace(&mut self.state, State::Over) {
+                State::Flowing(events) => Some(events),
+                _ => None,
+            };
+            return Poll::Ready(Some(self.fail(&error, events.as_ref())));
+        }
+        ready!(self.heartbeat.poll(cx));
+        Poll::Ready(Some(Piece {
+            bytes: Bytes::from_static(HEARTBEAT),
+            facts: Facts::default(),
+        }))
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+/// Due when nothing was sent for a while. Its timer moves only when it fires.
+struct Heartbeat {
+    every: Duration,
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_due: bool,
+}
+
+impl Heartbeat {
+    fn new(every: Duration) -> Self {
+        Self {
+            every,
+            last: Instant::now(),
+            timer: None,
+            is_due: false,
+        }
+    }
+
+    fn touch(&mut self) {
+        self.last = Instant::now();
+        self.is_due = false;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.is_due) {
+            self.last = Instant::now();
+            return Poll::Ready(());
+        }
+        loop {
+            let due = self.last + self.every;
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            ready!(timer.as_mut().poll(cx));
+            let is_due = Instant::now() >= due;
+            if is_due {
+                self.last = Instant::now();
+            }
+            timer.as_mut().reset((self.last + self.every).into());
+            if is_due {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+fn join(first: &Bytes, second: &Bytes) -> Bytes {
+    if first.is_empty() {
+        return second.clone();
+    }
+    let mut joined = Vec::with_capacity(first.len() + second.len());
+    joined.extend_from_slice(first);
+    joined.extend_from_slice(second);
+    Bytes::from(joined)
+}

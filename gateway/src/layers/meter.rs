@@ -1,0 +1,331 @@
+//! Meter: counts what the client received, and leaves one record of each job when it ends, however it ends.
+//!
+//! Outside Failover: it sees only frames that the client got, and one job whatever the attempts.
+//! Usage is the upstream's word where it gave one, else an estimate from the deltas, marked so. A stream that is cut
+//! or abandoned is estimated too.
+
+use std::{
+    borrow::Cow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use backends::{
+    body::{BoxBody, End as BodyEnd, OnEnd},
+    serve::{BoxError, Serve},
+};
+use billing::{End, RequestRecord, Usage, UsageSource};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header};
+use http_body::{Body, Frame};
+use openapi::{stream::Facts, usage::WireUsage};
+use tower_layer::Layer;
+
+use super::failover::{FailoverError, Relay, Served, ServedBody, Trail};
+use crate::{
+    call::Job,
+    metrics::Metrics,
+    records::Records,
+    rescue::{self, full},
+};
+
+const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
+const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
+const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+#[derive(Debug, Clone)]
+pub(crate) struct MeterLayer {
+    pub(crate) records: Records,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl<S> Layer<S> for MeterLayer {
+    type Service = Meter<S>;
+
+    fn layer(&self, inner: S) -> Meter<S> {
+        Meter {
+            records: self.records.clone(),
+            metrics: self.metrics.clone(),
+            inner,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Meter<S> {
+    records: Records,
+    metrics: Arc<Metrics>,
+    inner: S,
+}
+
+impl<S> Serve<Job> for Meter<S>
+where
+    S: Serve<Job, Response = Served>,
+{
+    type Response = Response<BoxBody>;
+
+    async fn call(&self, job: Job) -> Result<Response<BoxBody>, BoxError> {
+        // Dropped with this future when the client leaves before anything came: the record is still written.
+        let mut meter = JobMeter::new(self, &job);
+        match self.inner.call(job).await {
+            Ok(served) => Ok(meter.serve(served)),
+            Err(error) => {
+                if let Some(failed) = error.downcast_ref::<FailoverError>() {
+                    let refusal = rescue::from_attempt(&failed.last);
+                    meter.trail = failed.trail.clone();
+                    meter.status = refusal.status.as_u16();
+                    meter.error_code = refusal.code().map(str::to_owned);
+                }
+                meter.finish(End::Failed);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What is known of one job, until its record is written.
+struct JobMeter {
+    records: Records,
+    metrics: Arc<Metrics>,
+    arrived: Instant,
+    request_id: String,
+    key: Option<String>,
+    endpoint: &'static str,
+    model: String,
+    is_stream: bool,
+    /// Whether the endpoint generates, so that an estimate means something.
+    generates: bool,
+    /// For an estimate: bytes of what the model reads.
+    input_len: u64,
+    trail: Trail,
+    status: u16,
+    facts: Facts,
+    first_frame: Option<Duration>,
+    error_code: Option<String>,
+    is_finished: bool,
+}
+
+/// About four bytes of text make a token, in English and in most tokenizers.
+const BYTES_PER_TOKEN: u64 = 4;
+/// The status of a record whose client left before it got one; nginx's number for it.
+const CLIENT_LEFT: u16 = 499;
+
+impl JobMeter {
+    fn new<S>(meter: &Meter<S>, job: &Job) -> Self {
+        let outbound = &job.outbound;
+        let endpoint = outbound.operation.endpoint;
+        Self {
+            records: meter.records.clone(),
+            metrics: meter.metrics.clone(),
+            arrived: job.arrived,
+            request_id: job.id.as_str().to_owned(),
+            key: job.account.name.clone(),
+            endpoint: endpoint.as_str(),
+            model: outbound.model.as_deref().unwrap_or_default().to_owned(),
+            is_stream: outbound.is_stream(),
+            generates: endpoint.is_inference() && outbound.operation.is_root_post,
+            input_len: outbound.json().map_or(0, |body| body.input_len() as u64),
+            trail: Trail::default(),
+            status: CLIENT_LEFT,
+            facts: Facts::default(),
+            first_frame: None,
+            error_code: None,
+            is_finished: false,
+        }
+    }
+
+    fn serve(mut self, served: Served) -> Response<BoxBody> {
+        let Served {
+            status,
+            headers,
+            trail,
+            body,
+        } = served;
+        self.status = status.as_u16();
+        self.trail = trail;
+        let mut response = Response::new(BoxBody::default());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        self.mark(response.headers_mut());
+        match body {
+            ServedBody::Whole(whole) => {
+                self.first_frame = Some(self.arrived.elapsed());
+                self.facts.usage = whole.usage;
+                self.facts.text_len = whole.text_len;
+                let bytes = whole.bytes.into_inner();
+                let mut meter = self;
+                response.map(|_| BoxBody::new(OnEnd::new(full(bytes), move |end| meter.finish_body(end))))
+            }
+            ServedBody::Raw(raw) => {
+                self.first_frame = Some(self.arrived.elapsed());
+                let mut meter = self;
+                response.map(|_| BoxBody::new(OnEnd::new(raw, move |end| meter.finish_body(end))))
+            }
+            ServedBody::Stream(relay) => {
+                let headers = response.headers_mut();
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/event-stream; charset=utf-8"),
+                );
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                // nginx in front of us would collect the tokens otherwise.
+                headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                response.map(|_| BoxBody::new(MeteredStream { relay, meter: self }))
+            }
+        }
+    }
+
+    /// The headers that OpenAI's clients and our operators look for.
+    fn mark(&self, headers: &mut http::HeaderMap) {
+        if let Some(backend) = self
+            .trail
+            .backend
+            .as_deref()
+            .and_then(|name| HeaderValue::from_str(name).ok())
+        {
+            headers.insert(BACKEND, backend);
+            headers.insert(ATTEMPTS, HeaderValue::from(self.trail.attempts));
+        }
+        if !headers.contains_key(PROCESSING_MS) {
+            headers.insert(PROCESSING_MS, HeaderValue::from(millis(self.arrived.elapsed())));
+        }
+        if !headers.contains_key(OPENAI_VERSION) {
+            headers.insert(OPENAI_VERSION, HeaderValue::from_static("2020-10-01"));
+        }
+    }
+
+    fn finish_body(&mut self, end: BodyEnd) {
+        self.finish(match end {
+            BodyEnd::Complete => End::Complete,
+            BodyEnd::Cancelled => End::Cancelled,
+            BodyEnd::Failed => End::Failed,
+        });
+    }
+
+    /// Writes the record. Once; never waits.
+    fn finish(&mut self, end: End) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        let (usage, source) = self.usage(end);
+        self.metrics.usage(&usage);
+        if let Some(first_frame) = self.first_frame {
+            self.metrics.first_frame(first_frame);
+        }
+        self.records.write(RequestRecord {
+            request_id: std::mem::take(&mut self.request_id),
+            started_at_ms: unix_ms_at(self.arrived),
+            key: self.key.take(),
+            endpoint: Cow::Borrowed(self.endpoint),
+            model: std::mem::take(&mut self.model),
+            upstream: self.trail.upstream.as_deref().map(str::to_owned),
+            backend: self.trail.backend.as_deref().map(str::to_owned),
+            status: self.status,
+            end,
+            stream: self.is_stream,
+            attempts: self.trail.attempts,
+            usage,
+            source,
+            ttft_ms: self.first_frame.map(millis),
+            duration_ms: millis(self.arrived.elapsed()),
+            error_code: self.error_code.take(),
+        });
+    }
+
+    fn usage(&self, end: End) -> (Usage, UsageSource) {
+        if let Some(WireUsage {
+            prompt,
+            cached,
+            completion,
+            reasoning,
+        }) = self.facts.usage
+        {
+            return (
+                Usage::from_totals(prompt, cached, completion, reasoning),
+                UsageSource::Upstream,
+            );
+        }
+        let was_generating =
+            end == End::Complete || self.facts.frames > 0 || (self.trail.attempts > 0 && self.first_frame.is_some());
+        if !self.generates || !was_generating {
+            return (Usage::default(), UsageSource::None);
+        }
+        let by_length = self.facts.text_len.div_ceil(BYTES_PER_TOKEN);
+        // A delta is about a token; engines that batch several into one are caught by their length.
+        let completion = self.facts.deltas.max(by_length);
+        (
+            Usage::from_totals(self.input_len.div_ceil(BYTES_PER_TOKEN), 0, completion, 0),
+            UsageSource::Estimated,
+        )
+    }
+}
+
+impl Drop for JobMeter {
+    fn drop(&mut self) {
+        self.finish(End::Cancelled);
+    }
+}
+
+/// A stream that is counted as it passes.
+struct MeteredStream {
+    relay: Relay,
+    meter: JobMeter,
+}
+
+impl Body for MeteredStream {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        loop {
+            match ready!(this.relay.poll_next(cx)) {
+                Some(piece) => {
+                    if piece.facts.frames > 0 && this.meter.first_frame.is_none() {
+                        this.meter.first_frame = Some(this.meter.arrived.elapsed());
+                    }
+                    this.meter.facts.add(&piece.facts);
+                    if !piece.bytes.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(piece.bytes))));
+                    }
+                }
+                None => {
+                    this.meter.trail.clone_from(this.relay.trail());
+                    let end = match this.relay.failure() {
+                        Some(code) => {
+                            this.meter.error_code = Some(code.to_owned());
+                            End::Failed
+                        }
+                        None => End::Complete,
+                    };
+                    this.meter.finish(end);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for MeteredStream {
+    fn drop(&mut self) {
+        self.meter.trail.clone_from(self.relay.trail());
+        if self.relay.is_over() && self.relay.failure().is_none() {
+            // The client had its last frame and did not wait for the end of the body.
+            self.meter.finish(End::Complete);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a record carries the time of day")]
+fn unix_ms_at(instant: Instant) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.saturating_sub(instant.elapsed()).as_millis()).unwrap_or(i64::MAX)
+}

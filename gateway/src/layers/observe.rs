@@ -1,0 +1,98 @@
+//! Observe: in flight, by outcome, and one line at the end of each request.
+//!
+//! Outside Rescue, so that it sees the status that the client sees. The line holds an id, an endpoint, a status,
+//! sizes and times; never a body, never a credential.
+
+use std::sync::Arc;
+
+use backends::{
+    body::{BoxBody, End, OnEnd},
+    serve::{BoxError, Serve},
+};
+use http::Response;
+use openapi::endpoint::{Endpoint, Operation};
+use tower_layer::Layer;
+
+use super::rescue::ErrorCode;
+use crate::{call::Named, metrics::Metrics};
+
+#[derive(Debug, Clone)]
+pub(crate) struct ObserveLayer {
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe {
+            metrics: self.metrics.clone(),
+            inner,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Observe<S> {
+    metrics: Arc<Metrics>,
+    inner: S,
+}
+
+impl<S> Serve<Named> for Observe<S>
+where
+    S: Serve<Named, Response = Response<BoxBody>>,
+{
+    type Response = Response<BoxBody>;
+
+    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+        let request = &named.request;
+        let operation = Operation::parse(request.method().as_str(), request.uri().path());
+        let mut observed = Observed {
+            metrics: self.metrics.clone(),
+            endpoint: operation.ok().map(|operation| operation.endpoint),
+            named: (named.id.clone(), named.arrived),
+            status: 499,
+            is_over: false,
+        };
+        self.metrics.in_flight.inc();
+        let mut response = self.inner.call(named).await?;
+        observed.status = response.status().as_u16();
+        let code = response.extensions_mut().remove::<ErrorCode>().and_then(|code| code.0);
+        Ok(response.map(|body| BoxBody::new(OnEnd::new(body, move |end| observed.end(end, code.as_deref())))))
+    }
+}
+
+/// One request until its answer has ended. Counted when dropped too, for a client may leave at any time.
+struct Observed {
+    metrics: Arc<Metrics>,
+    endpoint: Option<Endpoint>,
+    named: (crate::call::RequestId, std::time::Instant),
+    status: u16,
+    is_over: bool,
+}
+
+impl Observed {
+    fn end(&mut self, end: End, code: Option<&str>) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let took = self.named.1.elapsed();
+        self.metrics.in_flight.dec();
+        self.metrics.request(self.endpoint, self.status, took);
+        tracing::debug!(
+            request = %self.named.0,
+            endpoint = self.endpoint.map(Endpoint::as_str),
+            status = self.status,
+            ?end,
+            code,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "request ended"
+        );
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.end(End::Cancelled, None);
+    }
+}

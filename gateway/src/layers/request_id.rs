@@ -1,0 +1,67 @@
+//! RequestId: takes or makes `x-request-id`, and puts it on the answer, whatever the answer is.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use backends::{
+    body::BoxBody,
+    serve::{BoxError, Serve},
+};
+use http::{HeaderName, Request, Response};
+use hyper::body::Incoming;
+use tower_layer::Layer;
+
+use crate::call::{Named, RequestId};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name that OpenAI documents for a client's own id.
+const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestIdLayer;
+
+impl<S> Layer<S> for RequestIdLayer {
+    type Service = RequestIds<S>;
+
+    fn layer(&self, inner: S) -> RequestIds<S> {
+        RequestIds { inner }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RequestIds<S> {
+    inner: S,
+}
+
+impl<S> Serve<Request<Incoming>> for RequestIds<S>
+where
+    S: Serve<Named, Response = Response<BoxBody>>,
+{
+    type Response = Response<BoxBody>;
+
+    async fn call(&self, mut request: Request<Incoming>) -> Result<Response<BoxBody>, BoxError> {
+        let headers = request.headers();
+        let given = headers.get(X_REQUEST_ID).or_else(|| headers.get(X_CLIENT_REQUEST_ID));
+        let id = given
+            .and_then(RequestId::from_client)
+            .unwrap_or_else(|| RequestId::generate(unix_ms()));
+        // The upstream sees the same name; vLLM makes it the id of the completion.
+        request.headers_mut().insert(X_REQUEST_ID, id.header());
+        let header = id.header();
+        let mut response = self
+            .inner
+            .call(Named {
+                id,
+                arrived: Instant::now(),
+                request,
+            })
+            .await?;
+        response.headers_mut().insert(X_REQUEST_ID, header);
+        Ok(response)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge is where a request gets its time")]
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

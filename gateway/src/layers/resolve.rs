@@ -1,0 +1,104 @@
+//! Resolve: from a model's name to its offer, if the account may have it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use backends::{
+    body::BoxBody,
+    serve::{BoxError, Serve},
+};
+use http::Response;
+use openapi::endpoint::Endpoint;
+use tower_layer::Layer;
+
+use crate::{
+    accounts::Account,
+    call::{Call, Resolved},
+    catalog::{Catalog, Offer},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResolveError {
+    #[error(
+        "The model '{model}' does not exist or you do not have access to it. GET /v1/models lists what you may use."
+    )]
+    UnknownModel { model: String },
+    #[error("Your API key may not use the model '{model}'. GET /v1/models lists what it may use.")]
+    ModelNotAllowed { model: String },
+    #[error("Missing required parameter: 'model'.")]
+    MissingModel,
+    #[error("No backend behind this gateway serves '{endpoint}'{}.", model.as_ref().map(|model| format!(" for the model '{model}'")).unwrap_or_default())]
+    NotServed { endpoint: Endpoint, model: Option<String> },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ResolveLayer {
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+}
+
+impl<S> Layer<S> for ResolveLayer {
+    type Service = Resolve<S>;
+
+    fn layer(&self, inner: S) -> Resolve<S> {
+        Resolve {
+            catalog: self.catalog.clone(),
+            inner,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Resolve<S> {
+    catalog: Arc<ArcSwap<Catalog>>,
+    inner: S,
+}
+
+impl<S> Serve<Call> for Resolve<S>
+where
+    S: Serve<Resolved, Response = Response<BoxBody>>,
+{
+    type Response = Response<BoxBody>;
+
+    async fn call(&self, call: Call) -> Result<Response<BoxBody>, BoxError> {
+        let offer = resolve(&self.catalog.load(), &call)?;
+        self.inner.call(Resolved { call, offer }).await
+    }
+}
+
+fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
+    let endpoint = call.outbound.operation.endpoint;
+    let Some(model) = call.outbound.model.as_deref() else {
+        if endpoint.is_inference() && call.outbound.operation.is_root_post {
+            return Err(ResolveError::MissingModel);
+        }
+        return catalog
+            .offer_without_model(endpoint)
+            .map(Arc::new)
+            .ok_or(ResolveError::NotServed { endpoint, model: None });
+    };
+    let offer = find(catalog, &call.account, model)?;
+    if !offer.route.serves(endpoint) {
+        return Err(ResolveError::NotServed {
+            endpoint,
+            model: Some(shown(model)),
+        });
+    }
+    Ok(offer)
+}
+
+/// The offer for a model that the account may use. A model that exists and is not allowed says so, since the list
+/// of models is no secret to a key's holder.
+pub(crate) fn find(catalog: &Catalog, account: &Account, model: &str) -> Result<Arc<Offer>, ResolveError> {
+    let offer = catalog
+        .offer(model)
+        .ok_or_else(|| ResolveError::UnknownModel { model: shown(model) })?;
+    if !account.may_use(model) {
+        return Err(ResolveError::ModelNotAllowed { model: shown(model) });
+    }
+    Ok(offer.clone())
+}
+
+/// A name as an error repeats it: not a novel.
+fn shown(model: &str) -> String {
+    model.chars().take(128).collect()
+}

@@ -1,0 +1,68 @@
+//! Route: which operation a path is. The innermost of the Edge floor.
+
+use backends::{
+    body::BoxBody,
+    serve::{BoxError, Floor, Serve},
+};
+use http::{Method, Response};
+use openapi::endpoint::{Endpoint, Operation, Unroutable};
+
+use crate::{
+    call::{Inbound, Named},
+    routes::{document, models::Models},
+};
+
+/// A request for something that is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RouteError {
+    #[error(
+        "Unknown request URL: {method} {path}. Please check the URL for typos, or see GET /openapi.json for what exists."
+    )]
+    Path { method: Method, path: String },
+    #[error("Method {method} is not allowed on {path}. Use {allow}.")]
+    Method {
+        method: Method,
+        path: String,
+        allow: &'static str,
+    },
+}
+
+/// The longest path that an error repeats.
+const MAX_PATH: usize = 200;
+
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) call: Floor<Inbound, Response<BoxBody>>,
+    pub(crate) models: Models,
+}
+
+impl Serve<Named> for Router {
+    type Response = Response<BoxBody>;
+
+    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+        let method = named.request.method();
+        let path = named.request.uri().path();
+        match Operation::parse(method.as_str(), path) {
+            Ok(operation) if operation.endpoint == Endpoint::Models => {
+                self.models.call(Inbound { named, operation }).await
+            }
+            Ok(operation) => self.call.call(Inbound { named, operation }).await,
+            Err(unroutable) => {
+                if let Some(answer) = document::answer(method, path) {
+                    return Ok(answer);
+                }
+                let method = method.clone();
+                let path = shown(path);
+                Err(match unroutable {
+                    Unroutable::Path => RouteError::Path { method, path },
+                    Unroutable::Method { allow } => RouteError::Method { method, path, allow },
+                }
+                .into())
+            }
+        }
+    }
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(MAX_PATH).collect()
+}

@@ -1,0 +1,206 @@
+//! Accept: bounded connections, a clock for the head of a request, TLS if configured, and a watch on the drain.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use backends::{body::BoxBody, serve::Serve};
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    drain::{Drain, Phase},
+    metrics::Metrics,
+};
+
+/// Cannot listen where told.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}{}", hint(source))]
+pub(crate) struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ": the port is in use; stop the other process or choose another port with --listen",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; choose another with --listen",
+        io::ErrorKind::AddrNotAvailable => ": no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    /// Connections that wait while we accept others.
+    const BACKLOG: u32 = 4096;
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| BindError { address, source })
+}
+
+/// How connections are served.
+#[derive(Clone)]
+pub(crate) struct ListenerConfig {
+    pub(crate) connections: usize,
+    pub(crate) header_read: Duration,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Serves until the drain closes, then until every connection has ended or the drain cuts.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    config: ListenerConfig,
+    service: Arc<S>,
+    drain: Drain,
+    metrics: Arc<Metrics>,
+) where
+    S: Serve<Request<Incoming>, Response = Response<BoxBody>>,
+{
+    let permits = Arc::new(Semaphore::new(config.connections));
+    let tls = config.tls.clone().map(TlsAcceptor::from);
+    let mut connections = JoinSet::new();
+    loop {
+        // At the limit we stop accepting: the rest waits in the kernel rather than in our memory.
+        let permit = tokio::select! {
+            permit = permits.clone().acquire_owned() => permit,
+            () = drain.reached(Phase::Closing) => break,
+        };
+        let Ok(permit) = permit else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.reached(Phase::Closing) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match stream {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, or a client that left in the queue: neither is a reason to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let connection = Connection {
+            config: config.clone(),
+            tls: tls.clone(),
+            service: service.clone(),
+            drain: drain.clone(),
+        };
+        let open = OpenConnection::new(metrics.clone());
+        connections.spawn(async move {
+            connection.serve(stream).await;
+            drop((permit, open));
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+struct Connection<S> {
+    config: ListenerConfig,
+    tls: Option<TlsAcceptor>,
+    service: Arc<S>,
+    drain: Drain,
+}
+
+impl<S> Connection<S>
+where
+    S: Serve<Request<Incoming>, Response = Response<BoxBody>>,
+{
+    async fn serve(self, stream: TcpStream) {
+        // A token must not wait for the acknowledgement of the one before.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let Some(tls) = &self.tls else {
+            return self.serve_http(stream).await;
+        };
+        match tokio::time::timeout(self.config.header_read, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve_http(stream).await,
+            Ok(Err(error)) if crate::tls::is_clients_fault(&error) => tracing::debug!(%error, "a TLS handshake failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve_http<IO>(self, stream: IO)
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = self.service;
+        let answer = service_fn(move |request| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(answer(&*service, request).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.header_read)
+            // OpenAI's own limit for all headers.
+            .max_buf_size(64 * 1024);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_concurrent_streams(1024)
+            .max_header_list_size(64 * 1024);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.drain.reached(Phase::Closing) => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a client connection ended early");
+        }
+    }
+}
+
+async fn answer<S>(service: &S, request: Request<Incoming>) -> Response<BoxBody>
+where
+    S: Serve<Request<Incoming>, Response = Response<BoxBody>>,
+{
+    service.call(request).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an error passed Rescue");
+        let mut response = Response::new(BoxBody::default());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// Counts an open connection until dropped.
+struct OpenConnection(Arc<Metrics>);
+
+impl OpenConnection {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}

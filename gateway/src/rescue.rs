@@ -1,0 +1,275 @@
+//! The one table from error to envelope. Nothing else in the program knows the status of an error.
+//!
+//! `docs/errors.md` has the same rows.
+
+use std::{borrow::Cow, time::Duration};
+
+use backends::{
+    body::BoxBody,
+    error::{AttemptError, Clock, Failure},
+    serve::BoxError,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use openapi::{error::ErrorBody, request::RequestError, stream::Fault};
+
+use crate::layers::{
+    admit::Overloaded, authenticate::AuthenticateError, body_limit::TooLarge, catch_panic::Panicked,
+    decode::DecodeError, failover::FailoverError, resolve::ResolveError, route::RouteError,
+};
+
+/// An error as a client sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) body: ErrorBody,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            body: ErrorBody::new(kind, code, message),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    fn invalid(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, "invalid_request_error", code, message)
+    }
+
+    fn ours(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, "server_error", code, message)
+    }
+
+    fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.body = self.body.with_param(param);
+        self
+    }
+
+    fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.insert(HeaderName::from_static(name), value);
+        self
+    }
+
+    fn retry_after(self, after: Duration) -> Self {
+        let millis = HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self.header("retry-after", HeaderValue::from(after.as_secs().max(1)))
+            .header("retry-after-ms", millis)
+    }
+
+    fn never_retry(self) -> Self {
+        self.header("x-should-retry", HeaderValue::from_static("false"))
+    }
+
+    /// The code that metrics and records keep.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.body.code.as_deref()
+    }
+
+    pub(crate) fn into_response(self) -> Response<BoxBody> {
+        let body = Full::new(self.body.to_json()).map_err(|never| match never {});
+        let mut response = Response::new(BoxBody::new(body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// What the client is told of an error.
+pub(crate) fn rescue(error: &BoxError) -> Refusal {
+    if let Some(error) = error.downcast_ref::<FailoverError>() {
+        return from_attempt(&error.last);
+    }
+    if let Some(error) = error.downcast_ref::<AuthenticateError>() {
+        let refusal = Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string());
+        return refusal.header("www-authenticate", HeaderValue::from_static("Bearer"));
+    }
+    if let Some(error) = error.downcast_ref::<RouteError>() {
+        return from_route(error);
+    }
+    if let Some(error) = error.downcast_ref::<DecodeError>() {
+        return from_decode(error);
+    }
+    if let Some(error) = error.downcast_ref::<TooLarge>() {
+        return Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<ResolveError>() {
+        return match error {
+            ResolveError::UnknownModel { .. } => {
+                Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", error.to_string()).param("model")
+            }
+            ResolveError::ModelNotAllowed { .. } => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "model_not_allowed",
+                error.to_string(),
+            )
+            .param("model"),
+            ResolveError::MissingModel => {
+                Refusal::invalid(StatusCode::BAD_REQUEST, "missing_required_parameter", error.to_string())
+                    .param("model")
+            }
+            ResolveError::NotServed { .. } => {
+                Refusal::invalid(StatusCode::NOT_FOUND, "unsupported_endpoint", error.to_string())
+            }
+        };
+    }
+    if let Some(error) = error.downcast_ref::<Overloaded>() {
+        return overloaded(error.to_string());
+    }
+    // What is left is a fault of ours; its text is for the log.
+    let message = "The gateway failed to handle this request. Report the request id to its operator.";
+    let code = if error.is::<Panicked>() {
+        "panic"
+    } else {
+        "internal_error"
+    };
+    Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+}
+
+fn overloaded(message: String) -> Refusal {
+    Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(Duration::from_secs(1))
+}
+
+fn from_route(error: &RouteError) -> Refusal {
+    let refusal = |status| Refusal::invalid(status, "unknown_url", error.to_string());
+    match error {
+        RouteError::Path { .. } => refusal(StatusCode::NOT_FOUND),
+        RouteError::Method { allow, .. } => {
+            let refusal = Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error.to_string());
+            refusal.header("allow", HeaderValue::from_static(allow))
+        }
+    }
+}
+
+fn from_decode(error: &DecodeError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        DecodeError::Request(request) => {
+            let refusal = Refusal::invalid(StatusCode::BAD_REQUEST, RequestError::code(request), message);
+            match request.param() {
+                Some(param) => refusal.param(param),
+                None => refusal,
+            }
+        }
+        DecodeError::TooLarge { .. } => Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message),
+        DecodeError::TooSlow { .. } => {
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", "request_timeout", message)
+        }
+        DecodeError::Incomplete => Refusal::invalid(StatusCode::BAD_REQUEST, "incomplete_body", message),
+        DecodeError::UnknownEncoding => {
+            Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
+        }
+        DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
+    }
+}
+
+/// What the client is told of an attempt that failed, in the status before a stream and in an event within one.
+pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
+    let bad_gateway = |code, message: &'static str| Refusal::ours(StatusCode::BAD_GATEWAY, code, message);
+    match &error.failure {
+        Failure::Status { status, error, headers } => {
+            let status = if error.code.as_deref() == Some("context_length_exceeded") {
+                StatusCode::BAD_REQUEST
+            } else {
+                *status
+            };
+            Refusal {
+                status,
+                body: error.clone(),
+                headers: (**headers).clone(),
+            }
+        }
+        Failure::Disguised(error) => Refusal {
+            status: StatusCode::BAD_GATEWAY,
+            body: error.clone(),
+            headers: HeaderMap::new(),
+        },
+        Failure::Credentials(_) => bad_gateway(
+            "upstream_credentials_exhausted",
+            "The upstream refused the gateway's own credentials. Your API key is fine; tell the gateway's operator.",
+        )
+        .never_retry(),
+        Failure::NoUpstream(_) => Refusal::ours(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_available_backend",
+            "No upstream that may serve this request is in use.",
+        )
+        .retry_after(Duration::from_secs(1)),
+        Failure::QueueFull => overloaded("Every upstream for this model is busy and the queue is full.".to_owned()),
+        Failure::QueueTimeout(after) => overloaded(format!("Every upstream for this model stayed busy for {after:?}.")),
+        Failure::NotAdmitted(_) => Refusal::ours(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_admitted",
+            "The chosen upstream was not admitted.",
+        ),
+        Failure::Connect(_) | Failure::Timeout(Clock::Connect(_)) => {
+            bad_gateway("upstream_connect_error", "The gateway cannot connect to the upstream.")
+        }
+        Failure::Dropped(_) => bad_gateway(
+            "upstream_connect_error",
+            "The upstream closed the connection before it answered.",
+        ),
+        Failure::Protocol(_) => bad_gateway("upstream_error", "The upstream's answer was not valid HTTP."),
+        Failure::UploadFailed => Refusal::invalid(
+            StatusCode::BAD_REQUEST,
+            "incomplete_body",
+            "The request body ended early or could not be sent on.",
+        ),
+        Failure::Timeout(clock) => {
+            Refusal::ours(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", timeout_message(*clock))
+        }
+        Failure::NotJson(status) => Refusal::ours(
+            StatusCode::BAD_GATEWAY,
+            "upstream_error",
+            format!(
+                "The upstream answered {} with a body that is not a JSON object.",
+                status.as_u16()
+            ),
+        ),
+        Failure::TooLarge { limit } => Refusal::ours(
+            StatusCode::BAD_GATEWAY,
+            "upstream_error",
+            format!("The upstream's answer is larger than {limit} bytes."),
+        ),
+        Failure::Stream(fault) => from_fault(fault),
+        Failure::Body(_) => bad_gateway("upstream_error", "The upstream broke off its answer."),
+    }
+}
+
+/// What the client is told of a stream that is not whole.
+pub(crate) fn from_fault(fault: &Fault) -> Refusal {
+    let bad_gateway = |code, message: &'static str| Refusal::ours(StatusCode::BAD_GATEWAY, code, message);
+    match fault {
+        Fault::Truncated => bad_gateway(
+            "stream_truncated",
+            "The upstream ended the stream before the answer was finished.",
+        ),
+        Fault::Malformed => bad_gateway("upstream_error", "The upstream sent an event that is not JSON."),
+        Fault::TooLong(_) => bad_gateway("upstream_error", "The upstream sent an event without end."),
+        Fault::Upstream(error) => Refusal {
+            status: StatusCode::BAD_GATEWAY,
+            body: error.clone(),
+            headers: HeaderMap::new(),
+        },
+    }
+}
+
+fn timeout_message(clock: Clock) -> String {
+    match clock {
+        Clock::Connect(after) | Clock::FirstFrame(after) => format!("The upstream sent nothing within {after:?}."),
+        Clock::Idle(after) => format!("The upstream paused for more than {after:?}."),
+        Clock::Total(_) => "The upstream was not done within the time allowed.".to_owned(),
+    }
+}
+
+/// A body of bytes.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> BoxBody {
+    BoxBody::new(Full::new(bytes.into()).map_err(|never| match never {}))
+}

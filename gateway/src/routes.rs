@@ -1,0 +1,4 @@
+//! What the gateway answers itself.
+
+pub(crate) mod document;
+pub(crate) mod models;

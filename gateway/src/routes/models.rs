@@ -1,0 +1,71 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: what the key may use, and nothing else.
+//!
+//! What only an upstream can answer (a model under a pattern that no list names, `DELETE` of a fine-tuned one) goes
+//! through the Call floor like any other operation.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use backends::{
+    body::BoxBody,
+    serve::{BoxError, Floor, Serve},
+};
+use http::{HeaderValue, Method, Response, header};
+use openapi::model::ModelList;
+use serde::Serialize;
+
+use crate::{
+    accounts::Accounts,
+    call::Inbound,
+    catalog::Catalog,
+    layers::{authenticate::authenticate, resolve, route::RouteError},
+    rescue::full,
+};
+
+#[derive(Debug)]
+pub(crate) struct Models {
+    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+    pub(crate) call: Floor<Inbound, Response<BoxBody>>,
+}
+
+impl Models {
+    pub(crate) async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
+        let account = authenticate(&self.accounts.load(), inbound.named.request.headers())?;
+        let catalog = self.catalog.load();
+        let method = inbound.named.request.method();
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let is_list = inbound.operation.path == "models";
+        if is_list && is_read {
+            return json(&ModelList::new(catalog.cards(|name| account.may_use(name))));
+        }
+        if is_list || !(is_read || *method == Method::DELETE) {
+            let path = inbound.named.request.uri().path().chars().take(200).collect();
+            return Err(RouteError::Method {
+                method: method.clone(),
+                path,
+                allow: "GET",
+            }
+            .into());
+        }
+        let Some(id) = inbound.operation.model_id() else {
+            return Err(resolve::ResolveError::UnknownModel { model: String::new() }.into());
+        };
+        let offer = resolve::find(&catalog, &account, &id)?;
+        let cards = catalog.cards(|name| name == id);
+        match cards.first() {
+            Some(card) if is_read => json(card),
+            // Under a pattern the upstream may know more than its list said.
+            _ if offer.is_pattern() && !catalog.is_listed(&id) => self.call.call(inbound).await,
+            _ => Err(resolve::ResolveError::UnknownModel { model: id }.into()),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Response<BoxBody>, BoxError> {
+    let mut response = Response::new(full(serde_json::to_vec(value)?));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

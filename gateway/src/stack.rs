@@ -1,0 +1,130 @@
+//! The Edge and Call floors, outermost first. Requests go down, answers come up.
+//!
+//! ```text
+//! EDGE     Cors · RequestId · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
+//! CALL     Authenticate · Decode · Resolve · Reserve · Meter · Failover
+//! ATTEMPT  backends::stack
+//! ```
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use backends::{
+    body::BoxBody,
+    serve::{Floor, Serve},
+};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::ServiceBuilder;
+
+use crate::{
+    accounts::Accounts,
+    call::Inbound,
+    catalog::Catalog,
+    drain::Drain,
+    layers::{
+        admit::AdmitLayer,
+        authenticate::AuthenticateLayer,
+        body_limit::BodyLimitLayer,
+        catch_panic::CatchPanicLayer,
+        cors::CorsLayer,
+        decode::{BodyLimits, DecodeLayer},
+        failover::{FailoverLayer, RetryConfig},
+        meter::MeterLayer,
+        observe::ObserveLayer,
+        request_id::RequestIdLayer,
+        rescue::RescueLayer,
+        reserve::ReserveLayer,
+        resolve::ResolveLayer,
+        route::Router,
+    },
+    metrics::Metrics,
+    records::Records,
+    routes::models::Models,
+};
+
+/// What the floors share.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) records: Records,
+    pub(crate) drain: Drain,
+}
+
+/// How the floors are set.
+#[derive(Debug, Clone)]
+pub(crate) struct StackConfig {
+    pub(crate) concurrency: usize,
+    pub(crate) limits: BodyLimits,
+    pub(crate) retry: RetryConfig,
+    pub(crate) origins: Vec<String>,
+}
+
+/// From a known operation to its answer.
+fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>> {
+    let stack = ServiceBuilder::new()
+        // Before Decode: we do not parse for strangers.
+        .layer(AuthenticateLayer {
+            accounts: parts.accounts.clone(),
+        })
+        // The only place that reads a body; what it learns travels as a type.
+        .layer(DecodeLayer { limits: config.limits })
+        // Before Reserve: the price will be the offer's.
+        .layer(ResolveLayer {
+            catalog: parts.catalog.clone(),
+        })
+        // Outside Failover: one hold per call, however many upstreams are tried.
+        .layer(ReserveLayer)
+        // Outside Failover too: counts only what the client received.
+        .layer(MeterLayer {
+            records: parts.records.clone(),
+            metrics: parts.metrics.clone(),
+        })
+        // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
+        .layer(FailoverLayer {
+            config: config.retry,
+            catalog: parts.catalog.clone(),
+            drain: parts.drain.clone(),
+            metrics: parts.metrics.clone(),
+        })
+        .service(backends::stack::attempt());
+    Floor::new(stack)
+}
+
+/// From bytes on a connection to bytes on a connection. Its errors would be faults of ours: Rescue leaves none.
+pub(crate) fn edge(
+    config: &StackConfig,
+    parts: &Parts,
+) -> impl Serve<Request<Incoming>, Response = Response<BoxBody>> + use<> {
+    let call = call(config, parts);
+    let router = Router {
+        models: Models {
+            accounts: parts.accounts.clone(),
+            catalog: parts.catalog.clone(),
+            call: call.clone(),
+        },
+        call,
+    };
+    ServiceBuilder::new()
+        // Outermost: preflights carry no key and are no requests of ours, and refusals must be readable by a page.
+        .layer(CorsLayer::new(&config.origins))
+        // All that follows is named.
+        .layer(RequestIdLayer)
+        // Outside Rescue: it sees the status that the client sees.
+        .layer(ObserveLayer {
+            metrics: parts.metrics.clone(),
+        })
+        // Above it there are answers only.
+        .layer(RescueLayer)
+        // Inside Rescue: a panic leaves as an envelope too.
+        .layer(CatchPanicLayer)
+        // Before anything is read or looked up: refusing must stay cheap. The permit rides in the body.
+        .layer(AdmitLayer::new(config.concurrency))
+        // A body that says it is too large is refused unread.
+        .layer(BodyLimitLayer {
+            limit: config.limits.upload as u64,
+        })
+        .service(router)
+}

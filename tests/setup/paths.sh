@@ -1,0 +1,36 @@
+# Sourced by the scripts here and in tests/sdk: where things are. Sets variables, runs nothing.
+# shellcheck shell=bash disable=SC2034
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CACHE=$(realpath -m "${MULBERRY_TEST_CACHE:-$REPO/tests/.cache}")
+VENV=$CACHE/venv
+PYTHON=$VENV/bin/python
+STEADY=$CACHE/steady/node_modules/.bin/steady
+NODE_AT_LEAST=20
+
+# The system's Node if it is new enough, else the one in the venv (tests/setup/node puts it there).
+node_home() {
+  local version
+  if version=$(node --version 2>/dev/null); then
+    version=${version#v}
+    if ((${version%%.*} >= NODE_AT_LEAST)) && command -v npm >/dev/null; then
+      dirname "$(command -v node)"
+      return
+    fi
+  fi
+  echo "$CACHE/node/bin"
+}
+
+# fresh STAMP FILE...: true if STAMP was written for these very files.
+fresh() {
+  local stamp=$1
+  shift
+  [[ -f $stamp && $(cat "$stamp") == "$(cat "$@" | sha256sum)" ]]
+}
+
+# stamped STAMP FILE...: writes the stamp that `fresh` looks for.
+stamped() {
+  local stamp=$1
+  shift
+  cat "$@" | sha256sum >"$stamp"
+}
