@@ -37,7 +37,7 @@ pub enum AnswerBody {
     /// All of it.
     Whole(Whole),
     /// A stream whose first data frame is here.
-    Events { first: Batch, rest: Events },
+    Events { first: Batch, rest: Box<Events> },
     /// Bytes that we do not read.
     Raw(Raw),
 }

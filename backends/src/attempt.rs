@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::{HeaderMap, Method};
-use openapi::{endpoint::Operation, request::RequestBody};
+use openapi::{
+    endpoint::{Endpoint, Operation},
+    request::RequestBody,
+};
 
 use crate::{body::BoxBody, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier};
 
@@ -41,7 +44,7 @@ pub struct Outbound {
 pub enum Payload {
     Empty,
     /// JSON that was read.
-    Json(RequestBody),
+    Json(Box<RequestBody>),
     /// An upload that streams through, once.
     Upload(Mutex<Option<BoxBody>>),
 }
@@ -83,12 +86,23 @@ impl Outbound {
         matches!(&self.payload, Payload::Json(body) if body.is_stream())
     }
 
-    /// Whether the payload can be sent more than once.
-    pub fn is_repeatable(&self) -> bool {
+    /// Whether the payload is still here to be sent again.
+    pub fn has_payload(&self) -> bool {
         match &self.payload {
             Payload::Empty | Payload::Json(_) => true,
             Payload::Upload(upload) => upload.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
         }
+    }
+
+    /// Whether an upstream may see the request twice without harm. Running a model twice costs time; creating or
+    /// cancelling a thing twice is another matter.
+    pub fn is_repeatable(&self) -> bool {
+        let makes_things = match self.operation.endpoint {
+            Endpoint::Files | Endpoint::Batches => true,
+            Endpoint::Responses | Endpoint::ChatCompletions => !self.operation.is_root_post,
+            _ => false,
+        };
+        self.has_payload() && (!makes_things || matches!(self.method, Method::GET | Method::HEAD))
     }
 
     pub fn json(&self) -> Option<&RequestBody> {

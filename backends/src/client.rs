@@ -73,12 +73,14 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Answering>, SendError> {
+    ///
+    /// `again`: the request may be seen twice, should a connection turn out to have been closed while idle.
+    pub async fn send(&self, mut request: Request<Outgoing>, again: bool) -> Result<Response<Answering>, SendError> {
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;
         }
         if let Some(link) = self.reuse().await {
-            let Some(spare) = replay(&request) else {
+            let Some(spare) = again.then(|| replay(&request)).flatten() else {
                 return link.exchange(request).await;
             };
             match link.exchange(request).await {
@@ -227,7 +229,11 @@ impl Link {
         let mut answering = Answering { body, link: Some(self) };
         if answering.body.is_end_stream() {
             // Nothing follows the head, so nobody will poll the body: park the connection now.
-            std::future::poll_fn(|cx| Poll::Ready(answering.park(cx))).await;
+            std::future::poll_fn(|cx| {
+                answering.park(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
         Ok(Response::from_parts(parts, answering))
     }

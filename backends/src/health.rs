@@ -90,7 +90,7 @@ async fn get(backend: &Backend, upstream: &Upstream, path: &str) -> Option<(Stat
     if let Some((name, value)) = &upstream.credential {
         headers.insert(name, value.clone());
     }
-    let (parts, body) = upstream.client.send(request).await.ok()?.into_parts();
+    let (parts, body) = upstream.client.send(request, true).await.ok()?.into_parts();
     let body = Limited::new(body, MAX_MODEL_LIST).collect().await.ok()?;
     Some((parts.status, body.to_bytes()))
 }

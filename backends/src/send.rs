@@ -63,6 +63,7 @@ impl Serve<Encoded> for Send {
             protocol,
             is_stream,
             hide_usage,
+            again: attempt.outbound.is_repeatable(),
         };
         let upstream = in_use.upstream().name.clone();
         let mut in_use = Some(in_use);
@@ -95,6 +96,8 @@ struct Exchange {
     protocol: Protocol,
     is_stream: bool,
     hide_usage: bool,
+    /// The upstream may see the request twice.
+    again: bool,
 }
 
 impl Exchange {
@@ -104,7 +107,7 @@ impl Exchange {
             .as_ref()
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
-        let sent = async { upstream.client.send(request).await.map_err(from_send) };
+        let sent = async { upstream.client.send(request, self.again).await.map_err(from_send) };
         let response = if self.is_stream {
             self.by_first_frame(sent).await
         } else {
@@ -156,7 +159,7 @@ impl Exchange {
     async fn events(&self, body: Answering, in_use: &mut Option<InUse>) -> Result<AnswerBody, Failure> {
         let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event);
         let in_use = in_use.take().ok_or(Failure::QueueFull)?;
-        let mut rest = Events::new(body, reader, self.body_clock(), in_use);
+        let mut rest = Box::new(Events::new(body, reader, self.body_clock(), in_use));
         let first = self.by_first_frame(rest.first()).await?;
         Ok(AnswerBody::Events { first, rest })
     }

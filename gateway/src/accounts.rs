@@ -1,6 +1,6 @@
 //! Who may ask: API keys, kept as SHA-256, and what each may use.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use crate::config::{Key, KeyHash};
 
@@ -34,11 +34,57 @@ impl Account {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     by_hash: HashMap<[u8; 32], Arc<Account>>,
-    anonymous: Option<Arc<Account>>,
+    anonymous: Option<Anonymous>,
+}
+
+/// Everyone's account, when no key is asked for. What stands in for the key is that only this machine can connect;
+/// a web page in a browser of this machine can too, and must not.
+#[derive(Debug)]
+pub(crate) struct Anonymous {
+    account: Arc<Account>,
+    /// Pages that the operator allowed.
+    origins: Vec<String>,
+}
+
+/// Why a request without a key is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Host,
+    Origin,
+}
+
+impl Anonymous {
+    /// The account, for a request with this host and origin.
+    ///
+    /// A name that some DNS server answers may be rebound to 127.0.0.1 by whoever owns it; an address and `localhost`
+    /// may not. A browser names the page that asks in `origin`: ours, or one that the operator allowed.
+    pub(crate) fn admit(&self, host: &str, origin: Option<&str>) -> Result<&Arc<Account>, Foreign> {
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+        let name = name
+            .map_or(host, |(name, _)| name)
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let is_local = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || name.is_empty();
+        if !is_local {
+            return Err(Foreign::Host);
+        }
+        let is_welcome = origin.is_none_or(|origin| {
+            let is_ours = origin.split_once("://").is_some_and(|(_, page)| page == host);
+            is_ours || self.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+        });
+        if is_welcome {
+            Ok(&self.account)
+        } else {
+            Err(Foreign::Origin)
+        }
+    }
 }
 
 impl Accounts {
-    pub(crate) fn new(keys: &[Key]) -> Self {
+    /// `origins`: web pages that may call.
+    pub(crate) fn new(keys: &[Key], origins: &[String]) -> Self {
         let enabled = keys.iter().filter(|key| !key.disabled);
         let by_hash = enabled.map(|key| {
             let account = Account {
@@ -49,12 +95,15 @@ impl Accounts {
         });
         Self {
             by_hash: by_hash.collect(),
-            anonymous: keys.is_empty().then(|| Arc::new(Account::anonymous())),
+            anonymous: keys.is_empty().then(|| Anonymous {
+                account: Arc::new(Account::anonymous()),
+                origins: origins.to_vec(),
+            }),
         }
     }
 
     /// The account of everyone, when no key is asked for.
-    pub(crate) fn anonymous(&self) -> Option<&Arc<Account>> {
+    pub(crate) fn anonymous(&self) -> Option<&Anonymous> {
         self.anonymous.as_ref()
     }
 
@@ -67,6 +116,23 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_keys_only_this_machine_and_welcome_pages() {
+        let accounts = Accounts::new(&[], &["https://app.example".to_owned()]);
+        let check = |host, origin, expect: Result<(), Foreign>| {
+            let anonymous = accounts.anonymous().expect("there are no keys");
+            assert_eq!(anonymous.admit(host, origin).map(drop), expect, "for {host} {origin:?}");
+        };
+        check("127.0.0.1:8080", None, Ok(()));
+        check("localhost:8080", Some("http://localhost:8080"), Ok(()));
+        check("[::1]:8080", None, Ok(()));
+        check("localhost", Some("https://app.example"), Ok(()));
+        check("attacker.example:8080", None, Err(Foreign::Host));
+        check("127.0.0.1:8080", Some("https://attacker.example"), Err(Foreign::Origin));
+        check("127.0.0.1:8080", Some("null"), Err(Foreign::Origin));
+        check("127.0.0.1:8080", Some("http://127.0.0.1:9"), Err(Foreign::Origin));
+    }
 
     #[test]
     fn models_by_name_and_by_prefix() {

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
@@ -83,7 +83,7 @@ impl App {
             &config.models,
             unix_seconds(),
         )));
-        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(&config.keys)));
+        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(&config.keys, origins(&config))));
         let (records, store) = match database(&config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -185,8 +185,6 @@ async fn shut_down(
     serving: tokio::task::JoinHandle<()>,
     hurry: impl Future<Output = ()>,
 ) {
-    /// After the cut, a stream needs a moment to send its error event.
-    const LAST_WORDS: Duration = Duration::from_secs(2);
     tracing::info!(delay = ?config.delay, timeout = ?config.timeout, "draining; a second signal ends what is left");
     let mut serving = std::pin::pin!(serving);
     let mut hurry = std::pin::pin!(hurry);
@@ -202,14 +200,18 @@ async fn shut_down(
         () = patience => tracing::warn!("the drain timeout has passed: ending open streams"),
     }
     control.enter(Phase::Cutting);
-    if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
-        serving.abort();
+    if serving.await.is_err() {
+        tracing::error!("the listener ended by a panic");
     }
 }
 
 /// Where records are kept; `None` when nothing is to be on disk.
 pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
+}
+
+fn origins(config: &Config) -> &[String] {
+    config.cors.as_ref().map_or(&[], |cors| cors.origins.as_slice())
 }
 
 fn stack_config(config: &Config) -> StackConfig {

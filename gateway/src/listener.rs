@@ -63,6 +63,9 @@ pub(crate) struct ListenerConfig {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+/// After the cut, a stream needs a moment to send its error event.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Serves until the drain closes, then until every connection has ended or the drain cuts.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
@@ -110,7 +113,17 @@ pub(crate) async fn serve<S>(
         });
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let out_of_time = async {
+        drain.reached(Phase::Cutting).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = all_ended => return,
+        () = out_of_time => {}
+    }
+    // Waits until each is dropped: only then are the records of its requests written.
+    connections.shutdown().await;
 }
 
 struct Connection<S> {

@@ -2,14 +2,12 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use backends::upstream::Upstream;
 use billing::Usage;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
@@ -136,6 +134,9 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// Reads one number of an upstream.
+type Read<T> = fn(&Upstream) -> T;
+
 /// What others count, read when asked.
 struct Observed {
     catalog: Arc<ArcSwap<Catalog>>,
@@ -160,15 +161,14 @@ impl Collector for Observed {
         dropped.encode(descriptor)?;
         let catalog = self.catalog.load();
         let upstreams: Vec<_> = catalog.backends.iter().flat_map(|backend| &backend.upstreams).collect();
-        let count = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let counters: [(&str, &str, fn(&backends::upstream::Counts) -> &AtomicU64); 2] = [
-            ("upstream_attempts", "Attempts at an upstream", |counts| {
-                &counts.attempts
+        let counters: [(&str, &str, Read<u64>); 2] = [
+            ("upstream_attempts", "Attempts at an upstream", |upstream| {
+                upstream.counts.attempts.load(Ordering::Relaxed)
             }),
             (
                 "upstream_failures",
                 "Attempts that failed by the upstream's fault",
-                |counts| &counts.failures,
+                |upstream| upstream.counts.failures.load(Ordering::Relaxed),
             ),
         ];
         for (name, help, read) in counters {
@@ -176,10 +176,10 @@ impl Collector for Observed {
                 encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Counter)?;
             for upstream in &upstreams {
                 let labels = [("upstream", &*upstream.name)];
-                ConstCounter::new(count(read(&upstream.counts))).encode(descriptor.encode_family(&labels)?)?;
+                ConstCounter::new(read(upstream)).encode(descriptor.encode_family(&labels)?)?;
             }
         }
-        let gauges: [(&str, &str, fn(&backends::upstream::Upstream) -> i64); 2] = [
+        let gauges: [(&str, &str, Read<i64>); 2] = [
             (
                 "upstream_outstanding",
                 "Requests under way at an upstream",

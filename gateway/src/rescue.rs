@@ -16,7 +16,7 @@ use openapi::{error::ErrorBody, request::RequestError, stream::Fault};
 
 use crate::layers::{
     admit::Overloaded, authenticate::AuthenticateError, body_limit::TooLarge, catch_panic::Panicked,
-    decode::DecodeError, failover::FailoverError, resolve::ResolveError, route::RouteError,
+    decode::DecodeError, failover::{FailoverError, ShuttingDown}, resolve::ResolveError, route::RouteError,
 };
 
 /// An error as a client sees it.
@@ -87,8 +87,15 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         return from_attempt(&error.last);
     }
     if let Some(error) = error.downcast_ref::<AuthenticateError>() {
-        let refusal = Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string());
-        return refusal.header("www-authenticate", HeaderValue::from_static("Bearer"));
+        let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
+        return match error {
+            AuthenticateError::Missing | AuthenticateError::Unknown => {
+                Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string())
+                    .header("www-authenticate", HeaderValue::from_static("Bearer"))
+            }
+            AuthenticateError::ForeignHost => forbidden("foreign_host"),
+            AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
+        };
     }
     if let Some(error) = error.downcast_ref::<RouteError>() {
         return from_route(error);
@@ -122,6 +129,14 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     }
     if let Some(error) = error.downcast_ref::<Overloaded>() {
         return overloaded(error.to_string());
+    }
+    if error.is::<ShuttingDown>() {
+        return Refusal::ours(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting_down",
+            "The gateway is shutting down and could not finish this request. Retry.",
+        )
+        .retry_after(Duration::from_secs(1));
     }
     // What is left is a fault of ours; its text is for the log.
     let message = "The gateway failed to handle this request. Report the request id to its operator.";

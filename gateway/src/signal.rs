@@ -1,7 +1,5 @@
 //! Signals that mean the end.
 
-use std::future::Future;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Both signals that end the process politely.
@@ -21,12 +19,10 @@ impl Signals {
     }
 
     /// The next of them.
-    pub(crate) fn next(&mut self) -> impl Future<Output = ()> + use<'_> {
-        async {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-            }
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use utoipa::{
         SecurityRequirement, Type,
         path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::{RequestBody, RequestBodyBuilder},
-        schema::AdditionalProperties,
+        schema::{AdditionalProperties, AnyOfBuilder},
         security::{Http, HttpAuthScheme, SecurityScheme},
         tag::TagBuilder,
     },
@@ -166,24 +166,38 @@ fn good(answer: Answer) -> Response {
     response.build()
 }
 
-/// The schema of one server-sent event whose data is JSON.
+/// The schema of one server-sent event.
 ///
 /// OpenAPI has a word for the events of a stream only since 3.2 (`itemSchema`); in 3.1 readers, schemathesis among
 /// them, take `schema` for one event, with `event` and `data` as its members.
 fn event_of(data: Option<Ref>) -> RefOr<Schema> {
-    let data = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .description(Some(
-            "JSON. Chats and completions end with `[DONE]` instead; `{\"error\": …}` is the envelope of an error.",
-        ))
-        .content_media_type("application/json")
-        .content_schema(data);
+    let data: RefOr<Schema> = match data {
+        Some(data) => AnyOfBuilder::new()
+            .item(json_in_text(Some(data)).description(Some("The next piece of the answer.")))
+            .item(json_in_text(Some(Ref::from_schema_name("Error"))).description(Some("Why there will be no more.")))
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .enum_values(Some(["[DONE]"]))
+                    .description(Some("The end.")),
+            )
+            .into(),
+        None => json_in_text(None).into(),
+    };
     let event = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("One server-sent event."))
         .property("data", data)
         .required("data");
     open(event.build().into())
+}
+
+/// The schema of a text that is JSON.
+fn json_in_text(schema: Option<Ref>) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .content_media_type("application/json")
+        .content_schema(schema)
 }
 
 fn any() -> Content {

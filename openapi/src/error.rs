@@ -103,9 +103,9 @@ impl ErrorBody {
                 let message = text(error.get("message")).or_else(|| text(error.get("error")));
                 let mut body = Self {
                     message: clip(message.unwrap_or(Cow::Borrowed("The upstream gave no message."))),
-                    kind: text(error.get("type")).unwrap_or(Cow::Borrowed("server_error")),
-                    param: text(error.get("param")),
-                    code: text(error.get("code")),
+                    kind: word(error.get("type")).unwrap_or(Cow::Borrowed("server_error")),
+                    param: word(error.get("param")),
+                    code: word(error.get("code")),
                 };
                 body.name_context_overflow();
                 Some(body)
@@ -113,7 +113,7 @@ impl ErrorBody {
             // Cocoon, Ollama, TGI: {"error": "sentence", "error_type"?: "..."}.
             Some(Value::String(message)) => Some(Self {
                 message: clip(Cow::Owned(message.clone())),
-                kind: text(object.get("error_type")).unwrap_or(Cow::Borrowed("server_error")),
+                kind: word(object.get("error_type")).unwrap_or(Cow::Borrowed("server_error")),
                 param: None,
                 code: None,
             }),
@@ -132,11 +132,11 @@ impl ErrorBody {
                 };
                 Some(Self {
                     message: clip(message),
-                    kind: text(object.get("type"))
+                    kind: word(object.get("type"))
                         .filter(|kind| kind != "error")
                         .unwrap_or(Cow::Borrowed("server_error")),
-                    param: text(object.get("param")),
-                    code: text(object.get("code")),
+                    param: word(object.get("param")),
+                    code: word(object.get("code")),
                 })
             }
             Some(_) => Some(Self {
@@ -167,6 +167,13 @@ fn text(value: Option<&Value>) -> Option<Cow<'static, str>> {
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
         _ => None,
     }
+}
+
+/// A name such as a code: short and of few characters, for it goes to logs and records, where an upstream must not be
+/// able to put a piece of the prompt.
+fn word(value: Option<&Value>) -> Option<Cow<'static, str>> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']');
+    text(value).filter(|word| (1..=64).contains(&word.len()) && word.bytes().all(is_plain))
 }
 
 fn clip(message: Cow<'static, str>) -> Cow<'static, str> {
@@ -218,6 +225,14 @@ mod tests {
         check(
             r#"{"detail":"Not Found"}"#,
             r#"{"error":{"message":"Not Found","type":"server_error","param":null,"code":null}}"#,
+        );
+    }
+
+    #[test]
+    fn a_code_that_is_a_sentence_is_dropped() {
+        check(
+            r#"{"error":{"message":"m","type":"tell nobody","param":"messages[0].content","code":"the prompt was"}}"#,
+            r#"{"error":{"message":"m","type":"server_error","param":"messages[0].content","code":null}}"#,
         );
     }
 

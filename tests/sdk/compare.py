@@ -1,10 +1,10 @@
 """Compares what clients sent with what an upstream got: two logs of record.py, one on each side of a gateway.
 
-    compare.py SENT GOT [--answered-by-gateway REGEX]
+    compare.py SENT GOT [--gateways-own REGEX]
 
 Each request that was sent must have arrived once: the same method, target and body, byte for byte. One change
 is allowed and counted apart: a streaming request may gain `stream_options.include_usage`, which the gateway needs.
-Targets that match REGEX are the gateway's own to answer and are not expected upstream.
+Requests whose `METHOD TARGET` matches REGEX are the gateway's own to answer or to ask, and are left out on both sides.
 Prints the counts; exits 1 if anything was lost, changed or invented. Prints no bodies, only targets and sizes.
 """
 
@@ -62,16 +62,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sent", type=Path)
     parser.add_argument("got", type=Path)
-    parser.add_argument("--answered-by-gateway", metavar="REGEX", type=re.compile)
+    parser.add_argument("--gateways-own", metavar="REGEX", type=re.compile)
     options = parser.parse_args()
 
     sent = Counter(read(options.sent))
     got = Counter(read(options.got))
-    own = Counter()
-    if options.answered_by_gateway:
-        for request in [request for request in sent if options.answered_by_gateway.search(request.target)]:
-            own[request] = max(0, sent[request] - got[request])
-    lost = sent - got - own
+    own = 0
+    if options.gateways_own:
+        for side in (sent, got):
+            for request in [r for r in side if options.gateways_own.search(f"{r.method} {r.target}")]:
+                own += side.pop(request)
+    lost = sent - got
     invented = got - sent
     same = sum((sent & got).values())
 
@@ -91,7 +92,7 @@ def main() -> int:
         print(line)
     print(
         f"compare: {same} identical, {sum(spliced.values())} gained include_usage, "
-        f"{sum(own.values())} answered by the gateway, {len(unexplained)} differ"
+        f"{own} the gateway's own, {len(unexplained)} differ"
     )
     if same == 0:
         print("compare: nothing identical passed; is the recorder where it should be?")

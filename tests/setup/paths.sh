@@ -7,6 +7,9 @@ VENV=$CACHE/venv
 PYTHON=$VENV/bin/python
 STEADY=$CACHE/steady/node_modules/.bin/steady
 NODE_AT_LEAST=20
+OPENAI_SPEC=${OPENAI_SPEC:-$REPO/../shared/openai-openapi/openapi.yaml}
+TARGET_DIR=${CARGO_TARGET_DIR:-$REPO/target}
+MULBERRY=${MULBERRY_BIN:-$TARGET_DIR/release/mulberry}
 
 # The system's Node if it is new enough, else the one in the venv (tests/setup/node puts it there).
 node_home() {

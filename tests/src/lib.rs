@@ -1,1 +1,29 @@
+//! What the end-to-end tests stand on: real processes, each test with a world of its own.
+//!
+//! A test makes a [`World`], starts upstreams and gateways in it, and speaks to them over sockets. All ports are free
+//! ones, all files lie in one directory of the world's, and every process ends with its guard. The directory is
+//! removed at the end, unless the test failed: then its path is printed, with the logs of all processes in it.
+//!
+//! Starting a process and asking a mock block the thread for some milliseconds; the tests' own traffic is
+//! asynchronous. Nothing here sleeps in the hope that something has happened by then: see [`wait::eventually`].
 
+pub mod client;
+pub mod gateway;
+pub mod llama;
+pub mod mock;
+pub mod process;
+pub mod raw;
+pub mod rig;
+pub mod scripted;
+pub mod sse;
+pub mod wait;
+pub mod world;
+
+pub use client::{Answer, Envelope};
+pub use gateway::Gateway;
+pub use llama::Llama;
+pub use mock::Mock;
+pub use rig::Rig;
+pub use scripted::Scripted;
+pub use wait::eventually;
+pub use world::World;

@@ -1,8 +1,8 @@
-//! `/v1/models`: the friendly names, and every mode that has a fixed name.
+//! `/v1/models`: the friendly names. The fault modes are for those who know them; `/_modes` lists them.
 
 use serde_json::{Value, json};
 
-use crate::fault::{Plan, modes};
+use crate::fault::Plan;
 use crate::refusal::Refusal;
 
 const CREATED: u64 = 1_700_000_000;
@@ -18,10 +18,8 @@ pub(crate) fn plan(configured: &[String], model: &str) -> Result<Plan, Refusal> 
 }
 
 pub(crate) fn list(configured: &[String]) -> Value {
-    let fixed = modes().iter().filter(|(name, _)| !name.contains('<'));
-    let scripted = fixed.map(|(name, _)| format!("fault/{name}"));
     let others = configured.iter().filter(|name| *name != FRIENDLY).cloned();
-    let names = std::iter::once(FRIENDLY.to_owned()).chain(others).chain(scripted);
+    let names = std::iter::once(FRIENDLY.to_owned()).chain(others);
     let data: Vec<_> = names.map(|name| entry(&name)).collect();
     json!({"object": "list", "data": data})
 }

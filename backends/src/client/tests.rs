@@ -62,7 +62,7 @@ async fn a_connection_is_used_again_after_any_kind_of_body() {
         })
         .await;
         for _ in 0..20 {
-            let response = client.send(request()).await.expect("an answer");
+            let response = client.send(request(), true).await.expect("an answer");
             let body = response.into_body().collect().await.expect("a body").to_bytes();
             assert!(body.is_empty() || body == "ok");
         }
@@ -84,7 +84,7 @@ async fn a_connection_closed_while_idle_is_replaced() {
     })
     .await;
     for _ in 0..50 {
-        let response = client.send(request()).await.expect("an answer");
+        let response = client.send(request(), true).await.expect("an answer");
         response.into_body().collect().await.expect("a body");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 50);
@@ -103,7 +103,7 @@ async fn the_race_with_a_closing_server_is_answered_by_a_fresh_connection() {
     })
     .await;
     for _ in 0..3 {
-        let response = client.send(request()).await.expect("an answer");
+        let response = client.send(request(), true).await.expect("an answer");
         response.into_body().collect().await.expect("a body");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 2);
@@ -115,7 +115,7 @@ async fn a_fresh_connection_that_drops_is_an_error() {
         read_request(&mut stream).await;
     })
     .await;
-    assert!(matches!(client.send(request()).await, Err(SendError::Dropped(_))));
+    assert!(matches!(client.send(request(), true).await, Err(SendError::Dropped(_))));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn dropping_the_body_closes_the_connection() {
         }
     })
     .await;
-    let mut body = client.send(request()).await.expect("an answer").into_body();
+    let mut body = client.send(request(), true).await.expect("an answer").into_body();
     body.frame().await.expect("a frame").expect("data");
     drop(body);
     let was_closed = tokio::time::timeout(Duration::from_secs(5), was_closed).await;

@@ -117,7 +117,7 @@ async fn list_models(url: &str) -> Option<Vec<String>> {
     let host = target.authority();
     let client = Client::new(Connector::new(target, HttpVersion::Auto, LOOK, tls.as_deref()), LOOK);
     let request = Request::get(path).header("host", host).body(Outgoing::Empty).ok()?;
-    let response = client.send(request).await.ok()?;
+    let response = client.send(request, true).await.ok()?;
     let body = Limited::new(response.into_body(), 1 << 20).collect().await.ok()?;
     let models = ModelList::from_upstream(&body.to_bytes())?;
     Some(models.into_iter().map(|model| model.id).collect())

@@ -22,10 +22,12 @@ pub(crate) trait Environment {
 pub(crate) struct Process;
 
 impl Environment for Process {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn variables(&self) -> Vec<(String, String)> {
         // `vars()` would panic on a variable that is not UTF-8.
         std::env::vars_os()

@@ -9,11 +9,11 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
 };
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 use tower_layer::Layer;
 
 use crate::{
-    accounts::{Account, Accounts},
+    accounts::{Account, Accounts, Foreign},
     call::{Authenticated, Inbound},
 };
 
@@ -23,6 +23,14 @@ pub(crate) enum AuthenticateError {
     Missing,
     #[error("Incorrect API key provided. Ask the operator of this gateway for one.")]
     Unknown,
+    #[error(
+        "This gateway has no API keys and serves its own machine only. Call it by address or as localhost, or configure keys."
+    )]
+    ForeignHost,
+    #[error(
+        "This gateway has no API keys and does not answer web pages. Allow the page's origin under cors, or configure keys."
+    )]
+    ForeignOrigin,
 }
 
 #[derive(Debug, Clone)]
@@ -54,15 +62,26 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), inbound.named.request.headers())?;
+        let account = authenticate(&self.accounts.load(), &inbound.named.request)?;
         self.inner.call(Authenticated { inbound, account }).await
     }
 }
 
-/// The account that these headers speak for.
-pub(crate) fn authenticate(accounts: &Accounts, headers: &HeaderMap) -> Result<Arc<Account>, AuthenticateError> {
+/// The account that a request speaks for.
+pub(crate) fn authenticate<B>(accounts: &Accounts, request: &Request<B>) -> Result<Arc<Account>, AuthenticateError> {
+    let headers = request.headers();
+    let authority = request.uri().authority().map(Authority::as_str);
     if let Some(anonymous) = accounts.anonymous() {
-        return Ok(anonymous.clone());
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        // HTTP/2 names the host in the request's target.
+        let host = authority.or_else(|| text(header::HOST)).unwrap_or_default();
+        return anonymous
+            .admit(host, text(header::ORIGIN))
+            .cloned()
+            .map_err(|foreign| match foreign {
+                Foreign::Host => AuthenticateError::ForeignHost,
+                Foreign::Origin => AuthenticateError::ForeignOrigin,
+            });
     }
     let key = presented(headers).ok_or(AuthenticateError::Missing)?;
     accounts.find(key).cloned().ok_or(AuthenticateError::Unknown)
@@ -81,7 +100,7 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
     use crate::config::{Key, KeyHash};
@@ -99,9 +118,12 @@ mod tests {
             disabled: true,
             ..key.clone()
         };
-        let accounts = Accounts::new(&[key, off]);
-        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        let found = authenticate(&accounts, &headers);
+        let accounts = Accounts::new(&[key, off], &[]);
+        let mut request = Request::new(());
+        request
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        let found = authenticate(&accounts, &request);
         let found = found
             .as_ref()
             .map(|account| account.name.as_deref().unwrap_or_default());

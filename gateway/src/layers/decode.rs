@@ -148,7 +148,7 @@ impl BodyLimits {
                 RequestBody::parse_lenient(raw)?
             };
             let model = body.model().map(Arc::from);
-            return Ok((Payload::Json(body), model));
+            return Ok((Payload::Json(Box::new(body)), model));
         }
         if body.is_end_stream() {
             return Ok((Payload::Empty, None));

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -29,7 +29,12 @@ use backends::{
 use http::{HeaderMap, StatusCode};
 use tower_layer::Layer;
 
-use crate::{call::Job, catalog::Catalog, drain::Drain, metrics::Metrics};
+use crate::{
+    call::Job,
+    catalog::Catalog,
+    drain::{Drain, Phase},
+    metrics::Metrics,
+};
 
 pub(crate) use relay::Relay;
 
@@ -43,6 +48,11 @@ pub(crate) struct FailoverError {
     #[source]
     pub(crate) last: Box<AttemptError>,
 }
+
+/// The process ends, and no answer had begun.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway is shutting down")]
+pub(crate) struct ShuttingDown;
 
 /// Where a job has been.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +74,7 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) enum ServedBody {
     Whole(Whole),
-    Stream(Relay),
+    Stream(Box<Relay>),
     Raw(Raw),
 }
 
@@ -115,13 +125,15 @@ impl Serve<Job> for Failover {
 
     async fn call(&self, job: Job) -> Result<Served, BoxError> {
         if !job.outbound.is_stream() {
-            let (answer, trail) = self.pursuer.pursue(job).await.map_err(|error| error as BoxError)?;
+            let found = self.unless_cut(self.pursuer.pursue(job)).await?;
+            let (answer, trail) = found.map_err(|error| error as BoxError)?;
             return Ok(self.served(answer, trail));
         }
         let protocol = job.outbound.operation.endpoint.protocol();
         let pursuer = self.pursuer.clone();
         let mut pursuit: Pursuit = Box::pin(async move { pursuer.pursue(job).await });
-        match tokio::time::timeout(self.config.commit_after, &mut pursuit).await {
+        let in_time = tokio::time::timeout(self.config.commit_after, &mut pursuit);
+        match self.unless_cut(in_time).await? {
             Ok(found) => {
                 let (answer, trail) = found.map_err(|error| error as BoxError)?;
                 Ok(self.served(answer, trail))
@@ -131,24 +143,38 @@ impl Serve<Job> for Failover {
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
                 trail: Trail::default(),
-                body: ServedBody::Stream(Relay::waiting(pursuit, protocol, self.config.heartbeat, &self.drain)),
+                body: ServedBody::Stream(Box::new(Relay::waiting(
+                    pursuit,
+                    protocol,
+                    self.config.heartbeat,
+                    &self.drain,
+                ))),
             }),
         }
     }
 }
 
 impl Failover {
+    /// Work that the end of the process interrupts, so that a client without a status still gets one.
+    async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, ShuttingDown> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.drain.reached(Phase::Cutting) => Err(ShuttingDown),
+        }
+    }
+
     fn served(&self, answer: Answer, trail: Trail) -> Served {
         let body = match answer.body {
             AnswerBody::Whole(whole) => ServedBody::Whole(whole),
             AnswerBody::Raw(raw) => ServedBody::Raw(raw),
-            AnswerBody::Events { first, rest } => ServedBody::Stream(Relay::streaming(
+            AnswerBody::Events { first, rest } => ServedBody::Stream(Box::new(Relay::streaming(
                 first,
                 rest,
                 trail.clone(),
                 self.config.heartbeat,
                 &self.drain,
-            )),
+            ))),
         };
         Served {
             status: answer.status,
@@ -175,10 +201,11 @@ impl Pursuer {
     async fn pursue(&self, job: Job) -> Found {
         self.budget.deposit();
         let endpoint = job.outbound.operation.endpoint;
-        let plan = self
+        let mut plan = self
             .catalog
             .load()
             .plan(&job.offer, job.outbound.model.as_deref(), endpoint);
+        last_resorts_last(&mut plan);
         let mut search = Search {
             job,
             trail: Trail::default(),
@@ -223,7 +250,14 @@ impl Pursuer {
                 );
                 tracing::debug!(request = %search.job.id, upstream = %place, failure = %error.failure, "attempt failed");
                 search.note(error);
-                if retry == Retry::Never || !search.job.outbound.is_repeatable() {
+                let outbound = &search.job.outbound;
+                // Where nothing was sent, the payload decides; where something was, whether it may be seen twice.
+                let may_repeat = if retry == Retry::Free {
+                    outbound.has_payload()
+                } else {
+                    outbound.is_repeatable()
+                };
+                if retry == Retry::Never || !may_repeat {
                     return Err(Stop::Final);
                 }
                 if is_exhausted {
@@ -287,6 +321,26 @@ impl Pursuer {
             }
         }
     }
+}
+
+/// Moves what health checks and breakers speak against behind the rest, legs within their model and then models: it
+/// is tried when nothing else is left. Otherwise each request of an outage would spend an attempt there first, and
+/// the retry budget would be gone long before the outage is.
+fn last_resorts_last(plan: &mut [Vec<Leg>]) {
+    if let [legs] = &*plan
+        && legs.len() < 2
+    {
+        return;
+    }
+    let now = Instant::now();
+    let is_ready = |leg: &Leg| {
+        let upstreams = &leg.backend.upstreams;
+        upstreams.iter().any(|upstream| upstream.exclusion(now).is_none())
+    };
+    for legs in &mut *plan {
+        legs.sort_by_cached_key(|leg| !is_ready(leg));
+    }
+    plan.sort_by_cached_key(|legs| !legs.first().is_some_and(is_ready));
 }
 
 enum Stop {

@@ -74,11 +74,11 @@ where
         match self.inner.call(job).await {
             Ok(served) => Ok(meter.serve(served)),
             Err(error) => {
+                let refusal = rescue::rescue(&error);
+                meter.status = refusal.status.as_u16();
+                meter.error_code = refusal.code().map(str::to_owned);
                 if let Some(failed) = error.downcast_ref::<FailoverError>() {
-                    let refusal = rescue::from_attempt(&failed.last);
                     meter.trail = failed.trail.clone();
-                    meter.status = refusal.status.as_u16();
-                    meter.error_code = refusal.code().map(str::to_owned);
                 }
                 meter.finish(End::Failed);
                 Err(error)
@@ -272,7 +272,7 @@ impl Drop for JobMeter {
 
 /// A stream that is counted as it passes.
 struct MeteredStream {
-    relay: Relay,
+    relay: Box<Relay>,
     meter: JobMeter,
 }
 

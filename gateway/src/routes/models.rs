@@ -31,7 +31,7 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), inbound.named.request.headers())?;
+        let account = authenticate(&self.accounts.load(), &inbound.named.request)?;
         let catalog = self.catalog.load();
         let method = inbound.named.request.method();
         let is_read = matches!(*method, Method::GET | Method::HEAD);

@@ -31,7 +31,7 @@ def test_no_key_is_refused(anonymous, chat_model):
 
 
 @pytest.mark.gateway_only
-@pytest.mark.parametrize("value", ["Bearer", "Bearer ", "Basic eDp5", "Bearer \x7f", "x" * 5000], ids=repr)
+@pytest.mark.parametrize("value", ["Bearer", "Basic eDp5", "Bearer \x7f", "x" * 5000], ids=repr)
 def test_a_strange_authorization_is_refused(anonymous, chat_model, value):
     answer = anonymous.post(
         "/chat/completions", json={"model": chat_model, "messages": HELLO}, headers={b"authorization": value.encode()}
@@ -108,8 +108,10 @@ def test_errors_have_the_envelope(http, anonymous, chat_model):
 
 @pytest.mark.gateway_only
 def test_a_wrong_method_is_refused(http):
-    answer = http.get("/chat/completions")
+    # Not /chat/completions: GET lists the stored ones there.
+    answer = http.get("/embeddings")
     assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
     check_envelope(answer)
 
 

@@ -1,7 +1,7 @@
 """How the official client fares when the upstream misbehaves, with `mulberry mock` as that upstream.
 
 Needs MOCK_MODEL_PREFIX, the prefix under which the gateway routes the mock's fault models (`fault/`), and
-MOCK_URL, the mock's own address, for `/_reset` and `/_counts`. Skipped without them.
+MOCK_URL, the mock's own address, for `/_reset` and `/_counts`. Skipped without them. MOCK_KEY: the mock's key, if it asks for one.
 """
 
 import os
@@ -13,6 +13,7 @@ import pytest
 
 PREFIX = os.environ.get("MOCK_MODEL_PREFIX")
 MOCK = os.environ.get("MOCK_URL", "").rstrip("/")
+MOCK_HEADERS = {"authorization": f"Bearer {os.environ['MOCK_KEY']}"} if os.environ.get("MOCK_KEY") else {}
 HELLO = [{"role": "user", "content": "Hello"}]
 
 pytestmark = pytest.mark.skipif(not PREFIX or not MOCK, reason="MOCK_MODEL_PREFIX or MOCK_URL is not set")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(not PREFIX or not MOCK, reason="MOCK_MODEL_PREFI
 
 @pytest.fixture(autouse=True)
 def fresh_mock():
-    httpx.post(f"{MOCK}/_reset", timeout=5).raise_for_status()
+    httpx.post(f"{MOCK}/_reset", headers=MOCK_HEADERS, timeout=5).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def ask(client, mode: str, **more):
 
 
 def calls(mode: str) -> int:
-    counts = httpx.get(f"{MOCK}/_counts", timeout=5).json()
+    counts = httpx.get(f"{MOCK}/_counts", headers=MOCK_HEADERS, timeout=5).json()
     return sum(number for key, number in counts.items() if mode in key)
 
 

@@ -48,8 +48,8 @@ enum State {
     /// The client has its status; the first data frame is still sought.
     Waiting(Pursuit),
     /// The first batch was read when the status was decided.
-    First(Batch, Events),
-    Flowing(Events),
+    First(Batch, Box<Events>),
+    Flowing(Box<Events>),
     Over,
 }
 
@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn streaming(first: Batch, rest: Events, trail: Trail, heartbeat: Duration, drain: &Drain) -> Self {
+    pub(super) fn streaming(first: Batch, rest: Box<Events>, trail: Trail, heartbeat: Duration, drain: &Drain) -> Self {
         Self {
             state: State::First(first, rest),
             trail,
@@ -145,7 +145,7 @@ impl Relay {
     }
 
     /// Passes a batch on, and ends the stream when the batch does.
-    fn flow(&mut self, batch: Batch, events: Events) -> Piece {
+    fn flow(&mut self, batch: Batch, events: Box<Events>) -> Piece {
         self.heartbeat.touch();
         let Batch { bytes, facts, outcome } = batch;
         match outcome {
@@ -203,7 +203,7 @@ impl Relay {
                 State::Flowing(events) => Some(events),
                 _ => None,
             };
-            return Poll::Ready(Some(self.fail(&error, events.as_ref())));
+            return Poll::Ready(Some(self.fail(&error, events.as_deref())));
         }
         ready!(self.heartbeat.poll(cx));
         Poll::Ready(Some(Piece {

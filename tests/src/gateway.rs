@@ -1,0 +1,172 @@
+//! The gateway as a process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use crate::process::{Process, mulberry};
+use crate::wait::SOON;
+
+/// A running `mulberry serve`.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    name: String,
+    dir: PathBuf,
+    address: String,
+    admin: Option<String>,
+    scheme: &'static str,
+}
+
+impl Gateway {
+    pub(crate) fn start(name: &str, dir: &Path, yaml: &str) -> Self {
+        let process = spawn(name, dir, yaml);
+        let listening = process.stderr().wait_for(SOON, |log| {
+            let line = log.lines().find(|line| line.contains("listening"))?;
+            Some((field(line, "address")?, field(line, "admin")))
+        });
+        let Some((address, admin)) = listening else {
+            panic!("the gateway does not listen:\n{}", process.stderr().text());
+        };
+        Self {
+            process,
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            address,
+            admin,
+            scheme: if has_key(yaml, "tls") { "https" } else { "http" },
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        let admin = self.admin.as_deref().expect("this gateway has an admin listener");
+        format!("http://{admin}")
+    }
+
+    /// The address for a bare socket.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.stderr().text()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        self.process.wait(timeout).await
+    }
+
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        self.process.rss_kib()
+    }
+
+    /// The directory of what this gateway writes.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(&self.dir, &self.name)
+    }
+
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir().join("mulberry.db")
+    }
+
+    /// The records on disk, the latest first, as `mulberry usage --recent` prints them. Records are written some
+    /// time after the answer has ended.
+    #[must_use]
+    pub fn records(&self) -> Vec<String> {
+        let shown = Command::new(mulberry())
+            .args(["usage", "--recent", "10000", "--database"])
+            .arg(self.database())
+            .output()
+            .expect("the binary has started before");
+        let error = String::from_utf8_lossy(&shown.stderr);
+        assert!(shown.status.success(), "mulberry usage failed:\n{error}");
+        String::from_utf8_lossy(&shown.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+/// What a gateway says that must not start.
+pub(crate) fn refused(name: &str, dir: &Path, yaml: &str) -> String {
+    let mut process = spawn(name, dir, yaml);
+    let Some(said) = process.stderr().to_end(SOON) else {
+        panic!("the gateway started:\n{}", process.stderr().text());
+    };
+    assert!(!process.is_running() || said.is_empty(), "it closed its output and runs on");
+    said
+}
+
+fn spawn(name: &str, dir: &Path, yaml: &str) -> Process {
+    let file = dir.join(format!("{name}.yaml"));
+    fs::write(&file, complete(yaml, &data_dir(dir, name))).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    Process::start(
+        Command::new(mulberry()).arg("serve").arg("--config").arg(&file),
+        name,
+        dir,
+    )
+}
+
+fn data_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.data"))
+}
+
+/// The configuration with what every test needs, behind what it says itself, so that its line numbers stay.
+fn complete(yaml: &str, data_dir: &Path) -> String {
+    let mut whole = yaml.to_owned();
+    if !whole.ends_with('\n') {
+        whole.push('\n');
+    }
+    let data_dir = data_dir.display().to_string();
+    for (key, value) in [("listen", "127.0.0.1:0"), ("admin_listen", "127.0.0.1:0"), ("data_dir", &data_dir)] {
+        if !has_key(yaml, key) {
+            whole.push_str(&format!("{key}: {value}\n"));
+        }
+    }
+    whole
+}
+
+/// Whether a key stands at the outermost level.
+fn has_key(yaml: &str, key: &str) -> bool {
+    yaml.lines()
+        .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+}
+
+/// The value of `name=value` in a line of the log.
+fn field(line: &str, name: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    words
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        .map(str::to_owned)
+}

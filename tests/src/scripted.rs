@@ -1,0 +1,84 @@
+//! An upstream that answers with given bytes, for answers that no server would write.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Answers every request with the same bytes and closes the connection.
+#[derive(Debug)]
+pub struct Scripted {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Scripted {
+    /// `answer` is the whole response, its status line included. The thread ends with the test's process.
+    #[must_use]
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = requests.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if let Some(request) = serve(stream, &answer) {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                }
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// A 200 of JSON with this body.
+    #[must_use]
+    pub fn json(body: &str) -> Self {
+        let length = body.len();
+        Self::answering(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ))
+    }
+
+    /// An event stream of this text, which ends with the connection.
+    #[must_use]
+    pub fn events(text: &str) -> Self {
+        Self::answering(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{text}"
+        ))
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The bodies of the POSTs that came.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Reads one request and answers it; gives the body of a POST.
+fn serve(mut stream: TcpStream, answer: &[u8]) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    let mut piece = [0; 16 << 10];
+    let head = loop {
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        request.extend_from_slice(&piece[..count]);
+        if let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+    while request.len() < head + length {
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        request.extend_from_slice(&piece[..count]);
+    }
+    // A client that has heard enough may have closed.
+    drop(stream.write_all(answer));
+    text.starts_with("post ").then(|| request[head..].to_vec())
+}

@@ -1,0 +1,87 @@
+//! A directory, and the processes that live in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, process, thread};
+
+use crate::{Gateway, Llama, Mock, gateway};
+
+/// What one test has to itself.
+#[derive(Debug)]
+pub struct World {
+    dir: PathBuf,
+    processes: AtomicU32,
+}
+
+impl World {
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a world is made on purpose: it is a directory on the disk"
+    )]
+    pub fn new() -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("mulberry-e2e-{}-{}", process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        Self {
+            dir,
+            processes: AtomicU32::new(0),
+        }
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a file of the world and gives its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// Starts `mulberry mock` with these flags.
+    #[must_use]
+    pub fn mock(&self, flags: &[&str]) -> Mock {
+        Mock::start(&self.name("mock"), &self.dir, flags)
+    }
+
+    /// Starts `mulberry serve` with this configuration and waits until it listens.
+    ///
+    /// `listen`, `admin_listen` and `data_dir` are added unless they are given.
+    #[must_use]
+    pub fn gateway(&self, yaml: &str) -> Gateway {
+        Gateway::start(&self.name("gateway"), &self.dir, yaml)
+    }
+
+    /// Starts `mulberry serve` with a configuration that it must refuse, and gives what it said.
+    #[must_use]
+    pub fn gateway_error(&self, yaml: &str) -> String {
+        gateway::refused(&self.name("gateway"), &self.dir, yaml)
+    }
+
+    /// Starts a real llama.cpp server with the tiny model `chat`, `tool` or `embedding`.
+    #[must_use]
+    pub fn llama(&self, model: &str, key: Option<&str>) -> Llama {
+        Llama::start(&self.name("llama"), &self.dir, model, key)
+    }
+
+    /// A name for the next process, under which its files lie.
+    fn name(&self, kind: &str) -> String {
+        format!("{kind}-{}", self.processes.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for World {
+    #[expect(clippy::print_stderr, reason = "whoever reads the failed test needs the path")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the logs of this test are in {}", self.dir.display());
+        } else {
+            // A directory that is left behind fails no test.
+            drop(fs::remove_dir_all(&self.dir));
+        }
+    }
+}
