@@ -145,12 +145,15 @@ impl Exchange {
         // Compressed although we did not ask: pass it as it is rather than guess.
         let is_readable = !headers.contains_key(header::CONTENT_ENCODING);
         let is_event_stream = headers::is_content_type(headers, "text/event-stream");
+        let is_page = headers::is_content_type(headers, "text/html");
         match self.protocol {
             _ if !is_readable => Reading::Raw,
             Protocol::Opaque if self.is_root_post && is_json => Reading::Whole,
             Protocol::Opaque => Reading::Raw,
-            // Servers that mislabel their stream still stream: the request decides, JSON apart.
-            Protocol::Chat | Protocol::Responses if is_event_stream || (self.is_stream && !is_json) => Reading::Events,
+            // Servers that mislabel their stream still stream: the request decides, JSON and pages apart.
+            Protocol::Chat | Protocol::Responses if is_event_stream || (self.is_stream && !is_json && !is_page) => {
+                Reading::Events
+            }
             Protocol::Chat | Protocol::Responses if self.is_root_post || is_json => Reading::Whole,
             Protocol::Chat | Protocol::Responses => Reading::Raw,
         }

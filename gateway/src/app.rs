@@ -154,6 +154,7 @@ impl App {
         let listener_config = ListenerConfig {
             connections: config.limits.connections as usize,
             header_read: config.limits.header_read,
+            keep_alive: config.limits.keep_alive,
             tls,
         };
         let serving = tokio::spawn(listener::serve(

@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use backends::{body::BoxBody, serve::Serve};
+use backends::{
+    body::{BoxBody, OnEnd},
+    serve::Serve,
+};
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -21,6 +24,10 @@ use crate::{
     drain::{Drain, Phase},
     metrics::Metrics,
 };
+
+use patience::{Activity, Patient};
+
+mod patience;
 
 /// Cannot listen where told.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +66,10 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 #[derive(Clone)]
 pub(crate) struct ListenerConfig {
     pub(crate) connections: usize,
+    /// From the first byte of a request to the end of its head.
     pub(crate) header_read: Duration,
+    /// How long a connection may be idle.
+    pub(crate) keep_alive: Duration,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -158,15 +168,27 @@ where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let service = self.service;
+        let activity = Arc::<Activity>::default();
+        let stream = Patient::new(
+            stream,
+            activity.clone(),
+            self.config.keep_alive,
+            self.config.header_read,
+        );
         let answer = service_fn(move |request| {
             let service = service.clone();
-            async move { Ok::<_, Infallible>(answer(&*service, request).await) }
+            let under_way = activity.begin();
+            async move {
+                let response = answer(&*service, request).await;
+                let until_end = |body| BoxBody::new(OnEnd::new(body, move |_| drop(under_way)));
+                Ok::<_, Infallible>(response.map(until_end))
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.header_read)
+            // Ours, below: hyper's has one clock for an idle connection and for a slow head.
+            .header_read_timeout(None)
             // OpenAI's own limit for all headers.
             .max_buf_size(64 * 1024);
         builder
@@ -178,6 +200,7 @@ where
             .max_header_list_size(64 * 1024);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = self.drain.reached(Phase::Closing) => {
                 connection.as_mut().graceful_shutdown();

@@ -15,8 +15,14 @@ use http_body_util::{BodyExt, Full};
 use openapi::{error::ErrorBody, request::RequestError, stream::Fault};
 
 use crate::layers::{
-    admit::Overloaded, authenticate::AuthenticateError, body_limit::TooLarge, catch_panic::Panicked,
-    decode::DecodeError, failover::{FailoverError, ShuttingDown}, resolve::ResolveError, route::RouteError,
+    admit::Overloaded,
+    authenticate::AuthenticateError,
+    body_limit::TooLarge,
+    catch_panic::Panicked,
+    decode::DecodeError,
+    failover::{FailoverError, ShuttingDown},
+    resolve::ResolveError,
+    route::RouteError,
 };
 
 /// An error as a client sees it.

@@ -309,8 +309,9 @@ impl View {
                     };
                     view.max_completion_tokens = count(raw, param, 0)?.map(|tokens| (tokens, span));
                 }
-                "n" => view.n = choices(raw, "n")?,
-                "best_of" => view.best_of = choices(raw, "best_of")?,
+                "n" => view.n = choices(raw, "n", 1, "an integer from 1 to 128")?,
+                // 0 stands in OpenAI's description, and means what 1 does.
+                "best_of" => view.best_of = choices(raw, "best_of", 0, "an integer from 0 to 128")?,
                 "messages" => {
                     if !raw.starts_with('[') {
                         return Err(RequestError::WrongType {
@@ -477,16 +478,13 @@ fn count(raw: &str, param: &'static str, least: u64) -> Result<Option<u64>, Requ
     })
 }
 
-fn choices(raw: &str, param: &'static str) -> Result<u64, RequestError> {
+fn choices(raw: &str, param: &'static str, least: u64, expected: &'static str) -> Result<u64, RequestError> {
     let value = match count(raw, param, 0) {
         Err(RequestError::OutOfRange { .. }) => MAX_N + 1,
         other => other?.unwrap_or(1),
     };
-    if !(1..=MAX_N).contains(&value) {
-        return Err(RequestError::OutOfRange {
-            param,
-            expected: "an integer from 1 to 128",
-        });
+    if !(least..=MAX_N).contains(&value) {
+        return Err(RequestError::OutOfRange { param, expected });
     }
     Ok(value)
 }

@@ -132,7 +132,8 @@ pub struct Event<'a> {
     pub data: Option<Cow<'a, [u8]>>,
     /// Whether it holds a comment.
     pub has_comment: bool,
-    /// Whether it may be forwarded as it came: LF only, at most one `data:` line, no line of unknown make.
+    /// Whether it may be forwarded as it came: LF only, a space after each colon, at most one
+    /// `data:` line, no line of unknown make, no byte order mark.
     pub is_clean: bool,
 }
 
@@ -152,8 +153,14 @@ impl<'a> Event<'a> {
     }
 
     fn line(&mut self, line: &'a [u8]) {
-        // A byte order mark may open the stream.
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        // A byte order mark may open the stream. Clients that do not know it would lose the first event.
+        let line = match line.strip_prefix(b"\xef\xbb\xbf") {
+            Some(line) => {
+                self.is_clean = false;
+                line
+            }
+            None => line,
+        };
         if line.is_empty() {
             return;
         }
@@ -164,8 +171,14 @@ impl<'a> Event<'a> {
             }
             return;
         };
-        let value = &line[colon + 1..];
-        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let value = match line[colon + 1..].strip_prefix(b" ") {
+            Some(value) => value,
+            None => {
+                // The standard lets the space out, and OpenAI does not: there are clients that look for `data: `.
+                self.is_clean &= colon == 0;
+                &line[colon + 1..]
+            }
+        };
         match &line[..colon] {
             b"" => self.has_comment = true,
             b"data" => self.add_data(value),

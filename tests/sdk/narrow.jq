@@ -28,3 +28,5 @@ def model($schema): .components.schemas[$schema].properties.model = {enum: [$mod
 # Only streams may have options.
 | reduce ("ChatCompletionRequest", "CompletionRequest") as $schema
     (.; .components.schemas[$schema].dependentSchemas.stream_options = {required: ["stream"], properties: {stream: {const: true}}})
+# "Any other status" is documented too; without it a status that is not listed by itself is a finding.
+| del(.paths[][].responses?.default)

@@ -31,6 +31,8 @@ section! {
         concurrency: u32 = 10_000,
         /// How long a client may take to send the head of a request.
         header_read: Duration = Duration::from_secs(10),
+        /// How long an idle client connection stays open; longer than a balancer in front keeps its own.
+        keep_alive: Duration = Duration::from_secs(75),
         /// The longest pause within a request body.
         body_read: Duration = Duration::from_secs(60),
         /// Open client connections.
@@ -46,6 +48,7 @@ section! {
                 ("concurrency", limits.concurrency == 0),
                 ("connections", limits.connections == 0),
                 ("header_read", limits.header_read.is_zero()),
+                ("keep_alive", limits.keep_alive.is_zero()),
                 ("body_read", limits.body_read.is_zero()),
             ],
             problems,

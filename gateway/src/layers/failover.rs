@@ -4,8 +4,8 @@
 //! frame: until `commit_after` the status waits for the upstream's, then the client gets 200 and heartbeats, and a
 //! failure may still be followed by another attempt until the first data frame. After that a failure is an error
 //! event, never a silent end.
-//! Never to a lower tier, never twice to the same upstream unless it is the only one, and within a budget, so that
-//! an outage is not multiplied.
+//! Never to a lower tier, never twice to the same upstream for the same model unless it is the only one, and within
+//! a budget, so that an outage is not multiplied.
 
 use std::{
     fmt,
@@ -213,6 +213,8 @@ impl Pursuer {
             last: None,
         };
         for legs in plan {
+            // Another model at the same address is another matter: a rate limit, say, is often the model's.
+            search.avoid.clear();
             match self.try_model(&mut search, legs).await {
                 Ok(answer) => return Ok((answer, search.trail)),
                 Err(Stop::Final) => break,

@@ -69,7 +69,7 @@ fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
     let endpoint = call.outbound.operation.endpoint;
     let Some(model) = call.outbound.model.as_deref() else {
         if endpoint.is_inference() && call.outbound.operation.is_root_post {
-            return Err(ResolveError::MissingModel);
+            return unnamed(catalog, &call.account, endpoint);
         }
         return catalog
             .offer_without_model(endpoint)
@@ -84,6 +84,14 @@ fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
         });
     }
     Ok(offer)
+}
+
+/// The offer for inference that names no model. A response may leave the choice to what it builds on, a stored prompt
+/// or an earlier response; so it needs an account that may use, and a route that takes, every name.
+fn unnamed(catalog: &Catalog, account: &Account, endpoint: Endpoint) -> Result<Arc<Offer>, ResolveError> {
+    let everything = catalog.offer("").filter(|_| account.may_use(""));
+    let serving = everything.filter(|offer| endpoint == Endpoint::Responses && offer.route.serves(endpoint));
+    serving.cloned().ok_or(ResolveError::MissingModel)
 }
 
 /// The offer for a model that the account may use. A model that exists and is not allowed says so, since the list

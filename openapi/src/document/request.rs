@@ -77,7 +77,7 @@ pub(super) struct CompletionRequest {
     #[schema(minimum = 1, maximum = 128)]
     n: Option<i64>,
     /// How many completions to generate, of which the best `n` are returned.
-    #[schema(minimum = 1, maximum = 128)]
+    #[schema(minimum = 0, maximum = 128)]
     best_of: Option<i64>,
     temperature: Option<f64>,
     top_p: Option<f64>,

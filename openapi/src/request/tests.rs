@@ -96,6 +96,11 @@ fn refusals_name_the_place() {
         r#"{"model":"m","messages":[],"n":129}"#,
         r#"invalid_value Some("n") Invalid value for 'n': expected an integer from 1 to 128."#,
     );
+    check(
+        r#"{"model":"m","messages":[],"best_of":129}"#,
+        r#"invalid_value Some("best_of") Invalid value for 'best_of': expected an integer from 0 to 128."#,
+    );
+    check(r#"{"model":"m","messages":[],"best_of":0}"#, "accepted");
 }
 
 #[test]

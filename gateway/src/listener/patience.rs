@@ -1,0 +1,259 @@
+//! How long a client may say nothing: two clocks on the socket, none while a request is under way.
+//!
+//! An idle connection stays open for `keep_alive`, which must be longer than a balancer in front of us keeps its own,
+//! or the balancer writes into a connection that we just closed. A head that has begun must be whole within
+//! `header_read`. Bodies have clocks of their own. HTTP/2 connections are pinged instead.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+/// Requests of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    under_way: AtomicUsize,
+    begun: AtomicU64,
+}
+
+/// A request under way, until dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl Activity {
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket that loses patience with a silent client.
+#[derive(Debug)]
+pub(super) struct Patient<IO> {
+    io: IO,
+    activity: Arc<Activity>,
+    keep_alive: Duration,
+    header_read: Duration,
+    /// Requests begun when `waiting` was last right.
+    seen: u64,
+    waiting: Option<Waiting>,
+    timer: Option<Pin<Box<Sleep>>>,
+    protocol: Protocol,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    head_has_begun: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+impl<IO> Patient<IO> {
+    pub(super) fn new(io: IO, activity: Arc<Activity>, keep_alive: Duration, header_read: Duration) -> Self {
+        Self {
+            io,
+            activity,
+            keep_alive,
+            header_read,
+            seen: 0,
+            waiting: None,
+            timer: None,
+            protocol: Protocol::Unknown,
+        }
+    }
+
+    /// Bytes came. Between requests they are the beginning of a head.
+    fn note_read(&mut self, bytes: &[u8]) {
+        if self.protocol == Protocol::Unknown {
+            // RFC 9113 section 3.4: the preface begins so, and no HTTP/1 method does.
+            self.protocol = if bytes.starts_with(b"PRI") {
+                Protocol::Http2
+            } else {
+                Protocol::Http1
+            };
+        }
+        if self.is_between_requests() && !self.waiting.is_some_and(|waiting| waiting.head_has_begun) {
+            self.waiting = Some(Waiting {
+                since: Instant::now(),
+                head_has_begun: true,
+            });
+        }
+    }
+
+    fn is_between_requests(&mut self) -> bool {
+        let begun = self.activity.begun.load(Ordering::Relaxed);
+        if begun != self.seen {
+            self.seen = begun;
+            self.waiting = None;
+        }
+        self.activity.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ready when patience is over. Called when there was nothing to read.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.protocol == Protocol::Http2 || !self.is_between_requests() {
+            return Poll::Pending;
+        }
+        loop {
+            let waiting = *self.waiting.get_or_insert_with(|| Waiting {
+                since: Instant::now(),
+                head_has_begun: false,
+            });
+            let due = waiting.since
+                + if waiting.head_has_begun {
+                    self.header_read
+                } else {
+                    self.keep_alive
+                };
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            if timer.deadline().into_std() > due {
+                timer.as_mut().reset(due.into());
+            }
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due.into());
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Patient<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Ready(read) => {
+                self.note_read(&buffer.filled()[before..]);
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                ready!(self.poll_patience(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Patient<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const KEEP_ALIVE: Duration = Duration::from_secs(75);
+    const HEADER_READ: Duration = Duration::from_secs(10);
+
+    fn pair() -> (tokio::io::DuplexStream, Patient<tokio::io::DuplexStream>, Arc<Activity>) {
+        let (client, server) = tokio::io::duplex(1024);
+        let activity = Arc::<Activity>::default();
+        let patient = Patient::new(server, activity.clone(), KEEP_ALIVE, HEADER_READ);
+        (client, patient, activity)
+    }
+
+    /// Reads until patience is over, and says after how many seconds.
+    async fn patience(server: &mut Patient<tokio::io::DuplexStream>) -> u64 {
+        let start = tokio::time::Instant::now();
+        loop {
+            match server.read(&mut [0; 64]).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return start.elapsed().as_secs(),
+                Err(error) => panic!("not a timeout: {error}"),
+            }
+        }
+    }
+
+    // The clock of `Instant` goes on while tokio's stands still, so that these wait for real, with short clocks.
+    fn short(
+        client: tokio::io::DuplexStream,
+        server: Patient<tokio::io::DuplexStream>,
+    ) -> (tokio::io::DuplexStream, Patient<tokio::io::DuplexStream>) {
+        (
+            client,
+            Patient {
+                keep_alive: Duration::from_secs(3),
+                header_read: Duration::from_secs(1),
+                ..server
+            },
+        )
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_kept_longer_than_a_slow_head() {
+        let (client, server, _) = pair();
+        let (_client, mut server) = short(client, server);
+        assert_eq!(patience(&mut server).await, 3);
+
+        let (client, server, _) = pair();
+        let (mut client, mut server) = short(client, server);
+        client.write_all(b"POST /v1").await.expect("there is room");
+        assert_eq!(patience(&mut server).await, 1);
+    }
+
+    #[tokio::test]
+    async fn no_clock_runs_while_a_request_is_under_way() {
+        let (client, server, activity) = pair();
+        let (mut client, mut server) = short(client, server);
+        client
+            .write_all(b"POST /v1 HTTP/1.1\r\n\r\n")
+            .await
+            .expect("there is room");
+        server.read(&mut [0; 64]).await.expect("the head");
+        let request = activity.begin();
+        let silent = tokio::time::timeout(Duration::from_secs(2), patience(&mut server)).await;
+        assert!(silent.is_err(), "it waited past the clock of a head");
+        drop(request);
+        assert_eq!(patience(&mut server).await, 3, "then the idle clock starts anew");
+    }
+}

@@ -1,0 +1,114 @@
+//! A client that leaves frees its upstream, wherever the answer was, and leaves a record.
+
+use std::time::{Duration, Instant};
+
+use e2e::client::{chat, chat_stream, request};
+use e2e::wait::SOON;
+use e2e::{Gateway, Mock, World, eventually};
+
+use crate::flow::Flow;
+use crate::record::{self, Record};
+
+/// How long an upstream may go on working for nobody.
+const FREED: Duration = Duration::from_secs(1);
+
+struct Served {
+    mock: Mock,
+    gateway: Gateway,
+    url: String,
+    _world: World,
+}
+
+fn serve() -> Served {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!(
+        "backends: [{{name: only, url: '{}', health: {{enabled: false}}}}]\nretry: {{commit_after: 300ms, heartbeat: 50ms}}",
+        mock.url()
+    ));
+    Served {
+        mock,
+        url: format!("{}/v1/chat/completions", gateway.url()),
+        gateway,
+        _world: world,
+    }
+}
+
+impl Served {
+    /// Waits until the upstream is rid of the request whose client has just left.
+    async fn freed(&self, id: &str) -> Record {
+        let left = Instant::now();
+        assert!(eventually(SOON, || self.mock.inflight() == 0).await, "{id}: the upstream works on");
+        let took = left.elapsed();
+        assert!(took < FREED, "{id}: freed after {took:?}");
+        assert_eq!(self.mock.cancelled(), 1, "{id}");
+        self.mock.reset();
+        record::of(&self.gateway, id).await
+    }
+}
+
+#[tokio::test]
+async fn before_the_status() {
+    let served = serve();
+    for (id, body) in [
+        ("unary-hang", chat("fault/hang")),
+        ("unary-headers", chat("fault/hang-after-headers")),
+        ("unary-half", chat("fault/stall")),
+        ("stream-hang", chat_stream("fault/hang")),
+    ] {
+        let asking = tokio::spawn(request(&served.url, body).header("x-request-id", id).send());
+        assert!(eventually(SOON, || served.mock.inflight() == 1).await, "{id} did not arrive");
+        asking.abort();
+        let record = served.freed(id).await;
+        assert_eq!((record.end.as_str(), record.status), ("cancelled", 499), "{record:?}");
+        assert_eq!((record.field("usage"), record.usage()), ("none", [0; 4]), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn between_the_status_and_the_first_frame() {
+    let served = serve();
+    for mode in ["hang", "hang-after-headers"] {
+        let id = format!("committed-{mode}");
+        let body = chat_stream(&format!("fault/{mode}"));
+        let mut flow = Flow::open(request(&served.url, body).header("x-request-id", &id)).await;
+        flow.until(":").await;
+        drop(flow);
+        let record = served.freed(&id).await;
+        assert_eq!((record.end.as_str(), record.status), ("cancelled", 200), "{record:?}");
+        assert_eq!(record.field("usage"), "none", "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_the_middle() {
+    let served = serve();
+    for (id, model, until) in [
+        ("between-frames", "fault/stall", " am"),
+        ("while-it-flows", "fault/slow-10+tokens-5000", "\"content\":\" xxxxx\""),
+        // A frame is a mebibyte, so that the client leaves within one.
+        ("in-a-frame", "fault/tokens-60+size-1048576", "\"content\":\" xxxx"),
+    ] {
+        let mut flow = Flow::begin(request(&served.url, chat_stream(model)).header("x-request-id", id)).await;
+        flow.until(until).await;
+        drop(flow);
+        let record = served.freed(id).await;
+        assert_eq!((record.end.as_str(), record.status), ("cancelled", 200), "{record:?}");
+        assert_eq!(record.field("usage"), "estimated", "{record:?}");
+        assert!(record.number("completion") >= 1 && record.number("prompt") >= 1, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn before_done() {
+    let served = serve();
+    let sent = request(&served.url, chat_stream("fault/hold-open")).header("x-request-id", "before-done");
+    let mut flow = Flow::begin(sent).await;
+    flow.until("\"finish_reason\":\"stop\"").await;
+    drop(flow);
+    assert!(eventually(FREED, || served.mock.inflight() == 0).await, "the upstream is held open");
+    // The gateway had all of it; whether the client had, it cannot know.
+    let record = record::of(&served.gateway, "before-done").await;
+    assert!(["complete", "cancelled"].contains(&record.end.as_str()), "{record:?}");
+    assert!(record.number("completion") >= 10, "{record:?}");
+}
