@@ -6,6 +6,7 @@
 
 use std::{
     hash::{BuildHasher, Hash},
+    pin::pin,
     sync::Arc,
     time::Instant,
 };
@@ -129,8 +130,9 @@ async fn wait_for_place(attempt: &Attempt) -> Result<InUse, BoxError> {
     };
     let turn = async {
         loop {
-            let freed = queue.freed.notified();
-            // A place may have been freed between the look before and this registration.
+            // Registered before the look: a place freed in between is not missed.
+            let mut freed = pin!(queue.freed.notified());
+            freed.as_mut().enable();
             match place(attempt) {
                 Ok(in_use) => return Ok(in_use),
                 Err(NoPlace::NoCandidate(excluded)) => return Err(failed(attempt, Failure::NoUpstream(excluded))),

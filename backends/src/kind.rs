@@ -25,6 +25,8 @@ pub struct Capabilities {
     pub developer_role: bool,
     /// Knows `max_completion_tokens`.
     pub max_completion_tokens: bool,
+    /// Gives several answers to one request.
+    pub n: bool,
 }
 
 impl Kind {
@@ -57,12 +59,14 @@ impl Kind {
             stream_usage: true,
             developer_role: true,
             max_completion_tokens: true,
+            n: true,
         };
         match self {
-            // Their templates know system, user, assistant and tool.
+            // Their templates know system, user, assistant and tool, and they generate one answer.
             Self::Ollama | Self::Tgi => Capabilities {
                 developer_role: false,
                 max_completion_tokens: false,
+                n: false,
                 ..all
             },
             _ => all,

@@ -292,6 +292,7 @@ fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, Star
                 .capabilities
                 .max_completion_tokens
                 .unwrap_or(defaults.max_completion_tokens),
+            n: config.capabilities.n.unwrap_or(defaults.n),
         },
         strategy: strategy(config.strategy),
         concurrency: Concurrency {

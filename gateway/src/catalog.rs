@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use backends::{
+    attempt::Outbound,
     backend::Backend,
     route::{Leg, Route},
 };
@@ -140,11 +141,11 @@ impl Catalog {
     }
 
     /// The legs to try for a call, in order, each model's apart: the offer's own, then those of its fallbacks.
-    pub(crate) fn plan(&self, offer: &Offer, model: Option<&str>, endpoint: Endpoint) -> Vec<Vec<Leg>> {
-        let mut plan = vec![self.legs(offer, model, endpoint)];
+    pub(crate) fn plan(&self, offer: &Offer, outbound: &Outbound) -> Vec<Vec<Leg>> {
+        let mut plan = vec![self.legs(offer, outbound.model.as_deref(), outbound)];
         for fallback in &offer.fallbacks {
             let Some(offer) = self.offer(fallback) else { continue };
-            let mut legs = self.legs(offer, Some(fallback), endpoint);
+            let mut legs = self.legs(offer, Some(fallback), outbound);
             for leg in &mut legs {
                 leg.model.get_or_insert_with(|| fallback.as_str().into());
             }
@@ -153,8 +154,12 @@ impl Catalog {
         plan
     }
 
-    fn legs(&self, offer: &Offer, model: Option<&str>, endpoint: Endpoint) -> Vec<Leg> {
-        let mut legs = offer.route.order(endpoint);
+    fn legs(&self, offer: &Offer, model: Option<&str>, outbound: &Outbound) -> Vec<Leg> {
+        let mut legs = offer.route.order(outbound.operation.endpoint);
+        if legs.len() > 1 && outbound.json().is_some_and(|body| body.choices() > 1) {
+            // Those that give one answer whatever is asked come last.
+            legs.sort_by_key(|leg| !leg.backend.capabilities.n);
+        }
         if let (true, Some(model), true) = (offer.is_pattern(), model, legs.len() > 1) {
             // Under a pattern a backend that lists the name comes before one that does not.
             legs.sort_by_key(|leg| (leg.priority, !lists(&leg.backend, model)));

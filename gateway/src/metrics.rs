@@ -104,6 +104,9 @@ impl Metrics {
     }
 
     pub(crate) fn usage(&self, usage: &Usage) {
+        /// Of one class in one request; records have the same bound. An upstream that claims 2^64 - 1 would turn the
+        /// counter back.
+        const MOST: u64 = u32::MAX as u64;
         let classes = [
             ("prompt", usage.prompt),
             ("cached", usage.cached),
@@ -112,7 +115,9 @@ impl Metrics {
         ];
         for (class, count) in classes {
             if count > 0 {
-                self.tokens.get_or_create(&ByKind { r#type: class }).inc_by(count);
+                self.tokens
+                    .get_or_create(&ByKind { r#type: class })
+                    .inc_by(count.min(MOST));
             }
         }
     }

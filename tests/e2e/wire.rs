@@ -31,7 +31,7 @@ async fn every_way_to_write_events_reaches_the_client_as_one() {
         "ok", "crlf", "cr", "split", "split+crlf", "split+cr", "no-space", "multi-line", "multi-line+crlf", "bom",
         "comment", "comment+split", "empty-event", "azure-filter", "unterminated", "hold-open", "no-done", "reasoning",
         "unknown", "obfuscation", "usage-in-last", "no-usage", "usage-null-last", "cached", "bad-content-type",
-        "early-hints",
+        "early-hints", "huge-headers",
     ] {
         let stream = rig.stream(&format!("fault/{mode}")).await;
         assert_whole(mode, &stream, &content);

@@ -103,6 +103,11 @@ impl Process {
         self.child.try_wait().expect("a child can be asked about").is_none()
     }
 
+    /// Blocks until the process has ended by itself, which it is about to.
+    pub fn to_end(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child can be waited for")
+    }
+
     /// Ends it without a chance to do anything about it.
     pub fn kill(&mut self) {
         // Only a process that has ended already cannot be killed.

@@ -196,8 +196,6 @@ section! {
         stream_usage: Option<bool> = None,
         developer_role: Option<bool> = None,
         max_completion_tokens: Option<bool> = None,
-        logprobs: Option<bool> = None,
-        tools: Option<bool> = None,
         n: Option<bool> = None,
     }
 }

@@ -13,8 +13,6 @@ section! {
         routes: Vec<Route> = Vec::new(),
         /// Names of models, tried in order when every route failed before the first frame.
         fallbacks: Vec<String> = Vec::new(),
-        /// In tokens.
-        context_window: Option<u32> = None,
     }
     check |model: &Model, section: &Section<'_>, problems: &mut Problems| {
         if !is_pattern(&model.name) {
@@ -29,8 +27,6 @@ section! {
             let fix = "add `routes: [{backend: NAME}]`";
             section.report("routes", "a model needs a route", fix, problems);
         }
-        let no_context = model.context_window == Some(0);
-        section.refuse_zero(&[("context_window", no_context)], problems);
     }
 }
 

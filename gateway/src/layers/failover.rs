@@ -200,11 +200,7 @@ struct Pursuer {
 impl Pursuer {
     async fn pursue(&self, job: Job) -> Found {
         self.budget.deposit();
-        let endpoint = job.outbound.operation.endpoint;
-        let mut plan = self
-            .catalog
-            .load()
-            .plan(&job.offer, job.outbound.model.as_deref(), endpoint);
+        let mut plan = self.catalog.load().plan(&job.offer, &job.outbound);
         last_resorts_last(&mut plan);
         let mut search = Search {
             job,

@@ -267,7 +267,7 @@ fn models() {
         ],
     );
     check_with_backend(
-        "models: [{name: 'a*b', aliases: ['c*'], context_window: 0}]",
+        "models: [{name: 'a*b', aliases: ['c*']}]",
         &[
             "m.yaml:2:10: `models[0].routes`: a model needs a route",
             "fix: add `routes: [{backend: NAME}]`",
@@ -275,8 +275,6 @@ fn models() {
             "fix: write a name, or the beginning of names and one `*`",
             "m.yaml:2:34: `models[0].aliases[0]`: an alias has no `*`",
             "fix: write the pattern as the `name` of a model of its own",
-            "m.yaml:2:57: `models[0].context_window`: must not be zero",
-            "fix: leave it out for the default, or write a larger value",
         ],
     );
     let routes = "routes: [{backend: a}]";
