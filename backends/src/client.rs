@@ -106,7 +106,8 @@ impl Client {
 
     async fn open(&self, stream: Stream) -> Result<Link, SendError> {
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD.max(256 * 1024))
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(256 * 1024)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(SendError::Dropped)?;

@@ -25,8 +25,10 @@ use crate::{
     metrics::Metrics,
 };
 
+use linger::Linger;
 use patience::{Activity, Patient};
 
+mod linger;
 mod patience;
 
 /// Cannot listen where told.
@@ -170,7 +172,7 @@ where
         let service = self.service;
         let activity = Arc::<Activity>::default();
         let stream = Patient::new(
-            stream,
+            Linger::new(stream),
             activity.clone(),
             self.config.keep_alive,
             self.config.header_read,

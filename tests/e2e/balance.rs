@@ -24,8 +24,9 @@ impl Pool {
         let world = World::new();
         let mocks: Vec<Mock> = weights.iter().map(|_| world.mock(&[])).collect();
         let upstreams = mocks.iter().zip(weights);
-        let upstreams: Vec<String> =
-            upstreams.map(|(mock, weight)| format!("{{url: '{}', weight: {weight}}}", mock.url())).collect();
+        let upstreams: Vec<String> = upstreams
+            .map(|(mock, weight)| format!("{{url: '{}', weight: {weight}}}", mock.url()))
+            .collect();
         let gateway = world.gateway(&format!(
             "backends: [{{name: pool, upstreams: [{}], health: {{enabled: false}}, {settings}}}]",
             upstreams.join(", ")
@@ -51,6 +52,16 @@ impl Pool {
         self.mocks.iter().map(Mock::inflight).collect()
     }
 
+    /// Waits until the gateway has noticed who has left.
+    async fn until_in_flight(&self, count: u32) {
+        let url = format!("{}/metrics", self.gateway.admin_url());
+        let line = format!("mulberry_requests_in_flight {count}\n");
+        let began = Instant::now();
+        while !Answer::of(get(&url).await).await.text().contains(&line) {
+            assert!(began.elapsed() < SOON, "not: {line}");
+        }
+    }
+
     async fn ask(&self, model: &str) -> Answer {
         Answer::of(post(&self.url, chat(model)).await).await
     }
@@ -62,7 +73,10 @@ async fn load_follows_the_weights() {
         let pool = Pool::of(&[1, 2], &format!("strategy: {strategy}"));
         let flows = pool.open(30, &chat_stream("fault/stall")).await;
         let load = pool.inflight();
-        assert!((9..=11).contains(&load[0]) && load[0] + load[1] == 30, "{strategy}: {load:?}");
+        assert!(
+            (9..=11).contains(&load[0]) && load[0] + load[1] == 30,
+            "{strategy}: {load:?}"
+        );
         drop(flows);
     }
 }
@@ -89,7 +103,10 @@ async fn a_quiet_backend_uses_all_of_its_upstreams() {
         }
         let counts: Vec<u64> = pool.mocks.iter().map(|mock| mock.count("mock")).collect();
         // A share of 30 has a standard deviation of 4.5.
-        assert!(counts.iter().all(|count| (8..=52).contains(count)), "{strategy}: {counts:?}");
+        assert!(
+            counts.iter().all(|count| (8..=52).contains(count)),
+            "{strategy}: {counts:?}"
+        );
     }
 }
 
@@ -97,8 +114,11 @@ async fn a_quiet_backend_uses_all_of_its_upstreams() {
 async fn routes_share_by_weight_and_yield_by_priority() {
     let world = World::new();
     let mocks: Vec<Mock> = (0..3).map(|_| world.mock(&[])).collect();
-    let backends: Vec<String> =
-        mocks.iter().enumerate().map(|(nth, mock)| format!("{{name: b{nth}, url: '{}'}}", mock.url())).collect();
+    let backends: Vec<String> = mocks
+        .iter()
+        .enumerate()
+        .map(|(nth, mock)| format!("{{name: b{nth}, url: '{}'}}", mock.url()))
+        .collect();
     let gateway = world.gateway(&format!(
         "backends: [{}]\nmodels: [{{name: m, routes: [{{backend: b0, model: mock, weight: 3}}, \
          {{backend: b1, model: mock}}, {{backend: b2, model: mock, priority: 1}}]}}]",
@@ -125,10 +145,15 @@ async fn a_prefix_stays_with_its_upstream_and_yields_under_load() {
     let mut used = [0; 3];
     for prefix in 0..12 {
         for turn in 0..5 {
-            let answer = Answer::of(post(&pool.url, body(prefix, turn, &format!("fault/tag-{prefix}"), false)).await).await;
+            let answer =
+                Answer::of(post(&pool.url, body(prefix, turn, &format!("fault/tag-{prefix}"), false)).await).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
-        let counts: Vec<u64> = pool.mocks.iter().map(|mock| mock.count(&format!("tag-{prefix}"))).collect();
+        let counts: Vec<u64> = pool
+            .mocks
+            .iter()
+            .map(|mock| mock.count(&format!("tag-{prefix}")))
+            .collect();
         let home = counts.iter().position(|count| *count == 5);
         used[home.unwrap_or_else(|| panic!("prefix {prefix} moved: {counts:?}"))] += 1;
     }
@@ -136,7 +161,11 @@ async fn a_prefix_stays_with_its_upstream_and_yields_under_load() {
 
     let flows = pool.open(30, &body(0, 0, "fault/stall", true)).await;
     let load = pool.inflight();
-    assert!(load.iter().all(|load| *load >= 4), "one prefix, thirty at a time: {load:?}");
+    // Twice the mean load is too much.
+    assert!(
+        load.iter().all(|load| *load <= 22) && load.iter().sum::<u64>() == 30,
+        "one prefix: {load:?}"
+    );
     drop(flows);
 }
 
@@ -156,7 +185,10 @@ async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() 
     }
     let full = |answer: &&Answer| answer.envelope().message.contains("queue is full");
     assert!(answers.iter().filter(full).count() >= 1, "{answers:?}");
-    assert!(asked.elapsed() >= Duration::from_millis(700), "the one that waits is given its time");
+    assert!(
+        asked.elapsed() >= Duration::from_millis(700),
+        "the one that waits is given its time"
+    );
     assert_eq!(pool.mocks[0].count("mock") + pool.mocks[0].count("tag-waiting"), 0);
 
     // A place that is freed goes to who waits.
@@ -170,11 +202,33 @@ async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() 
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_the_queue_leaves_its_place() {
+    let pool = Pool::of(&[1], "concurrency: {limit: 1, queue: 1, queue_timeout: 15s}");
+    let busy = pool.open(1, &chat_stream("fault/stall")).await;
+    for nth in 0..5 {
+        let impatient = request(&pool.url, chat("mock"))
+            .timeout(Duration::from_millis(150))
+            .send()
+            .await;
+        assert!(
+            impatient.is_err_and(|error| error.is_timeout()),
+            "{nth}: it was refused, so the queue was full"
+        );
+    }
+    drop(busy);
+    assert_eq!(pool.ask("mock").await.status, 200);
+    assert_eq!(pool.mocks[0].count("mock"), 1, "nobody asks for a client that has left");
+}
+
+#[tokio::test]
 async fn many_that_wait_are_all_served_within_the_limit() {
     let pool = Pool::of(&[1, 1], "concurrency: {limit: 3, queue: 100, queue_timeout: 15s}");
     let client = client();
     let all = (0..60).map(|_| {
-        let sent = client.post(&pool.url).header("content-type", "application/json").body(chat("fault/slow-50"));
+        let sent = client
+            .post(&pool.url)
+            .header("content-type", "application/json")
+            .body(chat("fault/slow-50"));
         async move { Answer::of(e2e::client::send(sent).await).await.status.as_u16() }
     });
     let all = tokio::spawn(join_all(all.collect::<Vec<_>>()));
@@ -207,10 +261,11 @@ async fn the_gateways_own_limit_refuses_at_once() {
     assert!(error.is(503, "server_error", "overloaded"), "{error:?}");
     assert!(!answer.header("retry-after").is_empty());
     flows.pop();
-    let served = async {
-        while post(&url, chat("mock")).await.status() != 200 {}
-    };
-    assert!(tokio::time::timeout(SOON, served).await.is_ok(), "a stream that has ended holds its permit");
+    let served = async { while post(&url, chat("mock")).await.status() != 200 {} };
+    assert!(
+        tokio::time::timeout(SOON, served).await.is_ok(),
+        "a stream that has ended holds its permit"
+    );
 }
 
 #[tokio::test]
@@ -226,7 +281,10 @@ async fn clients_mistakes_do_not_count_against_an_upstream() {
     let pool = Pool::of(&[1, 1], "breaker: {failures: 3, cooldown: 60s}");
     for status in ["400", "404", "422", "429"] {
         for _ in 0..12 {
-            assert_eq!(pool.ask(&format!("fault/{status}")).await.status.as_u16().to_string(), status);
+            assert_eq!(
+                pool.ask(&format!("fault/{status}")).await.status.as_u16().to_string(),
+                status
+            );
         }
     }
     for _ in 0..40 {
@@ -241,14 +299,17 @@ async fn the_only_upstream_is_tried_whatever_it_did() {
     for status in ["429", "502"] {
         let pool = Pool::of(&[1], "breaker: {failures: 3, cooldown: 60s}");
         for _ in 0..15 {
-            assert_eq!(pool.ask(&format!("fault/{status}")).await.status.as_u16().to_string(), status);
+            assert_eq!(
+                pool.ask(&format!("fault/{status}")).await.status.as_u16().to_string(),
+                status
+            );
         }
         assert_eq!(pool.mocks[0].count(status), 15);
         assert_eq!(pool.ask("mock").await.status, 200, "after 15 times {status}");
     }
 }
 
-/// Asks until the first of two was asked again, and says how many requests went to each by then.
+/// Asks so often, and says how many requests went to each.
 async fn asked_of(url: &str, count: usize, upstreams: [&Scripted; 2]) -> [u64; 2] {
     for _ in 0..count {
         let answer = Answer::of(post(url, chat("m")).await).await;
@@ -282,9 +343,16 @@ async fn a_breaker_opens_and_closes_again() {
         assert!(opened.elapsed() < SOON, "it is never tried again");
         [at_first, _] = asked_of(&url, 1, [&first, &second]).await;
     }
-    assert!(opened.elapsed() < Duration::from_secs(5), "tried after {:?}", opened.elapsed());
+    assert!(
+        opened.elapsed() < Duration::from_secs(5),
+        "tried after {:?}",
+        opened.elapsed()
+    );
     let [at_first, at_second] = asked_of(&url, 40, [&first, &second]).await;
-    assert!(at_first >= 5 && at_second >= 5, "{at_first} and {at_second}: its success closes the breaker");
+    assert!(
+        at_first >= 5 && at_second >= 5,
+        "{at_first} and {at_second}: its success closes the breaker"
+    );
 
     // A relapse: after the cooldown one request is let through, and not three more.
     first.set_broken(true);
@@ -300,7 +368,10 @@ async fn a_breaker_opens_and_closes_again() {
         }
     }
     assert_eq!(tried.len(), 2, "{tried:?}");
-    assert!(tried[1] - tried[0] >= Duration::from_millis(1100), "a relapse waits twice as long: {tried:?}");
+    assert!(
+        tried[1] - tried[0] >= Duration::from_millis(1100),
+        "a relapse waits twice as long: {tried:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,7 +380,10 @@ async fn a_health_check_takes_an_upstream_out_and_back() {
     let settings = "health: {path: /health, interval: 50ms, timeout: 1s}";
     let (first, second, gateway, url) = two(&world, settings).await;
     let metrics = format!("{}/metrics", gateway.admin_url());
-    let name = format!("mulberry_upstream_up{{upstream=\"pool/{}\"}}", first.url.trim_start_matches("http://"));
+    let name = format!(
+        "mulberry_upstream_up{{upstream=\"pool/{}\"}}",
+        first.url.trim_start_matches("http://")
+    );
     let standing = |up: u8| {
         let (metrics, line) = (metrics.clone(), format!("{name} {up}"));
         async move {
@@ -345,5 +419,8 @@ async fn the_faster_upstream_is_preferred() {
     let (slow, fast, _gateway, url) = two(&world, "strategy: latency, health: {enabled: false}").await;
     slow.set_delay(Duration::from_millis(100));
     let [at_slow, at_fast] = asked_of(&url, 100, [&slow, &fast]).await;
-    assert!(at_slow <= 5 && at_fast >= 95, "{at_slow} to the slow one, {at_fast} to the fast one");
+    assert!(
+        at_slow <= 5 && at_fast >= 95,
+        "{at_slow} to the slow one, {at_fast} to the fast one"
+    );
 }

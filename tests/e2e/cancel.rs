@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::client::{chat, chat_stream, request};
+use e2e::client::{chat, chat_stream, get, request};
 use e2e::wait::SOON;
-use e2e::{Gateway, Mock, World, eventually};
+use e2e::{Answer, Gateway, Mock, World, eventually};
+use reqwest::Client;
 
 use crate::flow::Flow;
 use crate::record::{self, Record};
@@ -20,10 +21,15 @@ struct Served {
 }
 
 fn serve() -> Served {
+    serve_over("auto")
+}
+
+/// With this HTTP version to the upstream.
+fn serve_over(http: &str) -> Served {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
-        "backends: [{{name: only, url: '{}', health: {{enabled: false}}}}]\nretry: {{commit_after: 300ms, heartbeat: 50ms}}",
+        "backends: [{{name: only, url: '{}', http: {http}, health: {{enabled: false}}}}]\nretry: {{commit_after: 300ms, heartbeat: 50ms}}",
         mock.url()
     ));
     Served {
@@ -38,11 +44,27 @@ impl Served {
     /// Waits until the upstream is rid of the request whose client has just left.
     async fn freed(&self, id: &str) -> Record {
         let left = Instant::now();
-        assert!(eventually(SOON, || self.mock.inflight() == 0).await, "{id}: the upstream works on");
+        assert!(
+            eventually(SOON, || self.mock.inflight() == 0).await,
+            "{id}: the upstream works on"
+        );
         let took = left.elapsed();
         assert!(took < FREED, "{id}: freed after {took:?}");
         assert_eq!(self.mock.cancelled(), 1, "{id}");
         self.mock.reset();
+        let metrics = Answer::of(get(&format!("{}/metrics", self.gateway.admin_url())).await)
+            .await
+            .text();
+        for gauge in [
+            "mulberry_requests_in_flight 0",
+            "mulberry_upstream_outstanding{upstream=\"only/",
+        ] {
+            let line = metrics.lines().find(|line| line.starts_with(gauge));
+            assert!(
+                line.is_some_and(|line| line.ends_with(" 0")),
+                "{id}: {gauge}\n{metrics}"
+            );
+        }
         record::of(&self.gateway, id).await
     }
 }
@@ -57,7 +79,10 @@ async fn before_the_status() {
         ("stream-hang", chat_stream("fault/hang")),
     ] {
         let asking = tokio::spawn(request(&served.url, body).header("x-request-id", id).send());
-        assert!(eventually(SOON, || served.mock.inflight() == 1).await, "{id} did not arrive");
+        assert!(
+            eventually(SOON, || served.mock.inflight() == 1).await,
+            "{id} did not arrive"
+        );
         asking.abort();
         let record = served.freed(id).await;
         assert_eq!((record.end.as_str(), record.status), ("cancelled", 499), "{record:?}");
@@ -95,7 +120,10 @@ async fn in_the_middle() {
         let record = served.freed(id).await;
         assert_eq!((record.end.as_str(), record.status), ("cancelled", 200), "{record:?}");
         assert_eq!(record.field("usage"), "estimated", "{record:?}");
-        assert!(record.number("completion") >= 1 && record.number("prompt") >= 1, "{record:?}");
+        assert!(
+            record.number("completion") >= 1 && record.number("prompt") >= 1,
+            "{record:?}"
+        );
     }
 }
 
@@ -106,9 +134,41 @@ async fn before_done() {
     let mut flow = Flow::begin(sent).await;
     flow.until("\"finish_reason\":\"stop\"").await;
     drop(flow);
-    assert!(eventually(FREED, || served.mock.inflight() == 0).await, "the upstream is held open");
+    assert!(
+        eventually(FREED, || served.mock.inflight() == 0).await,
+        "the upstream is held open"
+    );
     // The gateway had all of it; whether the client had, it cannot know.
     let record = record::of(&served.gateway, "before-done").await;
     assert!(["complete", "cancelled"].contains(&record.end.as_str()), "{record:?}");
     assert!(record.number("completion") >= 10, "{record:?}");
+}
+
+#[tokio::test]
+async fn over_http2_on_either_side() {
+    let client = Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .expect("a client without TLS needs nothing of the system");
+    for (id, http) in [("http2-to-http1", "auto"), ("http2-to-http2", "http2")] {
+        let served = serve_over(http);
+        let ask = |model: &str| {
+            client
+                .post(&served.url)
+                .header("x-request-id", id)
+                .body(chat_stream(model))
+        };
+        let mut flow = Flow::begin(ask("fault/slow-10+tokens-5000")).await;
+        flow.until("\"content\":\" xxxxx\"").await;
+        // The connection stays: only the stream is reset.
+        drop(flow);
+        let record = served.freed(id).await;
+        assert_eq!(
+            (record.end.as_str(), record.field("usage")),
+            ("cancelled", "estimated"),
+            "{record:?}"
+        );
+        assert!(Flow::begin(ask("mock")).await.end().await.is_done());
+    }
 }

@@ -94,16 +94,27 @@ async fn a_connection_is_awaited_so_long() {
     }
     let world = World::new();
     let other = world.mock(&[]);
-    let deaf = format!("{{name: deaf, url: 'http://{address}', timeouts: {{connect: 400ms}}, health: {{enabled: false}}}}");
+    let deaf =
+        format!("{{name: deaf, url: 'http://{address}', timeouts: {{connect: 400ms}}, health: {{enabled: false}}}}");
     let gateway = world.gateway(&format!("backends: [{deaf}]"));
     let asked = Instant::now();
-    let error = Answer::of(post(&format!("{}/v1/chat/completions", gateway.url()), chat("mock")).await).await.envelope();
+    let error = Answer::of(post(&format!("{}/v1/chat/completions", gateway.url()), chat("mock")).await)
+        .await
+        .envelope();
     let took = asked.elapsed();
     assert!(error.is(502, "server_error", "upstream_connect_error"), "{error:?}");
-    assert!((Duration::from_millis(400)..Duration::from_millis(400) + LATE).contains(&took), "after {took:?}");
+    assert!(
+        (Duration::from_millis(400)..Duration::from_millis(400) + LATE).contains(&took),
+        "after {took:?}"
+    );
 
     let gateway = world.gateway(&format!("backends: [{deaf}, {{name: other, url: '{}'}}]", other.url()));
     let answer = Answer::of(post(&format!("{}/v1/chat/completions", gateway.url()), chat("mock")).await).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-mulberry-backend")), (200, "other"), "{}", answer.text());
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("x-mulberry-backend")),
+        (200, "other"),
+        "{}",
+        answer.text()
+    );
     drop((queued, listener));
 }

@@ -79,8 +79,22 @@ impl Pair {
 
 /// What an upstream may do to any request.
 const FAILURES: &[&str] = &[
-    "500", "502", "503", "504", "408", "429", "429RS", "503long", "overloaded", "html-502", "text-500", "string-error",
-    "redirect", "cut-before", "reset", "bad-status-line",
+    "500",
+    "502",
+    "503",
+    "504",
+    "408",
+    "429",
+    "429RS",
+    "503long",
+    "overloaded",
+    "html-502",
+    "text-500",
+    "string-error",
+    "redirect",
+    "cut-before",
+    "reset",
+    "bad-status-line",
 ];
 
 #[tokio::test]
@@ -109,9 +123,17 @@ async fn a_stream_that_fails_before_its_first_frame_goes_on_elsewhere() {
         assert!(stream.is_done(), "{mode}:\n{}", stream.text);
         assert_eq!(stream.finish_reason().as_deref(), Some("stop"), "{mode}");
         // Nothing of the failed one: one beginning, one answer, one id.
-        assert_eq!(stream.content().matches("I am the scripted engine").count(), 1, "{mode}");
+        assert_eq!(
+            stream.content().matches("I am the scripted engine").count(),
+            1,
+            "{mode}"
+        );
         let chunks = stream.chunks();
-        assert!(chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"]), "{mode}:\n{}", stream.text);
+        assert!(
+            chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"]),
+            "{mode}:\n{}",
+            stream.text
+        );
         assert!(!stream.text.contains("exploded"), "{mode}:\n{}", stream.text);
         pair.assert_one_each(mode);
     }
@@ -140,7 +162,10 @@ async fn credentials_that_an_upstream_refuses_are_not_the_clients_fault() {
     for body in [chat("mock"), chat_stream("mock")] {
         let answer = Answer::of(post(&format!("{}/v1/chat/completions", gateway.url()), body).await).await;
         let error = answer.envelope();
-        assert!(error.is(502, "server_error", "upstream_credentials_exhausted"), "{error:?}");
+        assert!(
+            error.is(502, "server_error", "upstream_credentials_exhausted"),
+            "{error:?}"
+        );
         assert_eq!(answer.header("x-should-retry"), "false");
         assert!(!answer.text().contains("wrong"), "{}", answer.text());
     }
@@ -157,7 +182,11 @@ async fn a_refused_connection_costs_no_attempt() {
     let alive = world.mock(&[]);
     let mut dead: Vec<Mock> = (0..3).map(|_| world.mock(&[])).collect();
     dead.iter_mut().for_each(Mock::kill);
-    let upstreams: Vec<String> = dead.iter().chain([&alive]).map(|mock| format!("{{url: '{}'}}", mock.url())).collect();
+    let upstreams: Vec<String> = dead
+        .iter()
+        .chain([&alive])
+        .map(|mock| format!("{{url: '{}'}}", mock.url()))
+        .collect();
     let gateway = world.gateway(&format!(
         "backends: [{{name: pool, upstreams: [{}], health: {{enabled: false}}, breaker: {{failures: 1000}}}}]\nretry: {{attempts: 1}}",
         upstreams.join(", ")
@@ -208,11 +237,17 @@ async fn another_model_answers_when_every_route_failed() {
     let url = format!("{}/v1/chat/completions", gateway.url());
     let answer = Answer::of(send(request(&url, chat("big")).header("x-request-id", "fell-back")).await).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!((first.count("503"), first.count("502"), second.count("tag-small")), (1, 1, 1));
+    assert_eq!(
+        (first.count("503"), first.count("502"), second.count("tag-small")),
+        (1, 1, 1)
+    );
     let stream = Stream::of(post(&url, chat_stream("big")).await).await;
     assert!(stream.is_done(), "{}", stream.text);
     let record = record::of(&gateway, "fell-back").await;
-    assert_eq!((record.model.as_str(), record.status, record.number("attempts")), ("big", 200, 3));
+    assert_eq!(
+        (record.model.as_str(), record.status, record.number("attempts")),
+        ("big", 200, 3)
+    );
 }
 
 #[tokio::test]
@@ -233,7 +268,11 @@ async fn heartbeats_leave_the_choice_open() {
     let first_data = stream.text.find("data: ").expect("there is data");
     let heartbeats = stream.text[..first_data].matches("\n\n").count();
     assert!(heartbeats >= 5, "{heartbeats} heartbeats in a second:\n{}", stream.text);
-    assert!(stream.text.starts_with(':'), "a heartbeat is a comment:\n{}", stream.text);
+    assert!(
+        stream.text.starts_with(':'),
+        "a heartbeat is a comment:\n{}",
+        stream.text
+    );
     assert_eq!(pair.counts("hang"), (1, 1));
 }
 
@@ -252,12 +291,19 @@ async fn a_failure_behind_the_status_is_an_error_event() {
     assert!(error.is(0, "server_error", "upstream_timeout"), "{error:?}");
     assert!(stream.chunks().is_empty(), "{}", stream.text);
     let record = record::of(&gateway, "late").await;
-    assert_eq!((record.end.as_str(), record.field("code")), ("failed", "upstream_timeout"));
+    assert_eq!(
+        (record.end.as_str(), record.field("code")),
+        ("failed", "upstream_timeout")
+    );
 }
 
 #[tokio::test]
 async fn a_stream_is_never_moved_after_its_first_frame() {
-    let pair = Pair::with(&["cut", "cut-fin", "clean-cut", "err-data", "stall"], ", timeouts: {idle: 300ms}", "");
+    let pair = Pair::with(
+        &["cut", "cut-fin", "clean-cut", "err-data", "stall"],
+        ", timeouts: {idle: 300ms}",
+        "",
+    );
     for mode in ["cut", "cut-fin", "clean-cut", "err-data", "stall"] {
         let id = format!("broken-{mode}");
         let response = send(request(&pair.chat_url(), chat_stream(mode)).header("x-request-id", &id)).await;
@@ -265,8 +311,16 @@ async fn a_stream_is_never_moved_after_its_first_frame() {
         assert_eq!(stream.content(), "I am", "{mode}:\n{}", stream.text);
         let code = stream.error().code.expect("an error has a code");
         let record = record::of(&pair.gateway, &id).await;
-        assert_eq!((record.end.as_str(), record.field("code")), ("failed", code.as_str()), "{mode}");
-        assert_eq!((record.field("usage"), record.number("attempts")), ("estimated", 1), "{mode}");
+        assert_eq!(
+            (record.end.as_str(), record.field("code")),
+            ("failed", code.as_str()),
+            "{mode}"
+        );
+        assert_eq!(
+            (record.field("usage"), record.number("attempts")),
+            ("estimated", 1),
+            "{mode}"
+        );
         assert_eq!(pair.counts(mode), (1, 0), "{mode}");
     }
 }
@@ -284,13 +338,19 @@ async fn an_outage_is_not_multiplied() {
     let url = format!("{}/v1/chat/completions", gateway.url());
     let client = client();
     for _ in 0..ASKED {
-        let sent = client.post(&url).header("content-type", "application/json").body(chat("fault/503"));
+        let sent = client
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(chat("fault/503"));
         assert_eq!(send(sent).await.status(), 503);
     }
     let attempts = first.count("503") + second.count("503");
     // 256 in reserve for a sudden loss, and then one in ten.
     let most = ASKED + 256 + ASKED / 10;
-    assert!((ASKED + 100..=most).contains(&attempts), "{attempts} attempts for {ASKED} requests");
+    assert!(
+        (ASKED + 100..=most).contains(&attempts),
+        "{attempts} attempts for {ASKED} requests"
+    );
 }
 
 #[tokio::test]
@@ -310,13 +370,19 @@ async fn a_long_outage_of_one_backend_is_not_the_clients() {
     let client = client();
     for nth in 0..ASKED {
         for model in ["m", "f"] {
-            let sent = client.post(&url).header("content-type", "application/json").body(chat(model));
+            let sent = client
+                .post(&url)
+                .header("content-type", "application/json")
+                .body(chat(model));
             let answer = Answer::of(send(sent).await).await;
             assert_eq!(answer.status, 200, "{model}, request {nth}: {}", answer.text());
         }
     }
     let wasted = first.count("503") + first.count("502");
-    assert!((5..=10).contains(&wasted), "{wasted} attempts at a backend whose breaker is open");
+    assert!(
+        (5..=10).contains(&wasted),
+        "{wasted} attempts at a backend whose breaker is open"
+    );
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ async fn what_is_no_openai_answer_is_a_502_with_our_envelope() {
         ("html-200", "upstream_error"),
         ("text-500", "upstream_error"),
         ("redirect", "upstream_error"),
+        ("huge-headers", "upstream_error"),
         ("double-length", "upstream_error"),
         ("bad-status-line", "upstream_error"),
         ("cut-before", "upstream_connect_error"),
@@ -51,7 +52,10 @@ async fn an_answer_that_breaks_off_is_a_502() {
     for mode in ["truncated-length", "cut", "cut-fin"] {
         let answer = rig.chat(&format!("fault/{mode}")).await;
         let envelope = answer.envelope();
-        assert!(envelope.is(502, "server_error", "upstream_error"), "{mode}: {envelope:?}");
+        assert!(
+            envelope.is(502, "server_error", "upstream_error"),
+            "{mode}: {envelope:?}"
+        );
     }
 }
 
@@ -70,9 +74,15 @@ async fn every_shape_of_an_error_becomes_the_envelope() {
     assert!(numeric.is(400, "invalid_request_error", "400"), "{numeric:?}");
     assert_eq!(numeric.message, "bad value");
     let bare = refused(&rig, "string-error").await;
-    assert_eq!((bare.status, bare.message.as_str(), bare.code), (500, "worker is gone", None));
+    assert_eq!(
+        (bare.status, bare.message.as_str(), bare.code),
+        (500, "worker is gone", None)
+    );
     let overflow = refused(&rig, "context-overflow").await;
-    assert!(overflow.is(400, "invalid_request_error", "context_length_exceeded"), "{overflow:?}");
+    assert!(
+        overflow.is(400, "invalid_request_error", "context_length_exceeded"),
+        "{overflow:?}"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +109,11 @@ async fn a_status_passes_with_its_words_and_hints_and_is_not_asked_for_again() {
             let envelope = answer.envelope();
             assert_eq!(envelope.status, status, "{mode}: {envelope:?}");
             assert_eq!(answer.header(name), value, "{mode}: {:?}", answer.headers);
-            let words = if mode == "overloaded" { "The engine is overloaded" } else { &format!("scripted {status}") };
+            let words = if mode == "overloaded" {
+                "The engine is overloaded"
+            } else {
+                &format!("scripted {status}")
+            };
             assert_eq!(envelope.message, words);
             assert!(!answer.header("x-request-id").is_empty());
             // A try elsewhere is for when there is an elsewhere.
@@ -114,7 +128,10 @@ async fn a_refusal_of_our_own_credentials_is_not_the_clients() {
     for mode in ["401", "402", "403"] {
         let answer = rig.chat(&format!("fault/{mode}")).await;
         let envelope = answer.envelope();
-        assert!(envelope.is(502, "server_error", "upstream_credentials_exhausted"), "{envelope:?}");
+        assert!(
+            envelope.is(502, "server_error", "upstream_credentials_exhausted"),
+            "{envelope:?}"
+        );
         assert_eq!(answer.header("x-should-retry"), "false");
     }
 }
@@ -126,7 +143,11 @@ async fn a_request_that_was_dropped_unanswered_is_sent_once_more() {
         let envelope = rig.chat(&format!("fault/{mode}")).await.envelope();
         assert_eq!(envelope.status, 502);
         // One attempt and one more; and the first may have found a connection stale that was used before.
-        assert!((2..=3).contains(&rig.mock.count(mode)), "{mode}: {}", rig.mock.count(mode));
+        assert!(
+            (2..=3).contains(&rig.mock.count(mode)),
+            "{mode}: {}",
+            rig.mock.count(mode)
+        );
     }
 }
 
@@ -137,7 +158,11 @@ async fn a_connection_that_ends_between_requests_is_no_ones_error() {
         for nth in 0..20 {
             let answer = rig.chat(&format!("fault/{mode}")).await;
             assert_eq!(answer.status, 200, "{mode} {nth}: {}", answer.text());
-            assert_eq!(answer.header("x-mulberry-attempts"), "1", "a stale connection is no attempt");
+            assert_eq!(
+                answer.header("x-mulberry-attempts"),
+                "1",
+                "a stale connection is no attempt"
+            );
             assert!(rig.stream(&format!("fault/{mode}")).await.is_done(), "{mode} {nth}");
         }
     }
@@ -160,17 +185,34 @@ async fn a_silent_upstream_is_a_504_in_time() {
     for mode in ["hang", "hang-after-headers"] {
         let begun = Instant::now();
         let envelope = rig.chat_of(chat_stream(&format!("fault/{mode}"))).await.envelope();
-        assert!(envelope.is(504, "server_error", "upstream_timeout"), "{mode}: {envelope:?}");
-        assert!((1..4).contains(&begun.elapsed().as_secs()), "{mode}: {:?}", begun.elapsed());
+        assert!(
+            envelope.is(504, "server_error", "upstream_timeout"),
+            "{mode}: {envelope:?}"
+        );
+        assert!(
+            (1..4).contains(&begun.elapsed().as_secs()),
+            "{mode}: {:?}",
+            begun.elapsed()
+        );
     }
     // A whole answer may think until the end; a pause within it may not be longer than `idle`.
     for (mode, seconds) in [("hang", 5..9), ("hang-after-headers", 1..5), ("stall", 1..5)] {
         let begun = Instant::now();
         let envelope = rig.chat(&format!("fault/{mode}")).await.envelope();
-        assert!(envelope.is(504, "server_error", "upstream_timeout"), "{mode}: {envelope:?}");
-        assert!(seconds.contains(&begun.elapsed().as_secs()), "{mode}: {:?}", begun.elapsed());
+        assert!(
+            envelope.is(504, "server_error", "upstream_timeout"),
+            "{mode}: {envelope:?}"
+        );
+        assert!(
+            seconds.contains(&begun.elapsed().as_secs()),
+            "{mode}: {:?}",
+            begun.elapsed()
+        );
     }
-    assert!(eventually(SOON, || rig.mock.inflight() == 0).await, "the upstream is let go");
+    assert!(
+        eventually(SOON, || rig.mock.inflight() == 0).await,
+        "the upstream is let go"
+    );
 }
 
 #[tokio::test]
@@ -180,7 +222,10 @@ async fn a_stalled_stream_is_an_error_event_in_time() {
     let error = stream.error();
     assert!(error.is(0, "server_error", "upstream_timeout"), "{error:?}");
     assert!(!stream.content().is_empty());
-    assert!(eventually(SOON, || rig.mock.inflight() == 0).await, "the upstream is let go");
+    assert!(
+        eventually(SOON, || rig.mock.inflight() == 0).await,
+        "the upstream is let go"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +236,10 @@ async fn an_answer_without_end_is_bounded() {
     assert!(envelope.is(502, "server_error", "upstream_error"), "{envelope:?}");
     let grown = rig.gateway.rss_kib().saturating_sub(before);
     assert!(grown < 32 << 10, "{grown} KiB");
-    assert!(eventually(SOON, || rig.mock.inflight() == 0).await, "the upstream is let go");
+    assert!(
+        eventually(SOON, || rig.mock.inflight() == 0).await,
+        "the upstream is let go"
+    );
     assert_eq!(rig.chat("mock").await.status, 200);
 }
 
@@ -201,12 +249,17 @@ async fn nobody_listening_is_a_502() {
     let mut mock = world.mock(&[]);
     let url = mock.url();
     mock.kill();
-    let gateway = world.gateway(&format!("backends: [{{name: gone, url: '{url}', health: {{enabled: false}}}}]"));
+    let gateway = world.gateway(&format!(
+        "backends: [{{name: gone, url: '{url}', health: {{enabled: false}}}}]"
+    ));
     for body in [chat("mock"), chat_stream("mock")] {
         let response = e2e::client::post(&format!("{}/v1/chat/completions", gateway.url()), body).await;
         let answer = Answer::of(response).await;
         let envelope = answer.envelope();
-        assert!(envelope.is(502, "server_error", "upstream_connect_error"), "{envelope:?}");
+        assert!(
+            envelope.is(502, "server_error", "upstream_connect_error"),
+            "{envelope:?}"
+        );
         assert!(!answer.text().contains(&mock.port().to_string()), "{}", answer.text());
     }
 }
@@ -214,8 +267,15 @@ async fn nobody_listening_is_a_502() {
 #[tokio::test]
 async fn hostile_http2_is_a_clean_error_and_the_next_request_is_served() {
     for kind in [
-        "settings-flood", "ping-flood", "continuation-flood", "reset-flood", "data-flood", "empty-data-flood",
-        "huge-frame", "bad-hpack", "go-away",
+        "settings-flood",
+        "ping-flood",
+        "continuation-flood",
+        "reset-flood",
+        "data-flood",
+        "empty-data-flood",
+        "huge-frame",
+        "bad-hpack",
+        "go-away",
     ] {
         let world = World::new();
         let hostile = world.mock(&["--hostile-h2", kind]);

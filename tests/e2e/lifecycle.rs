@@ -7,6 +7,7 @@ use e2e::client::{chat, chat_stream, client, get, post, request, send};
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, Mock, World, eventually};
 use futures_util::future::join_all;
+use reqwest::Client;
 
 use crate::flow::Flow;
 use crate::record;
@@ -44,9 +45,8 @@ async fn is_closed(gateway: &Gateway) -> bool {
 #[tokio::test]
 async fn open_streams_finish_before_the_process_does() {
     let mut served = serve("timeout: 20s");
-    let flows = (0..8).map(|nth| {
-        Flow::begin(request(&served.url, chat_stream(LONG)).header("x-request-id", format!("live-{nth}")))
-    });
+    let flows = (0..8)
+        .map(|nth| Flow::begin(request(&served.url, chat_stream(LONG)).header("x-request-id", format!("live-{nth}"))));
     let flows = join_all(flows).await;
     let unary = request(&served.url, chat("fault/slow-1000"));
     let unary = tokio::spawn(async move { Answer::of(send(unary).await).await });
@@ -84,7 +84,11 @@ async fn readiness_fails_before_connections_are_refused() {
     assert!(signalled.elapsed() < Duration::from_millis(1400), "too slow to tell");
 
     assert!(is_closed(&served.gateway).await);
-    assert!(signalled.elapsed() >= Duration::from_millis(1500), "closed after {:?}", signalled.elapsed());
+    assert!(
+        signalled.elapsed() >= Duration::from_millis(1500),
+        "closed after {:?}",
+        signalled.elapsed()
+    );
     assert!(live.end().await.is_done());
     assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0));
 }
@@ -93,16 +97,29 @@ async fn readiness_fails_before_connections_are_refused() {
 async fn what_is_open_after_the_drain_timeout_is_told_so() {
     let mut served = serve("timeout: 500ms");
     let mut flows = Vec::new();
-    for model in ["fault/stall", "fault/stall", "fault/slow-20+tokens-5000", "fault/slow-20+tokens-5000"] {
+    for model in [
+        "fault/stall",
+        "fault/stall",
+        "fault/slow-20+tokens-5000",
+        "fault/slow-20+tokens-5000",
+    ] {
         flows.push(Flow::begin(request(&served.url, chat_stream(model))).await);
     }
+    // One comes over HTTP/2, where the gateway serves streams beside the connection.
+    let http2 = Client::builder().http2_prior_knowledge().no_proxy().build();
+    let http2 = http2.expect("a client without TLS needs nothing of the system");
+    flows.push(Flow::begin(http2.post(&served.url).body(chat_stream("fault/stall"))).await);
     // These have no status yet.
     let waiting = [chat("fault/hang"), chat_stream("fault/hang"), chat("fault/stall")];
     let waiting = waiting.map(|body| {
         let request = request(&served.url, body);
         tokio::spawn(async move { Answer::of(send(request).await).await })
     });
-    assert!(eventually(SOON, || served.mock.inflight() == 7).await, "{} in flight", served.mock.inflight());
+    assert!(
+        eventually(SOON, || served.mock.inflight() == 8).await,
+        "{} in flight",
+        served.mock.inflight()
+    );
 
     let signalled = Instant::now();
     served.gateway.signal("TERM");
@@ -110,7 +127,11 @@ async fn what_is_open_after_the_drain_timeout_is_told_so() {
         let stream = flow.end().await;
         let error = stream.error();
         assert!(error.is(0, "server_error", "shutting_down"), "{error:?}");
-        assert!(signalled.elapsed() >= Duration::from_millis(500), "cut after {:?}", signalled.elapsed());
+        assert!(
+            signalled.elapsed() >= Duration::from_millis(500),
+            "cut after {:?}",
+            signalled.elapsed()
+        );
     }
     for answer in waiting {
         let answer = answer.await.expect("each is answered");
@@ -119,11 +140,19 @@ async fn what_is_open_after_the_drain_timeout_is_told_so() {
         assert!(!answer.header("retry-after").is_empty());
     }
     assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0));
-    assert!(signalled.elapsed() < Duration::from_secs(5), "it took {:?}", signalled.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_secs(5),
+        "it took {:?}",
+        signalled.elapsed()
+    );
     let records = record::all(&served.gateway);
-    assert_eq!(records.len(), 7, "{records:#?}");
+    assert_eq!(records.len(), 8, "{records:#?}");
     for record in records {
-        assert_eq!((record.end.as_str(), record.field("code")), ("failed", "shutting_down"), "{record:?}");
+        assert_eq!(
+            (record.end.as_str(), record.field("code")),
+            ("failed", "shutting_down"),
+            "{record:?}"
+        );
     }
 }
 
@@ -138,8 +167,16 @@ async fn a_second_signal_ends_at_once() {
         served.gateway.signal(signals[1]);
         let error = live.end().await.error();
         assert!(error.is(0, "server_error", "shutting_down"), "{error:?}");
-        assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0), "{signals:?}");
-        assert!(second.elapsed() < Duration::from_secs(3), "{signals:?}: {:?}", second.elapsed());
+        assert_eq!(
+            served.gateway.wait(Duration::from_secs(5)).await.code(),
+            Some(0),
+            "{signals:?}"
+        );
+        assert!(
+            second.elapsed() < Duration::from_secs(3),
+            "{signals:?}: {:?}",
+            second.elapsed()
+        );
         assert_eq!(record::of(&served.gateway, "live").await.field("code"), "shutting_down");
     }
 }
@@ -148,30 +185,47 @@ async fn a_second_signal_ends_at_once() {
 async fn idle_connections_do_not_delay_the_end() {
     let mut served = serve("timeout: 30s");
     let client = client();
-    let sent = client.post(&served.url).header("content-type", "application/json").body(chat("mock"));
+    let sent = client
+        .post(&served.url)
+        .header("content-type", "application/json")
+        .body(chat("mock"));
     assert_eq!(send(sent).await.status(), 200);
     // And one that has never asked anything.
     let silent = TcpStream::connect(served.gateway.address()).expect("it accepts");
     let signalled = Instant::now();
     served.gateway.signal("TERM");
     assert_eq!(served.gateway.wait(Duration::from_secs(15)).await.code(), Some(0));
-    assert!(signalled.elapsed() < Duration::from_secs(2), "it took {:?}", signalled.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_secs(2),
+        "it took {:?}",
+        signalled.elapsed()
+    );
     drop((client, silent));
 }
 
 #[tokio::test]
 async fn losing_an_upstream_costs_only_the_streams_that_flow_from_it() {
+    lose_one_of_two("http1").await;
+}
+
+#[tokio::test]
+async fn losing_an_upstream_over_http2_costs_no_more() {
+    lose_one_of_two("http2").await;
+}
+
+async fn lose_one_of_two(http: &str) {
     const STREAMS: usize = 64;
     const UNARY: usize = 300;
     let world = World::new();
     let (mut lost, kept) = (world.mock(&[]), world.mock(&[]));
     let gateway = world.gateway(&format!(
-        "backends: [{{name: pool, upstreams: [{{url: '{}'}}, {{url: '{}'}}], health: {{enabled: false}}}}]",
+        "backends: [{{name: pool, upstreams: [{{url: '{}'}}, {{url: '{}'}}], http: {http}, health: {{enabled: false}}}}]",
         lost.url(),
         kept.url()
     ));
     let url = format!("{}/v1/chat/completions", gateway.url());
-    let flows = join_all((0..STREAMS).map(|_| Flow::begin(request(&url, chat_stream("fault/slow-100+tokens-40"))))).await;
+    let flows =
+        join_all((0..STREAMS).map(|_| Flow::begin(request(&url, chat_stream("fault/slow-100+tokens-40"))))).await;
     let (at_lost, at_kept) = (lost.inflight() as usize, kept.inflight() as usize);
     assert_eq!(at_lost + at_kept, STREAMS);
     assert!(at_lost >= 16 && at_kept >= 16, "{at_lost} and {at_kept}");
@@ -180,7 +234,10 @@ async fn losing_an_upstream_costs_only_the_streams_that_flow_from_it() {
     let client = client();
     let load = (0..UNARY).map(|nth| {
         let model = if nth % 2 == 0 { "fault/slow-300" } else { "mock" };
-        let sent = client.post(&url).header("content-type", "application/json").body(chat(model));
+        let sent = client
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(chat(model));
         async move { Answer::of(send(sent).await).await }
     });
     let load = tokio::spawn(join_all(load.collect::<Vec<_>>()));
@@ -198,7 +255,10 @@ async fn losing_an_upstream_costs_only_the_streams_that_flow_from_it() {
             assert_eq!(error.kind, "server_error", "{error:?}");
         }
     }
-    assert_eq!(broken, at_lost, "streams that broke, and streams that flowed from the lost upstream");
+    assert_eq!(
+        broken, at_lost,
+        "streams that broke, and streams that flowed from the lost upstream"
+    );
     kept.reset();
     for _ in 0..20 {
         assert_eq!(post(&url, chat("fault/tag-after")).await.status(), 200);

@@ -34,7 +34,10 @@ fn serve() -> Served {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "the time is worth knowing, and fails nothing while it is below the limit")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the time is worth knowing, and fails nothing while it is below the limit"
+)]
 async fn ten_thousand_requests_bring_ten_thousand_answers() {
     const REQUESTS: usize = 10_000;
     const AT_A_TIME: usize = 8;
@@ -46,7 +49,12 @@ async fn ten_thousand_requests_bring_ten_thousand_answers() {
         let mut wrong = Vec::new();
         while next.fetch_add(1, Ordering::Relaxed) < REQUESTS {
             let body = r#"{"model":"tiny-chat","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#;
-            let sent = client.post(&served.url).header("content-type", "application/json").body(body).send().await;
+            let sent = client
+                .post(&served.url)
+                .header("content-type", "application/json")
+                .body(body)
+                .send()
+                .await;
             match sent {
                 Ok(response) if response.status() == 200 => match response.bytes().await {
                     Ok(body) if body.ends_with(b"}") => {}
@@ -60,18 +68,31 @@ async fn ten_thousand_requests_bring_ten_thousand_answers() {
     let started = Instant::now();
     let wrong: Vec<String> = join_all((0..AT_A_TIME).map(|_| asker())).await.concat();
     let took = started.elapsed();
-    assert!(wrong.is_empty(), "{} of {REQUESTS} failed, first: {}", wrong.len(), wrong[0]);
+    assert!(
+        wrong.is_empty(),
+        "{} of {REQUESTS} failed, first: {}",
+        wrong.len(),
+        wrong[0]
+    );
     eprintln!("{REQUESTS} requests to llama.cpp took {took:?}");
     assert!(took < LIMIT, "{took:?}");
     let complete = || {
         let sums = record::sums(&served.gateway, "model");
-        sums.get("tiny-chat").is_some_and(|sum| sum[..2] == [REQUESTS as u64, 0])
+        sums.get("tiny-chat")
+            .is_some_and(|sum| sum[..2] == [REQUESTS as u64, 0])
     };
-    assert!(eventually(SOON, complete).await, "{:?}", record::sums(&served.gateway, "model"));
+    assert!(
+        eventually(SOON, complete).await,
+        "{:?}",
+        record::sums(&served.gateway, "model")
+    );
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "the time is worth knowing, and fails nothing while it is below the limit")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the time is worth knowing, and fails nothing while it is below the limit"
+)]
 async fn a_client_that_leaves_frees_its_slot() {
     let served = serve();
     // About two seconds of text, were it read to its end.
@@ -83,13 +104,35 @@ async fn a_client_that_leaves_frees_its_slot() {
         assert_eq!(served.llama.busy(), 1, "the slot is at work");
         let left = Instant::now();
         drop(flow);
-        assert!(eventually(SOON, || served.llama.busy() == 0).await, "the slot is not freed");
+        assert!(
+            eventually(SOON, || served.llama.busy() == 0).await,
+            "the slot is not freed"
+        );
         let took = left.elapsed();
         eprintln!("the slot was free {took:?} after the client had left");
         assert!(took < Duration::from_secs(1), "freed after {took:?}");
         let record = record::of(&served.gateway, &id).await;
-        assert_eq!((record.end.as_str(), record.field("usage")), ("cancelled", "estimated"), "{record:?}");
+        assert_eq!(
+            (record.end.as_str(), record.field("usage")),
+            ("cancelled", "estimated"),
+            "{record:?}"
+        );
         assert!((1..1900).contains(&record.number("completion")), "{record:?}");
         assert!(record.number("prompt") > 0, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn streams_behind_which_it_closes_the_connection_are_whole() {
+    const STREAMS: usize = 500;
+    let served = serve();
+    let body = r#"{"model":"tiny-chat","max_tokens":3,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    for nth in 0..STREAMS {
+        let stream = Flow::begin(request(&served.url, body)).await.end().await;
+        assert!(
+            stream.is_done() && stream.finish_reason().is_some(),
+            "stream {nth}:\n{}",
+            stream.text
+        );
     }
 }

@@ -1,16 +1,18 @@
 //! The gateway between real clients and upstreams, all as processes. One binary, one module a subject.
 
 mod bad_input;
-mod faults;
-mod wire;
-mod record;
-mod failover;
-mod flow;
-mod lifecycle;
+mod balance;
 mod cancel;
 mod clocks;
-mod uploads;
-mod metering;
-mod scripted;
+mod failover;
+mod faults;
+mod passthrough;
+mod flow;
+mod lifecycle;
 mod llama;
-mod balance;
+mod metering;
+mod privacy;
+mod record;
+mod scripted;
+mod uploads;
+mod wire;

@@ -33,7 +33,10 @@ impl Served {
         let number = |names: [&str; 2]| names.iter().find_map(|name| usage.pointer(name)?.as_u64()).unwrap_or(0);
         let prompt = number(["/prompt_tokens", "/input_tokens"]);
         let completion = number(["/completion_tokens", "/output_tokens"]);
-        let cached = number(["/prompt_tokens_details/cached_tokens", "/input_tokens_details/cached_tokens"]);
+        let cached = number([
+            "/prompt_tokens_details/cached_tokens",
+            "/input_tokens_details/cached_tokens",
+        ]);
         let reasoning = number([
             "/completion_tokens_details/reasoning_tokens",
             "/output_tokens_details/reasoning_tokens",
@@ -61,7 +64,15 @@ fn question(model: &str) -> Value {
 async fn usage_is_what_the_upstream_said() {
     let served = serve();
     let path = "/v1/chat/completions";
-    for mode in ["ok", "cached", "reasoning", "reasoning+cached", "tools", "tokens-7", "usage-inflated"] {
+    for mode in [
+        "ok",
+        "cached",
+        "reasoning",
+        "reasoning+cached",
+        "tools",
+        "tokens-7",
+        "usage-inflated",
+    ] {
         let body = question(&format!("fault/{mode}"));
         let name = mode.replace('+', "-");
         let truth = served.truth(path, &body).await;
@@ -75,14 +86,26 @@ async fn usage_is_what_the_upstream_said() {
         let mut stream = body.clone();
         stream["stream"] = true.into();
         let (answer, record) = served.record(path, &format!("unasked-{name}"), &stream).await;
-        assert_eq!((record.usage(), record.field("usage")), (truth, "upstream"), "{mode}, unasked");
+        assert_eq!(
+            (record.usage(), record.field("usage")),
+            (truth, "upstream"),
+            "{mode}, unasked"
+        );
         let read = Stream { text: answer.text() };
         assert!(read.is_done() && read.usage().is_none(), "nobody asked:\n{}", read.text);
 
         stream["stream_options"] = json!({"include_usage": true});
         let (answer, record) = served.record(path, &format!("asked-{name}"), &stream).await;
-        assert_eq!((record.usage(), record.field("usage")), (truth, "upstream"), "{mode}, asked");
-        assert!(Stream { text: answer.text() }.usage().is_some(), "it was asked for:\n{}", answer.text());
+        assert_eq!(
+            (record.usage(), record.field("usage")),
+            (truth, "upstream"),
+            "{mode}, asked"
+        );
+        assert!(
+            Stream { text: answer.text() }.usage().is_some(),
+            "it was asked for:\n{}",
+            answer.text()
+        );
     }
 }
 
@@ -91,7 +114,10 @@ async fn other_endpoints_are_metered_alike() {
     let served = serve();
     for (path, body) in [
         ("/v1/completions", json!({"model": "mock", "prompt": "one two three"})),
-        ("/v1/embeddings", json!({"model": "mock", "input": "one two three four"})),
+        (
+            "/v1/embeddings",
+            json!({"model": "mock", "input": "one two three four"}),
+        ),
         ("/v1/responses", json!({"model": "mock", "input": "one two three"})),
     ] {
         let truth = served.truth(path, &body).await;
@@ -104,7 +130,11 @@ async fn other_endpoints_are_metered_alike() {
         let mut stream = body.clone();
         stream["stream"] = true.into();
         let (_, record) = served.record(path, &format!("{name}-stream"), &stream).await;
-        assert_eq!((record.usage(), record.field("usage")), (truth, "upstream"), "{path}, as a stream");
+        assert_eq!(
+            (record.usage(), record.field("usage")),
+            (truth, "upstream"),
+            "{path}, as a stream"
+        );
     }
 }
 
@@ -118,7 +148,11 @@ async fn what_an_upstream_does_not_say_is_estimated_and_marked() {
     stream["stream"] = true.into();
     let (_, streamed) = served.record(path, "stream", &stream).await;
     for record in [&unary, &streamed] {
-        assert_eq!((record.field("usage"), record.end.as_str()), ("estimated", "complete"), "{record:?}");
+        assert_eq!(
+            (record.field("usage"), record.end.as_str()),
+            ("estimated", "complete"),
+            "{record:?}"
+        );
         let [prompt, cached, completion, reasoning] = record.usage();
         // Forty words of six letters, and twenty-six words of prompt.
         assert!((20..=80).contains(&completion), "{record:?}");
@@ -132,20 +166,38 @@ async fn absurd_usage_does_no_harm() {
     let served = serve();
     let path = "/v1/chat/completions";
     let counter = || async {
-        let text = Answer::of(get(&format!("{}/metrics", served.gateway.admin_url())).await).await.text();
-        let line = text.lines().find(|line| line.starts_with("mulberry_tokens_total{type=\"completion\"}"));
-        let number = line.and_then(|line| line.rsplit(' ').next()).map_or(Ok(0), str::parse::<u64>);
+        let text = Answer::of(get(&format!("{}/metrics", served.gateway.admin_url())).await)
+            .await
+            .text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("mulberry_tokens_total{type=\"completion\"}"));
+        let number = line
+            .and_then(|line| line.rsplit(' ').next())
+            .map_or(Ok(0), str::parse::<u64>);
         number.expect("a counter is a whole number")
     };
     let mut last = 0;
     for nth in 0..3 {
-        for (mode, most) in [("usage-overflow", u64::from(u32::MAX)), ("usage-negative", 0), ("ok", 1000)] {
+        for (mode, most) in [
+            ("usage-overflow", u64::from(u32::MAX)),
+            ("usage-negative", 0),
+            ("ok", 1000),
+        ] {
             for is_stream in [false, true] {
                 let mut body = question(&format!("fault/{mode}"));
                 body["stream"] = is_stream.into();
                 let (answer, record) = served.record(path, &format!("{mode}-{nth}-{is_stream}"), &body).await;
-                assert!(answer.text().contains("scripted engine") || is_stream, "{}", answer.text());
-                assert_eq!((record.end.as_str(), record.field("usage")), ("complete", "upstream"), "{record:?}");
+                assert!(
+                    answer.text().contains("scripted engine") || is_stream,
+                    "{}",
+                    answer.text()
+                );
+                assert_eq!(
+                    (record.end.as_str(), record.field("usage")),
+                    ("complete", "upstream"),
+                    "{record:?}"
+                );
                 assert!(record.number("completion") <= most, "{record:?}");
                 let now = counter().await;
                 assert!(now >= last, "{mode}: the counter fell from {last} to {now}");
@@ -182,11 +234,21 @@ async fn a_record_tells_who_asked_whom_and_how_it_went() {
         send(sent.header("content-type", "application/json").body(chat(model))).await;
     }
     let one = record::of(&gateway, "one").await;
-    assert_eq!((one.model.as_str(), one.status, one.end.as_str(), one.number("attempts")), ("m", 200, "complete", 2));
+    assert_eq!(
+        (one.model.as_str(), one.status, one.end.as_str(), one.number("attempts")),
+        ("m", 200, "complete", 2)
+    );
     assert!(one.number("duration_ms") >= one.number("ttft_ms"), "{one:?}");
     let three = record::of(&gateway, "three").await;
-    assert_eq!((three.status, three.end.as_str(), three.number("attempts")), (400, "failed", 1));
-    assert_eq!((three.field("usage"), three.field("code")), ("none", "scripted"), "{three:?}");
+    assert_eq!(
+        (three.status, three.end.as_str(), three.number("attempts")),
+        (400, "failed", 1)
+    );
+    assert_eq!(
+        (three.field("usage"), three.field("code")),
+        ("none", "scripted"),
+        "{three:?}"
+    );
 
     let by_key = record::sums(&gateway, "key");
     assert_eq!((by_key["alice"][0], by_key["bob"][0]), (1, 2), "{by_key:?}");

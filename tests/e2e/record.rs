@@ -29,7 +29,9 @@ impl Record {
             model: (*model).to_owned(),
             status: status.parse().expect("a status is a number"),
             end: (*end).to_owned(),
-            fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            fields: fields
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         }
     }
 

@@ -94,7 +94,11 @@ impl State {
         let (status, body) = if head.starts_with("post") {
             self.posts.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst))).await;
-            if self.is_broken.load(Ordering::SeqCst) { (500, "{\"error\":{\"message\":\"broken\"}}") } else { (200, ANSWER) }
+            if self.is_broken.load(Ordering::SeqCst) {
+                (500, "{\"error\":{\"message\":\"broken\"}}")
+            } else {
+                (200, ANSWER)
+            }
         } else if self.is_ill.load(Ordering::SeqCst) {
             (503, "{}")
         } else {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use e2e::client::{client, send};
@@ -39,7 +40,11 @@ fn sha256(size: u64) -> String {
     }
     drop(input);
     let output = hasher.wait_with_output().expect("it ends").stdout;
-    String::from_utf8_lossy(&output).split_whitespace().next().expect("it prints a hash").to_owned()
+    String::from_utf8_lossy(&output)
+        .split_whitespace()
+        .next()
+        .expect("it prints a hash")
+        .to_owned()
 }
 
 /// A transcription of a file of `size` bytes, sent piece by piece.
@@ -51,14 +56,21 @@ fn transcription(gateway: &Gateway, model: &str, size: u64, says_length: bool) -
     );
     let tail = format!("\r\n--{BOUNDARY}--\r\n");
     let length = head.len() as u64 + size + tail.len() as u64;
-    let parts = [Bytes::from(head)].into_iter().chain(pieces(size)).chain([Bytes::from(tail)]);
+    let parts = [Bytes::from(head)]
+        .into_iter()
+        .chain(pieces(size))
+        .chain([Bytes::from(tail)]);
     let body = Body::wrap_stream(stream::iter(parts.map(Ok::<_, std::io::Error>)));
     let request = client()
         .post(format!("{}/v1/audio/transcriptions", gateway.url()))
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
         .timeout(6 * SOON)
         .body(body);
-    if says_length { request.header("content-length", length) } else { request }
+    if says_length {
+        request.header("content-length", length)
+    } else {
+        request
+    }
 }
 
 struct Served {
@@ -87,7 +99,10 @@ async fn a_hundred_mebibytes_pass_unheld_and_unchanged() {
     let served = serve();
     let expected = sha256(SIZE);
     // What a first request allocates for good is not the upload's.
-    assert_eq!(send(transcription(&served.gateway, "mock", MIB, true)).await.status(), 200);
+    assert_eq!(
+        send(transcription(&served.gateway, "mock", MIB, true)).await.status(),
+        200
+    );
     let before = served.gateway.rss_kib();
     for says_length in [true, false] {
         let is_over = Arc::new(AtomicBool::new(false));
@@ -109,9 +124,15 @@ async fn a_hundred_mebibytes_pass_unheld_and_unchanged() {
         let answer = sending.await.expect("it was answered");
         assert_eq!(answer.status, 200, "{}", answer.text());
         let answer = answer.json();
-        assert_eq!((answer["bytes"].as_u64(), answer["sha256"].as_str()), (Some(SIZE), Some(expected.as_str())));
+        assert_eq!(
+            (answer["bytes"].as_u64(), answer["sha256"].as_str()),
+            (Some(SIZE), Some(expected.as_str()))
+        );
         let grown = most.load(Ordering::Relaxed) - before;
-        assert!(grown < 16 * 1024, "the gateway grew by {grown} KiB (length said: {says_length})");
+        assert!(
+            grown < 16 * 1024,
+            "the gateway grew by {grown} KiB (length said: {says_length})"
+        );
     }
 }
 
@@ -136,25 +157,39 @@ async fn an_upload_that_its_client_abandons_is_abandoned() {
     let served = serve();
     let request = transcription(&served.gateway, "mock", 1024 * MIB, false).header("x-request-id", "abandoned");
     let sending = tokio::spawn(request.send());
-    assert!(eventually(SOON, || served.mock.inflight() == 1).await, "it does not pass through");
+    assert!(
+        eventually(SOON, || served.mock.inflight() == 1).await,
+        "it does not pass through"
+    );
     sending.abort();
-    assert!(eventually(SOON, || served.mock.inflight() == 0).await, "the upstream waits for nobody");
+    assert!(
+        eventually(SOON, || served.mock.inflight() == 0).await,
+        "the upstream waits for nobody"
+    );
     let record = record::of(&served.gateway, "abandoned").await;
     assert!(["cancelled", "failed"].contains(&record.end.as_str()), "{record:?}");
     assert_eq!(record.usage(), [0; 4]);
-    assert_eq!(send(transcription(&served.gateway, "mock", MIB, true)).await.status(), 200);
+    assert_eq!(
+        send(transcription(&served.gateway, "mock", MIB, true)).await.status(),
+        200
+    );
 }
 
 #[tokio::test]
 async fn an_answer_of_many_bytes_passes_unheld() {
     let served = serve();
     let before = served.gateway.rss_kib();
-    // 40 MiB in frames of 64 KiB, to a client that reads slowly at first.
+    // 40 MiB in frames of 64 KiB, to a client that reads nothing for a second.
     let body = e2e::client::chat_stream("fault/tokens-640+size-65536");
     let response = e2e::client::post(&format!("{}/v1/chat/completions", served.gateway.url()), body).await;
     assert_eq!(response.status(), 200);
     let mut total = 0;
     let mut most = before;
+    let watched = eventually(Duration::from_secs(1), || {
+        most = most.max(served.gateway.rss_kib());
+        false
+    });
+    assert!(!watched.await);
     let mut body = response.bytes_stream();
     while let Some(piece) = body.next().await {
         total += piece.expect("it ends cleanly").len() as u64;

@@ -27,6 +27,11 @@ counts() {
       passed=$(grep --count --extended-regexp '^  ok     ' "$log")
       failed=$(grep --count --extended-regexp '^  FAILED ' "$log")
       ;;
+    # Preparation is no test, unless it fails.
+    system | build | setup)
+      if ((status != 0)); then failed=1; fi
+      return
+      ;;
     # Those that say yes or no.
     *) if ((status == 0)) && ! grep --quiet '^skipped: ' "$log"; then passed=1; fi ;;
   esac

@@ -84,7 +84,9 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| {
-            value.to_str().unwrap_or_else(|_| panic!("the header {name} is not text"))
+            value
+                .to_str()
+                .unwrap_or_else(|_| panic!("the header {name} is not text"))
         })
     }
 
@@ -120,7 +122,8 @@ impl Envelope {
         assert_eq!(keys, ["code", "message", "param", "type"], "{value}");
         let text = |name: &str| {
             let text = error[name].as_str();
-            text.unwrap_or_else(|| panic!("`{name}` is not a string: {value}")).to_owned()
+            text.unwrap_or_else(|| panic!("`{name}` is not a string: {value}"))
+                .to_owned()
         };
         let text_or_null = |name: &str| (!error[name].is_null()).then(|| text(name));
         Self {

@@ -114,7 +114,10 @@ impl Gateway {
             .expect("the binary has started before");
         let error = String::from_utf8_lossy(&shown.stderr);
         assert!(shown.status.success(), "mulberry usage failed:\n{error}");
-        String::from_utf8_lossy(&shown.stdout).lines().map(str::to_owned).collect()
+        String::from_utf8_lossy(&shown.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -130,7 +133,8 @@ pub(crate) fn refused(name: &str, dir: &Path, yaml: &str) -> String {
 
 fn spawn(name: &str, dir: &Path, yaml: &str) -> Process {
     let file = dir.join(format!("{name}.yaml"));
-    fs::write(&file, complete(yaml, &data_dir(dir, name))).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    fs::write(&file, complete(yaml, &data_dir(dir, name)))
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Process::start(
         Command::new(mulberry()).arg("serve").arg("--config").arg(&file),
         name,
@@ -149,7 +153,11 @@ fn complete(yaml: &str, data_dir: &Path) -> String {
         whole.push('\n');
     }
     let data_dir = data_dir.display().to_string();
-    for (key, value) in [("listen", "127.0.0.1:0"), ("admin_listen", "127.0.0.1:0"), ("data_dir", &data_dir)] {
+    for (key, value) in [
+        ("listen", "127.0.0.1:0"),
+        ("admin_listen", "127.0.0.1:0"),
+        ("data_dir", &data_dir),
+    ] {
         if !has_key(yaml, key) {
             whole.push_str(&format!("{key}: {value}\n"));
         }

@@ -106,7 +106,9 @@ impl Mock {
 
     fn number(&self, path: &str, name: &str) -> u64 {
         let answer = self.ask(path);
-        answer[name].as_u64().unwrap_or_else(|| panic!("{path} names no {name}: {answer}"))
+        answer[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{path} names no {name}: {answer}"))
     }
 
     fn ask(&self, path: &str) -> Value {

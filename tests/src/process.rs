@@ -94,7 +94,11 @@ impl Process {
         let ended = ended.await;
         match status {
             Some(status) if ended => status,
-            _ => panic!("{} is still running after {timeout:?}:\n{}", self.name, self.stderr.text()),
+            _ => panic!(
+                "{} is still running after {timeout:?}:\n{}",
+                self.name,
+                self.stderr.text()
+            ),
         }
     }
 

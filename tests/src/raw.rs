@@ -41,7 +41,9 @@ pub(crate) fn get(address: &str, path: &str, key: Option<&str>) -> Vec<u8> {
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-    let limited = stream.set_read_timeout(Some(SOON)).and_then(|()| stream.set_write_timeout(Some(SOON)));
+    let limited = stream
+        .set_read_timeout(Some(SOON))
+        .and_then(|()| stream.set_write_timeout(Some(SOON)));
     limited.expect("a limit above zero can be set");
     stream
 }
@@ -108,7 +110,9 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
 pub fn ends_within(address: &str, bytes: &[u8], timeout: Duration) -> Option<Vec<u8>> {
     let mut stream = connect(address);
     drop(stream.write_all(bytes));
-    stream.set_read_timeout(Some(timeout)).expect("a limit above zero can be set");
+    stream
+        .set_read_timeout(Some(timeout))
+        .expect("a limit above zero can be set");
     let mut all = Vec::new();
     let mut piece = [0; 4096];
     loop {

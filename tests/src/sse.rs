@@ -59,7 +59,10 @@ impl Stream {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let lines = self.text.lines();
-        lines.filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
+        lines
+            .filter_map(|line| line.strip_prefix("event: "))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[must_use]
@@ -80,21 +83,28 @@ impl Stream {
     #[must_use]
     pub fn content(&self) -> String {
         let chunks = self.chunks();
-        let contents = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
+        let contents = chunks
+            .iter()
+            .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
         contents.collect()
     }
 
     #[must_use]
     pub fn finish_reason(&self) -> Option<String> {
         let chunks = self.chunks();
-        let reasons = chunks.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str());
+        let reasons = chunks
+            .iter()
+            .filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str());
         reasons.last().map(str::to_owned)
     }
 
     #[must_use]
     pub fn usage(&self) -> Option<Value> {
         let chunks = self.chunks();
-        chunks.into_iter().filter_map(|mut chunk| chunk.get_mut("usage").map(Value::take)).rfind(Value::is_object)
+        chunks
+            .into_iter()
+            .filter_map(|mut chunk| chunk.get_mut("usage").map(Value::take))
+            .rfind(Value::is_object)
     }
 
     /// Whether the last event, and no other, is `[DONE]`.

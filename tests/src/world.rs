@@ -21,7 +21,11 @@ impl World {
     )]
     pub fn new() -> Self {
         static WORLDS: AtomicU32 = AtomicU32::new(0);
-        let name = format!("mulberry-e2e-{}-{}", process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "mulberry-e2e-{}-{}",
+            process::id(),
+            WORLDS.fetch_add(1, Ordering::Relaxed)
+        );
         let dir = std::env::temp_dir().join(name);
         fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         Self {

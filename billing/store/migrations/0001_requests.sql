@@ -31,5 +31,4 @@ CREATE TABLE requests (
 ) STRICT;
 
 CREATE INDEX requests_by_started_at ON requests (started_at_ms);
-CREATE INDEX requests_by_key ON requests (key, started_at_ms);
 CREATE INDEX requests_by_request_id ON requests (request_id);

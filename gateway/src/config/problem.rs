@@ -34,7 +34,12 @@ impl fmt::Display for ConfigError {
             match &problem.place {
                 Place::Whole => write!(f, "{}: ", self.file)?,
                 Place::File { line, column } => write!(f, "{}:{line}:{column}: ", self.file)?,
-                Place::Variable(name) => write!(f, "environment variable {name}: ")?,
+                Place::Variable(name) => match name.as_str() {
+                    // A flag on the command line arrives as the variable of the same meaning.
+                    "MULBERRY_LISTEN" => f.write_str("--listen or MULBERRY_LISTEN: ")?,
+                    "MULBERRY_ADMIN_LISTEN" => f.write_str("--admin-listen or MULBERRY_ADMIN_LISTEN: ")?,
+                    name => write!(f, "environment variable {name}: ")?,
+                },
             }
             if !problem.key.is_empty() {
                 write!(f, "`{}`: ", problem.key)?;

@@ -17,7 +17,12 @@ fn assert_refused(yaml: &str, says: &[&str]) {
 fn a_typo_is_told_with_file_line_key_and_the_right_word() {
     assert_refused(
         "backends:\n  - name: a\n    url: http://127.0.0.1:1\n    timeuots: {idle: 1s}\n",
-        &["gateway-0.yaml:4:5", "backends[0].timeuots", "unknown key", "did you mean `timeouts`?"],
+        &[
+            "gateway-0.yaml:4:5",
+            "backends[0].timeuots",
+            "unknown key",
+            "did you mean `timeouts`?",
+        ],
     );
     assert_refused(
         "backends: [{name: a, url: 'http://127.0.0.1:1'}]\nlimtis: {body: 1MiB}\n",
@@ -35,7 +40,10 @@ fn a_wrong_value_is_told_with_its_place() {
         "backends: [{name: a, url: 'http://127.0.0.1:1'}]\nmodels: [{name: m, routes: [{backend: b}]}]\n",
         &["gateway-0.yaml:2:", "`b`"],
     );
-    assert_refused("backends: [{name: a, url: 'http://127.0.0.1:1'}\n", &["gateway-0.yaml:", "not valid YAML"]);
+    assert_refused(
+        "backends: [{name: a, url: 'http://127.0.0.1:1'}\n",
+        &["gateway-0.yaml:", "not valid YAML"],
+    );
     assert_refused("", &["backends", "fix:"]);
 }
 

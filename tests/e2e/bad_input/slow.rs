@@ -25,7 +25,10 @@ async fn a_head_that_does_not_end_is_closed_in_time() {
 async fn a_body_that_does_not_come_is_a_408() {
     let rig = Rig::with("", LIMITS);
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
-    for rest in ["content-length: 1000\r\n\r\n{\"model\":", "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod\r\n"] {
+    for rest in [
+        "content-length: 1000\r\n\r\n{\"model\":",
+        "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod\r\n",
+    ] {
         let begun = Instant::now();
         let request = format!("{head}{rest}");
         let answer = raw::ends_within(rig.gateway.address(), request.as_bytes(), Duration::from_secs(10));

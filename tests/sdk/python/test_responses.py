@@ -1,3 +1,7 @@
+import openai
+import pytest
+
+
 def test_a_response_has_text_and_usage(client, chat_model):
     answer = client.responses.create(model=chat_model, input="Tell of the moss.", max_output_tokens=12)
     assert answer.object == "response"
@@ -43,3 +47,11 @@ def test_the_event_names_are_on_the_wire(http, chat_model):
         kind = name.removeprefix("event: ")
         assert name != kind
         assert f'"type":"{kind}"' in data.replace('": "', '":"')
+
+
+@pytest.mark.gateway_only
+def test_a_response_without_a_model_needs_every_model(client):
+    # What it builds on may name one, and here not every name is offered.
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(input="Moss?")
+    assert (refused.value.code, refused.value.param) == ("missing_required_parameter", "model")

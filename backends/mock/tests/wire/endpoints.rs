@@ -285,7 +285,10 @@ async fn models_are_listed_and_found() {
     for name in ["mock", "tiny"] {
         assert!(names.contains(&&json!(name)), "{name}");
     }
-    assert!(!names.contains(&&json!("fault/cut")), "faults are for those who know them");
+    assert!(
+        !names.contains(&&json!("fault/cut")),
+        "faults are for those who know them"
+    );
     assert_eq!(mock.get("/v1/models/fault/cut").await["id"], "fault/cut");
     assert_eq!(mock.get("/v1/models/fault%2Fcut").await["id"], "fault/cut");
     assert_eq!(mock.get("/models/none").await["error"]["code"], "model_not_found");

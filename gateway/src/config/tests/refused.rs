@@ -358,7 +358,7 @@ fn overrides() {
             "fix: set MULBERRY_DATA_DIR itself",
             "environment variable MULBERRY_LIMITS__BDOY: `limits.bdoy`: unknown key",
             "fix: did you mean `body`?",
-            "environment variable MULBERRY_LISTEN: `listen`: expected an IP address and a port, found the value from outside this file",
+            "--listen or MULBERRY_LISTEN: `listen`: expected an IP address and a port, found the value from outside this file",
             "fix: write it like `127.0.0.1:8080` or `[::1]:8080`",
             "environment variable MULBERRY_LOG: `log`: expected a mapping, found the value from outside this file",
             "fix: set its keys one by one: MULBERRY_LOG__KEY",
