@@ -79,12 +79,15 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         Payload::Json(body) => Outgoing::whole(spliced(body, backend, model, outbound)),
         Payload::Upload(upload) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Outgoing::Upload(taken.ok_or_else(|| failed(&placed, Failure::UploadFailed))?)
+            Outgoing::Upload(
+                taken.ok_or_else(|| failed(&placed, Failure::Upload("the upload was sent before".into())))?,
+            )
         }
     };
     let uri = uri(backend, upstream, outbound, model);
     let mut request = Request::new(body);
-    *request.uri_mut() = uri.ok_or_else(|| failed(&placed, Failure::UploadFailed))?;
+    *request.uri_mut() =
+        uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
     *request.headers_mut() = headers(outbound, backend, upstream, admitted);
 
@@ -130,27 +133,34 @@ fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, outbound:
 fn uri(backend: &Backend, upstream: &Upstream, outbound: &Outbound, model: Option<&str>) -> Option<Uri> {
     let base = upstream.client.target().base_path();
     let operation = &outbound.operation;
-    let query = outbound.query.as_deref().filter(|query| !query.is_empty());
-    let target = if backend.kind == Kind::Azure {
-        let version = backend.api_version.as_deref().unwrap_or("2024-10-21");
-        match model {
-            Some(model) => format!(
-                "{base}/openai/deployments/{}/{}?api-version={version}",
-                encode_segment(model),
-                operation.path
-            ),
-            None => format!("{base}/openai/{}?api-version={version}", operation.path),
-        }
-    } else {
-        let path = backend.kind.path(operation.endpoint, &operation.path);
-        // An Azure client's api-version means nothing elsewhere.
-        match query.filter(|_| operation.deployment.is_none()) {
-            Some(query) => format!("{base}{path}?{query}"),
-            None => format!("{base}{path}"),
-        }
+    let is_azure = backend.kind == Kind::Azure;
+    let path = match model {
+        Some(model) if is_azure => format!("/openai/deployments/{}/{}", encode_segment(model), operation.path),
+        None if is_azure => format!("/openai/{}", operation.path),
+        _ => backend.kind.path(operation.endpoint, &operation.path),
     };
+    let mut target = format!("{base}{path}");
+    let mut separator = '?';
+    let mut add = |pair: &str| {
+        target.push(separator);
+        target.push_str(pair);
+        separator = '&';
+    };
+    if is_azure {
+        let version = backend.api_version.as_deref().unwrap_or(AZURE_API_VERSION);
+        add(&format!("api-version={version}"));
+    }
+    let pairs = outbound.query.as_deref().unwrap_or_default().split('&');
+    // The version that an Azure client asks for is not this server's.
+    let is_versioned = is_azure || operation.deployment.is_some();
+    pairs
+        .filter(|pair| !(pair.is_empty() || is_versioned && pair.starts_with("api-version=")))
+        .for_each(&mut add);
     target.parse().ok()
 }
+
+/// What Azure is asked for where the configuration says nothing; it demands that there is one.
+const AZURE_API_VERSION: &str = "2024-10-21";
 
 /// RFC 3986 section 3.3: everything but unreserved characters is escaped.
 fn encode_segment(segment: &str) -> String {

@@ -32,8 +32,8 @@ pub enum Failure {
     Dropped(hyper::Error),
     /// What came back was not HTTP, or hostile.
     Protocol(hyper::Error),
-    /// The client's upload ended early; nobody's answer is wanted any more.
-    UploadFailed,
+    /// The request could not be sent on: the client's upload ended early or is too large.
+    Upload(crate::serve::BoxError),
     /// The first frame of a stream, or the whole of an answer, did not come in time.
     Timeout(Clock),
     /// An error status with its envelope.
@@ -106,7 +106,7 @@ impl Failure {
             | Self::NoUpstream(_)
             | Self::QueueFull
             | Self::QueueTimeout(_) => Retry::Elsewhere,
-            Self::UploadFailed | Self::Timeout(Clock::Total(_)) => Retry::Never,
+            Self::Upload(_) | Self::Timeout(Clock::Total(_)) => Retry::Never,
         }
     }
 
@@ -127,7 +127,7 @@ impl Failure {
             | Self::QueueFull
             | Self::QueueTimeout(_)
             | Self::NotAdmitted(_)
-            | Self::UploadFailed
+            | Self::Upload(_)
             | Self::Credentials(_)
             | Self::TooLarge { .. } => false,
         }
@@ -144,7 +144,7 @@ impl fmt::Display for Failure {
             Self::Connect(_) => f.write_str("no connection"),
             Self::Dropped(_) => f.write_str("the connection ended before an answer began"),
             Self::Protocol(_) => f.write_str("the answer was not valid HTTP"),
-            Self::UploadFailed => f.write_str("the client's upload ended early"),
+            Self::Upload(_) => f.write_str("the request could not be sent on"),
             Self::Timeout(clock) => write!(f, "{clock}"),
             Self::Status { status, .. } => write!(f, "the upstream answered {status}"),
             Self::Credentials(status) => write!(f, "the upstream refused our credentials with {status}"),
@@ -167,7 +167,7 @@ impl std::error::Error for Failure {
         match self {
             Self::Connect(error) => Some(error),
             Self::Dropped(error) | Self::Protocol(error) => Some(error),
-            Self::NotAdmitted(error) | Self::Body(error) => Some(&**error),
+            Self::NotAdmitted(error) | Self::Body(error) | Self::Upload(error) => Some(&**error),
             _ => None,
         }
     }

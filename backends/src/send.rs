@@ -298,6 +298,6 @@ fn from_send(error: SendError) -> Failure {
         SendError::Connect(error) => Failure::Connect(error),
         SendError::Dropped(error) => Failure::Dropped(error),
         SendError::Protocol(error) => Failure::Protocol(error),
-        SendError::Upload(_) => Failure::UploadFailed,
+        SendError::Upload(error) => Failure::Upload(error.into()),
     }
 }

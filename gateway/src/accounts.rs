@@ -21,6 +21,11 @@ impl Account {
         }
     }
 
+    /// Whether no model is closed to the account.
+    pub(crate) fn may_use_all(&self) -> bool {
+        self.models.iter().any(|pattern| pattern == "*")
+    }
+
     /// Whether the account may use a model of this name.
     pub(crate) fn may_use(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| match pattern.strip_suffix('*') {

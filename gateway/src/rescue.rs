@@ -124,6 +124,12 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 error.to_string(),
             )
             .param("model"),
+            ResolveError::NoModelNamed { .. } => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "model_not_allowed",
+                error.to_string(),
+            ),
             ResolveError::MissingModel => {
                 Refusal::invalid(StatusCode::BAD_REQUEST, "missing_required_parameter", error.to_string())
                     .param("model")
@@ -238,11 +244,14 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
             "The upstream closed the connection before it answered.",
         ),
         Failure::Protocol(_) => bad_gateway("upstream_error", "The upstream's answer was not valid HTTP."),
-        Failure::UploadFailed => Refusal::invalid(
-            StatusCode::BAD_REQUEST,
-            "incomplete_body",
-            "The request body ended early or could not be sent on.",
-        ),
+        Failure::Upload(cause) => match decode_error(&**cause) {
+            Some(error) => from_decode(error),
+            None => Refusal::invalid(
+                StatusCode::BAD_REQUEST,
+                "incomplete_body",
+                "The request body ended early or could not be sent on.",
+            ),
+        },
         Failure::Timeout(clock) => {
             Refusal::ours(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", timeout_message(*clock))
         }
@@ -262,6 +271,18 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
         Failure::Stream(fault) => from_fault(fault),
         Failure::Body(_) => bad_gateway("upstream_error", "The upstream broke off its answer."),
     }
+}
+
+/// Why our own reading of the client's body stopped, somewhere below what hyper made of it.
+fn decode_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DecodeError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<DecodeError>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What the client is told of a stream that is not whole.

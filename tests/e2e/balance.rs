@@ -8,8 +8,12 @@ use e2e::{Answer, Gateway, Mock, World, eventually};
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::count;
 use crate::flow::Flow;
 use crate::scripted::Scripted;
+
+/// The gauge of requests whose answer has not ended.
+const IN_FLIGHT: &str = "mulberry_requests_in_flight";
 
 /// One backend of several mocks.
 struct Pool {
@@ -20,7 +24,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn of(weights: &[u32], settings: &str) -> Self {
+    async fn of(weights: &[u32], settings: &str) -> Self {
         let world = World::new();
         let mocks: Vec<Mock> = weights.iter().map(|_| world.mock(&[])).collect();
         let upstreams = mocks.iter().zip(weights);
@@ -31,6 +35,7 @@ impl Pool {
             "backends: [{{name: pool, upstreams: [{}], health: {{enabled: false}}, {settings}}}]",
             upstreams.join(", ")
         ));
+        count::settled(&mocks).await;
         Self {
             mocks,
             url: format!("{}/v1/chat/completions", gateway.url()),
@@ -52,16 +57,6 @@ impl Pool {
         self.mocks.iter().map(Mock::inflight).collect()
     }
 
-    /// Waits until the gateway has noticed who has left.
-    async fn until_in_flight(&self, count: u32) {
-        let url = format!("{}/metrics", self.gateway.admin_url());
-        let line = format!("mulberry_requests_in_flight {count}\n");
-        let began = Instant::now();
-        while !Answer::of(get(&url).await).await.text().contains(&line) {
-            assert!(began.elapsed() < SOON, "not: {line}");
-        }
-    }
-
     async fn ask(&self, model: &str) -> Answer {
         Answer::of(post(&self.url, chat(model)).await).await
     }
@@ -70,7 +65,7 @@ impl Pool {
 #[tokio::test]
 async fn load_follows_the_weights() {
     for strategy in ["power_of_two", "least_outstanding"] {
-        let pool = Pool::of(&[1, 2], &format!("strategy: {strategy}"));
+        let pool = Pool::of(&[1, 2], &format!("strategy: {strategy}")).await;
         let flows = pool.open(30, &chat_stream("fault/stall")).await;
         let load = pool.inflight();
         assert!(
@@ -83,7 +78,7 @@ async fn load_follows_the_weights() {
 
 #[tokio::test]
 async fn the_least_loaded_is_chosen() {
-    let pool = Pool::of(&[1, 1, 1], "strategy: least_outstanding");
+    let pool = Pool::of(&[1, 1, 1], "strategy: least_outstanding").await;
     let flows = pool.open(12, &chat_stream("fault/stall")).await;
     assert_eq!(pool.inflight(), [4, 4, 4]);
     drop(flows);
@@ -97,7 +92,7 @@ async fn the_least_loaded_is_chosen() {
 #[tokio::test]
 async fn a_quiet_backend_uses_all_of_its_upstreams() {
     for strategy in ["power_of_two", "least_outstanding"] {
-        let pool = Pool::of(&[1, 1, 1], &format!("strategy: {strategy}"));
+        let pool = Pool::of(&[1, 1, 1], &format!("strategy: {strategy}")).await;
         for _ in 0..90 {
             assert_eq!(pool.ask("mock").await.status, 200);
         }
@@ -136,7 +131,7 @@ async fn routes_share_by_weight_and_yield_by_priority() {
 
 #[tokio::test]
 async fn a_prefix_stays_with_its_upstream_and_yields_under_load() {
-    let pool = Pool::of(&[1, 1, 1], "strategy: prefix_affinity");
+    let pool = Pool::of(&[1, 1, 1], "strategy: prefix_affinity").await;
     let body = |prefix: usize, turn: usize, model: &str, stream: bool| {
         let system = format!("Instructions number {prefix}. {}", "They are long. ".repeat(100));
         let messages = json!([{"role": "system", "content": system}, {"role": "user", "content": format!("{turn}")}]);
@@ -171,7 +166,7 @@ async fn a_prefix_stays_with_its_upstream_and_yields_under_load() {
 
 #[tokio::test]
 async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() {
-    let pool = Pool::of(&[1], "concurrency: {limit: 2, queue: 1, queue_timeout: 700ms}");
+    let pool = Pool::of(&[1], "concurrency: {limit: 2, queue: 1, queue_timeout: 700ms}").await;
     let busy = pool.open(2, &chat_stream("fault/stall")).await;
     let asked = Instant::now();
     let waiting = request(&pool.url, chat("fault/tag-waiting"));
@@ -194,7 +189,7 @@ async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() 
     // A place that is freed goes to who waits.
     let waiting = request(&pool.url, chat("mock"));
     let waiting = tokio::spawn(async move { Answer::of(e2e::client::send(waiting).await).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    count::until(&pool.gateway, IN_FLIGHT, 3).await;
     assert!(!waiting.is_finished());
     drop(busy);
     let answer = waiting.await.expect("it is answered");
@@ -203,17 +198,14 @@ async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() 
 
 #[tokio::test]
 async fn a_client_that_leaves_the_queue_leaves_its_place() {
-    let pool = Pool::of(&[1], "concurrency: {limit: 1, queue: 1, queue_timeout: 15s}");
+    let pool = Pool::of(&[1], "concurrency: {limit: 1, queue: 1, queue_timeout: 15s}").await;
     let busy = pool.open(1, &chat_stream("fault/stall")).await;
-    for nth in 0..5 {
-        let impatient = request(&pool.url, chat("mock"))
-            .timeout(Duration::from_millis(150))
-            .send()
-            .await;
-        assert!(
-            impatient.is_err_and(|error| error.is_timeout()),
-            "{nth}: it was refused, so the queue was full"
-        );
+    for _ in 0..5 {
+        let impatient = tokio::spawn(request(&pool.url, chat("mock")).send());
+        count::until(&pool.gateway, IN_FLIGHT, 2).await;
+        assert!(!impatient.is_finished(), "it was refused, so the queue was full");
+        impatient.abort();
+        count::until(&pool.gateway, IN_FLIGHT, 1).await;
     }
     drop(busy);
     assert_eq!(pool.ask("mock").await.status, 200);
@@ -222,7 +214,7 @@ async fn a_client_that_leaves_the_queue_leaves_its_place() {
 
 #[tokio::test]
 async fn many_that_wait_are_all_served_within_the_limit() {
-    let pool = Pool::of(&[1, 1], "concurrency: {limit: 3, queue: 100, queue_timeout: 15s}");
+    let pool = Pool::of(&[1, 1], "concurrency: {limit: 3, queue: 100, queue_timeout: 15s}").await;
     let client = client();
     let all = (0..60).map(|_| {
         let sent = client
@@ -270,7 +262,7 @@ async fn the_gateways_own_limit_refuses_at_once() {
 
 #[tokio::test]
 async fn clients_mistakes_do_not_count_against_an_upstream() {
-    let pool = Pool::of(&[1], "breaker: {failures: 3, cooldown: 60s}");
+    let pool = Pool::of(&[1], "breaker: {failures: 3, cooldown: 60s}").await;
     for _ in 0..12 {
         assert_eq!(pool.ask("fault/400").await.status, 400);
     }
@@ -278,7 +270,7 @@ async fn clients_mistakes_do_not_count_against_an_upstream() {
     assert_eq!(pool.mocks[0].count("400"), 12);
 
     // Nor do they shut it where there is another to go to.
-    let pool = Pool::of(&[1, 1], "breaker: {failures: 3, cooldown: 60s}");
+    let pool = Pool::of(&[1, 1], "breaker: {failures: 3, cooldown: 60s}").await;
     for status in ["400", "404", "422", "429"] {
         for _ in 0..12 {
             assert_eq!(
@@ -297,7 +289,7 @@ async fn clients_mistakes_do_not_count_against_an_upstream() {
 #[tokio::test]
 async fn the_only_upstream_is_tried_whatever_it_did() {
     for status in ["429", "502"] {
-        let pool = Pool::of(&[1], "breaker: {failures: 3, cooldown: 60s}");
+        let pool = Pool::of(&[1], "breaker: {failures: 3, cooldown: 60s}").await;
         for _ in 0..15 {
             assert_eq!(
                 pool.ask(&format!("fault/{status}")).await.status.as_u16().to_string(),
@@ -379,20 +371,11 @@ async fn a_health_check_takes_an_upstream_out_and_back() {
     let world = World::new();
     let settings = "health: {path: /health, interval: 50ms, timeout: 1s}";
     let (first, second, gateway, url) = two(&world, settings).await;
-    let metrics = format!("{}/metrics", gateway.admin_url());
     let name = format!(
         "mulberry_upstream_up{{upstream=\"pool/{}\"}}",
         first.url.trim_start_matches("http://")
     );
-    let standing = |up: u8| {
-        let (metrics, line) = (metrics.clone(), format!("{name} {up}"));
-        async move {
-            let began = Instant::now();
-            while !Answer::of(get(&metrics).await).await.text().contains(&line) {
-                assert!(began.elapsed() < SOON, "not: {line}");
-            }
-        }
-    };
+    let standing = |up| count::until(&gateway, &name, up);
     standing(1).await;
     let [at_first, at_second] = asked_of(&url, 40, [&first, &second]).await;
     assert!(at_first >= 5 && at_second >= 5, "{at_first} and {at_second}");

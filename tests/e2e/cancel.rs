@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::client::{chat, chat_stream, get, request};
+use e2e::client::{chat, chat_stream, request};
 use e2e::wait::SOON;
-use e2e::{Answer, Gateway, Mock, World, eventually};
+use e2e::{Gateway, Mock, World, eventually};
 use reqwest::Client;
 
+use crate::count;
 use crate::flow::Flow;
 use crate::record::{self, Record};
 
@@ -20,18 +21,19 @@ struct Served {
     _world: World,
 }
 
-fn serve() -> Served {
-    serve_over("auto")
+async fn serve() -> Served {
+    serve_over("auto").await
 }
 
 /// With this HTTP version to the upstream.
-fn serve_over(http: &str) -> Served {
+async fn serve_over(http: &str) -> Served {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
         "backends: [{{name: only, url: '{}', http: {http}, health: {{enabled: false}}}}]\nretry: {{commit_after: 300ms, heartbeat: 50ms}}",
         mock.url()
     ));
+    count::settled([&mock]).await;
     Served {
         mock,
         url: format!("{}/v1/chat/completions", gateway.url()),
@@ -52,26 +54,15 @@ impl Served {
         assert!(took < FREED, "{id}: freed after {took:?}");
         assert_eq!(self.mock.cancelled(), 1, "{id}");
         self.mock.reset();
-        let metrics = Answer::of(get(&format!("{}/metrics", self.gateway.admin_url())).await)
-            .await
-            .text();
-        for gauge in [
-            "mulberry_requests_in_flight 0",
-            "mulberry_upstream_outstanding{upstream=\"only/",
-        ] {
-            let line = metrics.lines().find(|line| line.starts_with(gauge));
-            assert!(
-                line.is_some_and(|line| line.ends_with(" 0")),
-                "{id}: {gauge}\n{metrics}"
-            );
-        }
+        count::until(&self.gateway, "mulberry_requests_in_flight", 0).await;
+        count::until(&self.gateway, "mulberry_upstream_outstanding", 0).await;
         record::of(&self.gateway, id).await
     }
 }
 
 #[tokio::test]
 async fn before_the_status() {
-    let served = serve();
+    let served = serve().await;
     for (id, body) in [
         ("unary-hang", chat("fault/hang")),
         ("unary-headers", chat("fault/hang-after-headers")),
@@ -92,7 +83,7 @@ async fn before_the_status() {
 
 #[tokio::test]
 async fn between_the_status_and_the_first_frame() {
-    let served = serve();
+    let served = serve().await;
     for mode in ["hang", "hang-after-headers"] {
         let id = format!("committed-{mode}");
         let body = chat_stream(&format!("fault/{mode}"));
@@ -107,7 +98,7 @@ async fn between_the_status_and_the_first_frame() {
 
 #[tokio::test]
 async fn in_the_middle() {
-    let served = serve();
+    let served = serve().await;
     for (id, model, until) in [
         ("between-frames", "fault/stall", " am"),
         ("while-it-flows", "fault/slow-10+tokens-5000", "\"content\":\" xxxxx\""),
@@ -129,7 +120,7 @@ async fn in_the_middle() {
 
 #[tokio::test]
 async fn before_done() {
-    let served = serve();
+    let served = serve().await;
     let sent = request(&served.url, chat_stream("fault/hold-open")).header("x-request-id", "before-done");
     let mut flow = Flow::begin(sent).await;
     flow.until("\"finish_reason\":\"stop\"").await;
@@ -152,7 +143,7 @@ async fn over_http2_on_either_side() {
         .build()
         .expect("a client without TLS needs nothing of the system");
     for (id, http) in [("http2-to-http1", "auto"), ("http2-to-http2", "http2")] {
-        let served = serve_over(http);
+        let served = serve_over(http).await;
         let ask = |model: &str| {
             client
                 .post(&served.url)

@@ -9,6 +9,7 @@ use e2e::{Answer, Gateway, Mock, World, eventually};
 use futures_util::future::join_all;
 use reqwest::Client;
 
+use crate::count;
 use crate::flow::Flow;
 use crate::record;
 
@@ -22,13 +23,14 @@ struct Served {
     _world: World,
 }
 
-fn serve(drain: &str) -> Served {
+async fn serve(drain: &str) -> Served {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
         "backends: [{{name: only, url: '{}', health: {{enabled: false}}}}]\ndrain: {{{drain}}}",
         mock.url()
     ));
+    count::settled([&mock]).await;
     Served {
         mock,
         url: format!("{}/v1/chat/completions", gateway.url()),
@@ -44,7 +46,7 @@ async fn is_closed(gateway: &Gateway) -> bool {
 
 #[tokio::test]
 async fn open_streams_finish_before_the_process_does() {
-    let mut served = serve("timeout: 20s");
+    let mut served = serve("timeout: 20s").await;
     let flows = (0..8)
         .map(|nth| Flow::begin(request(&served.url, chat_stream(LONG)).header("x-request-id", format!("live-{nth}"))));
     let flows = join_all(flows).await;
@@ -69,7 +71,7 @@ async fn open_streams_finish_before_the_process_does() {
 
 #[tokio::test]
 async fn readiness_fails_before_connections_are_refused() {
-    let mut served = serve("delay: 1500ms, timeout: 5s");
+    let mut served = serve("delay: 1500ms, timeout: 5s").await;
     let ready = format!("{}/readyz", served.gateway.admin_url());
     assert_eq!(get(&ready).await.status(), 200);
     let live = Flow::begin(request(&served.url, chat_stream(LONG))).await;
@@ -95,7 +97,7 @@ async fn readiness_fails_before_connections_are_refused() {
 
 #[tokio::test]
 async fn what_is_open_after_the_drain_timeout_is_told_so() {
-    let mut served = serve("timeout: 500ms");
+    let mut served = serve("timeout: 500ms").await;
     let mut flows = Vec::new();
     for model in [
         "fault/stall",
@@ -159,7 +161,7 @@ async fn what_is_open_after_the_drain_timeout_is_told_so() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     for signals in [["TERM", "TERM"], ["INT", "TERM"], ["INT", "INT"]] {
-        let mut served = serve("delay: 30s, timeout: 60s");
+        let mut served = serve("delay: 30s, timeout: 60s").await;
         let live = Flow::begin(request(&served.url, chat_stream("fault/stall")).header("x-request-id", "live")).await;
         served.gateway.signal(signals[0]);
         assert!(eventually(SOON, || served.gateway.log().contains("draining")).await);
@@ -183,7 +185,7 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test]
 async fn idle_connections_do_not_delay_the_end() {
-    let mut served = serve("timeout: 30s");
+    let mut served = serve("timeout: 30s").await;
     let client = client();
     let sent = client
         .post(&served.url)

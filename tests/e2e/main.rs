@@ -14,5 +14,7 @@ mod metering;
 mod privacy;
 mod record;
 mod scripted;
+mod sdk_rust;
 mod uploads;
 mod wire;
+mod count;

@@ -13,7 +13,7 @@ use e2e::{Answer, Gateway, Mock, World, eventually};
 use futures_util::{StreamExt, stream};
 use reqwest::{Body, RequestBuilder};
 
-use crate::record;
+use crate::{count, record};
 
 const MIB: u64 = 1 << 20;
 const PIECE: u64 = 64 << 10;
@@ -79,13 +79,14 @@ struct Served {
     _world: World,
 }
 
-fn serve() -> Served {
+async fn serve() -> Served {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
         "backends: [{{name: only, url: '{}', health: {{enabled: false}}}}]",
         mock.url()
     ));
+    count::settled([&mock]).await;
     Served {
         mock,
         gateway,
@@ -96,7 +97,7 @@ fn serve() -> Served {
 #[tokio::test]
 async fn a_hundred_mebibytes_pass_unheld_and_unchanged() {
     const SIZE: u64 = 100 * MIB;
-    let served = serve();
+    let served = serve().await;
     let expected = sha256(SIZE);
     // What a first request allocates for good is not the upload's.
     assert_eq!(
@@ -154,7 +155,7 @@ async fn an_upload_is_sent_once() {
 
 #[tokio::test]
 async fn an_upload_that_its_client_abandons_is_abandoned() {
-    let served = serve();
+    let served = serve().await;
     let request = transcription(&served.gateway, "mock", 1024 * MIB, false).header("x-request-id", "abandoned");
     let sending = tokio::spawn(request.send());
     assert!(
@@ -177,7 +178,7 @@ async fn an_upload_that_its_client_abandons_is_abandoned() {
 
 #[tokio::test]
 async fn an_answer_of_many_bytes_passes_unheld() {
-    let served = serve();
+    let served = serve().await;
     let before = served.gateway.rss_kib();
     // 40 MiB in frames of 64 KiB, to a client that reads nothing for a second.
     let body = e2e::client::chat_stream("fault/tokens-640+size-65536");

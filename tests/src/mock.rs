@@ -68,7 +68,8 @@ impl Mock {
     pub fn log(&self) -> Vec<Value> {
         match self.ask("/_log") {
             Value::Array(mut entries) => {
-                entries.retain(|entry| !(entry["method"] == "GET" && entry["path"] == "/v1/models"));
+                let is_probe = |path: &Value| path == "/v1/models" || path == "/api/version";
+                entries.retain(|entry| !(entry["method"] == "GET" && is_probe(&entry["path"])));
                 entries
             }
             other => panic!("/_log is not a list: {other}"),

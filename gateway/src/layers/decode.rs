@@ -20,7 +20,7 @@ use backends::{
     verdict::Tier,
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use openapi::{
@@ -110,6 +110,11 @@ impl BodyLimits {
         } else {
             patience(&parts.headers).map(|patience| inbound.named.arrived + patience)
         };
+        let mut headers = headers::to_upstream(&parts.headers);
+        if let (Payload::Upload(_), Some(encoding)) = (&payload, parts.headers.get(header::CONTENT_ENCODING)) {
+            // An upload passes as it came, compressed or not.
+            headers.insert(header::CONTENT_ENCODING, encoding.clone());
+        }
         Ok(Call {
             id: inbound.named.id,
             arrived: inbound.named.arrived,
@@ -118,7 +123,7 @@ impl BodyLimits {
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),
-                headers: headers::to_upstream(&parts.headers),
+                headers,
                 operation,
                 payload,
                 model,

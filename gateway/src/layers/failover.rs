@@ -261,6 +261,18 @@ impl Pursuer {
                 if is_exhausted {
                     break;
                 }
+                search.avoid.push(place);
+                let has_other = leg
+                    .backend
+                    .upstreams
+                    .iter()
+                    .any(|upstream| !search.avoid.contains(&upstream.name));
+                let is_last_leg = legs.peek().is_none();
+                // Dropped, and there is no other: the same one once more.
+                let same_again = retry == Retry::Anywhere && !has_other && is_last_leg;
+                if is_last_leg && !has_other && !same_again {
+                    return Err(Stop::NextModel);
+                }
                 if retry != Retry::Free {
                     left -= 1;
                     if left == 0 {
@@ -272,16 +284,11 @@ impl Pursuer {
                     }
                 }
                 self.metrics.retries.inc();
-                let is_alone = !leg
-                    .backend
-                    .upstreams
-                    .iter()
-                    .any(|upstream| upstream.name != place && !search.avoid.contains(&upstream.name));
-                if retry == Retry::Anywhere && is_alone && legs.peek().is_none() {
-                    // Dropped, and there is no other: the same one once more.
-                    continue;
+                if same_again {
+                    search.avoid.pop();
+                } else if !has_other {
+                    break;
                 }
-                search.avoid.push(place);
             }
         }
         Err(Stop::NextModel)

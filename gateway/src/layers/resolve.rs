@@ -25,6 +25,10 @@ pub(crate) enum ResolveError {
     UnknownModel { model: String },
     #[error("Your API key may not use the model '{model}'. GET /v1/models lists what it may use.")]
     ModelNotAllowed { model: String },
+    #[error(
+        "Your API key is limited to some models, and this operation on '{endpoint}' names none. It needs a key for all models."
+    )]
+    NoModelNamed { endpoint: Endpoint },
     #[error("Missing required parameter: 'model'.")]
     MissingModel,
     #[error("No backend behind this gateway serves '{endpoint}'{}.", model.as_ref().map(|model| format!(" for the model '{model}'")).unwrap_or_default())]
@@ -71,6 +75,10 @@ fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
         if endpoint.is_inference() && call.outbound.operation.is_root_post {
             return unnamed(catalog, &call.account, endpoint);
         }
+        // Files, batches and stored responses belong to the upstream's account, whatever model they are for.
+        if !call.account.may_use_all() {
+            return Err(ResolveError::NoModelNamed { endpoint });
+        }
         return catalog
             .offer_without_model(endpoint)
             .map(Arc::new)
@@ -89,7 +97,7 @@ fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
 /// The offer for inference that names no model. A response may leave the choice to what it builds on, a stored prompt
 /// or an earlier response; so it needs an account that may use, and a route that takes, every name.
 fn unnamed(catalog: &Catalog, account: &Account, endpoint: Endpoint) -> Result<Arc<Offer>, ResolveError> {
-    let everything = catalog.offer("").filter(|_| account.may_use(""));
+    let everything = catalog.offer("").filter(|_| account.may_use_all());
     let serving = everything.filter(|offer| endpoint == Endpoint::Responses && offer.route.serves(endpoint));
     serving.cloned().ok_or(ResolveError::MissingModel)
 }

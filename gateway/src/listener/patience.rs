@@ -249,7 +249,8 @@ mod tests {
             .write_all(b"POST /v1 HTTP/1.1\r\n\r\n")
             .await
             .expect("there is room");
-        server.read(&mut [0; 64]).await.expect("the head");
+        let read = server.read(&mut [0; 64]).await.expect("the head");
+        assert!(read > 0);
         let request = activity.begin();
         let silent = tokio::time::timeout(Duration::from_secs(2), patience(&mut server)).await;
         assert!(silent.is_err(), "it waited past the clock of a head");

@@ -66,7 +66,7 @@ async fn a_route_renames_the_model_and_nothing_else() {
     let url = format!("{}/v1/chat/completions", gateway.url());
     for name in ["small", "small-latest"] {
         mock.reset();
-        let body = format!("{{ \"messages\":[{{\"role\":\"user\",\"content\":\"{name}\"}}], \"q\":1e400 ,\"model\" : \"{name}\"}}");
+        let body = format!("{{ \"messages\":[{{\"role\":\"user\",\"content\":\"{name}\"}}], \"q\":18446744073709551615 ,\"model\" : \"{name}\"}}");
         let answer = Answer::of(post(&url, body.clone()).await).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(mock.only()["body"], body.replace(&format!("\"model\" : \"{name}\""), "\"model\" : \"mock\""));
