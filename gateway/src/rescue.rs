@@ -315,3 +315,6 @@ fn timeout_message(clock: Clock) -> String {
 pub(crate) fn full(bytes: impl Into<Bytes>) -> BoxBody {
     BoxBody::new(Full::new(bytes.into()).map_err(|never| match never {}))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,11 +52,23 @@ async fn a_request_body_goes_as_it_came_to_the_byte() {
     let sink = Sink::new(Scripted::json(r#"{"object":"anything"}"#));
     assert_eq!(sink.seen("/v1/chat/completions", ODD).await, ODD);
     for (path, body) in [
-        ("/v1/completions", "{\"prompt\": \"a\",  \"model\":\"mock\", \"q\": 1E+400}"),
-        ("/v1/embeddings", "{\"input\": [\"a\"],  \"model\":\"mock\", \"q\": 1E+400}"),
-        ("/v1/responses", "{\"input\": \"a\",  \"model\":\"mock\", \"q\": 1E+400}"),
+        (
+            "/v1/completions",
+            "{\"prompt\": \"a\",  \"model\":\"mock\", \"q\": 1E+400}",
+        ),
+        (
+            "/v1/embeddings",
+            "{\"input\": [\"a\"],  \"model\":\"mock\", \"q\": 1E+400}",
+        ),
+        (
+            "/v1/responses",
+            "{\"input\": \"a\",  \"model\":\"mock\", \"q\": 1E+400}",
+        ),
         ("/v1/moderations", "{\"input\": \"a\",  \"q\": 1E+400}"),
-        ("/v1/rerank", "{\"query\": \"a\", \"documents\":[\"a\",\"b\"], \"model\":\"mock\", \"q\": 1E+400}"),
+        (
+            "/v1/rerank",
+            "{\"query\": \"a\", \"documents\":[\"a\",\"b\"], \"model\":\"mock\", \"q\": 1E+400}",
+        ),
         ("/v1/responses/r-1/cancel", "{ \"q\": 1E+400}"),
     ] {
         assert_eq!(sink.seen(path, body).await, body, "{path}");
@@ -76,8 +88,14 @@ async fn a_streaming_request_gains_only_the_wish_for_usage() {
     let options = |options: &str| streaming.replacen("\"zzz\"", &format!("\"stream_options\" : {options} ,\"zzz\""), 1);
     for (sent, wanted) in [
         // Nothing is left to wish for.
-        ("{ \"include_usage\":\ttrue, \"zzz\":1 }", "{ \"include_usage\":\ttrue, \"zzz\":1 }"),
-        ("{ \"include_usage\":\tfalse, \"zzz\":1 }", "{ \"include_usage\":\ttrue, \"zzz\":1 }"),
+        (
+            "{ \"include_usage\":\ttrue, \"zzz\":1 }",
+            "{ \"include_usage\":\ttrue, \"zzz\":1 }",
+        ),
+        (
+            "{ \"include_usage\":\tfalse, \"zzz\":1 }",
+            "{ \"include_usage\":\ttrue, \"zzz\":1 }",
+        ),
         ("{ \"zzz\":1 }", "{\"include_usage\":true, \"zzz\":1 }"),
         ("{}", "{\"include_usage\":true}"),
         ("null", "{\"include_usage\":true}"),
@@ -101,7 +119,9 @@ async fn roles_and_names_change_only_where_a_backend_needs_it() {
     assert_eq!(kept.mock.only()["body"], body);
     let changed = Rig::with("kind: ollama", "");
     assert_eq!(changed.chat_of(body).await.status, 200);
-    let wanted = body.replacen(r#""role":"developer""#, r#""role":"system""#, 1).replace("max_completion_tokens", "max_tokens");
+    let wanted = body
+        .replacen(r#""role":"developer""#, r#""role":"system""#, 1)
+        .replace("max_completion_tokens", "max_tokens");
     assert_eq!(changed.mock.only()["body"], wanted);
 }
 
@@ -130,7 +150,10 @@ async fn the_events_of_a_stream_go_as_they_came_to_the_byte() {
     let asked = chat_stream("m").replace("true}", r#"true,"stream_options":{"include_usage":true}}"#);
     assert_eq!(Stream::of(post(&url, asked).await).await.text, events);
     // Usage that was not asked for is the one event left out.
-    let without: String = events.split_inclusive("\n\n").filter(|event| !event.contains("usage")).collect();
+    let without: String = events
+        .split_inclusive("\n\n")
+        .filter(|event| !event.contains("usage"))
+        .collect();
     assert_eq!(Stream::of(post(&url, chat_stream("m")).await).await.text, without);
 }
 
@@ -138,14 +161,24 @@ async fn the_events_of_a_stream_go_as_they_came_to_the_byte() {
 async fn paths_work_with_and_without_v1_and_a_slash() {
     let rig = Rig::new();
     for path in [
-        "/v1/chat/completions", "/chat/completions", "/v1/chat/completions/", "/chat/completions/",
-        "/openai/v1/chat/completions", "/v1/chat/completions?beta=true",
+        "/v1/chat/completions",
+        "/chat/completions",
+        "/v1/chat/completions/",
+        "/chat/completions/",
+        "/openai/v1/chat/completions",
+        "/v1/chat/completions?beta=true",
     ] {
         rig.mock.reset();
         let answer = rig.post(path, chat("mock")).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        let query = path.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
-        assert_eq!(rig.mock.only()["path"], format!("/v1/chat/completions{query}"), "{path}");
+        let query = path
+            .split_once('?')
+            .map_or(String::new(), |(_, query)| format!("?{query}"));
+        assert_eq!(
+            rig.mock.only()["path"],
+            format!("/v1/chat/completions{query}"),
+            "{path}"
+        );
     }
 }
 
@@ -153,12 +186,23 @@ async fn paths_work_with_and_without_v1_and_a_slash() {
 async fn a_base_path_of_the_upstream_is_kept_and_its_v1_is_not_doubled() {
     let world = World::new();
     let mock = world.mock(&[]);
-    for (base, seen) in [("/v1", "/v1/chat/completions"), ("/v1/", "/v1/chat/completions"), ("/api/v1", "/api/v1/chat/completions")] {
+    for (base, seen) in [
+        ("/v1", "/v1/chat/completions"),
+        ("/v1/", "/v1/chat/completions"),
+        ("/api/v1", "/api/v1/chat/completions"),
+    ] {
         mock.reset();
-        let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}{base}', health: {{enabled: false}}}}]", mock.url()));
+        let gateway = world.gateway(&format!(
+            "backends: [{{name: a, url: '{}{base}', health: {{enabled: false}}}}]",
+            mock.url()
+        ));
         drop(post(&format!("{}/v1/chat/completions", gateway.url()), chat("mock")).await);
         let log = mock.log();
-        let posts: Vec<_> = log.iter().filter(|entry| entry["method"] == "POST").map(|entry| &entry["path"]).collect();
+        let posts: Vec<_> = log
+            .iter()
+            .filter(|entry| entry["method"] == "POST")
+            .map(|entry| &entry["path"])
+            .collect();
         assert_eq!(posts, [seen], "{base}");
     }
 }
@@ -171,7 +215,10 @@ async fn an_azure_path_names_the_model() {
     assert_eq!(rig.post(path, unnamed).await.status, 200);
     let seen = rig.mock.only();
     assert_eq!(seen["path"], "/v1/chat/completions");
-    assert_eq!(seen["body"], r#"{"model":"mock","messages":[{"role":"user","content":"hi"}], "q":18446744073709551615}"#);
+    assert_eq!(
+        seen["body"],
+        r#"{"model":"mock","messages":[{"role":"user","content":"hi"}], "q":18446744073709551615}"#
+    );
     // What the path says counts.
     rig.mock.reset();
     assert_eq!(rig.post(path, chat("other")).await.status, 200);
@@ -180,26 +227,42 @@ async fn an_azure_path_names_the_model() {
     let azure = Rig::with("kind: azure, api_key: sk-azure, api_version: 2025-01-01", "");
     drop(azure.chat("gpt/4o").await);
     let seen = azure.mock.only();
-    assert_eq!(seen["path"], "/openai/deployments/gpt%2F4o/chat/completions?api-version=2025-01-01");
+    assert_eq!(
+        seen["path"],
+        "/openai/deployments/gpt%2F4o/chat/completions?api-version=2025-01-01"
+    );
     assert_eq!(seen["headers"]["api-key"], "sk-azure");
     assert!(seen["headers"].get("authorization").is_none(), "{seen}");
 }
 
 #[tokio::test]
 async fn a_preflight_is_answered_for_pages_that_may_ask() {
-    let rig = Rig::with("", "cors: {origins: ['https://app.example']}\nkeys: [{name: a, secret: sk-a-0123456789}]\n");
+    let rig = Rig::with(
+        "",
+        "cors: {origins: ['https://app.example']}\nkeys: [{name: a, secret: sk-a-0123456789}]\n",
+    );
     let preflight = |origin: &'static str| {
-        let request = client().request(http::Method::OPTIONS, rig.url("/v1/chat/completions")).header("origin", origin);
-        request
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,content-type,x-stainless-lang")
+        let request = client()
+            .request(http::Method::OPTIONS, rig.url("/v1/chat/completions"))
+            .header("origin", origin);
+        request.header("access-control-request-method", "POST").header(
+            "access-control-request-headers",
+            "authorization,content-type,x-stainless-lang",
+        )
     };
     let answer = Answer::of(send(preflight("https://app.example")).await).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
     assert!(answer.header("access-control-allow-methods").contains("POST"));
-    assert_eq!(answer.header("access-control-allow-headers"), "authorization,content-type,x-stainless-lang");
-    assert!(answer.header("vary").to_ascii_lowercase().contains("origin"), "{:?}", answer.headers);
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        "authorization,content-type,x-stainless-lang"
+    );
+    assert!(
+        answer.header("vary").to_ascii_lowercase().contains("origin"),
+        "{:?}",
+        answer.headers
+    );
     let other = Answer::of(send(preflight("https://evil.example")).await).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
 
@@ -207,11 +270,20 @@ async fn a_preflight_is_answered_for_pages_that_may_ask() {
         assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
         assert_eq!(answer.header("access-control-allow-credentials"), "");
         let names = answer.header("access-control-expose-headers").to_owned();
-        for name in ["x-request-id", "retry-after", "retry-after-ms", "x-ratelimit-remaining-requests"] {
+        for name in [
+            "x-request-id",
+            "retry-after",
+            "retry-after-ms",
+            "x-ratelimit-remaining-requests",
+        ] {
             assert!(names.contains(name), "{name} is not in {names}");
         }
     };
-    let ask = |key: &'static str| rig.request(chat("mock")).header("origin", "https://app.example").bearer_auth(key);
+    let ask = |key: &'static str| {
+        rig.request(chat("mock"))
+            .header("origin", "https://app.example")
+            .bearer_auth(key)
+    };
     let good = Answer::of(send(ask("sk-a-0123456789")).await).await;
     assert_eq!(good.status, 200);
     exposed(&good);
@@ -219,14 +291,21 @@ async fn a_preflight_is_answered_for_pages_that_may_ask() {
     let refused = Answer::of(send(ask("sk-wrong")).await).await;
     assert_eq!(refused.envelope().status, 401);
     exposed(&refused);
-    assert!(rig.mock.log().iter().all(|entry| entry["method"] != "OPTIONS" && entry["headers"].get("origin").is_none()));
+    assert!(
+        rig.mock
+            .log()
+            .iter()
+            .all(|entry| entry["method"] != "OPTIONS" && entry["headers"].get("origin").is_none())
+    );
 }
 
 #[tokio::test]
 async fn without_cors_no_page_is_told_anything() {
     let rig = Rig::with("", "keys: [{name: a, secret: sk-a-0123456789}]\n");
     let request = client().request(http::Method::OPTIONS, rig.url("/v1/chat/completions"));
-    let request = request.header("origin", "https://app.example").header("access-control-request-method", "POST");
+    let request = request
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "POST");
     let answer = Answer::of(send(request).await).await;
     assert!(answer.status.is_client_error(), "{}", answer.status);
     assert_eq!(answer.header("access-control-allow-origin"), "");
@@ -241,5 +320,9 @@ async fn the_document_is_served() {
     assert!(paths.get("/v1/chat/completions").is_some(), "{paths}");
     assert_ne!(paths, json!({}));
     let unknown: Value = rig.post("/v1/nothing", "{}").await.json();
-    assert!(unknown["error"]["message"].as_str().is_some_and(|message| message.contains("/openapi.json")));
+    assert!(
+        unknown["error"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("/openapi.json"))
+    );
 }

@@ -68,19 +68,42 @@ fn question(more: Value) -> CreateChatCompletionRequest {
 #[tokio::test]
 async fn a_chat_is_answered_and_counted() {
     let engine = Engine::new("chat");
-    let answer = engine.client.chat().create(question(json!({}))).await.expect("an answer");
+    let answer = engine
+        .client
+        .chat()
+        .create(question(json!({})))
+        .await
+        .expect("an answer");
     let choice = &answer.choices[0];
-    assert!(choice.message.content.as_deref().is_some_and(|content| !content.is_empty()), "{answer:?}");
-    assert!(matches!(choice.finish_reason, Some(FinishReason::Stop | FinishReason::Length)));
+    assert!(
+        choice
+            .message
+            .content
+            .as_deref()
+            .is_some_and(|content| !content.is_empty()),
+        "{answer:?}"
+    );
+    assert!(matches!(
+        choice.finish_reason,
+        Some(FinishReason::Stop | FinishReason::Length)
+    ));
     let usage = answer.usage.expect("llama.cpp counts");
-    assert!(usage.prompt_tokens > 0 && (1..=12).contains(&usage.completion_tokens), "{usage:?}");
+    assert!(
+        usage.prompt_tokens > 0 && (1..=12).contains(&usage.completion_tokens),
+        "{usage:?}"
+    );
     assert_eq!(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
 }
 
 #[tokio::test]
 async fn a_stream_says_the_same_and_ends_with_usage() {
     let engine = Engine::new("chat");
-    let whole = engine.client.chat().create(question(json!({}))).await.expect("an answer");
+    let whole = engine
+        .client
+        .chat()
+        .create(question(json!({})))
+        .await
+        .expect("an answer");
     let asked = question(json!({"stream": true, "stream_options": {"include_usage": true}}));
     let mut stream = engine.client.chat().create_stream(asked).await.expect("a stream");
     let (mut text, mut reason, mut usage) = (String::new(), None, None);
@@ -98,7 +121,12 @@ async fn a_stream_says_the_same_and_ends_with_usage() {
     let (streamed, counted) = (usage.expect("it was asked for"), whole.usage.expect("llama.cpp counts"));
     assert_eq!(streamed.completion_tokens, counted.completion_tokens);
 
-    let mut quiet = engine.client.chat().create_stream(question(json!({"stream": true}))).await.expect("a stream");
+    let mut quiet = engine
+        .client
+        .chat()
+        .create_stream(question(json!({"stream": true})))
+        .await
+        .expect("a stream");
     while let Some(chunk) = quiet.next().await {
         let chunk = chunk.expect("every chunk is one the SDK knows");
         assert!(chunk.usage.is_none() && !chunk.choices.is_empty(), "{chunk:?}");
@@ -122,7 +150,9 @@ async fn tools_are_called_whole_and_in_pieces() {
     let engine = Engine::new("tool");
     let answer = engine.client.chat().create(weather()).await.expect("an answer");
     let message = serde_json::to_value(&answer.choices[0].message).expect("it was JSON before");
-    let calls = message["tool_calls"].as_array().unwrap_or_else(|| panic!("no calls: {message}"));
+    let calls = message["tool_calls"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no calls: {message}"));
     assert_eq!(answer.choices[0].finish_reason, Some(FinishReason::ToolCalls));
     let pairs = |calls: &[Value]| -> Vec<(Value, Value)> {
         let pair = |call: &Value| {
@@ -134,14 +164,26 @@ async fn tools_are_called_whole_and_in_pieces() {
     };
     let expected = pairs(calls);
     assert!(!expected.is_empty());
-    assert!(expected.iter().all(|(name, arguments)| name == "get_weather" && arguments["city"].is_string()), "{message}");
+    assert!(
+        expected
+            .iter()
+            .all(|(name, arguments)| name == "get_weather" && arguments["city"].is_string()),
+        "{message}"
+    );
 
     let mut stream = engine.client.chat().create_stream(weather()).await.expect("a stream");
     let mut built: Vec<Value> = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = serde_json::to_value(chunk.expect("every chunk is one the SDK knows")).expect("it was JSON before");
-        for piece in chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten() {
-            let index = piece["index"].as_u64().and_then(|index| usize::try_from(index).ok()).expect("an index");
+        for piece in chunk["choices"][0]["delta"]["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let index = piece["index"]
+                .as_u64()
+                .and_then(|index| usize::try_from(index).ok())
+                .expect("an index");
             if index == built.len() {
                 built.push(json!({"function": {"name": "", "arguments": ""}}));
             }
@@ -153,7 +195,11 @@ async fn tools_are_called_whole_and_in_pieces() {
         }
     }
     assert_eq!(pairs(&built).len(), expected.len());
-    assert!(pairs(&built).iter().all(|(name, arguments)| name == "get_weather" && arguments["city"].is_string()));
+    assert!(
+        pairs(&built)
+            .iter()
+            .all(|(name, arguments)| name == "get_weather" && arguments["city"].is_string())
+    );
 }
 
 #[tokio::test]
@@ -174,7 +220,14 @@ async fn a_tools_result_goes_back_and_is_spoken_about() {
     messages.extend(results);
     let next = question(json!({"model": "tiny-tool", "messages": messages, "tools": tools()}));
     let spoken = engine.client.chat().create(next).await.expect("an answer");
-    assert!(spoken.choices[0].message.content.as_deref().is_some_and(|content| !content.is_empty()), "{spoken:?}");
+    assert!(
+        spoken.choices[0]
+            .message
+            .content
+            .as_deref()
+            .is_some_and(|content| !content.is_empty()),
+        "{spoken:?}"
+    );
 }
 
 #[tokio::test]
@@ -197,15 +250,30 @@ async fn embeddings_are_the_same_as_numbers_and_as_base64() {
     let request = |format: &str| -> CreateEmbeddingRequest {
         typed(json!({"model": "tiny-embedding", "input": ["one", "another"], "encoding_format": format}))
     };
-    let numbers = engine.client.embeddings().create(request("float")).await.expect("an answer");
-    let packed = engine.client.embeddings().create_base64(request("base64")).await.expect("an answer");
+    let numbers = engine
+        .client
+        .embeddings()
+        .create(request("float"))
+        .await
+        .expect("an answer");
+    let packed = engine
+        .client
+        .embeddings()
+        .create_base64(request("base64"))
+        .await
+        .expect("an answer");
     assert_eq!((numbers.data.len(), packed.data.len()), (2, 2));
     assert!(numbers.usage.prompt_tokens > 0);
     for (number, packed) in numbers.data.iter().zip(packed.data) {
         let number: Vec<f32> = serde_json::from_value(json!(number.embedding)).expect("a list of numbers");
         let packed: Vec<f32> = packed.embedding.into();
         assert_eq!(number.len(), packed.len());
-        assert!(number.iter().zip(&packed).all(|(one, other)| (one - other).abs() < 1e-5));
+        assert!(
+            number
+                .iter()
+                .zip(&packed)
+                .all(|(one, other)| (one - other).abs() < 1e-5)
+        );
     }
 }
 
@@ -223,17 +291,31 @@ async fn errors_arrive_as_errors_of_the_api() {
     let overflow = question(json!({"messages": [{"role": "user", "content": "a ".repeat(4000)}]}));
     let error = api_error(engine.client.chat().create(overflow).await);
     assert_eq!(error.status_code, 400);
-    assert_eq!(error.api_error.code.as_deref(), Some("context_length_exceeded"), "{error:?}");
+    assert_eq!(
+        error.api_error.code.as_deref(),
+        Some("context_length_exceeded"),
+        "{error:?}"
+    );
     assert_eq!(error.api_error.r#type.as_deref(), Some("invalid_request_error"));
 
     let stranger = client(&engine._gateway, "sk-wrong");
     let error = api_error(stranger.chat().create(question(json!({}))).await);
-    assert_eq!((error.status_code.as_u16(), error.api_error.code.as_deref()), (401, Some("invalid_api_key")));
+    assert_eq!(
+        (error.status_code.as_u16(), error.api_error.code.as_deref()),
+        (401, Some("invalid_api_key"))
+    );
     let error = api_error(stranger.models().list().await);
     assert_eq!(error.status_code, 401);
     assert_eq!(engine.llama.busy(), 0);
 
-    let error = api_error(engine.client.chat().create(question(json!({"messages": []}))).await.map(|answer| answer.id));
+    let error = api_error(
+        engine
+            .client
+            .chat()
+            .create(question(json!({"messages": []})))
+            .await
+            .map(|answer| answer.id),
+    );
     assert_eq!(error.status_code, 400, "{error:?}");
 }
 
@@ -241,7 +323,9 @@ async fn errors_arrive_as_errors_of_the_api() {
 async fn models_are_listed_and_found() {
     let engine = Engine::new("chat");
     let listed = e2e::eventually(e2e::wait::SOON, || {
-        let request = format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\r\n"
+        );
         let answer = e2e::raw::exchange(engine._gateway.address(), request.as_bytes());
         String::from_utf8_lossy(&answer).contains("tiny-chat")
     });

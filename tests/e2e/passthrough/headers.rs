@@ -29,7 +29,10 @@ async fn a_request_id_is_taken_made_and_returned_on_every_answer() {
         }
         let first = Answer::of(send(request("x-nothing")).await).await;
         let second = Answer::of(send(request("x-nothing")).await).await;
-        let (first, second) = (first.header("x-request-id").to_owned(), second.header("x-request-id").to_owned());
+        let (first, second) = (
+            first.header("x-request-id").to_owned(),
+            second.header("x-request-id").to_owned(),
+        );
         assert!(first.len() >= 16 && first != second, "{first} {second}");
     }
 }
@@ -51,12 +54,25 @@ async fn credentials_and_addresses_of_the_client_stop_here() {
         "api_key: sk-upstream-1, headers: {x-team: research}",
         "keys: [{name: alice, secret: sk-alice-0123456789}]\n",
     );
-    for (name, key) in [("authorization", "Bearer sk-alice-0123456789"), ("x-api-key", "sk-alice-0123456789"), ("api-key", "sk-alice-0123456789")] {
+    for (name, key) in [
+        ("authorization", "Bearer sk-alice-0123456789"),
+        ("x-api-key", "sk-alice-0123456789"),
+        ("api-key", "sk-alice-0123456789"),
+    ] {
         rig.mock.reset();
         let request = rig.request(chat("mock")).header(name, key);
-        let request = ["cookie", "forwarded", "x-forwarded-for", "x-real-ip", "openai-organization", "openai-project", "x-mulberry-secret", "proxy-authorization"]
-            .into_iter()
-            .fold(request, |request, name| request.header(name, "clients-own"));
+        let request = [
+            "cookie",
+            "forwarded",
+            "x-forwarded-for",
+            "x-real-ip",
+            "openai-organization",
+            "openai-project",
+            "x-mulberry-secret",
+            "proxy-authorization",
+        ]
+        .into_iter()
+        .fold(request, |request, name| request.header(name, "clients-own"));
         let request = request
             .header("x-custom", "kept")
             .header("openai-beta", "assistants=v2")
@@ -69,22 +85,41 @@ async fn credentials_and_addresses_of_the_client_stop_here() {
         let seen = rig.mock.only();
         let headers = seen["headers"].as_object().expect("an object");
         let all = seen["headers"].to_string();
-        assert!(!all.contains("sk-alice") && !all.contains("clients-own"), "{name}: {all}");
+        assert!(
+            !all.contains("sk-alice") && !all.contains("clients-own"),
+            "{name}: {all}"
+        );
         assert_eq!(headers["authorization"], "Bearer sk-upstream-1");
         assert_eq!(headers["x-team"], "research");
         assert_eq!(headers["x-custom"], "kept");
         assert_eq!(headers["openai-beta"], "assistants=v2");
-        assert!(headers["traceparent"].as_str().is_some_and(|parent| parent.contains("0af7651916cd43dd8448eb211c80319c")));
+        assert!(
+            headers["traceparent"]
+                .as_str()
+                .is_some_and(|parent| parent.contains("0af7651916cd43dd8448eb211c80319c"))
+        );
         assert_eq!(headers["x-stainless-lang"], "rust");
         assert_eq!(headers["host"], rig.mock.address());
-        assert!(headers.get("accept-encoding").is_none(), "an answer must be readable: {all}");
+        assert!(
+            headers.get("accept-encoding").is_none(),
+            "an answer must be readable: {all}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_answer_does_not_say_where_it_came_from() {
     let rig = Rig::new();
-    for mode in ["ok", "hop-headers", "500", "429RS", "html-502", "cut-before", "err-200", "redirect"] {
+    for mode in [
+        "ok",
+        "hop-headers",
+        "500",
+        "429RS",
+        "html-502",
+        "cut-before",
+        "err-200",
+        "redirect",
+    ] {
         for body in [chat(&format!("fault/{mode}")), chat_stream(&format!("fault/{mode}"))] {
             let answer = rig.chat_of(body).await;
             let said = format!("{:?} {}", answer.headers, answer.text());
@@ -100,7 +135,11 @@ async fn an_answer_has_the_headers_that_clients_look_for() {
     let answer = rig.chat("mock").await;
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("openai-version"), "2020-10-01");
-    assert!(answer.header("openai-processing-ms").parse::<u64>().is_ok(), "{:?}", answer.headers);
+    assert!(
+        answer.header("openai-processing-ms").parse::<u64>().is_ok(),
+        "{:?}",
+        answer.headers
+    );
     assert_eq!(answer.header("x-mulberry-backend"), "only");
     assert_eq!(answer.header("x-mulberry-attempts"), "1");
     assert_eq!(answer.header("content-length"), answer.body.len().to_string());

@@ -14,7 +14,10 @@ async fn listed(url: &str) -> Vec<String> {
         assert_eq!(model["object"], "model", "{model}");
         assert!(model["created"].is_u64() && model["owned_by"].is_string(), "{model}");
     }
-    data.iter().filter_map(|model| model["id"].as_str()).map(str::to_owned).collect()
+    data.iter()
+        .filter_map(|model| model["id"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
@@ -40,17 +43,27 @@ async fn a_model_is_found_by_an_id_with_slashes() {
     let url = gateway.url();
     let known = eventually(SOON, || {
         // The list of the upstream is read beside the requests.
-        let body = e2e::raw::exchange(gateway.address(), b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let body = e2e::raw::exchange(
+            gateway.address(),
+            b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        );
         String::from_utf8_lossy(&body).contains("meta-llama/Llama-3")
     });
     assert!(known.await);
-    for path in ["/v1/models/meta-llama/Llama-3", "/v1/models/meta-llama%2FLlama-3", "/models/meta-llama/Llama-3/"] {
+    for path in [
+        "/v1/models/meta-llama/Llama-3",
+        "/v1/models/meta-llama%2FLlama-3",
+        "/models/meta-llama/Llama-3/",
+    ] {
         let model = Answer::of(get(&format!("{url}{path}")).await).await;
         assert_eq!(model.status, 200, "{path}: {}", model.text());
         assert_eq!(model.json()["id"], "meta-llama/Llama-3", "{path}");
     }
     let ids = listed(&url).await;
-    assert!(ids.iter().any(|id| id == "mock") && ids.iter().any(|id| id == "meta-llama/Llama-3"), "{ids:?}");
+    assert!(
+        ids.iter().any(|id| id == "mock") && ids.iter().any(|id| id == "meta-llama/Llama-3"),
+        "{ids:?}"
+    );
 }
 
 #[tokio::test]
@@ -66,15 +79,27 @@ async fn a_route_renames_the_model_and_nothing_else() {
     let url = format!("{}/v1/chat/completions", gateway.url());
     for name in ["small", "small-latest"] {
         mock.reset();
-        let body = format!("{{ \"messages\":[{{\"role\":\"user\",\"content\":\"{name}\"}}], \"q\":18446744073709551615 ,\"model\" : \"{name}\"}}");
+        let body = format!(
+            "{{ \"messages\":[{{\"role\":\"user\",\"content\":\"{name}\"}}], \"q\":18446744073709551615 ,\"model\" : \"{name}\"}}"
+        );
         let answer = Answer::of(post(&url, body.clone()).await).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(mock.only()["body"], body.replace(&format!("\"model\" : \"{name}\""), "\"model\" : \"mock\""));
+        assert_eq!(
+            mock.only()["body"],
+            body.replace(&format!("\"model\" : \"{name}\""), "\"model\" : \"mock\"")
+        );
     }
     // Under the pattern, the name goes as it is.
-    assert!(Stream::of(post(&url, chat_stream("fault/no-done")).await).await.is_done());
+    assert!(
+        Stream::of(post(&url, chat_stream("fault/no-done")).await)
+            .await
+            .is_done()
+    );
     let unknown = Answer::of(post(&url, chat("large")).await).await.envelope();
-    assert!(unknown.is(404, "invalid_request_error", "model_not_found"), "{unknown:?}");
+    assert!(
+        unknown.is(404, "invalid_request_error", "model_not_found"),
+        "{unknown:?}"
+    );
     let mut ids = listed(&gateway.url()).await;
     ids.sort_unstable();
     assert_eq!(ids, ["small", "small-latest"]);
@@ -85,7 +110,10 @@ async fn a_model_that_does_not_exist_is_a_404_by_id_too() {
     let rig = Rig::with("", "models: [{name: mock, routes: [{backend: only}]}]\n");
     let answer = Answer::of(get(&rig.url("/v1/models/nothing/at/all")).await).await;
     let envelope = answer.envelope();
-    assert!(envelope.is(404, "invalid_request_error", "model_not_found"), "{envelope:?}");
+    assert!(
+        envelope.is(404, "invalid_request_error", "model_not_found"),
+        "{envelope:?}"
+    );
     let model: Value = Answer::of(get(&rig.url("/v1/models/mock")).await).await.json();
     assert_eq!(model["id"], "mock");
 }

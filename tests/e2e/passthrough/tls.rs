@@ -33,12 +33,19 @@ fn secured(world: &World, name: &str, upstream: &str) -> Gateway {
     ))
 }
 
-async fn connect(gateway: &Gateway, trusted: &CertificateDer<'static>, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(
+    gateway: &Gateway,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).expect("it is a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = config.expect("the provider knows TLS").with_root_certificates(roots).with_no_client_auth();
+    let mut config = config
+        .expect("the provider knows TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let tcp = TcpStream::connect(gateway.address()).await?;
     let name = ServerName::try_from("localhost").expect("it is a name");
@@ -46,7 +53,9 @@ async fn connect(gateway: &Gateway, trusted: &CertificateDer<'static>, alpn: &[&
 }
 
 fn request(uri: &str) -> Request<Full<bytes::Bytes>> {
-    let request = Request::post(uri).header("host", "localhost").header("content-type", "application/json");
+    let request = Request::post(uri)
+        .header("host", "localhost")
+        .header("content-type", "application/json");
     request.body(Full::from(chat("mock"))).expect("the parts are valid")
 }
 
@@ -58,24 +67,45 @@ async fn https_is_served_as_http2_and_as_http1() {
     let gateway = secured(&world, "own", &mock.url());
     assert!(gateway.url().starts_with("https://"));
 
-    let tls = connect(&gateway, &certificate, &["h2", "http/1.1"]).await.expect("the certificate is trusted");
+    let tls = connect(&gateway, &certificate, &["h2", "http/1.1"])
+        .await
+        .expect("the certificate is trusted");
     assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "HTTP/2 is preferred");
-    assert_eq!(tls.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.expect("HTTP/2 is spoken");
+    assert_eq!(
+        tls.get_ref().1.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
+        .await
+        .expect("HTTP/2 is spoken");
     let driven = tokio::spawn(connection);
-    let response = sender.send_request(request("https://localhost/v1/chat/completions")).await.expect("an answer");
+    let response = sender
+        .send_request(request("https://localhost/v1/chat/completions"))
+        .await
+        .expect("an answer");
     assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
     let body = response.into_body().collect().await.expect("all of it").to_bytes();
     assert!(body.starts_with(b"{"), "{body:?}");
     driven.abort();
 
     for alpn in [&["http/1.1"][..], &[]] {
-        let tls = connect(&gateway, &certificate, alpn).await.expect("the certificate is trusted");
-        assert_eq!(tls.get_ref().1.alpn_protocol(), alpn.first().map(|name| name.as_bytes()));
+        let tls = connect(&gateway, &certificate, alpn)
+            .await
+            .expect("the certificate is trusted");
+        assert_eq!(
+            tls.get_ref().1.alpn_protocol(),
+            alpn.first().map(|name| name.as_bytes())
+        );
         let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.expect("HTTP/1.1 is spoken");
         let driven = tokio::spawn(connection);
-        let response = sender.send_request(request("/v1/chat/completions")).await.expect("an answer");
-        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_11));
+        let response = sender
+            .send_request(request("/v1/chat/completions"))
+            .await
+            .expect("an answer");
+        assert_eq!(
+            (response.status().as_u16(), response.version()),
+            (200, Version::HTTP_11)
+        );
         driven.abort();
     }
 }
@@ -86,7 +116,10 @@ async fn a_plain_request_to_https_does_no_harm() {
     let mock = world.mock(&[]);
     let trusted = certificate(&world, "own");
     let mut gateway = secured(&world, "own", &mock.url());
-    drop(e2e::raw::exchange(gateway.address(), b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    drop(e2e::raw::exchange(
+        gateway.address(),
+        b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    ));
     assert!(gateway.is_running());
     assert!(connect(&gateway, &trusted, &["h2"]).await.is_ok());
     // A certificate that the client does not know is refused by the client.
@@ -104,7 +137,10 @@ async fn https_upstreams_are_trusted_by_ca_file_only() {
     let upstream = secured(&world, "own", &mock.url());
     let dir = world.dir().display();
     let ask = async |backend: &str| {
-        let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}', {backend}}}]", upstream.url()));
+        let gateway = world.gateway(&format!(
+            "backends: [{{name: a, url: '{}', {backend}}}]",
+            upstream.url()
+        ));
         let response = e2e::client::post(&format!("{}/v1/chat/completions", gateway.url()), chat("mock")).await;
         Answer::of(response).await
     };
@@ -116,7 +152,10 @@ async fn https_upstreams_are_trusted_by_ca_file_only() {
     assert_eq!(reached, 3);
     for backend in [String::new(), format!("ca_file: {dir}/other.pem")] {
         let envelope = ask(&backend).await.envelope();
-        assert!(envelope.is(502, "server_error", "upstream_connect_error"), "{backend}: {envelope:?}");
+        assert!(
+            envelope.is(502, "server_error", "upstream_connect_error"),
+            "{backend}: {envelope:?}"
+        );
     }
     reached = mock.log().len() - reached;
     assert_eq!(reached, 0, "nothing was said to an upstream that is not trusted");

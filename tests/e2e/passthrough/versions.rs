@@ -9,7 +9,9 @@ use reqwest::{Client, Version};
 /// A client that speaks HTTP/2 from the first byte (RFC 9113 section 3.3).
 fn http2() -> Client {
     let client = Client::builder().http2_prior_knowledge().no_proxy().timeout(SOON);
-    client.build().expect("a client without TLS needs nothing of the system")
+    client
+        .build()
+        .expect("a client without TLS needs nothing of the system")
 }
 
 #[tokio::test]
@@ -17,7 +19,9 @@ async fn http2_with_prior_knowledge_is_served() {
     let rig = Rig::new();
     let client = http2();
     let post = |body: String| {
-        let request = client.post(rig.url("/v1/chat/completions")).header("content-type", "application/json");
+        let request = client
+            .post(rig.url("/v1/chat/completions"))
+            .header("content-type", "application/json");
         request.body(body)
     };
     let response = send(post(chat("mock"))).await;
@@ -71,7 +75,11 @@ async fn a_connection_serves_one_request_after_another() {
     let rig = Rig::new();
     let client = e2e::client::client();
     for _ in 0..50 {
-        let response = client.post(rig.url("/v1/chat/completions")).body(chat("mock")).send().await;
+        let response = client
+            .post(rig.url("/v1/chat/completions"))
+            .body(chat("mock"))
+            .send()
+            .await;
         let answer = Answer::of(response.unwrap_or_else(|error| panic!("{error:?}"))).await;
         assert_eq!(answer.status, 200);
     }
@@ -79,12 +87,17 @@ async fn a_connection_serves_one_request_after_another() {
     let body = chat("mock");
     let one = |id: &str, close: &str| {
         let length = body.len();
-        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: {id}\r\ncontent-length: {length}\r\n{close}\r\n{body}")
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: {id}\r\ncontent-length: {length}\r\n{close}\r\n{body}"
+        )
     };
     let both = one("first", "") + &one("second", "connection: close\r\n");
     let answers = String::from_utf8_lossy(&raw::exchange(rig.gateway.address(), both.as_bytes())).into_owned();
     let place = |id: &str| answers.find(&format!("x-request-id: {id}"));
-    assert!(place("first").is_some() && place("first") < place("second"), "{answers}");
+    assert!(
+        place("first").is_some() && place("first") < place("second"),
+        "{answers}"
+    );
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2);
 }
 

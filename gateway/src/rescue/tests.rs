@@ -1,0 +1,149 @@
+//! Every error that a layer can make has its row in docs/errors.md, and every row an error.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use openapi::{endpoint::Endpoint, sse::TooLong};
+
+use super::*;
+use crate::layers::failover::{ShuttingDown, Trail};
+
+/// `status | type | code`, as the table begins its rows.
+fn row(status: impl std::fmt::Display, kind: &str, code: &str) -> String {
+    format!("| {status} | {kind} | `{code}` |")
+}
+
+fn attempt(failure: Failure) -> BoxError {
+    let last = Box::new(AttemptError {
+        place: "backend/upstream".into(),
+        failure,
+    });
+    Box::new(FailoverError {
+        trail: Trail::default(),
+        last,
+    })
+}
+
+fn errors() -> Vec<BoxError> {
+    let after = Duration::from_secs(1);
+    let requests = [
+        RequestError::NotUtf8,
+        RequestError::TooDeep { limit: 64 },
+        RequestError::NotObject,
+        RequestError::Duplicate { name: "x".to_owned() },
+        RequestError::Missing { param: "messages" },
+        RequestError::WrongType {
+            param: "n",
+            expected: "an integer",
+        },
+        RequestError::OutOfRange {
+            param: "n",
+            expected: "an integer",
+        },
+    ];
+    let decodes = [
+        DecodeError::TooLarge { limit: 1 },
+        DecodeError::TooSlow { after },
+        DecodeError::Incomplete,
+        DecodeError::UnknownEncoding,
+        DecodeError::BadEncoding,
+    ];
+    let failures = [
+        Failure::NoUpstream(Vec::new()),
+        Failure::QueueFull,
+        Failure::QueueTimeout(after),
+        Failure::NotAdmitted("no".into()),
+        Failure::Connect(backends::client::ConnectError::NoTls),
+        Failure::Upload("ended".into()),
+        Failure::Upload(Box::new(DecodeError::TooLarge { limit: 1 })),
+        Failure::Timeout(Clock::Connect(after)),
+        Failure::Timeout(Clock::FirstFrame(after)),
+        Failure::Timeout(Clock::Idle(after)),
+        Failure::Timeout(Clock::Total(after)),
+        Failure::Status {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            error: ErrorBody::new("invalid_request_error", "context_length_exceeded", "too long"),
+            headers: Box::default(),
+        },
+        Failure::Credentials(StatusCode::UNAUTHORIZED),
+        Failure::NotJson(StatusCode::OK),
+        Failure::TooLarge { limit: 1 },
+        Failure::Stream(Fault::Truncated),
+        Failure::Stream(Fault::Malformed),
+        Failure::Stream(Fault::TooLong(TooLong { limit: 1 })),
+        Failure::Body("broken".into()),
+    ];
+    let mut errors: Vec<BoxError> = vec![
+        Box::new(AuthenticateError::Missing),
+        Box::new(AuthenticateError::Unknown),
+        Box::new(AuthenticateError::ForeignHost),
+        Box::new(AuthenticateError::ForeignOrigin),
+        Box::new(RouteError::Path {
+            method: Method::GET,
+            path: "/x".to_owned(),
+        }),
+        Box::new(RouteError::Method {
+            method: Method::GET,
+            path: "/x".to_owned(),
+            allow: "POST",
+        }),
+        Box::new(ResolveError::UnknownModel { model: "m".to_owned() }),
+        Box::new(ResolveError::ModelNotAllowed { model: "m".to_owned() }),
+        Box::new(ResolveError::NoModelNamed {
+            endpoint: Endpoint::Files,
+        }),
+        Box::new(ResolveError::MissingModel),
+        Box::new(ResolveError::NotServed {
+            endpoint: Endpoint::Audio,
+            model: None,
+        }),
+        Box::new(Panicked),
+        Box::new(ShuttingDown),
+        "an error that nobody knows".into(),
+    ];
+    errors.extend(requests.map(|error| Box::new(DecodeError::Request(error)) as BoxError));
+    errors.extend(decodes.map(|error| Box::new(error) as BoxError));
+    errors.extend(failures.map(attempt));
+    errors
+}
+
+#[test]
+fn the_documented_table_is_this_one() {
+    let document = include_str!("../../../docs/errors.md");
+    let section = document
+        .split("\n## ")
+        .find(|section| section.starts_with("The gateway's own"));
+    let rows = section
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| status"));
+    let documented: BTreeSet<String> = rows.map(|line| line.split_inclusive('|').take(4).collect()).collect();
+    let refusals = errors().into_iter().map(|error| {
+        let refusal = rescue(&error);
+        row(
+            refusal.status.as_u16(),
+            &refusal.body.kind,
+            refusal.code().unwrap_or("null"),
+        )
+    });
+    let mut made: BTreeSet<String> = refusals.collect();
+    // Its only constructor is Admit itself, which needs a server.
+    made.insert(row(503, "server_error", "overloaded"));
+    let missing: Vec<_> = made.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&made).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "docs/errors.md lacks {missing:#?} and has too much {stale:#?}"
+    );
+}
+
+#[test]
+fn what_a_client_reads_holds_nothing_of_the_inside() {
+    for error in errors() {
+        let body = String::from_utf8_lossy(&rescue(&error).body.to_json()).into_owned();
+        assert!(
+            !body.contains("backend/upstream") && !body.contains("nobody knows"),
+            "{body}"
+        );
+    }
+}
