@@ -176,7 +176,7 @@ fn choose(backend: &Backend, attempt: &Attempt, candidates: &[Arc<Upstream>]) ->
         Strategy::PowerOfTwo => better_of_two(candidates, Upstream::load),
         Strategy::LeastOutstanding => least(candidates),
         Strategy::Latency => better_of_two(candidates, |upstream| {
-            upstream.load() * upstream.latency.micros() as f64
+            (upstream.load() + 1.0) * upstream.latency.micros(Instant::now()) as f64
         }),
         Strategy::PrefixAffinity => match attempt.outbound.json().and_then(|body| body.affinity()) {
             Some(prefix) => by_prefix(prefix, candidates),
@@ -185,12 +185,11 @@ fn choose(backend: &Backend, attempt: &Attempt, candidates: &[Arc<Upstream>]) ->
     }
 }
 
+/// Two different ones, drawn by weight, and the cheaper of them; the one drawn first where they cost the same, so that
+/// a quiet system shares by weight too.
 fn better_of_two(candidates: &[Arc<Upstream>], cost: impl Fn(&Upstream) -> f64) -> usize {
-    let one = fastrand::usize(..candidates.len());
-    let mut other = fastrand::usize(..candidates.len() - 1);
-    if other >= one {
-        other += 1;
-    }
+    let one = draw(candidates, |_| true);
+    let other = draw(candidates, |index| index != one);
     if cost(&candidates[other]) < cost(&candidates[one]) {
         other
     } else {
@@ -198,13 +197,29 @@ fn better_of_two(candidates: &[Arc<Upstream>], cost: impl Fn(&Upstream) -> f64) 
     }
 }
 
-/// The least loaded; among equals a random one, so that a quiet system does not use the first alone.
+/// The least loaded; among equals one drawn by weight.
 fn least(candidates: &[Arc<Upstream>]) -> usize {
-    let start = fastrand::usize(..candidates.len());
-    let rotated = (0..candidates.len()).map(|step| (start + step) % candidates.len());
-    rotated
-        .min_by(|one, other| candidates[*one].load().total_cmp(&candidates[*other].load()))
-        .unwrap_or(0)
+    let loads = candidates.iter().map(|upstream| upstream.load());
+    let lowest = loads.fold(f64::INFINITY, f64::min);
+    draw(candidates, |index| candidates[index].load() <= lowest)
+}
+
+/// One of the eligible, with a chance in proportion to its weight. Loads move while we look, so that none may be
+/// eligible any more; then the first.
+fn draw(candidates: &[Arc<Upstream>], is_eligible: impl Fn(usize) -> bool) -> usize {
+    let eligible: Vec<usize> = (0..candidates.len()).filter(|index| is_eligible(*index)).collect();
+    let total: u64 = eligible.iter().map(|index| u64::from(candidates[*index].weight)).sum();
+    if total == 0 {
+        return 0;
+    }
+    let mut ticket = fastrand::u64(..total);
+    let drawn = eligible.into_iter().find(|index| {
+        let weight = u64::from(candidates[*index].weight);
+        let won = ticket < weight;
+        ticket = ticket.saturating_sub(weight);
+        won
+    });
+    drawn.unwrap_or(0)
 }
 
 /// Rendezvous hashing: every upstream scores the prefix, the highest wins; when one leaves, only its prefixes move.
@@ -217,7 +232,7 @@ fn by_prefix(prefix: &[u8], candidates: &[Arc<Upstream>]) -> usize {
         (prefix, &candidates[*index].name).hash(&mut hasher);
         std::hash::Hasher::finish(&hasher)
     };
-    let has_room = |index: &usize| candidates[*index].load() <= (mean * OVERLOAD).max(4.0);
+    let has_room = |index: &usize| candidates[*index].load() <= (mean * OVERLOAD).max(3.0);
     (0..candidates.len())
         .filter(has_room)
         .max_by_key(score)

@@ -93,9 +93,9 @@ impl Upstream {
         self.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Outstanding work per weight, the next request included: what balancing compares.
+    /// Outstanding work per weight: what balancing compares.
     pub fn load(&self) -> f64 {
-        (self.outstanding() + 1) as f64 / f64::from(self.weight)
+        self.outstanding() as f64 / f64::from(self.weight)
     }
 
     /// Why it should not be chosen now, if there is a reason.
@@ -189,19 +189,68 @@ impl Health {
 }
 
 /// Time to the first frame, as an exponentially weighted mean in microseconds. 0 before the first.
-#[derive(Debug, Default)]
-pub struct Latency(AtomicU64);
+#[derive(Debug)]
+pub struct Latency {
+    mean: AtomicU64,
+    /// When it was last noted, in milliseconds since `born`.
+    noted: AtomicU64,
+    born: Instant,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            mean: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
+            born: Instant::now(),
+        }
+    }
+}
 
 impl Latency {
+    /// What is not renewed is worth half after this long: an upstream that was slow once is looked at again.
+    const HALF_LIFE: Duration = Duration::from_secs(10);
+
     /// An eighth of the new: a slow answer is noticed within a few, one outlier does not banish.
     pub fn note(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let mean = self.0.load(Ordering::Relaxed);
+        let mean = self.mean.load(Ordering::Relaxed);
         let next = if mean == 0 { took } else { mean - mean / 8 + took / 8 };
-        self.0.store(next.max(1), Ordering::Relaxed);
+        self.mean.store(next.max(1), Ordering::Relaxed);
+        self.noted.store(self.age_ms(Instant::now()), Ordering::Relaxed);
     }
 
-    pub fn micros(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub fn micros(&self, now: Instant) -> u64 {
+        let unseen = self.age_ms(now).saturating_sub(self.noted.load(Ordering::Relaxed));
+        let half_lives = unseen / u64::try_from(Self::HALF_LIFE.as_millis()).unwrap_or(u64::MAX);
+        self.mean.load(Ordering::Relaxed) >> half_lives.min(63)
+    }
+
+    fn age_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_forgotten() {
+        let latency = Latency::default();
+        latency.note(Duration::from_secs(8));
+        let now = Instant::now();
+        assert_eq!(latency.micros(now), 8_000_000);
+        assert_eq!(latency.micros(now + Duration::from_secs(21)), 2_000_000);
+        assert_eq!(latency.micros(now + Duration::from_secs(86_400)), 0);
+    }
+
+    #[test]
+    fn two_failed_checks_take_an_upstream_out() {
+        let health = Health::default();
+        assert!(!health.note(false) && health.is_up());
+        assert!(health.note(false) && !health.is_up(), "the change is told once");
+        assert!(!health.note(false));
+        assert!(health.note(true) && health.is_up());
     }
 }

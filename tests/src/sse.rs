@@ -92,10 +92,10 @@ impl Stream {
     #[must_use]
     pub fn finish_reason(&self) -> Option<String> {
         let chunks = self.chunks();
-        let reasons = chunks
+        let mut reasons = chunks
             .iter()
             .filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str());
-        reasons.last().map(str::to_owned)
+        reasons.next_back().map(str::to_owned)
     }
 
     #[must_use]

@@ -384,9 +384,10 @@ impl Budget {
     /// What a quiet gateway may spend at once: enough for every stream of a lost upstream to move.
     const RESERVE: i64 = 256 * Self::RETRY;
 
+    /// At 0 there are no retries at all.
     fn new(percent: u32) -> Self {
         Self {
-            balance: AtomicI64::new(Self::RESERVE),
+            balance: AtomicI64::new(if percent == 0 { 0 } else { Self::RESERVE }),
             share: i64::from(percent) * Self::RETRY / 100,
         }
     }
@@ -427,5 +428,6 @@ mod tests {
         }
         assert!(budget.withdraw(), "five requests earn one");
         assert!(!budget.withdraw());
+        assert!(!Budget::new(0).withdraw(), "no budget is no retry");
     }
 }
