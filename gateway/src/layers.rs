@@ -8,6 +8,7 @@ pub(crate) mod observe;
 pub(crate) mod request_id;
 pub(crate) mod rescue;
 pub(crate) mod route;
+pub(crate) mod trace;
 
 pub(crate) mod authenticate;
 pub(crate) mod decode;

@@ -1,7 +1,7 @@
 //! The Edge and Call floors, outermost first. Requests go down, answers come up.
 //!
 //! ```text
-//! EDGE     Cors · RequestId · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
+//! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
 //! CALL     Authenticate · Decode · Resolve · Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
 //! ```
@@ -37,6 +37,7 @@ use crate::{
         reserve::ReserveLayer,
         resolve::ResolveLayer,
         route::Router,
+        trace::TraceLayer,
     },
     metrics::Metrics,
     records::Records,
@@ -112,6 +113,8 @@ pub(crate) fn edge(
         .layer(CorsLayer::new(&config.origins))
         // All that follows is named.
         .layer(RequestIdLayer)
+        // Beside the name: whoever is asked hangs below us in the client's trace.
+        .layer(TraceLayer)
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {
             metrics: parts.metrics.clone(),
