@@ -107,8 +107,12 @@ impl Events {
         self.reader.error_event(error)
     }
 
-    fn fail(&mut self, failure: Failure) -> Failure {
-        self.end(!failure.blames_upstream());
+    /// The stream is over because of this.
+    pub(crate) fn fail(&mut self, failure: Failure) -> Failure {
+        if let Some(mut in_use) = self.in_use.take() {
+            in_use.judge(&failure);
+        }
+        self.body = None;
         failure
     }
 
@@ -162,10 +166,17 @@ impl Raw {
         }
     }
 
-    fn judge(&mut self, is_good: bool) {
+    fn succeed(&mut self) {
         if let Some(mut in_use) = self.in_use.take() {
-            if is_good { in_use.succeeded() } else { in_use.failed() }
+            in_use.succeeded();
         }
+    }
+
+    fn fail(&mut self, failure: Failure) -> BoxError {
+        if let Some(mut in_use) = self.in_use.take() {
+            in_use.judge(&failure);
+        }
+        failure.into()
     }
 }
 
@@ -179,22 +190,18 @@ impl Body for Raw {
             Poll::Ready(Some(Ok(frame))) => {
                 this.clock.touch();
                 if this.body.is_end_stream() {
-                    this.judge(true);
+                    this.succeed();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                this.judge(true);
+                this.succeed();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.judge(false);
-                Poll::Ready(Some(Err(Failure::Body(error.into()).into())))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.fail(Failure::Body(error.into()))))),
             Poll::Pending => {
                 let clock = ready!(this.clock.poll(cx));
-                this.judge(false);
-                Poll::Ready(Some(Err(Failure::Timeout(clock).into())))
+                Poll::Ready(Some(Err(this.fail(Failure::Timeout(clock)))))
             }
         }
     }

@@ -128,7 +128,7 @@ impl Backend {
                 name: format!("{name}/{authority}").into(),
                 weight: upstream.weight,
                 credential: upstream.api_key.map(|key| (credential_header(config.kind), key)),
-                host: HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static("upstream")),
+                host: HeaderValue::from_str(&authority).expect("the authority of a URI is visible ASCII"),
                 client: Client::new(connector, config.keep_alive),
                 breaker: config.breaker,
                 limit: config.concurrency.limit,

@@ -3,6 +3,8 @@
 //! Candidates are the upstreams that are healthy, not shut by their breaker, not tried before and of the required
 //! tier. When health and breakers leave none, they are ignored: a last resort that may work beats a refusal that
 //! cannot. A missing verdict and an upstream already tried are never ignored.
+//! The queue is bounded and timed, not ordered: when a place is freed all who wait look for it, and a newcomer may be
+//! quicker.
 
 use std::{
     hash::{BuildHasher, Hash},
@@ -175,9 +177,22 @@ fn choose(backend: &Backend, attempt: &Attempt, candidates: &[Arc<Upstream>]) ->
         _ if candidates.len() == 1 => 0,
         Strategy::PowerOfTwo => better_of_two(candidates, Upstream::load),
         Strategy::LeastOutstanding => least(candidates),
-        Strategy::Latency => better_of_two(candidates, |upstream| {
-            (upstream.load() + 1.0) * upstream.latency.micros(Instant::now()) as f64
-        }),
+        Strategy::Latency => {
+            let now = Instant::now();
+            let known = candidates
+                .iter()
+                .map(|upstream| upstream.latency.micros(now))
+                .filter(|micros| *micros > 0);
+            let (sum, count) = known.fold((0u64, 0u64), |(sum, count), micros| {
+                (sum.saturating_add(micros), count + 1)
+            });
+            // An upstream that is not known is worth what the others are, not nothing: it must not draw everyone.
+            let mean = sum.checked_div(count).unwrap_or(1).max(1);
+            better_of_two(candidates, |upstream| {
+                let micros = upstream.latency.micros(now);
+                (upstream.load() + 1.0) * if micros == 0 { mean } else { micros } as f64
+            })
+        }
         Strategy::PrefixAffinity => match attempt.outbound.json().and_then(|body| body.affinity()) {
             Some(prefix) => by_prefix(prefix, candidates),
             None => better_of_two(candidates, Upstream::load),

@@ -90,12 +90,12 @@ pub enum End {
 }
 
 /// Calls back once when the body inside has ended, in whichever way.
-pub struct OnEnd<B, F: FnOnce(End)> {
+pub struct OnEnd<B: Body, F: FnOnce(End)> {
     body: B,
     on_end: Option<F>,
 }
 
-impl<B, F: FnOnce(End)> OnEnd<B, F> {
+impl<B: Body, F: FnOnce(End)> OnEnd<B, F> {
     pub fn new(body: B, on_end: F) -> Self {
         Self {
             body,
@@ -139,13 +139,15 @@ where
     }
 }
 
-impl<B, F: FnOnce(End)> Drop for OnEnd<B, F> {
+impl<B: Body, F: FnOnce(End)> Drop for OnEnd<B, F> {
     fn drop(&mut self) {
-        self.end(End::Cancelled);
+        // hyper never polls a body that is over from the start, such as that of a 204.
+        let is_over = self.body.is_end_stream();
+        self.end(if is_over { End::Complete } else { End::Cancelled });
     }
 }
 
-impl<B, F: FnOnce(End)> fmt::Debug for OnEnd<B, F> {
+impl<B: Body, F: FnOnce(End)> fmt::Debug for OnEnd<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnEnd")
     }

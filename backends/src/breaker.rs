@@ -72,12 +72,12 @@ impl Breaker {
         }
     }
 
-    /// A request is about to go. Takes the one place of a probation.
-    pub fn enter(&self, now: Instant) {
+    /// A request is about to go. Answers whether it is the trial of a probation.
+    pub fn enter(&self, now: Instant) -> bool {
         let mut inner = self.lock();
-        if inner.open_until.is_some_and(|until| now >= until) {
-            inner.is_trying = true;
-        }
+        let is_trial = inner.open_until.is_some_and(|until| now >= until) && !inner.is_trying;
+        inner.is_trying |= is_trial;
+        is_trial
     }
 
     pub fn succeeded(&self) {
@@ -87,22 +87,25 @@ impl Breaker {
         }
     }
 
-    pub fn failed(&self, now: Instant) {
+    /// `is_trial`: what [`enter`](Self::enter) answered for this request.
+    pub fn failed(&self, now: Instant, is_trial: bool) {
         let mut inner = self.lock();
         inner.failures_in_a_row = inner.failures_in_a_row.saturating_add(1);
-        let relapsed = inner.is_trying;
-        inner.is_trying = false;
-        if relapsed {
+        if is_trial {
+            inner.is_trying = false;
             inner.relapses = (inner.relapses + 1).min(MAX_RELAPSES);
         }
-        if relapsed || inner.failures_in_a_row >= self.config.failures {
+        // What began before it opened, or as a last resort, tells nothing new of an open breaker.
+        if is_trial || (inner.open_until.is_none() && inner.failures_in_a_row >= self.config.failures) {
             inner.open_until = Some(now + self.config.cooldown * 2u32.pow(inner.relapses));
         }
     }
 
     /// The request ended without a word on the upstream: the client left, or was wrong.
-    pub fn abstained(&self) {
-        self.lock().is_trying = false;
+    pub fn abstained(&self, is_trial: bool) {
+        if is_trial {
+            self.lock().is_trying = false;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -122,7 +125,7 @@ mod tests {
     fn opened(now: Instant) -> Breaker {
         let breaker = Breaker::new(CONFIG);
         for _ in 0..3 {
-            breaker.failed(now);
+            breaker.failed(now, false);
         }
         breaker
     }
@@ -131,13 +134,13 @@ mod tests {
     fn consecutive_failures_open_it() {
         let now = Instant::now();
         let breaker = Breaker::new(CONFIG);
-        breaker.failed(now);
-        breaker.failed(now);
+        breaker.failed(now, false);
+        breaker.failed(now, false);
         breaker.succeeded();
-        breaker.failed(now);
-        breaker.failed(now);
+        breaker.failed(now, false);
+        breaker.failed(now, false);
         assert_eq!(breaker.state(now), BreakerState::Closed);
-        breaker.failed(now);
+        breaker.failed(now, false);
         assert_eq!(breaker.state(now), BreakerState::Open);
     }
 
@@ -147,15 +150,22 @@ mod tests {
         let breaker = opened(now);
         let later = now + CONFIG.cooldown;
         assert_eq!(breaker.state(later), BreakerState::Probation);
-        breaker.enter(later);
-        assert_eq!(breaker.state(later), BreakerState::Open, "one at a time");
-        breaker.abstained();
+        assert!(breaker.enter(later));
+        assert!(!breaker.enter(later), "one at a time");
+        assert_eq!(breaker.state(later), BreakerState::Open);
+        breaker.abstained(false);
+        assert_eq!(
+            breaker.state(later),
+            BreakerState::Open,
+            "another's end is not the trial's"
+        );
+        breaker.abstained(true);
         assert_eq!(
             breaker.state(later),
             BreakerState::Probation,
             "a client that left proves nothing"
         );
-        breaker.enter(later);
+        assert!(breaker.enter(later));
         breaker.succeeded();
         assert_eq!(breaker.state(later), BreakerState::Closed);
     }
@@ -165,8 +175,8 @@ mod tests {
         let now = Instant::now();
         let breaker = opened(now);
         let mut at = now + CONFIG.cooldown;
-        breaker.enter(at);
-        breaker.failed(at);
+        assert!(breaker.enter(at));
+        breaker.failed(at, true);
         assert_eq!(breaker.state(at + CONFIG.cooldown), BreakerState::Open);
         at += CONFIG.cooldown * 2;
         assert_eq!(breaker.state(at), BreakerState::Probation);

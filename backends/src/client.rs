@@ -79,10 +79,11 @@ impl Client {
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;
         }
-        if let Some(link) = self.reuse().await {
-            let Some(spare) = again.then(|| replay(&request)).flatten() else {
-                return link.exchange(request).await;
-            };
+        // What may not be seen twice takes no connection that may be about to close.
+        if again
+            && let Some(spare) = replay(&request)
+            && let Some(link) = self.reuse().await
+        {
             match link.exchange(request).await {
                 // Nothing of an answer came: the server closed it while idle. One fresh try.
                 Err(SendError::Dropped(_)) => request = spare,

@@ -32,6 +32,11 @@ fn is_withheld(name: &HeaderName) -> bool {
                 | header::ACCEPT_ENCODING
                 | header::CONTENT_ENCODING
                 | header::EXPECT
+                | header::IF_MATCH
+                | header::IF_MODIFIED_SINCE
+                | header::IF_NONE_MATCH
+                | header::IF_RANGE
+                | header::IF_UNMODIFIED_SINCE
                 | header::FORWARDED
                 | header::ORIGIN
                 | header::REFERER

@@ -70,12 +70,7 @@ impl Serve<Encoded> for Send {
         let answer = exchange.run(request, &mut in_use).await;
         answer.map_err(|failure| {
             if let Some(mut in_use) = in_use {
-                match &failure {
-                    failure if failure.blames_upstream() => in_use.failed(),
-                    // It answered: a client's mistake shows that the upstream works.
-                    Failure::Status { .. } => in_use.succeeded(),
-                    _ => {}
-                }
+                in_use.judge(&failure);
             }
             AttemptError {
                 place: upstream,
@@ -125,7 +120,11 @@ impl Exchange {
                 AnswerBody::Whole(whole)
             }
             Reading::Raw => {
-                let in_use = in_use.take().ok_or(Failure::QueueFull)?;
+                let mut in_use = in_use.take().ok_or(Failure::QueueFull)?;
+                if body.is_end_stream() {
+                    // Nobody polls a body that is over.
+                    in_use.succeeded();
+                }
                 AnswerBody::Raw(Raw::new(body, self.body_clock(), in_use))
             }
         };
@@ -163,8 +162,11 @@ impl Exchange {
         let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event);
         let in_use = in_use.take().ok_or(Failure::QueueFull)?;
         let mut rest = Box::new(Events::new(body, reader, self.body_clock(), in_use));
-        let first = self.by_first_frame(rest.first()).await?;
-        Ok(AnswerBody::Events { first, rest })
+        match self.by_first_frame(rest.first()).await {
+            Ok(first) => Ok(AnswerBody::Events { first, rest }),
+            // Our clock, perhaps, and not the stream's own: then nobody has judged yet.
+            Err(failure) => Err(rest.fail(failure)),
+        }
     }
 
     async fn whole(&self, status: StatusCode, body: Answering) -> Result<Whole, Failure> {

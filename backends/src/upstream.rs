@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     breaker::{Breaker, BreakerConfig, BreakerState},
     client::Client,
+    error::Failure,
     verdict::Tier,
 };
 
@@ -40,7 +41,7 @@ pub struct Upstream {
     /// Requests under way, whether or not there is a limit.
     outstanding: AtomicUsize,
     limit: usize,
-    /// Wakes one that waits for a free place at any upstream of the backend.
+    /// Wakes those who wait for a free place at any upstream of the backend.
     freed: Arc<Notify>,
 }
 
@@ -117,11 +118,12 @@ impl Upstream {
                 (taken < self.limit).then_some(taken + 1)
             });
         taken.ok()?;
-        self.breaker.enter(Instant::now());
+        let is_trial = self.breaker.enter(Instant::now());
         self.counts.attempts.fetch_add(1, Ordering::Relaxed);
         Some(InUse {
             upstream: self.clone(),
             is_judged: false,
+            is_trial,
         })
     }
 }
@@ -131,6 +133,8 @@ impl Upstream {
 pub struct InUse {
     upstream: Arc<Upstream>,
     is_judged: bool,
+    /// It is the one request of its breaker's probation.
+    is_trial: bool,
 }
 
 impl InUse {
@@ -143,21 +147,32 @@ impl InUse {
         self.upstream.breaker.succeeded();
     }
 
+    /// What a failure says of the upstream: against it, for it (it answered, and a client's mistake shows that it
+    /// works), or nothing.
+    pub fn judge(&mut self, failure: &Failure) {
+        if failure.blames_upstream() {
+            self.failed();
+        } else if matches!(failure, Failure::Status { .. }) {
+            self.succeeded();
+        }
+    }
+
     pub fn failed(&mut self) {
         self.is_judged = true;
         self.upstream.counts.failures.fetch_add(1, Ordering::Relaxed);
-        self.upstream.breaker.failed(Instant::now());
+        self.upstream.breaker.failed(Instant::now(), self.is_trial);
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
         if !self.is_judged {
-            self.upstream.breaker.abstained();
+            self.upstream.breaker.abstained(self.is_trial);
         }
         self.upstream.outstanding.fetch_sub(1, Ordering::AcqRel);
         if self.upstream.limit != usize::MAX {
-            self.upstream.freed.notify_one();
+            // All of them: the one who came first may not be allowed to use this upstream.
+            self.upstream.freed.notify_waiters();
         }
     }
 }

@@ -159,7 +159,7 @@ impl Operation {
             .into_iter()
             .find(|endpoint| below(rest, endpoint.root()).is_some())
             .ok_or(Unroutable::Path)?;
-        if has_dot_segment(rest) {
+        if has_odd_segment(rest) {
             return Err(Unroutable::Path);
         }
         let is_root = rest.len() == endpoint.root().len();
@@ -198,9 +198,11 @@ fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-/// `..` in any spelling must not climb out of the family that was checked.
-fn has_dot_segment(path: &str) -> bool {
+/// `..` in any spelling must not climb out of the family that was checked, and an empty segment must not make a root
+/// look like something below it.
+fn has_odd_segment(path: &str) -> bool {
     path.split('/').any(|segment| match percent_decode(segment) {
+        _ if segment.is_empty() => true,
         Some(segment) => segment == "." || segment == ".." || segment.contains("../") || segment.contains('\\'),
         None => true,
     })
@@ -263,6 +265,8 @@ mod tests {
         check("GET /v1/files/f-1/content", "files files/f-1/content");
         check("TRACE /v1/files", "405 GET, POST, DELETE");
         check("POST /v1/nothing", "404");
+        check("POST /v1/chat/completions//", "404");
+        check("GET /v1/files//x", "404");
         check("POST /v1/chat", "404");
         check("POST /v1/chat/completionsx", "404");
         check("GET /v1/files/../../admin", "404");

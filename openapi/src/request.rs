@@ -91,6 +91,7 @@ struct View {
     stream_options: Option<StreamOptions>,
     max_tokens: Option<(u64, Range<usize>)>,
     max_completion_tokens: Option<(u64, Range<usize>)>,
+    max_output_tokens: Option<u64>,
     n: u64,
     best_of: u64,
     /// `messages`, `prompt` or `input`: what the model reads.
@@ -153,12 +154,12 @@ impl RequestBody {
 
     /// The bound on output tokens that the client set; the newer name wins.
     pub fn max_output_tokens(&self) -> Option<u64> {
-        let bound = self
+        let chat = self
             .view
             .max_completion_tokens
             .as_ref()
             .or(self.view.max_tokens.as_ref());
-        bound.map(|(tokens, _)| *tokens)
+        chat.map(|(tokens, _)| *tokens).or(self.view.max_output_tokens)
     }
 
     /// How many answers are generated for each prompt: the larger of `n` and `best_of`.
@@ -301,14 +302,11 @@ impl View {
                 "stream" => view.stream = typed::<Option<bool>>(raw, "stream", "a boolean")?.unwrap_or(false),
                 "stream_options" => view.stream_options = Some(StreamOptions::read(text, raw)?),
                 "max_tokens" => view.max_tokens = count(raw, "max_tokens", 0)?.map(|tokens| (tokens, span)),
-                "max_completion_tokens" | "max_output_tokens" => {
-                    let param = if key == "max_output_tokens" {
-                        "max_output_tokens"
-                    } else {
-                        "max_completion_tokens"
-                    };
-                    view.max_completion_tokens = count(raw, param, 0)?.map(|tokens| (tokens, span));
+                "max_completion_tokens" => {
+                    view.max_completion_tokens = count(raw, "max_completion_tokens", 0)?.map(|tokens| (tokens, span));
                 }
+                // The Responses API's name.
+                "max_output_tokens" => view.max_output_tokens = count(raw, "max_output_tokens", 0)?,
                 "n" => view.n = choices(raw, "n", 1, "an integer from 1 to 128")?,
                 // 0 stands in OpenAI's description, and means what 1 does.
                 "best_of" => view.best_of = choices(raw, "best_of", 0, "an integer from 0 to 128")?,

@@ -5,6 +5,7 @@ mod balance;
 mod cancel;
 mod clocks;
 mod count;
+mod demo;
 mod failover;
 mod faults;
 mod flow;

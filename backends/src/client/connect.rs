@@ -12,7 +12,7 @@ use super::stream::Stream;
 /// Which HTTP to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersion {
-    /// What TLS negotiates; HTTP/1.1 in the clear.
+    /// HTTP/1.1: one HTTP/2 connection carries only as many requests at a time as its server allows, commonly 100.
     #[default]
     Auto,
     Http1,
@@ -120,8 +120,7 @@ impl Connector {
         let tls = tls.filter(|_| target.is_https()).map(|config| {
             let mut config = config.clone();
             config.alpn_protocols = match version {
-                HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-                HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
+                HttpVersion::Auto | HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
                 HttpVersion::Http2 => vec![b"h2".to_vec()],
             };
             TlsConnector::from(Arc::new(config))
@@ -168,10 +167,13 @@ impl Connector {
 
     /// HTTP/2 wants scheme and authority in the URI.
     pub(super) fn make_absolute(&self, uri: &mut Uri) {
-        let mut parts = std::mem::take(uri).into_parts();
+        let mut parts = uri.clone().into_parts();
         parts.scheme = Some(self.target.scheme.clone());
         parts.authority = self.target.authority().parse().ok();
-        *uri = Uri::from_parts(parts).unwrap_or_default();
+        // A path that came with a URI goes with an authority too; should it not, HTTP/2 refuses the bare path.
+        if let Ok(absolute) = Uri::from_parts(parts) {
+            *uri = absolute;
+        }
     }
 }
 

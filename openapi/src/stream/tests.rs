@@ -186,6 +186,26 @@ fn tool_calls_get_an_index_and_keep_one_name() {
 }
 
 #[test]
+fn calls_that_share_an_index_are_told_apart_by_their_ids() {
+    let call = |index: u32, id: &str| {
+        tool(&format!(
+            r#"{{"index":{index},"id":"{id}","function":{{"name":"{id}","arguments":"{{}}"}}}}"#
+        ))
+    };
+    let more = |index: u64| tool(&format!(r#"{{"index":{index},"function":{{"arguments":" "}}}}"#));
+    check(
+        &format!("{}{}{}{STOP}{END}", call(0, "a"), call(0, "b"), more(1)),
+        &format!("{}{}{}{STOP}{END}", call(0, "a"), call(1, "b"), more(1)),
+        "complete",
+    );
+    let last = u64::MAX;
+    let far = tool(&format!(
+        r#"{{"index":{last},"id":"z","function":{{"name":"f","arguments":"1"}}}}"#
+    ));
+    check(&format!("{far}{STOP}{END}"), &format!("{far}{STOP}{END}"), "complete");
+}
+
+#[test]
 fn typed_events_pass_and_must_end() {
     let delta = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":4,\"delta\":\"hi\"}\n\n";
     let done = "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":5,\"response\":{\"usage\":{\"input_tokens\":2,\"output_tokens\":1}}}\n\n";

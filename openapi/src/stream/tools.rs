@@ -83,7 +83,7 @@ impl State {
                 facts.text_len += len;
                 facts.deltas += u64::from(len > 0);
                 let repair = self.piece(choice.index, piece);
-                is_broken |= repair.drop_name || piece.index.is_none();
+                is_broken |= repair.drop_name || piece.index != Some(repair.index);
                 repairs.push(repair);
             }
         }
@@ -91,14 +91,15 @@ impl State {
     }
 
     fn piece(&mut self, choice: u64, piece: &Piece<'_>) -> Repair {
-        let has_name = piece
-            .function
-            .as_ref()
-            .and_then(|function| function.name)
-            .is_some_and(|name| !matches!(name.get(), "null" | r#""""#));
-        let index = piece
+        let name = piece.function.as_ref().and_then(|function| function.name);
+        let has_name = name.is_some_and(|name| !matches!(name.get(), "null" | r#""""#));
+        let mut index = piece
             .index
             .unwrap_or_else(|| self.index_of(choice, piece.id.as_deref()));
+        if has_name && self.is_another(choice, index, piece.id.as_deref()) {
+            // A new call under an index that is taken: some servers number every call 0.
+            index = self.index_of(choice, piece.id.as_deref());
+        }
         if let Some(call) = self
             .calls
             .iter_mut()
@@ -122,10 +123,24 @@ impl State {
         }
     }
 
+    /// Whether the call at an index has an id, and not this one.
+    fn is_another(&self, choice: u64, index: u64, id: Option<&str>) -> bool {
+        let call = self
+            .calls
+            .iter()
+            .find(|call| call.choice == choice && call.index == index);
+        let known = call.and_then(|call| call.id.as_deref());
+        matches!((known, id), (Some(known), Some(id)) if known != id)
+    }
+
     /// The index of a piece that has none: that of the call with its id, a new one for a new id, else the last.
     fn index_of(&self, choice: u64, id: Option<&str>) -> u64 {
         let of_choice = self.calls.iter().filter(|call| call.choice == choice);
-        let next = of_choice.clone().map(|call| call.index + 1).max().unwrap_or(0);
+        let next = of_choice
+            .clone()
+            .map(|call| call.index.saturating_add(1))
+            .max()
+            .unwrap_or(0);
         match id {
             Some(id) => of_choice
                 .clone()

@@ -1,0 +1,413 @@
+//! The first minutes with Mulberry: `mulberry demo` and each line that it prints, `serve` without a file, and the
+//! files that the README shows.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use e2e::client::{chat, get, post};
+use e2e::process::{Process, mulberry};
+use e2e::sse::Stream;
+use e2e::wait::SOON;
+use e2e::{Answer, World, eventually, raw};
+use serde_json::Value;
+
+const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../mulberry.example.yaml"));
+
+/// What a command has said by its end.
+struct Ended {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a command in the world's directory until it ends by itself.
+async fn run(world: &World, name: &str, command: &mut Command) -> Ended {
+    let mut process = Process::start(command, name, world.dir());
+    let status = process.wait(SOON).await;
+    let all = |output: &e2e::process::Output| {
+        let text = output.to_end(SOON);
+        text.unwrap_or_else(|| panic!("{name} has ended and its output is still open"))
+    };
+    Ended {
+        status,
+        stdout: all(process.stdout()),
+        stderr: all(process.stderr()),
+    }
+}
+
+/// A running `mulberry demo`, and what it printed at its start.
+struct Demo {
+    process: Process,
+    greeting: String,
+    /// The only folder for temporary files that it knows.
+    temporary: PathBuf,
+}
+
+impl Demo {
+    fn start(world: &World, flags: &[&str]) -> Self {
+        let temporary = world.dir().join("temporary");
+        fs::create_dir(&temporary).unwrap_or_else(|error| panic!("{}: {error}", temporary.display()));
+        let mut command = Command::new(mulberry());
+        command
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .env("TMPDIR", &temporary);
+        let process = Process::start(&mut command, "demo", world.dir());
+        let greeting = process
+            .stdout()
+            .wait_for(SOON, |text| text.contains("Ctrl-C ends").then(|| text.to_owned()));
+        let Some(greeting) = greeting else {
+            panic!("the demo does not start:\n{}", process.stderr().text());
+        };
+        Self {
+            process,
+            greeting,
+            temporary,
+        }
+    }
+
+    /// The text behind a name at the margin.
+    fn says(&self, name: &str) -> &str {
+        let mut values = self.greeting.lines().filter_map(|line| line.trim().strip_prefix(name));
+        let value = values.next().map(str::trim);
+        value.unwrap_or_else(|| panic!("no `{name}` in:\n{}", self.greeting))
+    }
+
+    /// Without the remark behind it.
+    fn url(&self, name: &str) -> &str {
+        self.says(name).split_whitespace().next().expect("a URL stands first")
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.says("engine").starts_with("SIMULATED")
+    }
+
+    /// The lines to be copied into a shell: a whole answer, then a stream.
+    fn lines(&self) -> [&str; 2] {
+        let lines = self.greeting.lines().filter(|line| line.starts_with("curl"));
+        let lines: Vec<_> = lines.collect();
+        let [plain, stream] = lines.as_slice() else {
+            panic!("two lines to try were expected:\n{}", self.greeting);
+        };
+        [plain, stream]
+    }
+
+    /// The model that the lines ask for.
+    fn model(&self) -> String {
+        let [plain, _] = self.lines();
+        let body = plain.split('\'').rev().nth(1).expect("the body is quoted");
+        let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        body["model"].as_str().expect("a model is named").to_owned()
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        entries(&self.temporary)
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = listed.map(|entry| entry.expect("it is the test's own folder").path());
+    entries.collect()
+}
+
+/// Runs a line as someone does who copies it, and gives what it printed.
+async fn in_a_shell(world: &World, name: &str, line: &str) -> String {
+    let has_curl = Command::new("curl").arg("--version").output().is_ok();
+    assert!(has_curl, "curl is not installed: tests/setup/system installs it");
+    let mut shell = Command::new("bash");
+    // A proxy that this machine may need for the world is not the way to itself.
+    shell.args(["-c", line]).env("NO_PROXY", "127.0.0.1");
+    let ended = run(world, name, &mut shell).await;
+    assert!(ended.status.success(), "{line}\nfailed:\n{}", ended.stderr);
+    ended.stdout
+}
+
+/// Does what the demo invites to do, and gives the tokens that the whole answer used.
+async fn try_it(world: &World, demo: &Demo) -> (u64, u64) {
+    let [plain, stream] = demo.lines();
+    let text = in_a_shell(world, "plain", plain).await;
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(answer["object"], "chat.completion", "{text}");
+    let content = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
+    assert!(!content.is_empty(), "{text}");
+    let usage = |name: &str| answer["usage"][name].as_u64().unwrap_or_default();
+    let (prompt, completion) = (usage("prompt_tokens"), usage("completion_tokens"));
+    assert!(prompt > 0 && completion > 0, "no usage: {text}");
+
+    let text = in_a_shell(world, "stream", stream).await;
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    let stream = Stream { text };
+    assert!(stream.is_done());
+    assert!(!stream.content().is_empty(), "{}", stream.text);
+    if demo.is_simulated() {
+        assert_eq!(stream.content(), content, "the scripted engine says the same in both");
+    }
+    (prompt, completion)
+}
+
+/// The numbers behind a name in the table of what was used.
+fn row(table: &str, name: &str) -> Option<Vec<u64>> {
+    let mut rows = table.lines().filter_map(|line| {
+        let numbers = line.strip_prefix(name)?;
+        let numbers = numbers.split_whitespace().map(str::parse);
+        numbers.collect::<Result<Vec<u64>, _>>().ok()
+    });
+    rows.find(|numbers| numbers.len() == 7)
+}
+
+#[tokio::test]
+async fn the_demo_does_what_it_says() {
+    let world = World::new();
+    let mut demo = Demo::start(&world, &[]);
+    let base = demo.url("gateway").to_owned();
+    let engine = demo.says("engine").to_owned();
+    let [plain, stream] = demo.lines();
+    if demo.is_simulated() {
+        assert!(engine.contains("no engine was found"), "{engine}");
+        assert_eq!(demo.model(), "mock");
+        // The README shows them for the usual port.
+        for line in [plain, stream] {
+            let line = line.replace(&base, "http://127.0.0.1:8080");
+            assert!(
+                README.lines().any(|shown| shown == line),
+                "the README does not show:\n{line}"
+            );
+        }
+    } else {
+        // Some engine of this machine's listens on a usual port.
+        assert!(engine.contains(" at http://127.0.0.1:"), "{engine}");
+        assert!(
+            engine.ends_with(&format!("model {}   real", demo.model())),
+            "the engine is {engine}, the model {}",
+            demo.model()
+        );
+    }
+    assert_eq!(demo.folders().len(), 1, "the records lie in one folder");
+
+    let (prompt, completion) = try_it(&world, &demo).await;
+    let page = Answer::of(get(&format!("{base}/docs")).await).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type").split(';').next(), Some("text/html"));
+    assert!(demo.greeting.contains(&format!("{base}/docs, ")));
+    let document = Answer::of(get(&format!("{base}/openapi.json")).await).await;
+    assert_eq!(document.status, 200);
+    let document = document.json();
+    assert!(
+        document["paths"]["/v1/chat/completions"]["post"].is_object(),
+        "{document}"
+    );
+    let metrics = Answer::of(get(demo.url("operator")).await).await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
+
+    demo.process.signal("INT");
+    let status = demo.process.wait(SOON).await;
+    let stderr = demo.process.stderr().to_end(SOON).expect("the process has ended");
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    let stdout = demo.process.stdout().to_end(SOON).expect("the process has ended");
+    let table = stdout.split("What was used:").nth(1);
+    let table = table.unwrap_or_else(|| panic!("it does not say what was used:\n{stdout}"));
+    let heading = table.trim_start().lines().next().unwrap_or_default();
+    assert!(heading.starts_with("MODEL "), "{table}");
+    let numbers = row(table, &demo.model());
+    let numbers = numbers.unwrap_or_else(|| panic!("the model has no row:\n{table}"));
+    assert_eq!(numbers[..2], [2, 0], "two requests, none failed:\n{table}");
+    assert!(numbers[2] > prompt && numbers[4] > completion, "both count:\n{table}");
+    if demo.is_simulated() {
+        assert_eq!((numbers[2], numbers[4]), (2 * prompt, 2 * completion), "{table}");
+        assert_eq!(numbers[6], 0, "nothing was estimated:\n{table}");
+        assert_eq!(stderr, "", "nothing went wrong");
+    }
+    assert_eq!(demo.folders(), Vec::<PathBuf>::new(), "something was left behind");
+}
+
+#[tokio::test]
+async fn the_demo_uses_the_server_that_it_is_given() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let demo = Demo::start(&world, &["--upstream", &mock.url()]);
+    let engine = demo.says("engine");
+    assert!(!demo.greeting.contains("SIMULATED"), "{}", demo.greeting);
+    assert!(engine.contains(&format!("at {}, model mock", mock.url())), "{engine}");
+    try_it(&world, &demo).await;
+    assert_eq!(mock.count("mock"), 2);
+}
+
+#[tokio::test]
+async fn the_demo_refuses_a_server_that_does_not_answer() {
+    let world = World::new();
+    // Bound and never accepted from would be slow; a port that was just given back refuses at once.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let url = format!("http://{}", free.expect("there is a free port"));
+    let mut command = Command::new(mulberry());
+    command.args(["demo", "--listen", "127.0.0.1:0", "--upstream", &url]);
+    let ended = run(&world, "demo", &mut command).await;
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(
+        ended.stderr,
+        format!("mulberry: no OpenAI-compatible server answers at {url}: check the address, or leave --upstream out\n")
+    );
+    assert_eq!(ended.stdout, "", "nothing is announced that does not run");
+}
+
+/// The names in `${NAME}` and `${NAME:-default}`.
+fn variables(yaml: &str) -> BTreeSet<&str> {
+    let starts = yaml.split("${").skip(1);
+    let names = starts.filter_map(|rest| rest.split(['}', ':']).next());
+    names.filter(|name| *name != "file").collect()
+}
+
+/// Runs `mulberry check` beside `mulberry.yaml`, as the README does, with the variables that it names but for `unset`.
+async fn check(world: &World, unset: &[&str], yaml: &str) -> Ended {
+    world.file("mulberry.yaml", yaml);
+    let mut command = Command::new(mulberry());
+    command.arg("check");
+    for name in variables(yaml) {
+        command.env(name, format!("sk-{name}-is-secret"));
+    }
+    for name in unset {
+        command.env_remove(name);
+    }
+    run(world, "check", &mut command).await
+}
+
+/// The one block of YAML in the README.
+fn minimal() -> &'static str {
+    let blocks = README.split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    let [block] = blocks.as_slice() else {
+        panic!("the README has {} blocks of YAML, not one", blocks.len());
+    };
+    block
+}
+
+#[tokio::test]
+async fn the_files_that_we_show_are_good() {
+    let world = World::new();
+    for yaml in [minimal(), EXAMPLE] {
+        let names = variables(yaml);
+        assert!(
+            names.contains("ALICE_KEY") && names.contains("OPENAI_API_KEY"),
+            "{names:?}"
+        );
+        let ended = check(&world, &[], yaml).await;
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stderr, "");
+        assert!(
+            ended.stdout.contains("https://api.openai.com"),
+            "it says what the file means:\n{}",
+            ended.stdout
+        );
+        assert!(!ended.stdout.contains("is-secret"), "{}", ended.stdout);
+
+        let ended = check(&world, &["ALICE_KEY"], yaml).await;
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+        assert!(ended.stderr.contains("ALICE_KEY"), "{}", ended.stderr);
+    }
+}
+
+/// The value of `name=` in the line that tells the addresses.
+fn bound(log: &str, name: &str) -> Option<String> {
+    let line = log
+        .split_inclusive('\n')
+        .find(|line| line.contains("listening") && line.ends_with('\n'))?;
+    let mut words = line.split_whitespace();
+    words
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        .map(str::to_owned)
+}
+
+fn ids(models: &Value) -> BTreeSet<&str> {
+    let list = models["data"].as_array();
+    let list = list.unwrap_or_else(|| panic!("not a list of models: {models}"));
+    list.iter().filter_map(|model| model["id"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_gateway_needs_no_file() {
+    let world = World::new();
+    let mock = world.mock(&["--model", "another"]);
+    let mut command = Command::new(mulberry());
+    command.args(["serve", "--backend", &mock.url()]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let gateway = Process::start(&mut command, "gateway", world.dir());
+    let both = |log: &str| Some((bound(log, "address")?, bound(log, "admin")?));
+    let Some((address, admin)) = gateway.stderr().wait_for(SOON, both) else {
+        panic!("the gateway does not listen:\n{}", gateway.stderr().text());
+    };
+
+    // Models are known a moment after the start.
+    let question = format!("GET /v1/models HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let listed = eventually(SOON, || {
+        let answer = raw::exchange(&address, question.as_bytes());
+        String::from_utf8_lossy(&answer).contains("another")
+    });
+    assert!(listed.await, "{}", gateway.stderr().text());
+    let ours = Answer::of(get(&format!("http://{address}/v1/models")).await).await;
+    let theirs = Answer::of(get(&format!("{}/v1/models", mock.url())).await).await;
+    assert_eq!(ids(&ours.json()), ids(&theirs.json()));
+    assert_eq!(ids(&ours.json()), BTreeSet::from(["mock", "another"]));
+    let ready = Answer::of(get(&format!("http://{admin}/readyz")).await).await;
+    assert_eq!(ready.status, 200);
+
+    let answer = post(&format!("http://{address}/v1/chat/completions"), chat("another")).await;
+    let answer = Answer::of(answer).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    let usage = |name: &str| {
+        let tokens = answer["usage"][name].as_u64();
+        tokens.unwrap_or_else(|| panic!("no {name}: {answer}"))
+    };
+    let expected = [1, 0, usage("prompt_tokens"), 0, usage("completion_tokens"), 0, 0];
+    // Without a file and a name, the records of the gateway that was started here. They are written a moment later.
+    let mut shown = String::new();
+    let is_shown = eventually(SOON, || {
+        let usage = Command::new(mulberry()).arg("usage").current_dir(world.dir()).output();
+        let usage = usage.expect("the binary has started before");
+        shown = [usage.stdout, usage.stderr]
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .concat();
+        row(&shown, "another").is_some_and(|numbers| numbers == expected)
+    });
+    assert!(is_shown.await, "{expected:?} was expected:\n{shown}");
+}
+
+#[tokio::test]
+async fn without_keys_only_this_machine_may_ask() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    for (nth, listen) in [
+        "0.0.0.0:0",
+        "0.0.0.0:8080",
+        "[::]:0",
+        "192.0.2.1:8080",
+        "[2001:db8::1]:8080",
+        "[::ffff:192.0.2.1]:8080",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut command = Command::new(mulberry());
+        command.args(["serve", "--backend", &mock.url(), "--listen", listen]);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        let ended = run(&world, &format!("refused-{nth}"), &mut command).await;
+        assert_eq!(ended.status.code(), Some(1), "{listen}: {}", ended.stderr);
+        let (_, port) = listen.rsplit_once(':').expect("an address has a port");
+        for part in [
+            "--listen".to_owned(),
+            format!("{listen} can be reached from other machines, and there are no keys"),
+            format!("fix: add `keys:`, or listen on 127.0.0.1:{port}\n"),
+        ] {
+            assert!(ended.stderr.contains(&part), "no `{part}` in:\n{}", ended.stderr);
+        }
+    }
+    let yaml = format!("listen: 0.0.0.0:0\nbackends: [{{name: only, url: '{}'}}]", mock.url());
+    let said = world.gateway_error(&yaml);
+    assert!(said.contains("0.0.0.0:0 can be reached from other machines"), "{said}");
+    assert!(said.contains("fix: add `keys:`"), "{said}");
+}
