@@ -88,7 +88,9 @@ impl Events {
                 Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(Failure::Body(error.into()))))),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    self.clock.touch();
+                    if let Err(clock) = self.clock.touch() {
+                        return Poll::Ready(Some(Err(self.fail(Failure::Timeout(clock)))));
+                    }
                     self.reader.feed(data)
                 }
             };
@@ -188,7 +190,9 @@ impl Body for Raw {
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.clock.touch();
+                if let Err(clock) = this.clock.touch() {
+                    return Poll::Ready(Some(Err(this.fail(Failure::Timeout(clock)))));
+                }
                 if this.body.is_end_stream() {
                     this.succeed();
                 }

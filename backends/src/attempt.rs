@@ -25,6 +25,34 @@ pub struct Attempt {
     /// When the request as a whole must be done; sooner than the backend's own clock or not.
     pub deadline: Option<Instant>,
     pub hooks: Arc<dyn Hooks>,
+    /// Written as the attempt goes on, so that it tells the truth however the attempt ends.
+    pub trail: Arc<Trail>,
+}
+
+/// Where a job has been so far.
+#[derive(Debug, Default)]
+pub struct Trail(Mutex<Steps>);
+
+/// The attempts of a job, and the place of the last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    pub attempts: u32,
+    pub upstream: Option<Arc<str>>,
+    pub backend: Option<Arc<str>>,
+}
+
+impl Trail {
+    /// An upstream was chosen and a place there taken.
+    pub(crate) fn step(&self, upstream: &Arc<str>, backend: &Arc<str>) {
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.attempts = steps.attempts.saturating_add(1);
+        steps.upstream = Some(upstream.clone());
+        steps.backend = Some(backend.clone());
+    }
+
+    pub fn steps(&self) -> Steps {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The part of a call that every attempt shares.

@@ -82,6 +82,7 @@ where
             Err(NoPlace::AllBusy) => wait_for_place(&attempt).await?,
             Err(NoPlace::NoCandidate(excluded)) => return Err(failed(&attempt, Failure::NoUpstream(excluded))),
         };
+        attempt.trail.step(&in_use.upstream().name, &attempt.leg.backend.name);
         self.inner.call(Placed { attempt, in_use }).await
     }
 }

@@ -33,9 +33,14 @@ impl BodyClock {
         }
     }
 
-    /// A frame came.
-    pub fn touch(&mut self) {
+    /// A frame came. Refuses it when the total is over, for a body that never pauses is never pending.
+    pub fn touch(&mut self) -> Result<(), Clock> {
         self.last = Instant::now();
+        if self.last >= self.deadline {
+            Err(Clock::Total(self.total))
+        } else {
+            Ok(())
+        }
     }
 
     /// Ready when time is up. Call it after the body was pending.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body::Body;
 use openapi::{
     endpoint::{Endpoint, Protocol},
@@ -142,8 +142,11 @@ impl Exchange {
     fn reading(&self, headers: &HeaderMap) -> Reading {
         let is_json = headers::is_content_type(headers, "application/json");
         // Compressed although we did not ask: pass it as it is rather than guess.
-        let is_readable = !headers.contains_key(header::CONTENT_ENCODING);
-        let is_event_stream = headers::is_content_type(headers, "text/event-stream");
+        let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        let is_readable = encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
+        // Who asked for a whole answer cannot read a stream; who asked for something else than an answer may.
+        let may_stream = self.is_stream || !self.is_root_post;
+        let is_event_stream = may_stream && headers::is_content_type(headers, "text/event-stream");
         let is_page = headers::is_content_type(headers, "text/html");
         match self.protocol {
             _ if !is_readable => Reading::Raw,
@@ -202,8 +205,10 @@ impl Exchange {
         ) {
             return Failure::Credentials(status);
         }
+        // RFC 9110 section 15: there is no class beyond 5.
+        let is_status = !status.is_redirection() && status.as_u16() < 600;
         match ErrorBody::from_upstream(&body) {
-            Some(error) if !status.is_redirection() => Failure::Status {
+            Some(error) if is_status => Failure::Status {
                 status,
                 error,
                 headers: Box::new(headers::retry_hints(headers)),
@@ -239,7 +244,7 @@ impl Exchange {
                 break;
             };
             let Ok(data) = frame.into_data() else { continue };
-            clock.touch();
+            clock.touch().map_err(Failure::Timeout)?;
             if first.len() + rest.len() + data.len() > limit {
                 return Ok(Err(limit));
             }

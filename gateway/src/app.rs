@@ -39,6 +39,11 @@ use crate::{
 /// The name of the database in the data directory.
 const DATABASE: &str = "mulberry.db";
 
+/// The listener ended while the gateway was to serve.
+#[derive(Debug, thiserror::Error)]
+#[error("the listener ended by a fault of the gateway; the log has the place")]
+pub(crate) struct ListenerLost;
+
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -121,7 +126,11 @@ impl App {
     }
 
     /// Serves until `stop` is ready, then drains. `hurry` cuts what is left.
-    pub(crate) async fn run(self, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
+    pub(crate) async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), ListenerLost> {
         let Self {
             config,
             parts,
@@ -157,7 +166,7 @@ impl App {
             keep_alive: config.limits.keep_alive,
             tls,
         };
-        let serving = tokio::spawn(listener::serve(
+        let mut serving = tokio::spawn(listener::serve(
             listener,
             listener_config,
             service,
@@ -165,8 +174,14 @@ impl App {
             parts.metrics.clone(),
         ));
 
-        stop.await;
-        shut_down(&config.drain, &control, serving, hurry).await;
+        // A listener ends only by a panic of ours; a process without one must not look alive.
+        let outcome = tokio::select! {
+            () = stop => {
+                shut_down(&config.drain, &control, serving, hurry).await;
+                Ok(())
+            }
+            _ = &mut serving => Err(ListenerLost),
+        };
         background.abort_all();
         // Last: every record of a stream that just ended must reach the disk.
         parts.records.close().await;
@@ -176,7 +191,12 @@ impl App {
             }
             store.close().await;
         }
+        let lost = parts.records.dropped();
+        if lost > 0 {
+            tracing::warn!(lost, "records of requests were not kept since start");
+        }
         tracing::info!("stopped");
+        outcome
     }
 }
 

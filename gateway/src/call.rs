@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use backends::attempt::{Hooks, Outbound};
+use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use openapi::endpoint::Operation;
@@ -61,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<Instant>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// Where it has been; Meter reads it when the job ends, however it ends.
+    pub(crate) trail: Arc<Trail>,
 }
 
 /// The name of a request: the client's where it gave a sane one, else ours.

@@ -40,7 +40,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Serve one OpenAI-compatible server without any file
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    #[arg(long, value_name = "URL")]
     pub(crate) backend: Option<String>,
     /// Where clients connect [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]

@@ -1,6 +1,12 @@
 //! Accept: bounded connections, a clock for the head of a request, TLS if configured, and a watch on the drain.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::{
     body::{BoxBody, OnEnd},
@@ -91,6 +97,7 @@ pub(crate) async fn serve<S>(
     let permits = Arc::new(Semaphore::new(config.connections));
     let tls = config.tls.clone().map(TlsAcceptor::from);
     let mut connections = JoinSet::new();
+    let mut complained = Instant::now() - Duration::from_secs(2);
     loop {
         // At the limit we stop accepting: the rest waits in the kernel rather than in our memory.
         let permit = tokio::select! {
@@ -107,7 +114,10 @@ pub(crate) async fn serve<S>(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of file descriptors, or a client that left in the queue: neither is a reason to end.
-                tracing::warn!(%error, "cannot accept a connection");
+                if complained.elapsed() > Duration::from_secs(1) {
+                    complained = Instant::now();
+                    tracing::warn!(%error, "cannot accept connections; is the limit of open files (ulimit -n) above limits.connections twice over?");
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }

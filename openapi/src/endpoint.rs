@@ -174,6 +174,10 @@ impl Operation {
                 allow: "GET, POST, DELETE",
             });
         }
+        // HEAD runs nothing; only what can be fetched has one.
+        if method == "HEAD" && !matches!(endpoint, Endpoint::Models | Endpoint::Files) {
+            return Err(Unroutable::Method { allow: "GET, POST, DELETE" });
+        }
         if is_root && endpoint == Endpoint::Responses && method != "POST" {
             return Err(Unroutable::Method { allow: "POST" });
         }
@@ -267,6 +271,8 @@ mod tests {
         check("POST /v1/nothing", "404");
         check("POST /v1/chat/completions//", "404");
         check("GET /v1/files//x", "404");
+        check("HEAD /v1/chat/completions", "405 GET, POST, DELETE");
+        check("HEAD /v1/models", "models models");
         check("POST /v1/chat", "404");
         check("POST /v1/chat/completionsx", "404");
         check("GET /v1/files/../../admin", "404");

@@ -17,6 +17,8 @@ use crate::{
 const MAX_TOKENS: u64 = i32::MAX as u64;
 /// OpenAI's document: `n` is 1 to 128.
 const MAX_N: u64 = 128;
+/// OpenAI documents fewer than fifty members; each costs us a little memory, and a body holds millions.
+const MAX_MEMBERS: usize = 1024;
 
 /// A JSON request body with what we read from it.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub enum RequestError {
     NotJson { reason: String, line: usize, column: usize },
     #[error("The body of this request must be a JSON object.")]
     NotObject,
+    #[error("We could not parse the JSON body of your request: an object in it has more than {limit} members.")]
+    TooMany { limit: usize },
     #[error("The member '{name}' appears more than once in the request body. Send it once.")]
     Duplicate { name: String },
     #[error("Missing required parameter: '{param}'.")]
@@ -63,7 +67,11 @@ impl RequestError {
     /// The `code` of the envelope.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotUtf8 | Self::TooDeep { .. } | Self::NotJson { .. } | Self::NotObject => "invalid_json",
+            Self::NotUtf8
+            | Self::TooDeep { .. }
+            | Self::NotJson { .. }
+            | Self::NotObject
+            | Self::TooMany { .. } => "invalid_json",
             Self::Duplicate { .. } => "duplicate_parameter",
             Self::Missing { .. } => "missing_required_parameter",
             Self::WrongType { .. } => "invalid_type",
@@ -369,9 +377,10 @@ impl StreamOptions {
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 fn parse_members(text: &str) -> Result<Members<'_>, RequestError> {
-    struct Object;
-    impl<'de> Visitor<'de> for Object {
-        type Value = Result<Members<'de>, String>;
+    /// Stops at the first member that is refused, and says why on the side: a serde error cannot carry it.
+    struct Object<'r>(&'r mut Option<RequestError>);
+    impl<'de> Visitor<'de> for Object<'_> {
+        type Value = Members<'de>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON object")
         }
@@ -379,6 +388,10 @@ fn parse_members(text: &str) -> Result<Members<'_>, RequestError> {
             let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(12);
             let mut seen = std::collections::HashSet::new();
             while let Some(Key(key)) = map.next_key()? {
+                if members.len() == MAX_MEMBERS {
+                    *self.0 = Some(RequestError::TooMany { limit: MAX_MEMBERS });
+                    return Err(A::Error::custom("too many members"));
+                }
                 // A handful is compared one by one; a flood of members must not cost the square of its number.
                 let is_new = if members.len() < 32 {
                     !members.iter().any(|(other, _)| *other == key)
@@ -389,13 +402,14 @@ fn parse_members(text: &str) -> Result<Members<'_>, RequestError> {
                     seen.insert(key.clone())
                 };
                 if !is_new {
-                    map.next_value::<IgnoredAny>()?;
-                    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                    return Ok(Err(key.into_owned()));
+                    *self.0 = Some(RequestError::Duplicate {
+                        name: clip(key.into_owned()),
+                    });
+                    return Err(A::Error::custom("a member twice"));
                 }
                 members.push((key, map.next_value()?));
             }
-            Ok(Ok(Members(members)))
+            Ok(Members(members))
         }
     }
 
@@ -404,10 +418,15 @@ fn parse_members(text: &str) -> Result<Members<'_>, RequestError> {
         serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
         return Err(RequestError::NotObject);
     }
+    let mut refused = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Object).map_err(not_json)?;
+    let members = deserializer.deserialize_map(Object(&mut refused));
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let members = members.map_err(not_json)?;
     deserializer.end().map_err(not_json)?;
-    members.map_err(|name| RequestError::Duplicate { name: clip(name) })
+    Ok(members)
 }
 
 /// A key that borrows unless it holds escapes.

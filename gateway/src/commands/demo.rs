@@ -15,7 +15,10 @@ use http::Request;
 use http_body_util::{BodyExt, Limited};
 use openapi::model::ModelList;
 
-use super::{serve::serve, usage::sums};
+use super::{
+    serve::serve,
+    usage::{plain, sums},
+};
 use crate::{
     app::{App, database},
     cli::{By, DemoArgs},
@@ -163,7 +166,12 @@ fn greeting(app: &App, engine: &Engine) -> String {
     } else {
         line(
             "engine",
-            format!("{} at {}, model {}   real", engine.name, engine.url, engine.model),
+            format!(
+                "{} at {}, model {}   real",
+                engine.name,
+                engine.url,
+                plain(&engine.model)
+            ),
         );
     }
     line(
@@ -177,7 +185,10 @@ fn greeting(app: &App, engine: &Engine) -> String {
         "trust",
         "tier open: whoever runs the machine of the engine can read prompts and answers".to_owned(),
     );
-    let model = serde_json::to_string(&engine.model).unwrap_or_default();
+    // The name is the engine's, and the line is for a shell: no quote of it may end ours.
+    let model = serde_json::to_string(&engine.model)
+        .unwrap_or_default()
+        .replace('\'', "\\u0027");
     let curl = |flags: &str, more: &str| {
         format!(
             "curl {flags}{base}/v1/chat/completions -H 'content-type: application/json' -d '{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}],\"max_tokens\":64{more}}}'"

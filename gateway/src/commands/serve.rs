@@ -51,8 +51,7 @@ pub(super) async fn serve(config: Config, announce: impl FnOnce(&App) -> Result<
         second.next().await;
         second.next().await;
     };
-    app.run(first.next(), hurry).await;
-    Ok(())
+    Ok(app.run(first.next(), hurry).await?)
 }
 
 /// The configuration file that was named, or the one that is here.

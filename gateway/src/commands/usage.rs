@@ -70,7 +70,7 @@ pub(super) fn sums(by: By, rows: &[UsageRow]) -> String {
         By::Day => "DAY",
         By::Upstream => "UPSTREAM",
     };
-    let name = |row: &UsageRow| row.group.clone().unwrap_or_else(|| "(none)".to_owned());
+    let name = |row: &UsageRow| row.group.as_deref().map_or_else(|| "(none)".to_owned(), plain);
     let width = rows
         .iter()
         .map(|row| name(row).chars().count())
@@ -98,15 +98,29 @@ pub(super) fn sums(by: By, rows: &[UsageRow]) -> String {
     table
 }
 
+/// A name as a terminal may show it: clients choose names, and a terminal obeys control characters.
+pub(super) fn plain(name: &str) -> String {
+    let shown = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    shown.collect()
+}
+
+/// A name as one word of a line.
+fn word(name: &str) -> String {
+    if name.is_empty() {
+        return "-".to_owned();
+    }
+    plain(name).replace(char::is_whitespace, "\u{fffd}")
+}
+
 fn recent(records: &[RequestRecord]) -> String {
     let mut lines = String::new();
     for record in records {
         lines.push_str(&format!(
             "{} {} {} {} {} {} attempts={} prompt={} cached={} completion={} reasoning={} usage={} ttft_ms={} duration_ms={}{}\n",
             record.started_at_ms,
-            record.request_id,
+            word(&record.request_id),
             record.endpoint,
-            if record.model.is_empty() { "-" } else { &record.model },
+            word(&record.model),
             record.status,
             record.end.as_str(),
             record.attempts,
@@ -117,7 +131,7 @@ fn recent(records: &[RequestRecord]) -> String {
             record.source.as_str(),
             record.ttft_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
             record.duration_ms,
-            record.error_code.as_ref().map(|code| format!(" code={code}")).unwrap_or_default(),
+            record.error_code.as_ref().map(|code| format!(" code={}", word(code))).unwrap_or_default(),
         ));
     }
     lines
@@ -127,4 +141,19 @@ fn recent(records: &[RequestRecord]) -> String {
 fn unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_command_a_terminal_or_forge_a_line() {
+        assert_eq!(plain("m\u{1b}[2J"), "m\u{fffd}[2J");
+        assert_eq!(
+            word("a b\n1795304632360 req"),
+            "a\u{fffd}b\u{fffd}1795304632360\u{fffd}req"
+        );
+        assert_eq!(word(""), "-");
+    }
 }

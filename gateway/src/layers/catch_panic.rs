@@ -1,18 +1,13 @@
 //! CatchPanic: a panic is an error like another, for one request.
+//! Until its answer has begun; a panic in a body that flows ends that connection, and no other.
 //!
 //! Inside Rescue, so that it leaves as an envelope too.
 
 use std::panic::AssertUnwindSafe;
 
-use backends::{
-    body::BoxBody,
-    serve::{BoxError, Serve},
-};
+use backends::serve::{BoxError, Serve};
 use futures_util::FutureExt;
-use http::Response;
 use tower_layer::Layer;
-
-use crate::call::Named;
 
 /// The request made the program panic. What it said went to the log through the panic hook.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +30,15 @@ pub(crate) struct CatchPanic<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for CatchPanic<S>
+impl<S, Request: Send> Serve<Request> for CatchPanic<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Request>,
 {
-    type Response = Response<BoxBody>;
+    type Response = S::Response;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, request: Request) -> Result<S::Response, BoxError> {
         // Nothing of a request is seen again after it panicked; what is shared is behind locks that recover.
-        let answer = AssertUnwindSafe(self.inner.call(named)).catch_unwind().await;
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
         answer.unwrap_or_else(|_| Err(Panicked.into()))
     }
 }
@@ -64,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_an_error() {
-        let answer = AssertUnwindSafe(Panics.call(1)).catch_unwind().await;
-        assert!(answer.is_err());
+        let error = CatchPanicLayer.layer(Panics).call(1).await;
+        assert!(error.is_err_and(|error| error.is::<Panicked>()));
     }
 }

@@ -158,13 +158,16 @@ impl BodyLimits {
         if body.is_end_stream() {
             return Ok((Payload::Empty, None));
         }
-        let mut upload = Upload::new(body, self.upload, self.pause);
-        let model = multipart::model(headers, &mut upload).await?;
+        let upload = Upload::new(body, self.upload, self.pause);
+        let (upload, model) = multipart::model(headers, operation.deployment.as_deref(), upload).await?;
         Ok((Payload::Upload(Mutex::new(Some(BoxBody::new(upload)))), model))
     }
 
     /// The whole body. One that came in one frame is not copied.
     async fn collect(self, body: Incoming) -> Result<Bytes, DecodeError> {
+        if body.size_hint().lower() > self.body as u64 {
+            return Err(DecodeError::TooLarge { limit: self.body });
+        }
         let mut body = Upload::new(body, self.body, self.pause);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
@@ -233,7 +236,9 @@ impl Upload {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers say nothing that we read.
                     let Ok(data) = frame.into_data() else { continue };
-                    self.clock.touch();
+                    if self.clock.touch().is_err() {
+                        return Poll::Ready(Some(Err(DecodeError::TooSlow { after: self.pause })));
+                    }
                     let Some(left) = self.left.checked_sub(data.len()) else {
                         return Poll::Ready(Some(Err(DecodeError::TooLarge { limit: self.limit })));
                     };

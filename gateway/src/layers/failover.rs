@@ -21,7 +21,7 @@ use std::{
 use arc_swap::ArcSwap;
 use backends::{
     answer::{Answer, AnswerBody, Raw, Whole},
-    attempt::Attempt,
+    attempt::{Attempt, Trail},
     error::{AttemptError, Failure, Retry},
     route::Leg,
     serve::{BoxError, Floor, Serve},
@@ -44,7 +44,6 @@ mod relay;
 #[derive(Debug, thiserror::Error)]
 #[error("no attempt brought an answer")]
 pub(crate) struct FailoverError {
-    pub(crate) trail: Trail,
     #[source]
     pub(crate) last: Box<AttemptError>,
 }
@@ -54,20 +53,11 @@ pub(crate) struct FailoverError {
 #[error("the gateway is shutting down")]
 pub(crate) struct ShuttingDown;
 
-/// Where a job has been.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trail {
-    pub(crate) attempts: u32,
-    pub(crate) upstream: Option<Arc<str>>,
-    pub(crate) backend: Option<Arc<str>>,
-}
-
 /// An answer on its way to the client.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) trail: Trail,
     pub(crate) body: ServedBody,
 }
 
@@ -124,9 +114,10 @@ impl Serve<Job> for Failover {
     type Response = Served;
 
     async fn call(&self, job: Job) -> Result<Served, BoxError> {
+        let trail = job.trail.clone();
         if !job.outbound.is_stream() {
             let found = self.unless_cut(self.pursuer.pursue(job)).await?;
-            let (answer, trail) = found.map_err(|error| error as BoxError)?;
+            let answer = found.map_err(|error| error as BoxError)?;
             return Ok(self.served(answer, trail));
         }
         let protocol = job.outbound.operation.endpoint.protocol();
@@ -135,16 +126,16 @@ impl Serve<Job> for Failover {
         let in_time = tokio::time::timeout(self.config.commit_after, &mut pursuit);
         match self.unless_cut(in_time).await? {
             Ok(found) => {
-                let (answer, trail) = found.map_err(|error| error as BoxError)?;
+                let answer = found.map_err(|error| error as BoxError)?;
                 Ok(self.served(answer, trail))
             }
             // Long enough: the client gets its status and heartbeats, and we go on looking.
             Err(_) => Ok(Served {
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
-                trail: Trail::default(),
                 body: ServedBody::Stream(Box::new(Relay::waiting(
                     pursuit,
+                    trail,
                     protocol,
                     self.config.heartbeat,
                     &self.drain,
@@ -164,14 +155,14 @@ impl Failover {
         }
     }
 
-    fn served(&self, answer: Answer, trail: Trail) -> Served {
+    fn served(&self, answer: Answer, trail: Arc<Trail>) -> Served {
         let body = match answer.body {
             AnswerBody::Whole(whole) => ServedBody::Whole(whole),
             AnswerBody::Raw(raw) => ServedBody::Raw(raw),
             AnswerBody::Events { first, rest } => ServedBody::Stream(Box::new(Relay::streaming(
                 first,
                 rest,
-                trail.clone(),
+                trail,
                 self.config.heartbeat,
                 &self.drain,
             ))),
@@ -179,13 +170,12 @@ impl Failover {
         Served {
             status: answer.status,
             headers: answer.headers,
-            trail,
             body,
         }
     }
 }
 
-type Found = Result<(Answer, Trail), Box<FailoverError>>;
+type Found = Result<Answer, Box<FailoverError>>;
 pub(super) type Pursuit = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// Looks for an answer, attempt after attempt.
@@ -204,7 +194,6 @@ impl Pursuer {
         last_resorts_last(&mut plan);
         let mut search = Search {
             job,
-            trail: Trail::default(),
             avoid: Vec::new(),
             last: None,
         };
@@ -212,7 +201,7 @@ impl Pursuer {
             // Another model at the same address is another matter: a rate limit, say, is often the model's.
             search.avoid.clear();
             match self.try_model(&mut search, legs).await {
-                Ok(answer) => return Ok((answer, search.trail)),
+                Ok(answer) => return Ok(answer),
                 Err(Stop::Final) => break,
                 Err(Stop::NextModel) => {}
             }
@@ -226,7 +215,6 @@ impl Pursuer {
         };
         Err(Box::new(FailoverError {
             last: search.last.unwrap_or_else(nowhere),
-            trail: search.trail,
         }))
     }
 
@@ -250,7 +238,7 @@ impl Pursuer {
                 search.note(error);
                 let outbound = &search.job.outbound;
                 // Where nothing was sent, the payload decides; where something was, whether it may be seen twice.
-                let may_repeat = if retry == Retry::Free {
+                let may_repeat = if retry == Retry::Free || is_exhausted {
                     outbound.has_payload()
                 } else {
                     outbound.is_repeatable()
@@ -301,30 +289,17 @@ impl Pursuer {
             avoid: search.avoid.clone(),
             deadline: search.job.deadline,
             hooks: search.job.hooks.clone(),
+            trail: search.job.trail.clone(),
         };
-        match self.attempt.call(attempt).await {
-            Ok(answer) => {
-                search.trail.attempts += 1;
-                search.trail.upstream = Some(answer.upstream.clone());
-                search.trail.backend = Some(answer.backend.clone());
-                Ok(answer)
-            }
-            Err(error) => {
-                // The floor's errors are its own type; another would be a fault of ours and is told as one.
-                let error = error.downcast::<AttemptError>().unwrap_or_else(|other| {
-                    Box::new(AttemptError {
-                        place: leg.backend.name.clone(),
-                        failure: Failure::Body(other),
-                    })
-                });
-                if error.place != leg.backend.name {
-                    search.trail.attempts += 1;
-                    search.trail.upstream = Some(error.place.clone());
-                    search.trail.backend = Some(leg.backend.name.clone());
-                }
-                Err(error)
-            }
-        }
+        self.attempt.call(attempt).await.map_err(|error| {
+            // The floor's errors are its own type; another would be a fault of ours and is told as one.
+            error.downcast::<AttemptError>().unwrap_or_else(|other| {
+                Box::new(AttemptError {
+                    place: leg.backend.name.clone(),
+                    failure: Failure::Body(other),
+                })
+            })
+        })
     }
 }
 
@@ -357,7 +332,6 @@ enum Stop {
 
 struct Search {
     job: Job,
-    trail: Trail,
     avoid: Vec<Arc<str>>,
     last: Option<Box<AttemptError>>,
 }

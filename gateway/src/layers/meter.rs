@@ -13,6 +13,7 @@ use std::{
 };
 
 use backends::{
+    attempt::Trail,
     body::{BoxBody, End as BodyEnd, OnEnd},
     serve::{BoxError, Serve},
 };
@@ -23,7 +24,7 @@ use http_body::{Body, Frame};
 use openapi::{stream::Facts, usage::WireUsage};
 use tower_layer::Layer;
 
-use super::failover::{FailoverError, Relay, Served, ServedBody, Trail};
+use super::failover::{Relay, Served, ServedBody};
 use crate::{
     call::Job,
     metrics::Metrics,
@@ -77,10 +78,9 @@ where
                 let refusal = rescue::rescue(&error);
                 meter.status = refusal.status.as_u16();
                 meter.error_code = refusal.code().map(str::to_owned);
-                if let Some(failed) = error.downcast_ref::<FailoverError>() {
-                    meter.trail = failed.trail.clone();
-                }
-                meter.finish(End::Failed);
+                // Without an attempt the gateway itself declined: no room, nobody to ask.
+                let was_tried = meter.trail.steps().attempts > 0;
+                meter.finish(if was_tried { End::Failed } else { End::Refused });
                 Err(error)
             }
         }
@@ -101,7 +101,7 @@ struct JobMeter {
     generates: bool,
     /// For an estimate: bytes of what the model reads.
     input_len: u64,
-    trail: Trail,
+    trail: Arc<Trail>,
     status: u16,
     facts: Facts,
     first_frame: Option<Duration>,
@@ -129,7 +129,7 @@ impl JobMeter {
             is_stream: outbound.is_stream(),
             generates: endpoint.is_inference() && outbound.operation.is_root_post,
             input_len: outbound.json().map_or(0, |body| body.input_len() as u64),
-            trail: Trail::default(),
+            trail: job.trail.clone(),
             status: CLIENT_LEFT,
             facts: Facts::default(),
             first_frame: None,
@@ -139,14 +139,8 @@ impl JobMeter {
     }
 
     fn serve(mut self, served: Served) -> Response<BoxBody> {
-        let Served {
-            status,
-            headers,
-            trail,
-            body,
-        } = served;
+        let Served { status, headers, body } = served;
         self.status = status.as_u16();
-        self.trail = trail;
         let mut response = Response::new(BoxBody::default());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -181,14 +175,10 @@ impl JobMeter {
 
     /// The headers that OpenAI's clients and our operators look for.
     fn mark(&self, headers: &mut http::HeaderMap) {
-        if let Some(backend) = self
-            .trail
-            .backend
-            .as_deref()
-            .and_then(|name| HeaderValue::from_str(name).ok())
-        {
+        let steps = self.trail.steps();
+        if let Some(backend) = steps.backend.and_then(|name| HeaderValue::from_str(&name).ok()) {
             headers.insert(BACKEND, backend);
-            headers.insert(ATTEMPTS, HeaderValue::from(self.trail.attempts));
+            headers.insert(ATTEMPTS, HeaderValue::from(steps.attempts));
         }
         if !headers.contains_key(PROCESSING_MS) {
             headers.insert(PROCESSING_MS, HeaderValue::from(millis(self.arrived.elapsed())));
@@ -216,18 +206,19 @@ impl JobMeter {
         if let Some(first_frame) = self.first_frame {
             self.metrics.first_frame(first_frame);
         }
+        let steps = self.trail.steps();
         self.records.write(RequestRecord {
             request_id: std::mem::take(&mut self.request_id),
             started_at_ms: unix_ms_at(self.arrived),
             key: self.key.take(),
             endpoint: Cow::Borrowed(self.endpoint),
             model: std::mem::take(&mut self.model),
-            upstream: self.trail.upstream.as_deref().map(str::to_owned),
-            backend: self.trail.backend.as_deref().map(str::to_owned),
+            upstream: steps.upstream.as_deref().map(str::to_owned),
+            backend: steps.backend.as_deref().map(str::to_owned),
             status: self.status,
             end,
             stream: self.is_stream,
-            attempts: self.trail.attempts,
+            attempts: steps.attempts,
             usage,
             source,
             ttft_ms: self.first_frame.map(millis),
@@ -249,8 +240,9 @@ impl JobMeter {
                 UsageSource::Upstream,
             );
         }
-        let was_generating =
-            end == End::Complete || self.facts.frames > 0 || (self.trail.attempts > 0 && self.first_frame.is_some());
+        let was_tried = self.trail.steps().attempts > 0;
+        // A client that left while an upstream was at work has had its prompt read.
+        let was_generating = was_tried && (end != End::Failed || self.facts.frames > 0);
         if !self.generates || !was_generating {
             return (Usage::default(), UsageSource::None);
         }
@@ -294,15 +286,7 @@ impl Body for MeteredStream {
                     }
                 }
                 None => {
-                    this.meter.trail.clone_from(this.relay.trail());
-                    let end = match this.relay.failure() {
-                        Some(code) => {
-                            this.meter.error_code = Some(code.to_owned());
-                            End::Failed
-                        }
-                        None => End::Complete,
-                    };
-                    this.meter.finish(end);
+                    this.finish();
                     return Poll::Ready(None);
                 }
             }
@@ -310,12 +294,25 @@ impl Body for MeteredStream {
     }
 }
 
+impl MeteredStream {
+    /// The stream has ended, well or with an error event.
+    fn finish(&mut self) {
+        let end = match self.relay.failure() {
+            Some(code) => {
+                self.meter.error_code = Some(code.to_owned());
+                End::Failed
+            }
+            None => End::Complete,
+        };
+        self.meter.finish(end);
+    }
+}
+
 impl Drop for MeteredStream {
     fn drop(&mut self) {
-        self.meter.trail.clone_from(self.relay.trail());
-        if self.relay.is_over() && self.relay.failure().is_none() {
+        if self.relay.is_over() {
             // The client had its last frame and did not wait for the end of the body.
-            self.meter.finish(End::Complete);
+            self.finish();
         }
     }
 }

@@ -53,6 +53,7 @@ where
                 deadline: call.deadline,
                 offer,
                 hooks: self.unpriced.clone(),
+                trail: Arc::default(),
             })
             .await
     }

@@ -2,7 +2,8 @@
 //!
 //! An idle connection stays open for `keep_alive`, which must be longer than a balancer in front of us keeps its own,
 //! or the balancer writes into a connection that we just closed. A head that has begun must be whole within
-//! `header_read`. Bodies have clocks of their own. HTTP/2 connections are pinged instead.
+//! `header_read`. Bodies have clocks of their own. HTTP/2 connections are pinged instead, from their first request on:
+//! until it begins, a connection that said the preface of HTTP/2 has `keep_alive`, whatever else it says.
 
 use std::{
     io,
@@ -67,9 +68,33 @@ struct Waiting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
-    Unknown,
+    /// So many bytes came, and all are as the preface begins. No HTTP/1 method begins like the whole of it.
+    Unknown {
+        matched: usize,
+    },
     Http1,
     Http2,
+}
+
+/// RFC 9113 section 3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Protocol {
+    /// What is known after more bytes. They come in any pieces.
+    fn after(self, bytes: &[u8]) -> Self {
+        let Self::Unknown { matched } = self else { return self };
+        let rest = &PREFACE[matched..];
+        let shared = rest.iter().zip(bytes).take_while(|(is, came)| is == came).count();
+        if shared == rest.len() {
+            Self::Http2
+        } else if shared == bytes.len() {
+            Self::Unknown {
+                matched: matched + shared,
+            }
+        } else {
+            Self::Http1
+        }
+    }
 }
 
 impl<IO> Patient<IO> {
@@ -82,19 +107,23 @@ impl<IO> Patient<IO> {
             seen: 0,
             waiting: None,
             timer: None,
-            protocol: Protocol::Unknown,
+            protocol: Protocol::Unknown { matched: 0 },
         }
     }
 
-    /// Bytes came. Between requests they are the beginning of a head.
+    /// Bytes came. Between requests they are the beginning of a head, or of the preface.
     fn note_read(&mut self, bytes: &[u8]) {
-        if self.protocol == Protocol::Unknown {
-            // RFC 9113 section 3.4: the preface begins so, and no HTTP/1 method does.
-            self.protocol = if bytes.starts_with(b"PRI") {
-                Protocol::Http2
-            } else {
-                Protocol::Http1
-            };
+        let before = self.protocol;
+        self.protocol = before.after(bytes);
+        if self.protocol == Protocol::Http2 {
+            if before != Protocol::Http2 {
+                // The idle clock, once: frames that are no request do not wind it up again.
+                self.waiting = Some(Waiting {
+                    since: Instant::now(),
+                    head_has_begun: false,
+                });
+            }
+            return;
         }
         if self.is_between_requests() && !self.waiting.is_some_and(|waiting| waiting.head_has_begun) {
             self.waiting = Some(Waiting {
@@ -115,7 +144,8 @@ impl<IO> Patient<IO> {
 
     /// Ready when patience is over. Called when there was nothing to read.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.protocol == Protocol::Http2 || !self.is_between_requests() {
+        let is_between = self.is_between_requests();
+        if !is_between || self.protocol == Protocol::Http2 && self.seen > 0 {
             return Poll::Pending;
         }
         loop {
@@ -239,6 +269,50 @@ mod tests {
         let (mut client, mut server) = short(client, server);
         client.write_all(b"POST /v1").await.expect("there is room");
         assert_eq!(patience(&mut server).await, 1);
+    }
+
+    #[test]
+    fn the_preface_is_known_in_any_pieces_and_only_whole() {
+        let unknown = Protocol::Unknown { matched: 0 };
+        for cut in 0..PREFACE.len() {
+            let (start, rest) = PREFACE.split_at(cut);
+            let started = unknown.after(start);
+            assert_eq!(started, Protocol::Unknown { matched: cut });
+            assert_eq!(started.after(rest), Protocol::Http2);
+            assert_eq!(started.after(b"?"), Protocol::Http1);
+        }
+        let frames = [&PREFACE[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(unknown.after(&frames), Protocol::Http2);
+        assert_eq!(unknown.after(b"PRIVATE / HTTP/1.1"), Protocol::Http1);
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_preface_is_a_slow_head() {
+        for start in ["P", "PRI", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            let (client, server, _) = pair();
+            let (mut client, mut server) = short(client, server);
+            client.write_all(start.as_bytes()).await.expect("there is room");
+            assert_eq!(patience(&mut server).await, 1, "{start:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preface_has_the_idle_clock_until_a_request_begins() {
+        let (client, server, activity) = pair();
+        let (mut client, mut server) = short(client, server);
+        client.write_all(&PREFACE[..1]).await.expect("there is room");
+        assert_eq!(server.read(&mut [0; 64]).await.expect("the first byte"), 1);
+        client.write_all(&PREFACE[1..]).await.expect("there is room");
+        assert_eq!(server.read(&mut [0; 64]).await.expect("the rest"), 23);
+        // An empty SETTINGS frame is no request.
+        client
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .await
+            .expect("there is room");
+        assert_eq!(patience(&mut server).await, 3);
+        drop(activity.begin());
+        let silent = tokio::time::timeout(Duration::from_secs(4), patience(&mut server)).await;
+        assert!(silent.is_err(), "from the first request on it is pinged");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use http::Method;
 use openapi::{endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::layers::failover::{ShuttingDown, Trail};
+use crate::layers::failover::ShuttingDown;
 
 /// `status | type | code`, as the table begins its rows.
 fn row(status: impl std::fmt::Display, kind: &str, code: &str) -> String {
@@ -18,10 +18,7 @@ fn attempt(failure: Failure) -> BoxError {
         place: "backend/upstream".into(),
         failure,
     });
-    Box::new(FailoverError {
-        trail: Trail::default(),
-        last,
-    })
+    Box::new(FailoverError { last })
 }
 
 fn errors() -> Vec<BoxError> {
@@ -30,6 +27,7 @@ fn errors() -> Vec<BoxError> {
         RequestError::NotUtf8,
         RequestError::TooDeep { limit: 64 },
         RequestError::NotObject,
+        RequestError::TooMany { limit: 1024 },
         RequestError::Duplicate { name: "x".to_owned() },
         RequestError::Missing { param: "messages" },
         RequestError::WrongType {

@@ -117,13 +117,23 @@ fn depth_and_encoding_are_checked_first() {
 }
 
 #[test]
-fn a_flood_of_members_is_still_checked() {
-    let mut json = r#"{"model":"m","messages":[]"#.to_owned();
-    for number in 0..5000 {
-        json.push_str(&format!(r#","k{number}":0"#));
-    }
-    assert_eq!(refused(format!("{json}}}").as_bytes()), "accepted");
-    assert!(refused(format!(r#"{json},"k4999":1}}"#).as_bytes()).contains("'k4999'"));
+fn a_flood_of_members_is_checked_and_bounded() {
+    let flood = |members: usize| {
+        let mut json = r#"{"model":"m","messages":[]"#.to_owned();
+        for number in 2..members {
+            json.push_str(&format!(r#","k{number}":0"#));
+        }
+        json
+    };
+    assert_eq!(refused(format!("{}}}", flood(1024)).as_bytes()), "accepted");
+    assert!(refused(format!(r#"{},"k999":1}}"#, flood(1000)).as_bytes()).contains("'k999'"));
+    let many = "invalid_json None We could not parse the JSON body of your request: an object in it has more than 1024 members.";
+    assert_eq!(refused(format!("{}}}", flood(1025)).as_bytes()), many);
+    // Read no further: whatever comes behind costs nothing.
+    assert_eq!(refused(flood(1025).as_bytes()), many);
+    let options = flood(1025).replace(r#""model":"m","messages":[]"#, r#""a":1,"b":1"#);
+    let nested = format!(r#"{{"messages":[],"stream_options":{options}}}}}"#);
+    assert_eq!(refused(nested.as_bytes()), many);
 }
 
 #[test]

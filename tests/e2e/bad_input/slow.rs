@@ -10,7 +10,17 @@ const LIMITS: &str = "limits: {header_read: 1s, body_read: 1s, keep_alive: 2s}";
 #[tokio::test]
 async fn a_head_that_does_not_end_is_closed_in_time() {
     let rig = Rig::with("", LIMITS);
-    for start in ["", "G", "POST /v1/chat/completions HTTP/1.1\r\nhost: loc"] {
+    for start in [
+        "",
+        "G",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: loc",
+        // The preface of HTTP/2, begun and whole.
+        "P",
+        "PRI",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    ] {
         let begun = Instant::now();
         let ended = raw::ends_within(rig.gateway.address(), start.as_bytes(), Duration::from_secs(10));
         assert!(ended.is_some(), "the connection stays open after {start:?}");

@@ -1,109 +1,230 @@
 //! The `model` field of a form, found without holding the form.
 //!
-//! Clients put the small fields before the file, and so the first 64 KiB are looked at. A form whose model comes
-//! later is routed as one without a model.
+//! Clients put the small fields before the file, and so the first 64 KiB are read ahead. A form that names no model
+//! there is routed as one without a model. The rest is watched as it passes, for the form must not say to an upstream
+//! what it did not say to us: a second `model`, a late one, or a part that servers read in more than one way ends the
+//! upload before that part is sent on.
+//!
+//! A compressed form, and a body that is no form, pass unread and without a model. They are refused where the path
+//! names a deployment, since an upstream may find another model in them.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use bytes::BytesMut;
+use backends::serve::BoxError;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use memchr::memmem;
+use http_body::{Body, Frame, SizeHint};
+use openapi::request::RequestError;
 
 use super::{DecodeError, Upload};
+use scan::Scan;
+
+mod parameters;
+mod scan;
 
 /// How much of a form is read ahead.
 const AHEAD: usize = 64 * 1024;
-/// The longest name that a model may have in a form.
-const MAX_NAME: usize = 256;
 
 /// Reads ahead until the field is found, or the beginning of the form is over. What was read stays in the upload.
-pub(super) async fn model(headers: &HeaderMap, upload: &mut Upload) -> Result<Option<Arc<str>>, DecodeError> {
-    let Some(boundary) = boundary(headers) else {
-        return Ok(None);
+pub(super) async fn model(
+    headers: &HeaderMap,
+    deployment: Option<&str>,
+    mut upload: Upload,
+) -> Result<(Watched, Option<Arc<str>>), DecodeError> {
+    let boundary = if is_compressed(headers) {
+        None
+    } else {
+        boundary(headers)?
     };
+    let Some(boundary) = boundary else {
+        if deployment.is_some() {
+            return Err(content_type("application/json or multipart/form-data, the latter not compressed").into());
+        }
+        return Ok((Watched::unread(upload), None));
+    };
+    let mut scan = Scan::new(&boundary);
     let mut seen = BytesMut::new();
-    let model = loop {
-        if let Some(model) = find(&seen, &boundary) {
-            break Some(model);
-        }
-        if seen.len() >= AHEAD {
-            break None;
-        }
-        match upload.next().await? {
-            Some(data) => seen.extend_from_slice(&data),
-            None => break None,
-        }
-    };
-    upload.ahead = seen.freeze();
-    Ok(model)
-}
-
-/// `--` and the boundary of a multipart content type (RFC 2046 section 5.1.1).
-fn boundary(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let (kind, parameters) = value.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
+    while scan.model().is_none() && (seen.len() < AHEAD || scan.is_in_model()) {
+        let Some(data) = upload.next().await? else { break };
+        scan.read(&data)?;
+        seen.extend_from_slice(&data);
     }
-    let boundary = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("boundary")
-            .then(|| value.trim().trim_matches('"'))
-    })?;
-    (!boundary.is_empty()).then(|| format!("--{boundary}"))
+    scan.expect_no_more();
+    let model = scan.model().cloned();
+    if let (Some(deployment), Some(model)) = (deployment, &model)
+        && **model != *deployment
+    {
+        return Err(RequestError::OutOfRange {
+            param: "model",
+            expected: "the deployment named in the path",
+        }
+        .into());
+    }
+    let already = seen.len();
+    upload.ahead = seen.freeze();
+    let watched = Watched {
+        upload,
+        scan: Some(scan),
+        already,
+    };
+    Ok((watched, model))
 }
 
-/// The value of the part named `model`, if the whole part is here.
-fn find(seen: &[u8], boundary: &str) -> Option<Arc<str>> {
-    let finder = memmem::Finder::new(boundary.as_bytes());
-    let starts: Vec<usize> = finder.find_iter(seen).collect();
-    starts.windows(2).find_map(|pair| {
-        let part = &seen[pair[0] + boundary.len()..pair[1]];
-        let head_end = memmem::find(part, b"\r\n\r\n")?;
-        let head = std::str::from_utf8(&part[..head_end]).ok()?;
-        if !head.contains("name=\"model\"") && !head.contains("name=model") {
-            return None;
+/// An upload that fails before it sends on what we must not let pass.
+pub(super) struct Watched {
+    upload: Upload,
+    /// None for what is no form that we can read.
+    scan: Option<Scan>,
+    /// Bytes from here on that were scanned when they were read ahead.
+    already: usize,
+}
+
+impl Watched {
+    fn unread(upload: Upload) -> Self {
+        Self {
+            upload,
+            scan: None,
+            already: 0,
         }
-        let value = part[head_end + 4..].strip_suffix(b"\r\n")?;
-        let name = std::str::from_utf8(value).ok()?.trim();
-        (1..=MAX_NAME).contains(&name.len()).then(|| name.into())
-    })
+    }
+
+    fn check(&mut self, data: &[u8]) -> Result<(), RequestError> {
+        let skipped = self.already.min(data.len());
+        self.already -= skipped;
+        match &mut self.scan {
+            Some(scan) => scan.read(&data[skipped..]),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.upload).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Err(error) = self.check(data)
+        {
+            return Poll::Ready(Some(Err(DecodeError::Request(error).into())));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.upload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.upload.size_hint()
+    }
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The boundary of a multipart content type (RFC 2046 section 5.1.1), if the body is a form.
+fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, RequestError> {
+    /// RFC 2046 allows 70 characters.
+    const LONGEST: usize = 200;
+    const FORM: &[u8] = b"multipart/form-data";
+    let values = || headers.get_all(header::CONTENT_TYPE).iter();
+    // Some servers look no further than the beginning.
+    let is_form = |value: &[u8]| {
+        value
+            .get(..FORM.len())
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(FORM))
+    };
+    if !values().any(|value| is_form(value.as_bytes().trim_ascii())) {
+        return Ok(None);
+    }
+    let one = values().next().filter(|_| values().count() == 1);
+    let parsed = one.and_then(|value| parameters::parse(value.as_bytes()));
+    let parsed = parsed.filter(|parsed| parsed.kind.eq_ignore_ascii_case(FORM));
+    let parsed = parsed.ok_or(content_type("multipart/form-data with one boundary"))?;
+    // In another character set a name of ASCII letters may be another name to the upstream.
+    let is_utf8 = |charset: &[u8]| charset.eq_ignore_ascii_case(b"utf-8");
+    if parsed.get("charset*").is_some() || !parsed.get("charset").is_none_or(is_utf8) {
+        return Err(content_type("a form in UTF-8"));
+    }
+    let boundary = parsed.get("boundary").filter(|boundary| {
+        (1..=LONGEST).contains(&boundary.len())
+            && boundary.trim_ascii().len() == boundary.len()
+            && boundary.iter().all(|byte| matches!(byte, b' '..=b'~'))
+            && parsed.get("boundary*").is_none()
+    });
+    let boundary = boundary.ok_or(content_type("multipart/form-data with one boundary"))?;
+    Ok(Some(boundary.to_vec()))
+}
+
+fn content_type(expected: &'static str) -> RequestError {
+    RequestError::OutOfRange {
+        param: "content-type",
+        expected,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    #[test]
-    fn the_field_is_found_among_others() {
-        let form = "--X\r\nContent-Disposition: form-data; name=\"language\"\r\n\r\nen\r\n\
-                    --X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n\
-                    --X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
-        assert_eq!(find(form.as_bytes(), "--X").as_deref(), Some("whisper-1"));
-        assert_eq!(find(&form.as_bytes()[..120], "--X"), None, "not before it is whole");
-        assert_eq!(
-            find(
-                b"--X\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nname=\"model\"\r\n--X--",
-                "--X"
-            ),
-            None
-        );
+    fn boundary_of(values: &[&'static str]) -> Result<Option<String>, RequestError> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::CONTENT_TYPE, HeaderValue::from_static(value));
+        }
+        let found = boundary(&headers)?;
+        Ok(found.map(|bytes| String::from_utf8(bytes).expect("it is ASCII")))
     }
 
     #[test]
-    fn boundaries() {
-        let of = |value: &'static str| {
-            boundary(&HeaderMap::from_iter([(
-                header::CONTENT_TYPE,
-                http::HeaderValue::from_static(value),
-            )]))
-        };
-        assert_eq!(of("multipart/form-data; boundary=abc").as_deref(), Some("--abc"));
-        assert_eq!(
-            of("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"").as_deref(),
-            Some("--a b")
-        );
-        assert_eq!(of("application/octet-stream"), None);
+    fn a_form_has_one_boundary() {
+        for (value, expected) in [
+            ("multipart/form-data; boundary=abc", Some("abc")),
+            ("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"", Some("a b")),
+            ("multipart/form-data; boundary=\"a;\\\"b\"", Some("a;\"b")),
+            ("multipart/form-data;boundary=----WebKit0;", Some("----WebKit0")),
+            ("application/octet-stream", None),
+            ("audio/wav; boundary=abc", None),
+        ] {
+            assert_eq!(boundary_of(&[value]), Ok(expected.map(str::to_owned)), "{value}");
+        }
+        assert_eq!(boundary_of(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_form_with_a_doubtful_boundary_is_refused() {
+        for value in [
+            "multipart/form-data",
+            "multipart/form-data; boundary=",
+            "multipart/form-data; boundary=\"\"",
+            "multipart/form-data; boundary=a; boundary=b",
+            "multipart/form-data; boundary=a; Boundary=a",
+            "multipart/form-data; boundary=a; boundary*=utf-8''b",
+            "multipart/form-data; boundary=a b",
+            "multipart/form-data; boundary=\"a\"b",
+            "multipart/form-data; boundary=a, b; boundary=c",
+            "multipart/form-datax; boundary=a",
+            "multipart/form-data; boundary=a; charset=utf-7",
+        ] {
+            let refused = boundary_of(&[value]).expect_err(value);
+            assert_eq!(
+                (refused.code(), refused.param()),
+                ("invalid_value", Some("content-type")),
+                "{value}"
+            );
+        }
+        let two = ["application/octet-stream", "multipart/form-data; boundary=a"];
+        assert!(boundary_of(&two).is_err());
     }
 }

@@ -3,12 +3,14 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use backends::{
     answer::{AnswerBody, Events},
+    attempt::Trail,
     error::{AttemptError, Failure},
 };
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use openapi::{
 };
 use tokio::time::Sleep;
 
-use super::{Pursuit, Trail};
+use super::Pursuit;
 use crate::{
     drain::{Cut, Drain},
     rescue,
@@ -36,7 +38,8 @@ pub(crate) struct Piece {
 /// A stream that Failover owns until its end.
 pub(crate) struct Relay {
     state: State,
-    trail: Trail,
+    /// For the log: where the stream came from.
+    trail: Arc<Trail>,
     protocol: Protocol,
     heartbeat: Heartbeat,
     cut: Cut,
@@ -54,13 +57,19 @@ enum State {
 }
 
 impl Relay {
-    pub(super) fn waiting(pursuit: Pursuit, protocol: Protocol, heartbeat: Duration, drain: &Drain) -> Self {
+    pub(super) fn waiting(
+        pursuit: Pursuit,
+        trail: Arc<Trail>,
+        protocol: Protocol,
+        heartbeat: Duration,
+        drain: &Drain,
+    ) -> Self {
         let mut heartbeat = Heartbeat::new(heartbeat);
         // The client has waited already: the first comes at once, so that proxies see the stream begin.
         heartbeat.is_due = true;
         Self {
             state: State::Waiting(pursuit),
-            trail: Trail::default(),
+            trail,
             protocol,
             heartbeat,
             cut: drain.cut(),
@@ -68,7 +77,13 @@ impl Relay {
         }
     }
 
-    pub(super) fn streaming(first: Batch, rest: Box<Events>, trail: Trail, heartbeat: Duration, drain: &Drain) -> Self {
+    pub(super) fn streaming(
+        first: Batch,
+        rest: Box<Events>,
+        trail: Arc<Trail>,
+        heartbeat: Duration,
+        drain: &Drain,
+    ) -> Self {
         Self {
             state: State::First(first, rest),
             trail,
@@ -78,10 +93,6 @@ impl Relay {
             cut: drain.cut(),
             failure: None,
         }
-    }
-
-    pub(crate) fn trail(&self) -> &Trail {
-        &self.trail
     }
 
     /// The code of the error that ended the stream, if one did.
@@ -106,8 +117,7 @@ impl Relay {
                         return self.idle(cx);
                     };
                     match found {
-                        Ok((answer, trail)) => {
-                            self.trail = trail;
+                        Ok(answer) => {
                             match answer.body {
                                 AnswerBody::Events { first, rest } => self.state = State::First(first, rest),
                                 // The status is spent: a whole answer cannot become a stream.
@@ -122,7 +132,6 @@ impl Relay {
                             }
                         }
                         Err(error) => {
-                            self.trail = error.trail;
                             let refusal = rescue::from_attempt(&error.last);
                             return Poll::Ready(Some(self.fail(&refusal.body, None)));
                         }
@@ -157,7 +166,7 @@ impl Relay {
             Some(Outcome::Failed(fault)) => {
                 let error = rescue::from_fault(&fault).body;
                 tracing::warn!(
-                    upstream = self.trail.upstream.as_deref(),
+                    upstream = self.trail.steps().upstream.as_deref(),
                     code = error.code.as_deref(),
                     "a stream ended early"
                 );
@@ -171,7 +180,7 @@ impl Relay {
     }
 
     fn error_of(&self, failure: Failure) -> ErrorBody {
-        let place = self.trail.upstream.clone().unwrap_or_else(|| "".into());
+        let place = self.trail.steps().upstream.unwrap_or_else(|| "".into());
         tracing::warn!(upstream = %place, %failure, "a stream broke off");
         rescue::from_attempt(&AttemptError { place, failure }).body
     }

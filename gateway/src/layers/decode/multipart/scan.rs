@@ -1,0 +1,422 @@
+//! Reads a form as it passes, in any pieces: which part is `model`, and whether there is one at most.
+//!
+//! Of the content of other parts nothing is kept but what a boundary may begin in, so that a form of any size takes a
+//! few hundred bytes, and at most [`MAX_HEAD`].
+//!
+//! Servers differ in what they forgive. A line that only some take for a boundary, and a head that only some can
+//! read, is refused (RFC 7578, RFC 2046 section 5.1.1): else one server's content is another one's `model`.
+
+use std::sync::Arc;
+
+use memchr::memmem::Finder;
+use openapi::request::RequestError;
+
+use super::parameters::{self, Parsed};
+
+/// The longest name that a model may have in a form.
+const MAX_NAME: usize = 256;
+/// The longest head of a part.
+const MAX_HEAD: usize = 16 * 1024;
+
+pub(super) struct Scan {
+    /// `--` and the boundary.
+    delimiter: Finder<'static>,
+    state: State,
+    /// The last bytes of a content, a head from behind its delimiter, or the model's name so far.
+    kept: Vec<u8>,
+    is_closed: bool,
+    has_model: bool,
+    is_late: bool,
+    model: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Content,
+    Head,
+    Model,
+}
+
+impl Scan {
+    pub(super) fn new(boundary: &[u8]) -> Self {
+        Self {
+            delimiter: Finder::new(&[b"--", boundary].concat()).into_owned(),
+            state: State::Content,
+            // The body begins like a line.
+            kept: b"\r\n".to_vec(),
+            is_closed: false,
+            has_model: false,
+            is_late: false,
+            model: None,
+        }
+    }
+
+    /// The name, once the whole part was read.
+    pub(super) fn model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
+    /// The part has begun, and its end is near.
+    pub(super) fn is_in_model(&self) -> bool {
+        self.state == State::Model
+    }
+
+    /// The request is routed by what was read until now.
+    pub(super) fn expect_no_more(&mut self) {
+        self.is_late = true;
+    }
+
+    /// The next piece. After an error nothing of it may be sent on, nor anything else be read.
+    pub(super) fn read(&mut self, mut data: &[u8]) -> Result<(), RequestError> {
+        while !data.is_empty() {
+            let taken = match self.state {
+                State::Content => self.read_content(data)?,
+                State::Head => self.read_head(data)?,
+                State::Model => self.read_model(data)?,
+            };
+            data = &data[taken..];
+        }
+        Ok(())
+    }
+
+    /// Looks for the next delimiter. Says how many bytes it took.
+    fn read_content(&mut self, data: &[u8]) -> Result<usize, RequestError> {
+        let length = self.delimiter.needle().len();
+        // A delimiter with the two bytes before it. What begins in the third byte of `data` is found below.
+        let before = self.kept.len();
+        self.kept.extend_from_slice(&data[..data.len().min(length + 1)]);
+        for at in self.delimiter.find_iter(&self.kept) {
+            if at + length > before && begins_line(&self.kept[..at])? {
+                let taken = at + length - before;
+                self.begin_part()?;
+                return Ok(taken);
+            }
+        }
+        for at in self.delimiter.find_iter(data) {
+            if at >= 2 && begins_line(&data[..at])? {
+                self.begin_part()?;
+                return Ok(at + length);
+            }
+        }
+        if data.len() > length + 1 {
+            self.kept.clear();
+            self.kept.extend_from_slice(&data[data.len() - length - 1..]);
+        } else {
+            let excess = self.kept.len().saturating_sub(length + 1);
+            self.kept.drain(..excess);
+        }
+        Ok(data.len())
+    }
+
+    fn begin_part(&mut self) -> Result<(), RequestError> {
+        if self.is_closed {
+            return Err(form("nothing after the last boundary"));
+        }
+        self.state = State::Head;
+        self.kept.clear();
+        Ok(())
+    }
+
+    /// Reads from behind a delimiter to the empty line. A line that ends otherwise than in CR LF is refused at once,
+    /// for a server that takes it may see the whole part before we see the end of its head.
+    fn read_head(&mut self, data: &[u8]) -> Result<usize, RequestError> {
+        for (at, byte) in data.iter().copied().enumerate() {
+            if (self.kept.last() == Some(&b'\r')) != (byte == b'\n') {
+                return Err(form("lines that end in CR LF"));
+            }
+            self.kept.push(byte);
+            if self.kept == b"--" {
+                self.is_closed = true;
+                // Two bytes that begin no line.
+                self.state = State::Content;
+                return Ok(at + 1);
+            }
+            if self.kept.ends_with(b"\r\n\r\n") {
+                let is_model = is_model(&self.kept)?;
+                self.kept.clear();
+                if is_model {
+                    self.begin_model()?;
+                } else {
+                    self.state = State::Content;
+                    // A content may be empty, and its delimiter follows at once.
+                    self.kept.extend_from_slice(b"\r\n");
+                }
+                return Ok(at + 1);
+            }
+            if self.kept.len() > MAX_HEAD {
+                return Err(form("less than 16 KiB of headers in each part"));
+            }
+        }
+        Ok(data.len())
+    }
+
+    fn begin_model(&mut self) -> Result<(), RequestError> {
+        if self.has_model {
+            return Err(RequestError::Duplicate { name: "model".into() });
+        }
+        if self.is_late {
+            return Err(model("a part of the form before the file, within its first 64 KiB"));
+        }
+        self.has_model = true;
+        self.state = State::Model;
+        Ok(())
+    }
+
+    fn read_model(&mut self, data: &[u8]) -> Result<usize, RequestError> {
+        let delimiter = self.delimiter.needle();
+        for (at, byte) in data.iter().copied().enumerate() {
+            self.kept.push(byte);
+            if let Some(name) = self
+                .kept
+                .strip_suffix(delimiter)
+                .and_then(|rest| rest.strip_suffix(b"\r\n"))
+            {
+                self.model = Some(name_of(name)?);
+                self.begin_part()?;
+                return Ok(at + 1);
+            }
+            if self.kept.len() > MAX_NAME + 2 + delimiter.len() {
+                return Err(model("a name of at most 256 bytes"));
+            }
+        }
+        Ok(data.len())
+    }
+}
+
+/// Whether a delimiter behind these bytes is one. Behind half a line end it is to some.
+fn begins_line(before: &[u8]) -> Result<bool, RequestError> {
+    match before {
+        [.., b'\r', b'\n'] => Ok(true),
+        [.., b'\r' | b'\n'] => Err(form("lines that end in CR LF")),
+        _ => Ok(false),
+    }
+}
+
+/// Whether the part with this head is the model. The head begins behind the delimiter and ends in an empty line.
+fn is_model(head: &[u8]) -> Result<bool, RequestError> {
+    const EXPECTED: &str = "one header line form-data; name=\"…\" in each part, with values in quotes";
+    let refused = RequestError::OutOfRange {
+        param: "content-disposition",
+        expected: EXPECTED,
+    };
+    let head = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    if lines.next().is_some_and(|padding| !padding.is_empty()) {
+        return Err(form("a line end behind each boundary"));
+    }
+    let mut disposition: Option<Parsed<'_>> = None;
+    let mut is_encoded = false;
+    for line in lines {
+        let colon = memchr::memchr(b':', line).filter(|colon| parameters::is_token(&line[..*colon]));
+        let Some(colon) = colon else { return Err(refused) };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-disposition") {
+            let parsed = parameters::parse(value).filter(|_| disposition.is_none());
+            disposition = Some(parsed.ok_or(refused.clone())?);
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            let plain: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
+            is_encoded |= !plain.iter().any(|plain| value.eq_ignore_ascii_case(plain));
+        }
+    }
+    let is_form_data = |parsed: &Parsed<'_>| parsed.kind.eq_ignore_ascii_case(b"form-data");
+    let disposition = disposition.filter(is_form_data).ok_or(refused.clone())?;
+    // RFC 7578 knows no `name*` (RFC 5987), yet some servers read it, and its continuations, as the name.
+    if disposition
+        .names_and_values()
+        .any(|(name, _)| name.starts_with("name*"))
+    {
+        return Err(refused);
+    }
+    let name = disposition.get("name").ok_or(refused.clone())?;
+    let is_model = name == b"model";
+    // A name that some servers take for ours.
+    let is_alike = name.trim_ascii().eq_ignore_ascii_case(b"model");
+    if is_alike && (!is_model || is_encoded) {
+        return Err(refused);
+    }
+    Ok(is_model)
+}
+
+fn name_of(value: &[u8]) -> Result<Arc<str>, RequestError> {
+    if value.is_empty() {
+        return Err(RequestError::Missing { param: "model" });
+    }
+    let name = std::str::from_utf8(value).ok();
+    let name = name.filter(|name| name.len() <= MAX_NAME && !name.contains(char::is_control));
+    name.map(Arc::from)
+        .ok_or(model("a name of at most 256 bytes, without line ends"))
+}
+
+fn model(expected: &'static str) -> RequestError {
+    RequestError::OutOfRange {
+        param: "model",
+        expected,
+    }
+}
+
+fn form(expected: &'static str) -> RequestError {
+    RequestError::OutOfRange {
+        param: "body",
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The model, or how the form is refused, in pieces of any size alike.
+    fn check(form: &[u8], expected: Result<Option<&str>, &str>) {
+        for size in 1..=form.len().max(1) {
+            let mut scan = Scan::new(b"X");
+            let found = form.chunks(size).try_for_each(|piece| scan.read(piece));
+            let found = found.map(|()| scan.model().map(|name| &**name));
+            let shown = String::from_utf8_lossy(form);
+            assert_eq!(
+                found.as_ref().map_err(RequestError::code),
+                expected.as_ref().map_err(|code| *code),
+                "{shown} by {size}"
+            );
+        }
+    }
+
+    fn part(disposition: &str, value: &str) -> String {
+        format!("--X\r\nContent-Disposition: {disposition}\r\n\r\n{value}\r\n")
+    }
+
+    fn cheap() -> String {
+        part("form-data; name=\"model\"", "cheap")
+    }
+
+    #[test]
+    fn the_field_is_found_among_others() {
+        let file = part(
+            "form-data; name=\"file\"; filename=\"a\"",
+            "name=\"model\"\r\n--\r\nx--X\r\n-",
+        );
+        let language = part("form-data; name=language", "");
+        check(
+            format!("{language}{}{file}--X--\r\n", cheap()).as_bytes(),
+            Ok(Some("cheap")),
+        );
+        check(format!("{file}{}--X", cheap()).as_bytes(), Ok(Some("cheap")));
+        check(
+            format!("preamble\r\n{}--X--\r\nepilogue", cheap()).as_bytes(),
+            Ok(Some("cheap")),
+        );
+        check(format!("{file}{language}--X--").as_bytes(), Ok(None));
+        check(cheap().as_bytes(), Ok(None)); // Not before it is whole.
+        check(b"", Ok(None));
+        for name in [
+            "name=model",
+            "NAME=\"model\"",
+            "name=\"mo\\del\"",
+            "filename=\"x\"; name=\"model\"",
+        ] {
+            let form = part(&format!("form-data; {name}"), "cheap");
+            check(format!("{form}--X--").as_bytes(), Ok(Some("cheap")));
+        }
+    }
+
+    #[test]
+    fn other_parameters_are_not_the_name() {
+        for disposition in [
+            "form-data; name=\"x\"; filename=\"model\"",
+            "form-data; name=\"x; name=model\"",
+            "form-data; name=\"x\"; filename=\"; name=\\\"model\\\"\"",
+            "form-data; name=\"x\"; filename*=utf-8''model",
+            "form-data; name=\"x\"; xname=\"model\"",
+        ] {
+            let decoy = part(disposition, "dear");
+            check(format!("{decoy}--X--").as_bytes(), Ok(None));
+            check(format!("{decoy}{}--X--", cheap()).as_bytes(), Ok(Some("cheap")));
+        }
+    }
+
+    #[test]
+    fn a_second_model_is_refused() {
+        let cheap = cheap();
+        for second in ["name=\"model\"", "name=model", "filename=\"a\"; Name=\"model\""] {
+            let second = part(&format!("form-data; {second}"), "dear");
+            check(format!("{cheap}{second}--X--").as_bytes(), Err("duplicate_parameter"));
+            let far = part("form-data; name=file", &"-".repeat(500));
+            check(format!("{cheap}{far}{second}").as_bytes(), Err("duplicate_parameter"));
+        }
+    }
+
+    #[test]
+    fn a_part_that_servers_read_differently_is_refused() {
+        let cheap = cheap();
+        for second in [
+            part("form-data; name*=utf-8''model", "dear"),
+            part("form-data; name*0=mo; name*1=del", "dear"),
+            part("form-data; name=x; name=model", "dear"),
+            part("form-data; name=\"Model\"", "dear"),
+            part("form-data; name=\" model\"", "dear"),
+            part("attachment; name=\"model\"", "dear"),
+            part("form-data", "dear"),
+            part(
+                "form-data; name=x\r\nContent-Disposition: form-data; name=model",
+                "dear",
+            ),
+            part("form-data;\r\n name=model", "dear"),
+            part("form-data; name=x\r\nnot a header", "dear"),
+            part("form-data; name=x\r\nx : y", "dear"),
+            cheap.replace("\r\n", "\n"),
+            cheap.replace("--X\r\n", "--X\n"),
+            cheap.replace("--X\r\n", "--Xy\r\n"),
+            cheap.replace("--X\r\n", "\n--X\r\n"),
+            cheap.replace("--X\r\n", "\r--X\r\n"),
+            "--X\r\n\r\ndear\r\n".to_owned(),
+            format!("--X--\r\n{cheap}"),
+        ] {
+            check(format!("{cheap}{second}--X--").as_bytes(), Err("invalid_value"));
+        }
+        let encoded = cheap.replace("\r\n\r\n", "\r\nContent-Transfer-Encoding: base64\r\n\r\n");
+        check(format!("{encoded}--X--").as_bytes(), Err("invalid_value"));
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_text() {
+        let of = |name: &str| format!("{}--X--", part("form-data; name=\"model\"", name)).into_bytes();
+        let long = "m".repeat(MAX_NAME);
+        check(&of(&long), Ok(Some(&long)));
+        check(&of(&format!("{long}m")), Err("invalid_value"));
+        check(&of("a\nb"), Err("invalid_value"));
+        check(&of(""), Err("missing_required_parameter"));
+        check(
+            &[
+                b"--X\r\nContent-Disposition: form-data; name=model\r\n\r\n",
+                &b"\xff\r\n--X"[..],
+            ]
+            .concat(),
+            Err("invalid_value"),
+        );
+    }
+
+    #[test]
+    fn a_head_has_an_end() {
+        let mut scan = Scan::new(b"X");
+        scan.read(b"--X\r\n").expect("a part begins");
+        let endless = scan.read(&[b'a'; 2 * MAX_HEAD]);
+        assert_eq!(endless.map_err(|error| error.code()), Err("invalid_value"));
+    }
+
+    #[test]
+    fn a_model_behind_what_was_read_ahead_is_refused_and_little_is_kept() {
+        let mut scan = Scan::new(b"X");
+        let head = part("form-data; name=\"file\"", "");
+        scan.read(head.trim_end().as_bytes()).expect("a file");
+        scan.read(b"\r\n\r\n").expect("its content");
+        scan.expect_no_more();
+        for _ in 0..100 {
+            scan.read(&[b'-'; 64 << 10]).expect("content");
+        }
+        assert!(scan.kept.capacity() < 1024, "{}", scan.kept.capacity());
+        let refused = scan
+            .read(format!("\r\n{}", cheap()).as_bytes())
+            .expect_err("it is late");
+        assert_eq!((refused.code(), refused.param()), ("invalid_value", Some("model")));
+        assert!(refused.to_string().contains("before the file"), "{refused}");
+    }
+}
