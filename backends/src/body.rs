@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -21,7 +22,22 @@ pub enum Outgoing {
     /// Bytes that may be sent again.
     Whole(Option<Bytes>),
     /// An upload that passes through once and is never held.
-    Upload(BoxBody),
+    Upload(BoxBody, Failed),
+}
+
+/// Where an upload leaves the reason for its end: hyper's HTTP/2 keeps it to itself.
+#[derive(Debug, Clone, Default)]
+pub struct Failed(Arc<Mutex<Option<BoxError>>>);
+
+impl Failed {
+    fn note(&self, error: BoxError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// The reason, if the upload failed. It is told once.
+    pub fn take(&self) -> Option<BoxError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Outgoing {
@@ -29,12 +45,24 @@ impl Outgoing {
         Self::Whole(Some(bytes))
     }
 
+    pub fn upload(body: BoxBody) -> Self {
+        Self::Upload(body, Failed::default())
+    }
+
+    /// Where its failure will be told.
+    pub fn failed(&self) -> Failed {
+        match self {
+            Self::Upload(_, failed) => failed.clone(),
+            Self::Empty | Self::Whole(_) => Failed::default(),
+        }
+    }
+
     /// A second copy for a second try; an upload has none.
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
-            Self::Upload(_) => None,
+            Self::Upload(..) => None,
         }
     }
 }
@@ -44,7 +72,7 @@ impl fmt::Debug for Outgoing {
         match self {
             Self::Empty => f.write_str("Empty"),
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
-            Self::Upload(_) => f.write_str("Upload"),
+            Self::Upload(..) => f.write_str("Upload"),
         }
     }
 }
@@ -57,7 +85,15 @@ impl Body for Outgoing {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Upload(body) => Pin::new(body).poll_frame(cx),
+            Self::Upload(body, failed) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| {
+                        failed.note(error);
+                        BoxError::from("the upload ended early")
+                    })
+                }))
+            }
         }
     }
 
@@ -65,7 +101,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Upload(body) => body.is_end_stream(),
+            Self::Upload(body, _) => body.is_end_stream(),
         }
     }
 
@@ -73,7 +109,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Upload(body) => body.size_hint(),
+            Self::Upload(body, _) => body.size_hint(),
         }
     }
 }

@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use crate::body::Outgoing;
+use crate::{body::Outgoing, serve::BoxError};
 
 pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
 use stream::Stream;
@@ -54,7 +54,7 @@ pub enum SendError {
     #[error("the answer was not valid HTTP")]
     Protocol(#[source] hyper::Error),
     #[error("the upload ended early")]
-    Upload(#[source] hyper::Error),
+    Upload(#[source] BoxError),
 }
 
 impl Client {
@@ -75,7 +75,22 @@ impl Client {
     /// Sends a request and waits for the head of its answer.
     ///
     /// `again`: the request may be seen twice, should a connection turn out to have been closed while idle.
-    pub async fn send(&self, mut request: Request<Outgoing>, again: bool) -> Result<Response<Answering>, SendError> {
+    pub async fn send(&self, request: Request<Outgoing>, again: bool) -> Result<Response<Answering>, SendError> {
+        let failed = request.body().failed();
+        self.send_unexplained(request, again)
+            .await
+            .map_err(|error| match failed.take() {
+                // Whatever it looked like on the connection, this is why.
+                Some(reason) => SendError::Upload(reason),
+                None => error,
+            })
+    }
+
+    async fn send_unexplained(
+        &self,
+        mut request: Request<Outgoing>,
+        again: bool,
+    ) -> Result<Response<Answering>, SendError> {
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;
         }
@@ -319,7 +334,7 @@ fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
 
 fn classify(error: hyper::Error) -> SendError {
     if error.is_user() {
-        SendError::Upload(error)
+        SendError::Upload(error.into())
     } else if error.is_parse() {
         SendError::Protocol(error)
     } else {

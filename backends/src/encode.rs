@@ -79,7 +79,7 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         Payload::Json(body) => Outgoing::whole(spliced(body, backend, model, outbound)),
         Payload::Upload(upload) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Outgoing::Upload(
+            Outgoing::upload(
                 taken.ok_or_else(|| failed(&placed, Failure::Upload("the upload was sent before".into())))?,
             )
         }

@@ -305,6 +305,6 @@ fn from_send(error: SendError) -> Failure {
         SendError::Connect(error) => Failure::Connect(error),
         SendError::Dropped(error) => Failure::Dropped(error),
         SendError::Protocol(error) => Failure::Protocol(error),
-        SendError::Upload(error) => Failure::Upload(error.into()),
+        SendError::Upload(error) => Failure::Upload(error),
     }
 }

@@ -164,6 +164,7 @@ impl App {
             connections: config.limits.connections as usize,
             header_read: config.limits.header_read,
             keep_alive: config.limits.keep_alive,
+            body_write: config.limits.body_write,
             tls,
         };
         let mut serving = tokio::spawn(listener::serve(

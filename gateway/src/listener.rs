@@ -33,9 +33,11 @@ use crate::{
 
 use linger::Linger;
 use patience::{Activity, Patient};
+use stall::Stall;
 
 mod linger;
 mod patience;
+mod stall;
 
 /// Cannot listen where told.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) header_read: Duration,
     /// How long a connection may be idle.
     pub(crate) keep_alive: Duration,
+    /// How long a client may read nothing of its answer.
+    pub(crate) body_write: Duration,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -182,7 +186,7 @@ where
         let service = self.service;
         let activity = Arc::<Activity>::default();
         let stream = Patient::new(
-            Linger::new(stream),
+            Stall::new(Linger::new(stream), self.config.body_write),
             activity.clone(),
             self.config.keep_alive,
             self.config.header_read,

@@ -176,7 +176,9 @@ impl Operation {
         }
         // HEAD runs nothing; only what can be fetched has one.
         if method == "HEAD" && !matches!(endpoint, Endpoint::Models | Endpoint::Files) {
-            return Err(Unroutable::Method { allow: "GET, POST, DELETE" });
+            return Err(Unroutable::Method {
+                allow: "GET, POST, DELETE",
+            });
         }
         if is_root && endpoint == Endpoint::Responses && method != "POST" {
             return Err(Unroutable::Method { allow: "POST" });

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+
+use crate::json;
 
 /// The longest upstream message that we repeat, in bytes.
 const MAX_MESSAGE: usize = 4096;
@@ -90,62 +92,24 @@ impl ErrorBody {
     ///
     /// `None` when the bytes are not JSON or say nothing of an error; the caller then has only the status.
     pub fn from_upstream(body: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(body).ok()?;
-        Self::from_value(&value)
+        Shape::read(body)?.error()
     }
 
     /// [`from_upstream`](Self::from_upstream) for JSON that is already parsed.
     pub fn from_value(value: &Value) -> Option<Self> {
-        let object = value.as_object()?;
-        match object.get("error") {
-            // OpenAI and nearly everyone: {"error": {"message", "type", "param", "code"}}.
-            Some(Value::Object(error)) => {
-                let message = text(error.get("message")).or_else(|| text(error.get("error")));
-                let mut body = Self {
-                    message: clip(message.unwrap_or(Cow::Borrowed("The upstream gave no message."))),
-                    kind: word(error.get("type")).unwrap_or(Cow::Borrowed("server_error")),
-                    param: word(error.get("param")),
-                    code: word(error.get("code")),
-                };
-                body.name_context_overflow();
-                Some(body)
-            }
-            // Cocoon, Ollama, TGI: {"error": "sentence", "error_type"?: "..."}.
-            Some(Value::String(message)) => Some(Self {
-                message: clip(Cow::Owned(message.clone())),
-                kind: word(object.get("error_type")).unwrap_or(Cow::Borrowed("server_error")),
-                param: None,
-                code: None,
-            }),
-            Some(Value::Null) | None => {
-                // Old vLLM: {"object": "error", "message", "type", "code"}. FastAPI: {"detail": ...}.
-                let is_error = object.get("object").and_then(Value::as_str) == Some("error")
-                    || object.contains_key("detail")
-                    || object.get("type").and_then(Value::as_str) == Some("error");
-                let message = text(object.get("message")).or_else(|| match object.get("detail") {
-                    Some(Value::String(detail)) => Some(Cow::Owned(detail.clone())),
-                    Some(detail @ (Value::Array(_) | Value::Object(_))) => Some(Cow::Owned(detail.to_string())),
-                    _ => None,
-                });
-                let (true, Some(message)) = (is_error, message) else {
-                    return None;
-                };
-                Some(Self {
-                    message: clip(message),
-                    kind: word(object.get("type"))
-                        .filter(|kind| kind != "error")
-                        .unwrap_or(Cow::Borrowed("server_error")),
-                    param: word(object.get("param")),
-                    code: word(object.get("code")),
-                })
-            }
-            Some(_) => Some(Self {
-                message: Cow::Borrowed("The upstream reported an error without a message."),
-                kind: Cow::Borrowed("server_error"),
-                param: None,
-                code: None,
-            }),
-        }
+        Self::from_upstream(value.to_string().as_bytes())
+    }
+
+    /// Reads what is known to be an error, such as the data of `event: error`: what cannot be read gets a general text.
+    pub fn from_error(body: &[u8]) -> Self {
+        let shape = Shape::read(body);
+        let error = shape.and_then(|shape| shape.error().or_else(|| shape.bare()));
+        error.unwrap_or_else(Self::general)
+    }
+
+    /// All that can be said of an error that says nothing.
+    fn general() -> Self {
+        Self::new("server_error", "upstream_error", "The upstream reported an error.")
     }
 
     /// llama.cpp says `exceed_context_size_error`, OpenAI's clients look for `context_length_exceeded`.
@@ -160,25 +124,119 @@ impl ErrorBody {
     }
 }
 
-/// A string, or a number as a string; null and the rest are nothing.
-fn text(value: Option<&Value>) -> Option<Cow<'static, str>> {
-    match value? {
-        Value::String(text) => Some(Cow::Owned(text.clone())),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        _ => None,
+/// The members that errors are made of, each as written: an upstream's body is up to 64 MiB of anything.
+///
+/// A member that cannot be read, such as `1e999`, is lost alone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shape<'a> {
+    error: Option<&'a RawValue>,
+    error_type: Option<&'a RawValue>,
+    object: Option<&'a RawValue>,
+    detail: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    kind: Option<&'a RawValue>,
+    param: Option<&'a RawValue>,
+    code: Option<&'a RawValue>,
+}
+
+impl<'a> Shape<'a> {
+    /// `None` for what is no JSON object.
+    fn read(body: &'a [u8]) -> Option<Self> {
+        Self::of(std::str::from_utf8(body).ok()?)
     }
+
+    fn of(json: &'a str) -> Option<Self> {
+        let mut shape = Self::default();
+        let is_object = json::for_members(json, |name, value| {
+            let member = match name {
+                "error" => &mut shape.error,
+                "error_type" => &mut shape.error_type,
+                "object" => &mut shape.object,
+                "detail" => &mut shape.detail,
+                "message" => &mut shape.message,
+                "type" => &mut shape.kind,
+                "param" => &mut shape.param,
+                "code" => &mut shape.code,
+                _ => return,
+            };
+            // A null says nothing, nor does it unsay.
+            if value.get() != "null" {
+                *member = Some(value);
+            }
+        });
+        is_object.then_some(shape)
+    }
+
+    fn error(&self) -> Option<ErrorBody> {
+        let Some(error) = self.error else {
+            // Old vLLM: {"object": "error", "message", "type", "code"}. FastAPI: {"detail": ...}.
+            let says_error = |member: Option<&RawValue>| member.is_some_and(|value| value.get() == r#""error""#);
+            if says_error(self.object) || says_error(self.kind) {
+                return Some(self.bare().unwrap_or_else(ErrorBody::general));
+            }
+            return self.detail.and_then(|_| self.bare());
+        };
+        // OpenAI and nearly everyone: {"error": {"message", "type", "param", "code"}}.
+        if let Some(inner) = Self::of(error.get()) {
+            let message = text(inner.message).or_else(|| text(inner.error));
+            let mut body = ErrorBody {
+                message: message.unwrap_or(Cow::Borrowed("The upstream gave no message.")),
+                kind: word(inner.kind).unwrap_or(Cow::Borrowed("server_error")),
+                param: word(inner.param),
+                code: word(inner.code),
+            };
+            body.name_context_overflow();
+            return Some(body);
+        }
+        // Cocoon, Ollama, TGI: {"error": "sentence", "error_type"?: "..."}.
+        let message = json::string(error).map(clip);
+        Some(ErrorBody {
+            message: message.unwrap_or(Cow::Borrowed("The upstream reported an error without a message.")),
+            kind: word(self.error_type).unwrap_or(Cow::Borrowed("server_error")),
+            param: None,
+            code: None,
+        })
+    }
+
+    /// The members of an error that stand in no `error` object. `None` when they have no message.
+    fn bare(&self) -> Option<ErrorBody> {
+        let detail = || {
+            let detail = self.detail?;
+            let is_nested = detail.get().starts_with(['[', '{']);
+            let written = is_nested.then(|| clip(Cow::Borrowed(detail.get())));
+            written.or_else(|| json::string(detail).map(clip))
+        };
+        Some(ErrorBody {
+            message: text(self.message).or_else(detail)?,
+            kind: word(self.kind)
+                .filter(|kind| kind != "error")
+                .unwrap_or(Cow::Borrowed("server_error")),
+            param: word(self.param),
+            code: word(self.code),
+        })
+    }
+}
+
+/// A string, or a number as it is written; the rest is nothing.
+fn text(value: Option<&RawValue>) -> Option<Cow<'static, str>> {
+    let value = value?;
+    let is_number = value
+        .get()
+        .starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let written = is_number.then(|| Cow::Borrowed(value.get()));
+    written.or_else(|| json::string(value)).map(clip)
 }
 
 /// A name such as a code: short and of few characters, for it goes to logs and records, where an upstream must not be
 /// able to put a piece of the prompt.
-fn word(value: Option<&Value>) -> Option<Cow<'static, str>> {
+fn word(value: Option<&RawValue>) -> Option<Cow<'static, str>> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']');
     text(value).filter(|word| (1..=64).contains(&word.len()) && word.bytes().all(is_plain))
 }
 
-fn clip(message: Cow<'static, str>) -> Cow<'static, str> {
+fn clip(message: Cow<'_, str>) -> Cow<'static, str> {
     if message.len() <= MAX_MESSAGE {
-        return message;
+        return Cow::Owned(message.into_owned());
     }
     let mut end = MAX_MESSAGE;
     while !message.is_char_boundary(end) {
@@ -250,5 +308,57 @@ mod tests {
         let body = ErrorBody::from_value(&serde_json::json!({"error": long})).expect("an error");
         assert!(body.message.len() <= MAX_MESSAGE + 4);
         assert!(body.message.ends_with('…'));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_lost_alone() {
+        check(
+            r#"{"error":{"message":"bad","type":"x","limit":1e999,"code":"context_length_exceeded"},"n":-1e999}"#,
+            r#"{"error":{"message":"bad","type":"x","param":null,"code":"context_length_exceeded"}}"#,
+        );
+        check(
+            r#"{"error":{"message":"bad \ud83d","type":"\udead","code":500},"\ud83d":1}"#,
+            &r#"{"error":{"message":"bad ???","type":"server_error","param":null,"code":"500"}}"#
+                .replace('?', "\u{fffd}"),
+        );
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        check(
+            &format!(r#"{{"error":{{"d":{deep},"message":"m","code":{deep}}}}}"#),
+            r#"{"error":{"message":"m","type":"server_error","param":null,"code":null}}"#,
+        );
+        check(
+            &format!(r#"{{"error":{deep}}}"#),
+            r#"{"error":{"message":"The upstream reported an error without a message.","type":"server_error","param":null,"code":null}}"#,
+        );
+        check(
+            r#"{"error":{"message":"m","code":7},"error":null}"#,
+            r#"{"error":{"message":"m","type":"server_error","param":null,"code":"7"}}"#,
+        );
+    }
+
+    #[test]
+    fn megabytes_are_not_decoded() {
+        let long = r"\u0061".repeat(100_000);
+        check(
+            &format!(r#"{{"error":{{"message":"{long}","code":"c"}}}}"#),
+            r#"{"error":{"message":"The upstream gave no message.","type":"server_error","param":null,"code":"c"}}"#,
+        );
+        let list = format!(r#"{{"detail":[{}0]}}"#, "0,".repeat(1_000_000));
+        let body = ErrorBody::from_upstream(list.as_bytes()).expect("an error");
+        assert!(body.message.len() <= MAX_MESSAGE + 4 && body.message.starts_with("[0,0,"));
+    }
+
+    #[test]
+    fn a_known_error_needs_no_shape() {
+        let read = |body: &str| {
+            let error = ErrorBody::from_error(body.as_bytes());
+            (error.message.into_owned(), error.code.map(Cow::into_owned))
+        };
+        let expect = |message: &str, code: &str| (message.to_owned(), Some(code.to_owned()));
+        assert_eq!(read(r#"{"message":"boom","code":500}"#), expect("boom", "500"));
+        let general = expect("The upstream reported an error.", "upstream_error");
+        for body in ["boom", "", "[1]", "{}", r#"{"object":"error"}"#] {
+            assert_eq!(read(body), general, "for {body}");
+        }
     }
 }

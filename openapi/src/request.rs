@@ -67,11 +67,9 @@ impl RequestError {
     /// The `code` of the envelope.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotUtf8
-            | Self::TooDeep { .. }
-            | Self::NotJson { .. }
-            | Self::NotObject
-            | Self::TooMany { .. } => "invalid_json",
+            Self::NotUtf8 | Self::TooDeep { .. } | Self::NotJson { .. } | Self::NotObject | Self::TooMany { .. } => {
+                "invalid_json"
+            }
             Self::Duplicate { .. } => "duplicate_parameter",
             Self::Missing { .. } => "missing_required_parameter",
             Self::WrongType { .. } => "invalid_type",

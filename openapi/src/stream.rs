@@ -6,9 +6,14 @@
 //!
 //! - CR and CRLF line ends become LF;
 //! - `[DONE]` ends the stream whatever follows, and is added where it is missing after a finish reason;
-//! - a stream that ends without a finish reason is [`Fault::Truncated`], never a success;
-//! - an error, in whatever shape or beside choices, is [`Fault::Upstream`] with the envelope's four keys;
-//! - `ping` events, which clients take for chunks, are dropped;
+//! - a stream that ends without `[DONE]` and without a finish reason in each of its choices is [`Fault::Truncated`],
+//!   and so is one whose `[DONE]` comes before any chunk; after a chunk `[DONE]` is believed, for some servers never
+//!   send a reason (an empty one is none);
+//! - an error, in whatever shape, beside choices or as `event: error`, is [`Fault::Upstream`] with the envelope's four
+//!   keys;
+//! - what is not JSON or not UTF-8, and a chunk with more choices or pieces of tool calls than any server sends, is
+//!   [`Fault::Malformed`];
+//! - `ping` and other named events that hold no chunk, which clients would take for chunks, are dropped;
 //! - tool-call deltas without `index` get one, repeated tool names are sent once;
 //! - the usage chunk that only we asked for is dropped.
 
@@ -52,7 +57,7 @@ impl Facts {
 pub enum Fault {
     /// It ended without saying that it had finished.
     Truncated,
-    /// An event was not JSON.
+    /// An event was not JSON, not UTF-8, or out of all proportion.
     Malformed,
     /// An event never ended.
     TooLong(sse::TooLong),
@@ -213,6 +218,14 @@ impl Reader {
 
     fn event(&mut self, raw: &[u8], facts: &mut Facts) -> Fate {
         let event = Event::parse(raw);
+        if self.protocol != Protocol::Opaque && std::str::from_utf8(raw).is_err() {
+            // Lines that clients do not show may be anything; they are only left out.
+            return if event.data.is_some() {
+                chunk::malformed()
+            } else {
+                Fate::Drop
+            };
+        }
         let Some(data) = event.data.as_deref() else {
             // Comments pass, so that an upstream's keep-alive keeps the client's connection too; blank lines do not.
             return if event.has_comment {
@@ -221,7 +234,11 @@ impl Reader {
                 Fate::Drop
             };
         };
-        if data == b"[DONE]" {
+        let is_chat = self.protocol == Protocol::Chat;
+        if data == b"[DONE]" && !(is_chat && event.name == Some(b"error")) {
+            if is_chat && !self.chunks.is_begun() {
+                return Fate::End(Outcome::Failed(Fault::Truncated), Last::Drop);
+            }
             let last = if event.is_clean {
                 Last::Keep
             } else {

@@ -6,6 +6,7 @@ use e2e::{Answer, Rig};
 mod access;
 mod compressed;
 mod config;
+mod forms;
 mod http;
 mod slow;
 

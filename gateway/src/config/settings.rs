@@ -35,6 +35,8 @@ section! {
         keep_alive: Duration = Duration::from_secs(75),
         /// The longest pause within a request body.
         body_read: Duration = Duration::from_secs(60),
+        /// How long a client may read nothing of its answer.
+        body_write: Duration = Duration::from_secs(60),
         /// Open client connections.
         connections: u32 = 16_000,
         /// One line of an upstream's event stream.
@@ -50,6 +52,7 @@ section! {
                 ("header_read", limits.header_read.is_zero()),
                 ("keep_alive", limits.keep_alive.is_zero()),
                 ("body_read", limits.body_read.is_zero()),
+                ("body_write", limits.body_write.is_zero()),
             ],
             problems,
         );

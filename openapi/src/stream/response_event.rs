@@ -1,11 +1,13 @@
 //! One typed event of the Responses API.
 
-use std::borrow::Cow;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
-use serde::Deserialize;
-
-use super::{Facts, Fate};
-use crate::{response::TextLen, usage::WireUsage};
+use super::{Facts, Fate, chunk::malformed};
+use crate::{
+    json::{self, TextLen},
+    response::usage_of,
+};
 
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
@@ -17,16 +19,19 @@ pub(super) struct State {
 #[derive(Deserialize)]
 struct TypedEvent<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    sequence_number: Option<u64>,
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<&'a RawValue>,
     #[serde(default)]
     delta: TextLen,
-    response: Option<Response>,
+    #[serde(borrow)]
+    response: Option<Response<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Response {
-    usage: Option<WireUsage>,
+struct Response<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 impl State {
@@ -38,20 +43,29 @@ impl State {
         self.sequence_number.map_or(0, |last| last.saturating_add(1))
     }
 
-    /// Typed events always pass; we only learn from them.
+    /// Typed events pass if they are JSON; we only learn from them.
     pub(super) fn read(&mut self, data: &[u8], facts: &mut Facts) -> Fate {
-        facts.frames += 1;
-        let Ok(event) = serde_json::from_slice::<TypedEvent<'_>>(data) else {
+        let Ok(text) = std::str::from_utf8(data) else {
+            return malformed();
+        };
+        let Ok(event) = serde_json::from_str::<TypedEvent<'_>>(text) else {
+            if serde_json::from_str::<IgnoredAny>(text).is_err() {
+                return malformed();
+            }
+            facts.frames += 1;
             return Fate::Keep;
         };
-        self.sequence_number = event.sequence_number.or(self.sequence_number);
+        facts.frames += 1;
+        let sequence_number = event.sequence_number.and_then(|number| number.get().parse().ok());
+        self.sequence_number = sequence_number.or(self.sequence_number);
         let usage = event.response.and_then(|response| response.usage);
-        facts.usage = usage.or(facts.usage);
-        match event.kind.as_deref() {
-            Some("response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error") => {
+        facts.usage = usage.and_then(usage_of).or(facts.usage);
+        let kind = event.kind.and_then(json::string).unwrap_or_default();
+        match &*kind {
+            "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error" => {
                 self.is_finished = true;
             }
-            Some(kind) if kind.ends_with(".delta") => {
+            kind if kind.ends_with(".delta") => {
                 facts.text_len += event.delta.0;
                 facts.deltas += u64::from(event.delta.0 > 0);
             }

@@ -221,3 +221,142 @@ fn typed_events_pass_and_must_end() {
         "event: error\ndata: {\"type\":\"error\",\"code\":\"stream_truncated\",\"message\":\"cut\",\"param\":null,\"sequence_number\":5}\n\n"
     );
 }
+
+#[test]
+fn an_event_named_error_is_one_whatever_it_holds() {
+    let check_error = |event: &str, message: &str| {
+        check(&format!("{HI}{event}{END}"), HI, &format!("upstream: {message}"));
+    };
+    check_error("event: error\ndata: {\"detail\":\"boom\"}\n\n", "boom");
+    check_error("event: error\ndata: {\"message\":\"boom\"}\n\n", "boom");
+    for data in ["boom", "[DONE]", "[1]", "{\"choices\":[]}"] {
+        check_error(
+            &format!("event: error\ndata: {data}\n\n"),
+            "The upstream reported an error.",
+        );
+    }
+    check_error(
+        "data: {\"object\":\"error\",\"message\":\"boom\",\"code\":500}\n\n",
+        "boom",
+    );
+    check_error("data: {\"object\":\"error\"}\n\n", "The upstream reported an error.");
+    check_error("data: {\"detail\":\"boom\"}\n\n", "boom");
+    check_error("event: note\ndata: {\"detail\":\"boom\"}\n\n", "boom");
+    check_error(
+        "data: {\"error\":{\"message\":\"boom\",\"x\":1e999},\"choices\":5}\n\n",
+        "boom",
+    );
+    let note = "event: note\ndata: {\"step\":1}\n\n";
+    check(
+        &format!("{HI}{note}{STOP}{END}"),
+        &format!("{HI}{STOP}{END}"),
+        "complete",
+    );
+}
+
+#[test]
+fn done_ends_what_has_begun() {
+    check(END, "", "Truncated");
+    check(&format!(": here\n\n{END}"), ": here\n\n", "Truncated");
+    check(&format!("{USAGE}{END}"), "", "Truncated");
+    check(&format!("{HI}{END}"), &format!("{HI}{END}"), "complete");
+    let empty = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"\"}]}\n\n";
+    check(empty, empty, "Truncated");
+    check(&format!("{empty}{STOP}"), &format!("{empty}{STOP}{END}"), "complete");
+}
+
+#[test]
+fn a_stream_that_fails_at_once_has_no_frames() {
+    let many = "{},".repeat(300);
+    for first in [
+        END.to_owned(),
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n".to_owned(),
+        format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{many}{{}}]}}}}]}}\n\n"),
+        format!("data: {{\"choices\":[{many}{{}}]}}\n\n"),
+    ] {
+        let mut reader = Reader::new(Protocol::Chat, true, 1 << 20);
+        let batch = reader.feed(Bytes::from(first));
+        assert!(matches!(batch.outcome, Some(Outcome::Failed(_))));
+        assert_eq!((batch.facts, batch.bytes.len()), (Facts::default(), 0));
+    }
+}
+
+#[test]
+fn odd_strings_and_numbers_pass_and_count() {
+    let odd = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\ud83d\",\"refusal\":\"\\ude00\"}}],\"usage\":{\"prompt_tokens\":1e999,\"completion_tokens\":4}}\n\n";
+    let stream = format!("{odd}{STOP}{END}");
+    check(&stream, &stream, "complete");
+    let batch = Reader::new(Protocol::Chat, true, 1 << 20).feed(Bytes::from(stream));
+    assert_eq!(
+        (batch.facts.deltas, batch.facts.text_len, batch.facts.usage),
+        (
+            1,
+            12,
+            Some(WireUsage {
+                completion: 4,
+                ..WireUsage::default()
+            })
+        )
+    );
+}
+
+#[test]
+fn what_is_broken_behind_an_odd_member_is_malformed() {
+    check(&format!("{HI}data: {{\"choices\":5,\"x\":[}}\n\n"), HI, "Malformed");
+    check(
+        &format!("{HI}data: {{\"choices\":\"odd\",\"usage\":[{{\"de\n\n"),
+        HI,
+        "Malformed",
+    );
+    let odd = "data: {\"choices\":5}\n\n";
+    check(&format!("{odd}{STOP}{END}"), &format!("{odd}{STOP}{END}"), "complete");
+    let typed = |stream: &str, expect: &str, outcome: &str| {
+        check_with(Protocol::Responses, true, stream, expect, outcome);
+    };
+    typed("data: {\"type\":5,\"x\":[}\n\n", "", "Malformed");
+}
+
+#[test]
+fn bytes_that_are_not_text_are_malformed() {
+    let bad = |protocol: Protocol, stream: &[u8]| {
+        let batch = Reader::new(protocol, true, 1 << 20).feed(Bytes::copy_from_slice(stream));
+        (batch.bytes, batch.outcome)
+    };
+    let malformed = (Bytes::new(), Some(Outcome::Failed(Fault::Malformed)));
+    for protocol in [Protocol::Chat, Protocol::Responses] {
+        assert_eq!(bad(protocol, b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"), malformed);
+        assert_eq!(bad(protocol, b": \xff\n\n"), (Bytes::new(), None), "a comment");
+    }
+}
+
+#[test]
+fn floods_are_refused() {
+    let items = |item: &str, count: usize| vec![item; count].join(",");
+    let chunk = |choices: &str, rest: &str| format!("data: {{\"choices\":[{choices}]{rest}}}\n\n");
+    let check_one = |chunk: &str, outcome: &str| {
+        let shown = if outcome == "complete" {
+            format!("{chunk}{END}")
+        } else {
+            String::new()
+        };
+        let batch = Reader::new(Protocol::Chat, true, 1 << 20).feed(Bytes::from(format!("{chunk}{END}")));
+        let ended = match batch.outcome {
+            Some(Outcome::Complete) => "complete".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((batch.bytes.len(), ended.as_str()), (shown.len(), outcome));
+    };
+    let malformed = "Some(Failed(Malformed))";
+    check_one(&chunk(&items("{}", 128), ""), "complete");
+    check_one(&chunk(&items("{}", 129), ""), malformed);
+    let tools = |pieces: &str| format!("{{\"delta\":{{\"tool_calls\":[{pieces}]}}}}");
+    let piece = r#"{"index":0,"function":{"arguments":"x"}}"#;
+    check_one(&chunk(&tools(&items(piece, 256)), ""), "complete");
+    check_one(&chunk(&tools(&items(piece, 257)), ""), malformed);
+    let two = format!("{},{}", tools(&items(piece, 200)), tools(&items(piece, 200)));
+    check_one(&chunk(&two, ""), malformed);
+    // Large is well while nothing is to repair.
+    let rest = format!(",\"x\":[{}]", items("0", 200_000));
+    check_one(&chunk(&tools(piece), &rest), "complete");
+    check_one(&chunk(&tools(r#"{"id":"a"}"#), &rest), malformed);
+}

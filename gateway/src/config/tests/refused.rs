@@ -140,7 +140,7 @@ fn unknown_keys() {
             "m.yaml:2:10: `limits.bdoy`: unknown key",
             "fix: did you mean `body`?",
             "m.yaml:2:22: `limits.colour`: unknown key",
-            "fix: remove it; the keys here are `body`, `decompressed`, `upload`, `concurrency`, `header_read`, `keep_alive`, `body_read`, `connections`, `sse_line`, `response`",
+            "fix: remove it; the keys here are `body`, `decompressed`, `upload`, `concurrency`, `header_read`, `keep_alive`, `body_read`, `body_write`, `connections`, `sse_line`, `response`",
         ],
     );
     check_backend(

@@ -23,6 +23,7 @@ use openapi::request::RequestError;
 use super::{DecodeError, Upload};
 use scan::Scan;
 
+mod head;
 mod parameters;
 mod scan;
 

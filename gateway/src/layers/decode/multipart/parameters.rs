@@ -62,8 +62,11 @@ fn split_at_semicolon(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A quoted string from behind its first quote, and what is behind the semicolon that follows it.
-fn unquote(quoted: &[u8]) -> Option<(Cow<'_, [u8]>, Option<&[u8]>)> {
+/// A value, and what is behind the semicolon that follows it.
+type ValueAndRest<'a> = (Cow<'a, [u8]>, Option<&'a [u8]>);
+
+/// Reads a quoted string from behind its first quote.
+fn unquote(quoted: &[u8]) -> Option<ValueAndRest<'_>> {
     let mut value = Vec::new();
     let mut bytes = quoted.iter().copied().enumerate();
     while let Some((at, byte)) = bytes.next() {

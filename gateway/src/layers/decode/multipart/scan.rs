@@ -11,7 +11,7 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use openapi::request::RequestError;
 
-use super::parameters::{self, Parsed};
+use super::head::{form, is_model};
 
 /// The longest name that a model may have in a form.
 const MAX_NAME: usize = 256;
@@ -192,51 +192,6 @@ fn begins_line(before: &[u8]) -> Result<bool, RequestError> {
     }
 }
 
-/// Whether the part with this head is the model. The head begins behind the delimiter and ends in an empty line.
-fn is_model(head: &[u8]) -> Result<bool, RequestError> {
-    const EXPECTED: &str = "one header line form-data; name=\"…\" in each part, with values in quotes";
-    let refused = RequestError::OutOfRange {
-        param: "content-disposition",
-        expected: EXPECTED,
-    };
-    let head = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
-    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    if lines.next().is_some_and(|padding| !padding.is_empty()) {
-        return Err(form("a line end behind each boundary"));
-    }
-    let mut disposition: Option<Parsed<'_>> = None;
-    let mut is_encoded = false;
-    for line in lines {
-        let colon = memchr::memchr(b':', line).filter(|colon| parameters::is_token(&line[..*colon]));
-        let Some(colon) = colon else { return Err(refused) };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-disposition") {
-            let parsed = parameters::parse(value).filter(|_| disposition.is_none());
-            disposition = Some(parsed.ok_or(refused.clone())?);
-        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
-            let plain: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
-            is_encoded |= !plain.iter().any(|plain| value.eq_ignore_ascii_case(plain));
-        }
-    }
-    let is_form_data = |parsed: &Parsed<'_>| parsed.kind.eq_ignore_ascii_case(b"form-data");
-    let disposition = disposition.filter(is_form_data).ok_or(refused.clone())?;
-    // RFC 7578 knows no `name*` (RFC 5987), yet some servers read it, and its continuations, as the name.
-    if disposition
-        .names_and_values()
-        .any(|(name, _)| name.starts_with("name*"))
-    {
-        return Err(refused);
-    }
-    let name = disposition.get("name").ok_or(refused.clone())?;
-    let is_model = name == b"model";
-    // A name that some servers take for ours.
-    let is_alike = name.trim_ascii().eq_ignore_ascii_case(b"model");
-    if is_alike && (!is_model || is_encoded) {
-        return Err(refused);
-    }
-    Ok(is_model)
-}
-
 fn name_of(value: &[u8]) -> Result<Arc<str>, RequestError> {
     if value.is_empty() {
         return Err(RequestError::Missing { param: "model" });
@@ -250,13 +205,6 @@ fn name_of(value: &[u8]) -> Result<Arc<str>, RequestError> {
 fn model(expected: &'static str) -> RequestError {
     RequestError::OutOfRange {
         param: "model",
-        expected,
-    }
-}
-
-fn form(expected: &'static str) -> RequestError {
-    RequestError::OutOfRange {
-        param: "body",
         expected,
     }
 }
