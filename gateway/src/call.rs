@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
-use openapi::endpoint::Operation;
+use openapi::endpoint::{Operation, Unroutable};
 
 use crate::{accounts::Account, catalog::Offer};
 
@@ -17,12 +17,16 @@ pub(crate) struct Named {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) request: http::Request<Incoming>,
+    /// What its method and path ask for: read once, for Observe and Router.
+    pub(crate) operation: Result<Operation, Unroutable>,
 }
 
 /// A request that is a known operation.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    pub(crate) named: Named,
+    pub(crate) id: RequestId,
+    pub(crate) arrived: Instant,
+    pub(crate) request: http::Request<Incoming>,
     pub(crate) operation: Operation,
 }
 

@@ -207,10 +207,11 @@ fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
 /// `..` in any spelling must not climb out of the family that was checked, and an empty segment must not make a root
 /// look like something below it.
 fn has_odd_segment(path: &str) -> bool {
-    path.split('/').any(|segment| match percent_decode(segment) {
-        _ if segment.is_empty() => true,
-        Some(segment) => segment == "." || segment == ".." || segment.contains("../") || segment.contains('\\'),
-        None => true,
+    path.split('/').any(|segment| {
+        segment.is_empty()
+            || percent_decode(segment).is_none_or(|segment| {
+                segment == "." || segment == ".." || segment.contains("../") || segment.contains('\\')
+            })
     })
 }
 

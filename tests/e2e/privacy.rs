@@ -2,7 +2,7 @@
 //! take, and are then looked for in the log, the metrics, the records, the files on disk and our own errors.
 //!
 //! The one way that is missing is a panic: no request is known that provokes one. Its hook, which logs the place and
-//! not the text, is in `gateway/src/logging.rs`.
+//! not the text, is searched for a canary by the test in `gateway/src/logging.rs`.
 
 use std::collections::hash_map::RandomState;
 use std::fs;

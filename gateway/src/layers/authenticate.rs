@@ -62,7 +62,7 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), &inbound.named.request)?;
+        let account = authenticate(&self.accounts.load(), &inbound.request)?;
         self.inner.call(Authenticated { inbound, account }).await
     }
 }

@@ -101,14 +101,14 @@ impl BodyLimits {
     async fn decode(self, request: Authenticated) -> Result<Call, DecodeError> {
         let Authenticated { inbound, account } = request;
         let operation = inbound.operation;
-        let (parts, body) = inbound.named.request.into_parts();
+        let (parts, body) = inbound.request.into_parts();
         let (payload, model) = self.payload(&operation, &parts.method, &parts.headers, body).await?;
         let model = operation.deployment.as_deref().map(Arc::from).or(model);
         let is_stream = matches!(&payload, Payload::Json(body) if body.is_stream());
         let deadline = if is_stream {
             None
         } else {
-            patience(&parts.headers).map(|patience| inbound.named.arrived + patience)
+            patience(&parts.headers).map(|patience| inbound.arrived + patience)
         };
         let mut headers = headers::to_upstream(&parts.headers);
         if let (Payload::Upload(_), Some(encoding)) = (&payload, parts.headers.get(header::CONTENT_ENCODING)) {
@@ -116,8 +116,8 @@ impl BodyLimits {
             headers.insert(header::CONTENT_ENCODING, encoding.clone());
         }
         Ok(Call {
-            id: inbound.named.id,
-            arrived: inbound.named.arrived,
+            id: inbound.id,
+            arrived: inbound.arrived,
             account,
             deadline,
             outbound: Outbound {

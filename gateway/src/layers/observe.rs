@@ -10,7 +10,7 @@ use backends::{
     serve::{BoxError, Serve},
 };
 use http::Response;
-use openapi::endpoint::{Endpoint, Operation};
+use openapi::endpoint::Endpoint;
 use tower_layer::Layer;
 
 use super::rescue::ErrorCode;
@@ -45,11 +45,9 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
-        let request = &named.request;
-        let operation = Operation::parse(request.method().as_str(), request.uri().path());
         let mut observed = Observed {
             metrics: self.metrics.clone(),
-            endpoint: operation.ok().map(|operation| operation.endpoint),
+            endpoint: named.operation.as_ref().ok().map(|operation| operation.endpoint),
             named: (named.id.clone(), named.arrived),
             status: 499,
             is_over: false,

@@ -8,6 +8,7 @@ use backends::{
 };
 use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
+use openapi::endpoint::Operation;
 use tower_layer::Layer;
 
 use crate::call::{Named, RequestId};
@@ -47,12 +48,14 @@ where
         // The upstream sees the same name; vLLM makes it the id of the completion.
         request.headers_mut().insert(X_REQUEST_ID, id.header());
         let header = id.header();
+        let operation = Operation::parse(request.method().as_str(), request.uri().path());
         let mut response = self
             .inner
             .call(Named {
                 id,
                 arrived: Instant::now(),
                 request,
+                operation,
             })
             .await?;
         response.headers_mut().insert(X_REQUEST_ID, header);

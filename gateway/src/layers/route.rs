@@ -5,7 +5,7 @@ use backends::{
     serve::{BoxError, Floor, Serve},
 };
 use http::{Method, Response};
-use openapi::endpoint::{Endpoint, Operation, Unroutable};
+use openapi::endpoint::{Endpoint, Unroutable};
 
 use crate::{
     call::{Inbound, Named},
@@ -40,14 +40,29 @@ impl Serve<Named> for Router {
     type Response = Response<BoxBody>;
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
-        let method = named.request.method();
-        let path = named.request.uri().path();
-        match Operation::parse(method.as_str(), path) {
-            Ok(operation) if operation.endpoint == Endpoint::Models => {
-                self.models.call(Inbound { named, operation }).await
+        let Named {
+            id,
+            arrived,
+            request,
+            operation,
+        } = named;
+        match operation {
+            Ok(operation) => {
+                let is_models = operation.endpoint == Endpoint::Models;
+                let inbound = Inbound {
+                    id,
+                    arrived,
+                    request,
+                    operation,
+                };
+                if is_models {
+                    self.models.call(inbound).await
+                } else {
+                    self.call.call(inbound).await
+                }
             }
-            Ok(operation) => self.call.call(Inbound { named, operation }).await,
             Err(unroutable) => {
+                let (method, path) = (request.method(), request.uri().path());
                 if let Some(answer) = document::answer(method, path) {
                     return Ok(answer);
                 }

@@ -31,16 +31,16 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), &inbound.named.request)?;
+        let account = authenticate(&self.accounts.load(), &inbound.request)?;
         let catalog = self.catalog.load();
-        let method = inbound.named.request.method();
+        let method = inbound.request.method();
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         let is_list = inbound.operation.path == "models";
         if is_list && is_read {
             return json(&ModelList::new(catalog.cards(|name| account.may_use(name))));
         }
         if is_list || !(is_read || *method == Method::DELETE) {
-            let path = inbound.named.request.uri().path().chars().take(200).collect();
+            let path = inbound.request.uri().path().chars().take(200).collect();
             return Err(RouteError::Method {
                 method: method.clone(),
                 path,
