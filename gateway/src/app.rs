@@ -267,7 +267,7 @@ fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, Star
         what,
     };
     let mut headers = HeaderMap::new();
-    for (name, value) in &config.headers {
+    for (name, value) in &config.headers.0 {
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| header_error("the value of a header"))?;
         value.set_sensitive(true);
         headers.insert(name.clone(), value);

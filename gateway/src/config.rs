@@ -18,6 +18,7 @@ mod header;
 mod interpolate;
 mod key;
 mod model;
+mod oidc;
 mod overrides;
 mod problem;
 mod schema;
@@ -34,10 +35,15 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
 pub(crate) use environment::{Environment, Process};
-pub(crate) use key::{Key, KeyHash};
-pub(crate) use model::Model;
+pub(crate) use header::Headers;
+pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, Tags, Tier};
+pub(crate) use model::{Model, Price};
+pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::ConfigError;
-pub(crate) use settings::{Cors, Drain, Limits, Log, LogFormat, LogLevel, Retry, Tls};
+pub(crate) use settings::{
+    Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
+};
+pub(crate) use units::{Amount, Timestamp};
 
 use decode::{Decode as _, unwritten};
 use document::{Entry, Node, Value};
@@ -57,6 +63,9 @@ section! {
         data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
         /// Without any, only this machine may ask.
         keys: Vec<Key> = Vec::new(),
+        /// Issuers whose bearer tokens are accepted beside API keys.
+        oidc: Vec<Oidc> = Vec::new(),
+        admin: Admin = unwritten(),
         /// At least one.
         backends: Vec<Backend> = Vec::new(),
         /// Without any, every name goes to all backends, in order.
@@ -64,6 +73,10 @@ section! {
         limits: Limits = unwritten(),
         retry: Retry = unwritten(),
         cors: Option<Cors> = None,
+        /// `null` turns it off.
+        idempotency: Option<Idempotency> = Some(unwritten()),
+        reload: Reload = unwritten(),
+        telemetry: Telemetry = unwritten(),
         drain: Drain = unwritten(),
         log: Log = unwritten(),
     }

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::AUTHORIZATION;
 
 use super::decode::{Decode, Section, unwritten};
 use super::document::Node;
-use super::header;
-use super::interpolate::join;
+use super::header::Headers;
 use super::problem::Problems;
 use super::schema::{choice, section};
 use super::secret::Secret;
@@ -25,7 +24,7 @@ pub(crate) struct Backend {
     /// Set for kind azure, and only there.
     pub(crate) api_version: Option<String>,
     /// Sent with every request, in the order of the file.
-    pub(crate) headers: Vec<(HeaderName, Secret)>,
+    pub(crate) headers: Headers,
     /// `None` where the kind decides.
     pub(crate) endpoints: Option<Vec<Endpoint>>,
     pub(crate) strategy: Strategy,
@@ -223,7 +222,7 @@ impl Decode for Backend {
             kind,
             upstreams: upstreams(&mut section, kind, problems),
             api_version: section.or("api_version", None, problems),
-            headers: header::read(&mut section, &join(key, "headers"), problems),
+            headers: section.or("headers", Headers::default(), problems),
             endpoints: section.or("endpoints", None, problems),
             strategy: section.or("strategy", Strategy::PowerOfTwo, problems),
             concurrency: section.or("concurrency", unwritten(), problems),
@@ -271,7 +270,7 @@ impl Backend {
             );
         }
         let authorized = |upstream: &Upstream| upstream.api_key.is_some();
-        if self.headers.iter().any(|(n, _)| *n == AUTHORIZATION) && self.upstreams.iter().any(authorized) {
+        if self.headers.0.iter().any(|(n, _)| *n == AUTHORIZATION) && self.upstreams.iter().any(authorized) {
             section.report(
                 "headers",
                 "sets authorization, and so does `api_key`",
@@ -333,16 +332,12 @@ fn upstreams(section: &mut Section<'_>, kind: Kind, problems: &mut Problems) -> 
 
 impl Show for Backend {
     fn show(&self) -> Shown {
-        let headers = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.show()));
         let fields = [
             ("name", self.name.show()),
             ("kind", self.kind.show()),
             ("upstreams", self.upstreams.show()),
             ("api_version", self.api_version.show()),
-            ("headers", Shown::Map(headers.collect())),
+            ("headers", self.headers.show()),
             ("endpoints", self.endpoints.show()),
             ("strategy", self.strategy.show()),
             ("concurrency", self.concurrency.show()),

@@ -14,6 +14,12 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     checker.listeners(config);
     checker.unique("keys", "name", config.keys.iter().map(|key| &key.name));
     checker.key_hashes(&config.keys);
+    checker.unique("oidc", "issuer", config.oidc.iter().map(|oidc| &oidc.issuer));
+    checker.unique(
+        "admin.tokens",
+        "name",
+        config.admin.tokens.iter().map(|token| &token.name),
+    );
     if config.backends.is_empty() {
         checker.report(
             "backends",
@@ -45,7 +51,7 @@ impl Checker<'_> {
     }
 
     fn listeners(&mut self, config: &Config) {
-        if !config.listen.ip().to_canonical().is_loopback() && config.keys.is_empty() {
+        if !config.listen.ip().to_canonical().is_loopback() && config.keys.is_empty() && config.oidc.is_empty() {
             self.report(
                 "listen",
                 format!(
@@ -169,12 +175,17 @@ impl Checker<'_> {
                 ("tls.key".to_owned(), &tls.key),
             ]
         });
+        let jwks = config
+            .oidc
+            .iter()
+            .enumerate()
+            .filter_map(|(i, oidc)| Some((format!("oidc[{i}].jwks_file"), oidc.jwks_file.as_ref()?)));
         let roots = config
             .backends
             .iter()
             .enumerate()
             .filter_map(|(i, b)| Some((format!("backends[{i}].ca_file"), b.ca_file.as_ref()?)));
-        for (key, path) in tls.chain(roots) {
+        for (key, path) in tls.chain(roots).chain(jwks) {
             if !path.as_os_str().is_empty() && !env.is_file(path) {
                 // Quoted with care: the key itself may stand where its path should.
                 let message = format!("no such file: {}", self.quoted(&key));

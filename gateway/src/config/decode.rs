@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::document::{Entry, Node, Value};
 use super::interpolate::join;
 use super::problem::{Place, Problems, nearest};
-use super::units::{self, Size};
+use super::units::{self, Amount, Size, Timestamp};
 
 /// A value that can be read from a node.
 pub(super) trait Decode: Sized {
@@ -260,6 +260,30 @@ impl Decode for Size {
         units::size(text).or_else(|| {
             let message = format!("expected a size above zero, found {}", node.quoted());
             let fix = "write bytes, or a whole number with its unit: `64KiB`, `32MiB` or `1GiB`";
+            problems.report(&node.place, key, message, fix);
+            None
+        })
+    }
+}
+
+impl Decode for Timestamp {
+    fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
+        let text = scalar(node, key, "a time", problems)?;
+        units::timestamp(text).or_else(|| {
+            let message = format!("expected a day or a time, found {}", node.quoted());
+            let fix = "write it like `2027-01-01` or `2027-01-01T12:00:00Z`";
+            problems.report(&node.place, key, message, fix);
+            None
+        })
+    }
+}
+
+impl Decode for Amount {
+    fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
+        let text = scalar(node, key, "an amount", problems)?;
+        units::amount(text).or_else(|| {
+            let message = format!("expected an amount, found {}", node.quoted());
+            let fix = "write a number such as `2.50`, with at most nine digits after the point";
             problems.report(&node.place, key, message, fix);
             None
         })

@@ -1,4 +1,4 @@
-//! Extra headers of the requests to a backend.
+//! Extra headers of the requests that the gateway makes.
 //!
 //! Refused: what is no header, what is set twice, and what the connection or the gateway sets itself.
 
@@ -9,6 +9,7 @@ use super::document::{Node, Value};
 use super::interpolate::join;
 use super::problem::Problems;
 use super::secret::Secret;
+use super::show::{Show, Shown};
 
 /// Headers that belong to the connection or to the gateway.
 const OURS: &[HeaderName] = &[
@@ -26,46 +27,49 @@ const OURS: &[HeaderName] = &[
     header::UPGRADE,
 ];
 
-/// Reads the `headers` of a backend, whose key path is `key`.
-pub(super) fn read(section: &mut Section<'_>, key: &str, problems: &mut Problems) -> Vec<(HeaderName, Secret)> {
-    // Read by hand: the names are the operator's, so there is no list of known ones.
-    let HeaderMap(read) = section.or("headers", HeaderMap(Vec::new()), problems);
-    let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
-    for (written, value) in read {
-        let shown = written.escape_debug();
-        let fault = match HeaderName::try_from(&written) {
-            Err(_) => Some(format!("`{shown}` is not the name of a header")),
-            Ok(name) if OURS.contains(&name) || name == "keep-alive" => {
-                Some(format!("`{shown}` is set by the gateway itself"))
-            }
-            Ok(name) if headers.iter().any(|(other, _)| *other == name) => Some(format!("`{shown}` is set twice")),
-            Ok(name) => {
-                headers.push((name, value));
-                None
-            }
-        };
-        if let Some(message) = fault {
-            let place = section.node("headers").map(|n| n.nearest(&written).place.clone());
-            if let Some(place) = place {
-                problems.report(&place, key, message, "remove it, or write another name");
-            }
-        }
-    }
-    headers
-}
+/// Names and values, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Secret)>);
 
-struct HeaderMap(Vec<(String, Secret)>);
-
-impl Decode for HeaderMap {
+impl Decode for Headers {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
+        // Read by hand: the names are the operator's, so there is no list of known ones.
         let Value::Map(entries) = &node.value else {
             Section::open(node, key, problems);
             return None;
         };
-        let read = entries.iter().filter_map(|entry| {
-            let value = Secret::decode(&entry.node, &join(key, &entry.key), problems)?;
-            Some((entry.key.clone(), value))
-        });
-        Some(Self(read.collect()))
+        let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
+        for entry in entries {
+            let Some(value) = Secret::decode(&entry.node, &join(key, &entry.key), problems) else {
+                continue;
+            };
+            let shown = entry.key.escape_debug();
+            let fault = match HeaderName::try_from(&entry.key) {
+                Err(_) => Some(format!("`{shown}` is not the name of a header")),
+                Ok(name) if OURS.contains(&name) || name == "keep-alive" => {
+                    Some(format!("`{shown}` is set by the gateway itself"))
+                }
+                Ok(name) if headers.iter().any(|(other, _)| *other == name) => Some(format!("`{shown}` is set twice")),
+                Ok(name) => {
+                    headers.push((name, value));
+                    None
+                }
+            };
+            if let Some(message) = fault {
+                problems.report(&entry.node.place, key, message, "remove it, or write another name");
+            }
+        }
+        Some(Self(headers))
+    }
+}
+
+impl Show for Headers {
+    fn show(&self) -> Shown {
+        let headers = self.0.iter();
+        Shown::Map(
+            headers
+                .map(|(name, value)| (name.as_str().to_owned(), value.show()))
+                .collect(),
+        )
     }
 }

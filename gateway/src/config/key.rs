@@ -1,24 +1,84 @@
-//! API keys that the file gives to clients.
+//! API keys that the file gives to clients, and the tokens of administrators.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::decode::{Decode, Section, scalar};
-use super::document::Node;
+use super::decode::{Decode, Section, scalar, unwritten};
+use super::document::{Node, Value};
+use super::interpolate::join;
 use super::model;
 use super::problem::Problems;
+use super::schema::{choice, section};
 use super::secret::Secret;
 use super::show::{Show, Shown};
+use super::units::Timestamp;
 
 /// An API key of a client, kept as its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) name: String,
+    /// Who answers for it: a person, a team. Shown, never interpreted.
+    pub(crate) owner: Option<String>,
     pub(crate) sha256: KeyHash,
     /// Names of models, or patterns that end in `*`.
     pub(crate) models: Vec<String>,
+    pub(crate) min_tier: Tier,
+    pub(crate) limits: KeyLimits,
+    /// The first moment at which it is refused.
+    pub(crate) expires: Option<Timestamp>,
     pub(crate) disabled: bool,
+    /// For reports.
+    pub(crate) tags: Tags,
+}
+
+choice! {
+    /// The least that must protect the prompt.
+    pub(crate) enum Tier {
+        Open = "open",
+        Tee = "tee",
+        TeeGpu = "tee+gpu",
+    }
+}
+
+section! {
+    /// How much one key may ask. `null` is without limit.
+    pub(crate) struct KeyLimits {
+        /// In any 60 seconds.
+        requests_per_minute: Option<u32> = None,
+        /// Prompt and completion, in any 60 seconds.
+        tokens_per_minute: Option<u32> = None,
+        /// Requests under way; a stream is one until it ends.
+        concurrency: Option<u32> = None,
+    }
+    check |limits: &KeyLimits, section: &Section<'_>, problems: &mut Problems| {
+        section.refuse_zero(
+            &[
+                ("requests_per_minute", limits.requests_per_minute == Some(0)),
+                ("tokens_per_minute", limits.tokens_per_minute == Some(0)),
+                ("concurrency", limits.concurrency == Some(0)),
+            ],
+            problems,
+        );
+    }
+}
+
+#[cfg(test)]
+impl Key {
+    /// A key with nothing but a name.
+    pub(crate) fn named(name: &str, secret: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            owner: None,
+            sha256: KeyHash::of(secret),
+            models: vec!["*".to_owned()],
+            min_tier: Tier::Open,
+            limits: unwritten(),
+            expires: None,
+            disabled: false,
+            tags: Tags::default(),
+        }
+    }
 }
 
 impl Decode for Key {
@@ -26,51 +86,126 @@ impl Decode for Key {
 
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let mut section = Section::open(node, key, problems);
-        let name: String = section.required("name", problems);
-        let sha256: Option<KeyHash> = section.or("sha256", None, problems);
-        let secret: Option<Secret> = section.or("secret", None, problems);
-        match (section.has("sha256"), section.has("secret")) {
-            (true, true) => section.report(
-                "secret",
-                "a key has either `sha256` or `secret`, not both",
-                "keep one of the two",
-                problems,
-            ),
-            (false, false) => section.report(
-                "sha256",
-                "a key needs `sha256` or `secret`, and neither is set",
-                "add `secret: ${NAME}`, or `sha256:` with the hash of the key in hexadecimal",
-                problems,
-            ),
-            _ => {}
-        }
-        let models: Vec<String> = section.or("models", vec!["*".to_owned()], problems);
-        let bad = |(_, pattern): &(usize, &String)| !model::is_pattern(pattern);
-        for (i, _) in models.iter().enumerate().filter(bad) {
-            let item = format!("models[{i}]");
-            let message = model::bad_pattern(&section.quoted(&item));
-            section.report(&item, message, model::PATTERN_FIX, problems);
-        }
-        let disabled = section.or("disabled", false, problems);
+        let read = Self {
+            name: section.required("name", problems),
+            owner: section.or("owner", None, problems),
+            sha256: hash(&mut section, "key", problems),
+            models: section.or("models", vec!["*".to_owned()], problems),
+            min_tier: section.or("min_tier", Tier::Open, problems),
+            limits: section.or("limits", unwritten(), problems),
+            expires: section.or("expires", None, problems),
+            disabled: section.or("disabled", false, problems),
+            tags: section.or("tags", Tags::default(), problems),
+        };
+        check_patterns(&read.models, &section, problems);
         section.close(problems);
-        let hashed = secret.map(|secret| KeyHash::of(secret.expose()));
-        Some(Self {
-            name,
-            sha256: sha256.or(hashed).unwrap_or(KeyHash::STAND_IN),
-            models,
-            disabled,
-        })
+        Some(read)
     }
 }
 
 impl Show for Key {
     fn show(&self) -> Shown {
+        let fields = [
+            ("name", self.name.show()),
+            ("owner", self.owner.show()),
+            ("sha256", Shown::hidden()),
+            ("models", self.models.show()),
+            ("min_tier", self.min_tier.show()),
+            ("limits", self.limits.show()),
+            ("expires", self.expires.show()),
+            ("disabled", self.disabled.show()),
+            ("tags", self.tags.show()),
+        ];
+        Shown::Map(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}
+
+/// A bearer token for the admin API, kept as its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AdminToken {
+    /// Who, in the audit log.
+    pub(crate) name: String,
+    pub(crate) sha256: KeyHash,
+}
+
+impl Decode for AdminToken {
+    const IS_MAPPING: bool = true;
+
+    fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
+        let mut section = Section::open(node, key, problems);
+        let read = Self {
+            name: section.required("name", problems),
+            sha256: hash(&mut section, "token", problems),
+        };
+        section.close(problems);
+        Some(read)
+    }
+}
+
+impl Show for AdminToken {
+    fn show(&self) -> Shown {
         Shown::Map(vec![
             ("name".to_owned(), self.name.show()),
             ("sha256".to_owned(), Shown::hidden()),
-            ("models".to_owned(), self.models.show()),
-            ("disabled".to_owned(), self.disabled.show()),
         ])
+    }
+}
+
+/// Reads `sha256` and `secret`, which say the same thing.
+fn hash(section: &mut Section<'_>, what: &str, problems: &mut Problems) -> KeyHash {
+    let sha256: Option<KeyHash> = section.or("sha256", None, problems);
+    let secret: Option<Secret> = section.or("secret", None, problems);
+    match (section.has("sha256"), section.has("secret")) {
+        (true, true) => section.report(
+            "secret",
+            format!("a {what} has either `sha256` or `secret`, not both"),
+            "keep one of the two",
+            problems,
+        ),
+        (false, false) => section.report(
+            "sha256",
+            format!("a {what} needs `sha256` or `secret`, and neither is set"),
+            format!("add `secret: ${{NAME}}`, or `sha256:` with the hash of the {what} in hexadecimal"),
+            problems,
+        ),
+        _ => {}
+    }
+    let hashed = secret.map(|secret| KeyHash::of(secret.expose()));
+    sha256.or(hashed).unwrap_or(KeyHash::STAND_IN)
+}
+
+/// Refuses what is no pattern among the `models` of a section.
+pub(super) fn check_patterns(models: &[String], section: &Section<'_>, problems: &mut Problems) {
+    let bad = |(_, pattern): &(usize, &String)| !model::is_pattern(pattern);
+    for (i, _) in models.iter().enumerate().filter(bad) {
+        let item = format!("models[{i}]");
+        let message = model::bad_pattern(&section.quoted(&item));
+        section.report(&item, message, model::PATTERN_FIX, problems);
+    }
+}
+
+/// Names and values that say something about a key, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Tags(pub(crate) Vec<(String, String)>);
+
+impl Decode for Tags {
+    fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            Section::open(node, key, problems);
+            return None;
+        };
+        let read = entries.iter().filter_map(|entry| {
+            let value = String::decode(&entry.node, &join(key, &entry.key), problems)?;
+            Some((entry.key.clone(), value))
+        });
+        Some(Self(read.collect()))
+    }
+}
+
+impl Show for Tags {
+    fn show(&self) -> Shown {
+        let tags = self.0.iter();
+        Shown::Map(tags.map(|(name, value)| (name.clone(), value.show())).collect())
     }
 }
 

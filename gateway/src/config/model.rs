@@ -3,6 +3,7 @@
 use super::decode::Section;
 use super::problem::Problems;
 use super::schema::section;
+use super::units::Amount;
 
 section! {
     /// A name that clients may ask for.
@@ -13,6 +14,8 @@ section! {
         routes: Vec<Route> = Vec::new(),
         /// Names of models, tried in order when every route failed before the first frame.
         fallbacks: Vec<String> = Vec::new(),
+        /// What it costs; without one its use is counted and not priced.
+        price: Option<Price> = None,
     }
     check |model: &Model, section: &Section<'_>, problems: &mut Problems| {
         if !is_pattern(&model.name) {
@@ -26,6 +29,29 @@ section! {
         if !section.has("routes") || section.is_empty_list("routes") {
             let fix = "add `routes: [{backend: NAME}]`";
             section.report("routes", "a model needs a route", fix, problems);
+        }
+    }
+}
+
+section! {
+    /// What a model costs, per million tokens.
+    pub(crate) struct Price {
+        /// Three capital letters, ISO 4217.
+        currency: String = "USD".to_owned(),
+        prompt: Amount = Amount::ZERO,
+        /// Prompt tokens that the upstream had cached; as `prompt` where it is not set.
+        cached: Option<Amount> = None,
+        completion: Amount = Amount::ZERO,
+        /// As `completion` where it is not set.
+        reasoning: Option<Amount> = None,
+        /// Each request, whatever its tokens.
+        request: Amount = Amount::ZERO,
+    }
+    check |price: &Price, section: &Section<'_>, problems: &mut Problems| {
+        let is_code = price.currency.len() == 3 && price.currency.bytes().all(|b| b.is_ascii_uppercase());
+        if !is_code {
+            let fix = "write its code, such as `USD` or `EUR`";
+            section.report("currency", "is not the code of a currency", fix, problems);
         }
     }
 }

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::decode::Section;
+use super::header::Headers;
+use super::key::AdminToken;
 use super::problem::Problems;
 use super::schema::{choice, section};
 use super::units::Size;
+use super::url::BaseUrl;
 
 section! {
     /// The certificate that `listen` presents.
@@ -115,6 +118,71 @@ fn is_origin(origin: &str) -> bool {
         || written_alike
             && host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*']))
             && origin.parse::<http::HeaderValue>().is_ok()
+}
+
+section! {
+    /// Who may administer.
+    pub(crate) struct Admin {
+        /// Without any, one is made at start and kept in `admin.token` of the data directory.
+        tokens: Vec<AdminToken> = Vec::new(),
+    }
+}
+
+section! {
+    /// When the configuration is read again.
+    pub(crate) struct Reload {
+        /// How often the files are looked at; `null` waits for SIGHUP or the admin API.
+        watch: Option<Duration> = Some(Duration::from_secs(1)),
+    }
+    check |reload: &Reload, section: &Section<'_>, problems: &mut Problems| {
+        section.refuse_zero(&[("watch", reload.watch.is_some_and(|watch| watch.is_zero()))], problems);
+    }
+}
+
+section! {
+    /// Answers kept in memory for clients that repeat an `Idempotency-Key`.
+    pub(crate) struct Idempotency {
+        ttl: Duration = Duration::from_secs(600),
+        /// Of all answers together; the oldest go first.
+        memory: Size = Size::mib(64),
+        /// A larger answer is not kept.
+        answer: Size = Size::mib(1),
+    }
+    check |idempotency: &Idempotency, section: &Section<'_>, problems: &mut Problems| {
+        section.refuse_zero(&[("ttl", idempotency.ttl.is_zero())], problems);
+    }
+}
+
+section! {
+    /// Where observations go.
+    pub(crate) struct Telemetry {
+        /// `service.name` of the traces.
+        service_name: String = "mulberry".to_owned(),
+        /// OTLP over HTTP; off by default.
+        otlp: Option<Otlp> = None,
+    }
+}
+
+section! {
+    /// A collector of traces.
+    pub(crate) struct Otlp {
+        /// Without `/v1/traces`, such as `http://127.0.0.1:4318`.
+        endpoint: BaseUrl = BaseUrl::stand_in(),
+        headers: Headers = Headers::default(),
+        /// Of the requests that bring no trace of their own, so many are traced.
+        sample_percent: u32 = 100,
+        timeout: Duration = Duration::from_secs(10),
+    }
+    check |otlp: &Otlp, section: &Section<'_>, problems: &mut Problems| {
+        if !section.has("endpoint") {
+            section.report("endpoint", "missing", "add `endpoint:`", problems);
+        }
+        if otlp.sample_percent > 100 {
+            let fix = "write a number from 0 to 100";
+            section.report("sample_percent", "is more than 100", fix, problems);
+        }
+        section.refuse_zero(&[("timeout", otlp.timeout.is_zero())], problems);
+    }
 }
 
 section! {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::units::{Size, show_duration};
+use super::units::{Amount, Size, Timestamp, show_duration};
 
 /// A value that can be printed.
 pub(super) trait Show {
@@ -173,6 +173,18 @@ impl Show for Duration {
 }
 
 impl Show for Size {
+    fn show(&self) -> Shown {
+        Shown::Plain(self.to_string())
+    }
+}
+
+impl Show for Timestamp {
+    fn show(&self) -> Shown {
+        Shown::Text(self.to_string())
+    }
+}
+
+impl Show for Amount {
     fn show(&self) -> Shown {
         Shown::Plain(self.to_string())
     }

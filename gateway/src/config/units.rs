@@ -1,9 +1,9 @@
-//! Durations and sizes as an operator writes them.
+//! Durations, sizes, times and amounts as an operator writes them.
 //!
 //! Whole numbers only, and a unit that says what it is: a duration without a unit is refused, because nobody can know which was meant.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// A number of bytes, never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,71 @@ pub(super) fn size(text: &str) -> Option<Size> {
     };
     let bytes = count.checked_mul(unit)?;
     (bytes > 0).then_some(Size(bytes))
+}
+
+/// A moment, in whole seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timestamp(u64);
+
+impl Timestamp {
+    pub(crate) const fn unix_seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = UNIX_EPOCH + Duration::from_secs(self.0);
+        fmt::Display::fmt(&humantime::format_rfc3339_seconds(time), f)
+    }
+}
+
+/// A day (its first moment, UTC) or an RFC 3339 time that ends in `Z`.
+pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
+    let is_day = text.len() == "2027-01-01".len();
+    let time = if is_day {
+        humantime::parse_rfc3339(&format!("{text}T00:00:00Z"))
+    } else {
+        humantime::parse_rfc3339(text)
+    };
+    let since = time.ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(since.as_secs()))
+}
+
+/// An amount of some currency in billionths of its unit, so that no price is ever a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Amount(u64);
+
+impl Amount {
+    const NANO: u64 = 1_000_000_000;
+    pub(super) const ZERO: Self = Self(0);
+
+    pub(crate) const fn nano(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / Self::NANO, self.0 % Self::NANO);
+        if rest == 0 {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{rest:09}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+/// A plain decimal number with at most nine digits after the point.
+pub(super) fn amount(text: &str) -> Option<Amount> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(rest) || rest.len() > 9 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let rest: u64 = format!("{rest:0<9}").parse().ok()?;
+    whole.checked_mul(Amount::NANO)?.checked_add(rest).map(Amount)
 }
 
 pub(super) fn duration(text: &str) -> Option<Duration> {

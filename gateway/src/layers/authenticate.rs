@@ -103,20 +103,13 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
-    use crate::config::{Key, KeyHash};
+    use crate::config::Key;
 
     fn check(name: &'static str, value: &'static str, expect: Result<&str, AuthenticateError>) {
-        let key = Key {
-            name: "alice".to_owned(),
-            sha256: KeyHash::of("sk-alice"),
-            models: vec!["*".to_owned()],
-            disabled: false,
-        };
+        let key = Key::named("alice", "sk-alice");
         let off = Key {
-            name: "bob".to_owned(),
-            sha256: KeyHash::of("sk-bob"),
             disabled: true,
-            ..key.clone()
+            ..Key::named("bob", "sk-bob")
         };
         let accounts = Accounts::new(&[key, off], &[]);
         let mut request = Request::new(());

@@ -145,6 +145,7 @@ pub(super) fn full_environment() -> Fake {
         .file("cert.pem", "")
         .file("key.pem", "")
         .file("ca.pem", "")
+        .file("jwks.json", "")
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn secrets_are_kept_and_never_printed() {
         .collect();
     // An upstream's own key, else its backend's.
     assert_eq!(keys, [Some("sk-hidden-2"), Some("sk-hidden-1")]);
-    assert_eq!(config.backends[0].headers[0].1.expose(), "sk-hidden-3");
+    assert_eq!(config.backends[0].headers.0[0].1.expose(), "sk-hidden-3");
     assert_eq!(config.keys[0].sha256, crate::config::KeyHash::of("sk-hidden-1"));
     // `printf %s sk-hidden-4 | sha256sum` is written in the file.
     assert_eq!(config.keys[1].sha256, crate::config::KeyHash::of("sk-hidden-4"));
@@ -187,10 +188,10 @@ fn every_key_is_read() {
 fn what_is_printed_reads_back() {
     let printed = config_in(&full_environment(), FULL).normalised();
     let hash = "0".repeat(63);
-    // Only the hashes of keys were hidden beyond reading; any two will do.
-    let again = printed
-        .replacen("sha256: \"***\"", &format!("sha256: {hash}1"), 1)
-        .replacen("sha256: \"***\"", &format!("sha256: {hash}2"), 1);
+    // Only the hashes of keys were hidden beyond reading; any will do.
+    let again = (1..=3).fold(printed.clone(), |text, digit| {
+        text.replacen("sha256: \"***\"", &format!("sha256: {hash}{digit}"), 1)
+    });
     assert_eq!(config_in(&full_environment(), &again).normalised(), printed);
 }
 

@@ -25,8 +25,16 @@ fn the_example_shows_the_true_defaults() {
     });
     let yaml: String = lines.collect();
     let mut env = full_environment().file("internal-ca.pem", "");
-    for name in ["ALICE", "OPENAI_API", "AZURE_API", "POOL", "POOL_B"] {
-        env = env.variable(&format!("{name}_KEY"), name);
+    for name in [
+        "ALICE_KEY",
+        "OPENAI_API_KEY",
+        "AZURE_API_KEY",
+        "POOL_KEY",
+        "POOL_B_KEY",
+        "OPS_TOKEN",
+        "OTLP_TOKEN",
+    ] {
+        env = env.variable(name, name);
     }
     // The extra root is refused without https, as it should be.
     let yaml = yaml.replace("http://127.0.0.1:8001", "https://127.0.0.1:8001");
@@ -34,12 +42,16 @@ fn the_example_shows_the_true_defaults() {
     let default = config_in(&Fake::default(), B);
     assert!(example.tls.is_some() && example.cors.is_some());
     assert_eq!(example.backends.len(), 4);
-    // Every key is there; `sha256` cannot be, beside the `secret` that replaces it.
+    // Every key is there; two cannot be, beside the `secret` and the `jwks_file` that replace them.
     for line in include_str!("full.normalised.yaml").lines() {
         let key = line.trim_start_matches([' ', '-']);
         let key = key.split(':').next().unwrap_or_default().trim_matches('"');
-        let key = if key == "x-team" { "headers" } else { key };
-        let found = yaml.contains(&format!("{key}:")) || key == "sha256";
+        let key = if matches!(key, "x-team" | "x-token" | "team") {
+            "headers"
+        } else {
+            key
+        };
+        let found = yaml.contains(&format!("{key}:")) || matches!(key, "sha256" | "jwks_url");
         assert!(found, "no {key}");
     }
     assert_eq!(
