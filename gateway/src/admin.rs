@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     catalog::Catalog,
+    console,
     drain::{Drain, Phase},
     metrics::Metrics,
     records::Records,
@@ -37,7 +38,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         // The names that LiteLLM's probes use, for charts that are moved over.
         .route("/health/liveliness", get(|| async { "ok\n" }))
         .route("/health/readiness", get(ready))
-        .with_state(admin);
+        .with_state(admin)
+        .merge(console::router());
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { drain.reached(Phase::Cutting).await });
     if let Err(error) = serving.await {
