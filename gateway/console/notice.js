@@ -1,6 +1,6 @@
 // One line that says what just happened, seen and read aloud, and gone after a while.
 
-const SHOWN_MS = 8000;
+const SHOWN_MS = 6000;
 
 let timer;
 
