@@ -15,12 +15,14 @@ mod config;
 mod drain;
 mod layers;
 mod listener;
+mod live;
 mod logging;
 mod metrics;
 mod records;
 mod rescue;
 mod routes;
 mod signal;
+mod source;
 mod stack;
 mod tls;
 
