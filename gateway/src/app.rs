@@ -40,7 +40,7 @@ use crate::{
     live::{self, Live, Swapped},
     metrics::Metrics,
     records::Records,
-    source::{Loaded, Source},
+    source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
 };
@@ -75,7 +75,7 @@ pub(crate) struct App {
     source: Source,
     loaded: Loaded,
     /// What the configuration was read from.
-    files: Vec<PathBuf>,
+    files: Vec<Seen>,
     standing: Vec<Standing>,
     parts: Parts,
     listener: TcpListener,
@@ -87,7 +87,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<PathBuf>) -> Result<Self, StartError> {
+    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<Seen>) -> Result<Self, StartError> {
         let config = &loaded.config;
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;

@@ -7,7 +7,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,13 +19,9 @@ use crate::{
     app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
     config::{Config, ConfigError},
     listener::ListenerConfig,
-    source::{Loaded, Reading, Source},
+    source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
 };
-
-use watch::Watch;
-
-mod watch;
 
 /// Why a configuration was refused; the old one serves on.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +148,7 @@ impl Live {
     }
 
     /// Reads and puts in force. Answers with the files to watch from now on.
-    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<PathBuf>) {
+    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<Seen>) {
         let Reading { config, files } = self.source.read();
         let outcome = config.map_err(ReloadError::from).and_then(|loaded| self.apply(loaded));
         match &outcome {
@@ -242,7 +237,7 @@ pub(crate) fn reloader() -> (Reloader, mpsc::Receiver<Order>) {
 }
 
 /// Reloads when told, when SIGHUP comes and when a file has changed. One at a time.
-pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<PathBuf>) {
+pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<Seen>) {
     let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
         Ok(hangup) => Some(hangup),
         Err(error) => {
@@ -272,10 +267,8 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
         (watch, outcome) = {
             let live = live.clone();
             let read = tokio::task::spawn_blocking(move || {
-                watch.mark();
                 let (outcome, files) = live.reload();
-                watch.follow(files);
-                (watch, Some(outcome))
+                (Watch::new(files), Some(outcome))
             });
             read.await.unwrap_or_default()
         };
