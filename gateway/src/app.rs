@@ -17,16 +17,16 @@ use backends::{
     health,
     kind::{Capabilities, Kind},
 };
-use billing_store::{OpenError, Store};
+use billing_store::{OpenError, ReadError, Store};
 use http::{HeaderMap, HeaderValue};
 use openapi::endpoint::Endpoint;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    accounts::Accounts,
     admin::{self, Admin},
     catalog::Catalog,
     config::{self, Config},
+    directory::Directory,
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
     listener::{self, BindError, ListenerConfig},
@@ -53,6 +53,8 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error("the database cannot be opened")]
     Store(#[from] OpenError),
+    #[error("the API keys in the database cannot be read")]
+    Keys(#[source] ReadError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -67,6 +69,7 @@ pub(crate) struct App {
     admin: Option<TcpListener>,
     tls: Option<Arc<rustls::ServerConfig>>,
     store: Option<(Store, billing_store::RecorderTask)>,
+    directory: Arc<Directory>,
     control: DrainControl,
 }
 
@@ -88,7 +91,6 @@ impl App {
             &config.models,
             unix_seconds(),
         )));
-        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(&config.keys, origins(&config))));
         let (records, store) = match database(&config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -98,6 +100,14 @@ impl App {
             None => (Records::new(None), None),
         };
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let directory = Directory::open(
+            &config,
+            store.as_ref().map(|(store, _)| store),
+            metrics.keys_stale.clone(),
+        )
+        .await
+        .map_err(StartError::Keys)?;
+        let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
@@ -113,6 +123,7 @@ impl App {
             admin,
             tls,
             store,
+            directory: Arc::new(directory),
             control,
         })
     }
@@ -138,6 +149,7 @@ impl App {
             admin,
             tls,
             store,
+            directory,
             control,
         } = self;
         let mut background = JoinSet::new();
@@ -145,6 +157,7 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
+        background.spawn(directory.watch());
         for backend in &parts.catalog.load().backends {
             background.spawn(health::watch(backend.clone()));
         }
@@ -230,10 +243,6 @@ async fn shut_down(
 /// Where records are kept; `None` when nothing is to be on disk.
 pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
-}
-
-fn origins(config: &Config) -> &[String] {
-    config.cors.as_ref().map_or(&[], |cors| cors.origins.as_slice())
 }
 
 fn stack_config(config: &Config) -> StackConfig {
