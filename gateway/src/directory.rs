@@ -89,7 +89,7 @@ struct Database {
 struct State {
     file: Vec<Key>,
     origins: Vec<String>,
-    /// Whether only this machine can connect.
+    /// Whether only this machine can connect to the address that is bound.
     is_local: bool,
     stored: KeySnapshot,
     shadowed: Vec<String>,
@@ -137,12 +137,11 @@ impl Directory {
         self.accounts.clone()
     }
 
-    /// Takes the keys of a new configuration.
+    /// Takes the keys of a new configuration. Its `listen` is not in force before the next start.
     pub(crate) fn configure(&self, config: &Config) {
         let mut state = self.state();
         state.file.clone_from(&config.keys);
         state.origins = origins(config);
-        state.is_local = is_local(config);
         self.accounts.store(Arc::new(state.accounts()));
     }
 

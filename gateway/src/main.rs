@@ -16,12 +16,14 @@ mod directory;
 mod drain;
 mod layers;
 mod listener;
+mod live;
 mod logging;
 mod metrics;
 mod records;
 mod rescue;
 mod routes;
 mod signal;
+mod source;
 mod stack;
 mod tls;
 
