@@ -31,6 +31,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use tower::ServiceExt;
 
 use crate::{
+    directory::Directory,
     drain::Phase,
     listener::{self, Door, ListenerConfig},
     live::{Live, Reloader},
@@ -50,6 +51,7 @@ pub(crate) struct Admin {
     pub(crate) live: Arc<Live>,
     pub(crate) reloader: Reloader,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) parts: Parts,
     /// `None` when nothing is kept on disk.
     pub(crate) reader: Option<Reader>,

@@ -17,7 +17,7 @@ use backends::{
     health,
     kind::{Capabilities, Kind},
 };
-use billing_store::{OpenError, Store};
+use billing_store::{OpenError, ReadError, Store};
 use http::{HeaderMap, HeaderValue};
 use openapi::endpoint::Endpoint;
 use tokio::{
@@ -27,13 +27,13 @@ use tokio::{
 };
 
 use crate::{
-    accounts::Accounts,
     admin::{
         self, Admin,
         token::{AdminTokens, TokenError},
     },
     catalog::Catalog,
     config::{self, Config},
+    directory::Directory,
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
     listener::{self, BindError, Door, ListenerConfig},
@@ -62,6 +62,8 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error("the database cannot be opened")]
     Store(#[from] OpenError),
+    #[error("the API keys in the database cannot be read")]
+    Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
@@ -83,6 +85,7 @@ pub(crate) struct App {
     admin: Option<TcpListener>,
     tokens: AdminTokens,
     store: Option<(Store, billing_store::RecorderTask)>,
+    directory: Arc<Directory>,
     control: DrainControl,
 }
 
@@ -98,7 +101,6 @@ impl App {
             listener: listener_config,
         } = assemble(config, &[], unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
-        let accounts = Arc::new(ArcSwap::from_pointee(accounts(config)));
         let (records, store) = match database(config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -109,6 +111,14 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let directory = Directory::open(
+            &config,
+            store.as_ref().map(|(store, _)| store),
+            metrics.keys_stale.clone(),
+        )
+        .await
+        .map_err(StartError::Keys)?;
+        let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
@@ -129,6 +139,7 @@ impl App {
             admin,
             tokens,
             store,
+            directory: Arc::new(directory),
             control,
         })
     }
@@ -158,6 +169,7 @@ impl App {
             admin,
             tokens,
             store,
+            directory,
             control,
         } = self;
         let config = loaded.config.clone();
@@ -167,6 +179,7 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
+        background.spawn(directory.clone().watch());
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
@@ -182,6 +195,7 @@ impl App {
             Swapped {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
+                directory: directory.clone(),
                 rebuild,
             },
         ));
@@ -193,6 +207,7 @@ impl App {
                 live: live.clone(),
                 reloader,
                 tokens,
+                directory,
                 parts: parts.clone(),
                 reader,
                 ending: ending.clone(),
@@ -341,15 +356,6 @@ pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Re
             tls,
         },
     })
-}
-
-/// Who may ask.
-pub(crate) fn accounts(config: &Config) -> Accounts {
-    Accounts::new(&config.keys, origins(config))
-}
-
-fn origins(config: &Config) -> &[String] {
-    config.cors.as_ref().map_or(&[], |cors| cors.origins.as_slice())
 }
 
 pub(crate) fn stack_config(config: &Config) -> StackConfig {

@@ -37,13 +37,13 @@ pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
 pub(crate) use environment::{Environment, Process};
 pub(crate) use header::Headers;
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, Tags, Tier};
-pub(crate) use model::{Model, Price};
+pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::ConfigError;
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
-pub(crate) use units::{Amount, Timestamp};
+pub(crate) use units::{Amount, Timestamp, duration};
 
 use decode::{Decode as _, unwritten};
 use document::{Entry, Node, Value};

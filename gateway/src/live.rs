@@ -18,6 +18,7 @@ use crate::{
     admin::token::AdminTokens,
     app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
     config::{Config, ConfigError},
+    directory::Directory,
     listener::ListenerConfig,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
@@ -73,6 +74,7 @@ pub(crate) struct InForce {
 pub(crate) struct Swapped {
     pub(crate) listener: Arc<ArcSwap<ListenerConfig>>,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
+    pub(crate) directory: Arc<Directory>,
     /// Builds the Edge floor anew.
     pub(crate) rebuild: Box<dyn Fn(&StackConfig) + Send + Sync>,
 }
@@ -186,7 +188,7 @@ impl Live {
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
         // From here on nothing can fail.
         self.parts.catalog.store(Arc::new(catalog));
-        self.parts.accounts.store(Arc::new(crate::app::accounts(&config)));
+        self.swapped.directory.configure(&config);
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
         (self.swapped.rebuild)(&stack_config(&config));

@@ -12,6 +12,7 @@ mod catalog;
 mod cli;
 mod commands;
 mod config;
+mod directory;
 mod drain;
 mod layers;
 mod listener;
