@@ -29,6 +29,7 @@ use crate::{
     config::{self, Config},
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
+    limiter::Limiters,
     listener::{self, BindError, ListenerConfig},
     metrics::Metrics,
     records::Records,
@@ -88,7 +89,8 @@ impl App {
             &config.models,
             unix_seconds(),
         )));
-        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(&config.keys, origins(&config))));
+        let limiters = Arc::new(Limiters::default());
+        let accounts = Arc::new(ArcSwap::from_pointee(accounts(&config, &limiters)));
         let (records, store) = match database(&config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -101,6 +103,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            limiters,
             catalog,
             metrics,
             records,
@@ -230,6 +233,14 @@ async fn shut_down(
 /// Where records are kept; `None` when nothing is to be on disk.
 pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
+}
+
+fn accounts(config: &Config, limiters: &Limiters) -> Accounts {
+    let accounts = Accounts::new(&config.keys, origins(config), limiters);
+    if config.oidc.is_empty() {
+        return accounts;
+    }
+    accounts.never_anonymous()
 }
 
 fn origins(config: &Config) -> &[String] {

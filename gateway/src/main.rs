@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod drain;
 mod layers;
+mod limiter;
 mod listener;
 mod logging;
 mod metrics;

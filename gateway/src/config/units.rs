@@ -59,6 +59,10 @@ pub(super) fn size(text: &str) -> Option<Size> {
 pub(crate) struct Timestamp(u64);
 
 impl Timestamp {
+    pub(crate) const fn from_unix_seconds(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
     pub(crate) const fn unix_seconds(self) -> u64 {
         self.0
     }
