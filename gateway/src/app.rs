@@ -36,6 +36,7 @@ use crate::{
     directory::Directory,
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
+    limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
     metrics::Metrics,
@@ -111,9 +112,11 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let limiters = Arc::new(Limiters::default());
         let directory = Directory::open(
-            &config,
+            config,
             store.as_ref().map(|(store, _)| store),
+            limiters.clone(),
             metrics.keys_stale.clone(),
         )
         .await
@@ -122,6 +125,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            limiters,
             catalog,
             metrics,
             records,

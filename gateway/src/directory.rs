@@ -25,6 +25,7 @@ use crate::{
     accounts::Accounts,
     config::{Config, Key},
     layers::rescue::Chain,
+    limiter::Limiters,
 };
 
 pub(crate) use edit::{EditError, KeyEdit, check_name};
@@ -91,13 +92,21 @@ struct State {
     origins: Vec<String>,
     /// Whether only this machine can connect to the address that is bound.
     is_local: bool,
+    /// Whether there are other credentials than keys.
+    has_issuers: bool,
+    limiters: Arc<Limiters>,
     stored: KeySnapshot,
     shadowed: Vec<String>,
 }
 
 impl Directory {
     /// Reads all keys. `stale` will say whether the database can be read.
-    pub(crate) async fn open(config: &Config, store: Option<&Store>, stale: Gauge) -> Result<Self, ReadError> {
+    pub(crate) async fn open(
+        config: &Config,
+        store: Option<&Store>,
+        limiters: Arc<Limiters>,
+        stale: Gauge,
+    ) -> Result<Self, ReadError> {
         let database = store.map(|store| Database {
             keys: store.keys(),
             reader: store.reader().clone(),
@@ -113,6 +122,8 @@ impl Directory {
             file: config.keys.clone(),
             origins: origins(config),
             is_local: is_local(config),
+            has_issuers: !config.oidc.is_empty(),
+            limiters,
             stored,
             shadowed: Vec::new(),
         };
@@ -142,6 +153,7 @@ impl Directory {
         let mut state = self.state();
         state.file.clone_from(&config.keys);
         state.origins = origins(config);
+        state.has_issuers = !config.oidc.is_empty();
         self.accounts.store(Arc::new(state.accounts()));
     }
 
@@ -377,8 +389,8 @@ impl State {
             }
             self.shadowed = shadowed;
         }
-        let accounts = Accounts::new(&keys, &self.origins);
-        if self.is_local && self.stored.keys.is_empty() {
+        let accounts = Accounts::new(&keys, &self.origins, &self.limiters);
+        if self.is_local && !self.has_issuers && self.stored.keys.is_empty() {
             accounts
         } else {
             accounts.closed()

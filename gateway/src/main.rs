@@ -15,6 +15,7 @@ mod config;
 mod directory;
 mod drain;
 mod layers;
+mod limiter;
 mod listener;
 mod live;
 mod logging;

@@ -11,6 +11,7 @@ mod failover;
 mod faults;
 mod flow;
 mod lifecycle;
+mod limits;
 mod llama;
 mod metering;
 mod passthrough;
