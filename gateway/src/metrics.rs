@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     tokens: Family<ByKind, Counter>,
     pub(crate) retries: Counter,
     pub(crate) connections: Gauge,
+    /// 1 while the keys in the database cannot be read.
+    pub(crate) keys_stale: Gauge,
 }
 
 impl Metrics {
@@ -59,6 +61,7 @@ impl Metrics {
             tokens: Family::default(),
             retries: Counter::default(),
             connections: Gauge::default(),
+            keys_stale: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -88,6 +91,11 @@ impl Metrics {
             metrics.retries.clone(),
         );
         registry.register("connections", "Open client connections", metrics.connections.clone());
+        registry.register(
+            "keys_stale",
+            "1 while API keys in the database cannot be read, and those known before stay in force",
+            metrics.keys_stale.clone(),
+        );
         registry.register_collector(Box::new(Observed { catalog, records }));
         Self { registry, ..metrics }
     }

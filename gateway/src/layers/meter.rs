@@ -27,6 +27,7 @@ use tower_layer::Layer;
 use super::failover::{Relay, Served, ServedBody};
 use crate::{
     call::Job,
+    limiter::Allowance,
     metrics::Metrics,
     records::Records,
     rescue::{self, full},
@@ -69,9 +70,9 @@ where
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, job: Job) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, mut job: Job) -> Result<Response<BoxBody>, BoxError> {
         // Dropped with this future when the client leaves before anything came: the record is still written.
-        let mut meter = JobMeter::new(self, &job);
+        let mut meter = JobMeter::new(self, &mut job);
         match self.inner.call(job).await {
             Ok(served) => Ok(meter.serve(served)),
             Err(error) => {
@@ -94,6 +95,8 @@ struct JobMeter {
     arrived: Instant,
     request_id: String,
     key: Option<String>,
+    /// Settled with the usage of the record.
+    allowance: Allowance,
     endpoint: &'static str,
     model: String,
     is_stream: bool,
@@ -115,7 +118,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 const CLIENT_LEFT: u16 = 499;
 
 impl JobMeter {
-    fn new<S>(meter: &Meter<S>, job: &Job) -> Self {
+    fn new<S>(meter: &Meter<S>, job: &mut Job) -> Self {
+        let allowance = std::mem::take(&mut job.allowance);
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
         Self {
@@ -124,6 +128,7 @@ impl JobMeter {
             arrived: job.arrived,
             request_id: job.id.as_str().to_owned(),
             key: job.account.name.clone(),
+            allowance,
             endpoint: endpoint.as_str(),
             model: outbound.model.as_deref().unwrap_or_default().to_owned(),
             is_stream: outbound.is_stream(),
@@ -202,6 +207,7 @@ impl JobMeter {
             return;
         }
         let (usage, source) = self.usage(end);
+        self.allowance.settle(usage.total(), Instant::now());
         self.metrics.usage(&usage);
         if let Some(first_frame) = self.first_frame {
             self.metrics.first_frame(first_frame);
