@@ -2,7 +2,11 @@
 //!
 //! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Call`] → [`Resolved`] → [`Job`] → `Attempt`
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
@@ -44,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
     pub(crate) outbound: Outbound,
+    /// How long the client's body was waited for.
+    pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
 }
@@ -62,6 +68,7 @@ pub(crate) struct Job {
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) hooks: Arc<dyn Hooks>,

@@ -50,6 +50,7 @@ where
                 arrived: call.arrived,
                 account: call.account,
                 outbound: Arc::new(call.outbound),
+                awaited: call.awaited,
                 deadline: call.deadline,
                 offer,
                 hooks: self.unpriced.clone(),
