@@ -3,7 +3,11 @@
 //! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Allowed`] → [`Call`] → [`Resolved`] →
 //! [`Allotted`] → [`Job`] → `Attempt`
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
@@ -58,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) account: Arc<Account>,
     pub(crate) allowance: Allowance,
     pub(crate) outbound: Outbound,
+    /// How long the client's body was waited for.
+    pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
 }
@@ -84,6 +90,7 @@ pub(crate) struct Job {
     /// Meter takes it, and settles it when the job ends.
     pub(crate) allowance: Allowance,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,

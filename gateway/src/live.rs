@@ -153,6 +153,7 @@ impl Live {
     fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<Seen>) {
         let Reading { config, files } = self.source.read();
         let outcome = config.map_err(ReloadError::from).and_then(|loaded| self.apply(loaded));
+        self.parts.metrics.reload(outcome.is_ok());
         match &outcome {
             Ok(reloaded) => {
                 let Reloaded {

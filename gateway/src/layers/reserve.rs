@@ -51,6 +51,7 @@ where
                 account: call.account,
                 allowance: call.allowance,
                 outbound: Arc::new(call.outbound),
+                awaited: call.awaited,
                 deadline: call.deadline,
                 offer,
                 catalog,
