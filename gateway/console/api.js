@@ -21,6 +21,8 @@ export function whenRefused(listener) {
   onRefused = listener;
 }
 
+export const refused = () => onRefused();
+
 export const get = (path, signal) => ask("GET", path, undefined, signal);
 export const post = (path, body = {}) => ask("POST", path, body);
 export const patch = (path, body) => ask("PATCH", path, body);
@@ -35,7 +37,7 @@ async function ask(method, path, body, signal) {
   const token = session.current();
   const response = await send(method, path, body, signal, token);
   // Of a session that has ended meanwhile nothing is said.
-  if (response.status === 401 && token === session.current()) onRefused();
+  if (response.status === 401 && token === session.current()) refused();
   return answer(response);
 }
 

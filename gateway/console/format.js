@@ -37,10 +37,13 @@ export function span(seconds) {
   return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
 }
 
-/** The moment that the API means: milliseconds, or RFC 3339. Null if it is neither. */
+/** Numbers below are seconds since 1970, which is the year 5138; as milliseconds they would be 1973. */
+const SECONDS = 1e11;
+
+/** The moment that the API means: seconds or milliseconds since 1970, or RFC 3339. Null if it is none of these. */
 export function moment(value) {
   if (value === null || value === undefined || value === "") return null;
-  const date = new Date(value);
+  const date = new Date(typeof value === "number" && value < SECONDS ? value * 1000 : value);
   return Number.isNaN(date.getTime()) ? null : date;
 }
 

@@ -1,10 +1,16 @@
-// What the playground asks of /v1: as any client would, with an API key and without the admin token.
+// What the playground asks of /v1: as a client would, with an API key.
+// On this listener /v1 asks for the admin token too, in a header that the gateway takes away.
 
-import { ROOT, refusal } from "./api.js";
+import { ROOT, refusal, refused } from "./api.js";
+import * as session from "./session.js";
 import { events } from "./sse.js";
 
 function headers(key) {
-  return { "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) };
+  return {
+    "content-type": "application/json",
+    "x-mulberry-admin-token": session.current(),
+    ...(key ? { authorization: `Bearer ${key}` } : {}),
+  };
 }
 
 async function sent(path, options) {
@@ -14,8 +20,11 @@ async function sent(path, options) {
     redirect: "error",
     ...options,
   });
-  if (!response.ok) throw refusal(response.status, await response.text());
-  return response;
+  if (response.ok) return response;
+  const error = refusal(response.status, await response.text());
+  // An API key that is refused is no reason to sign out.
+  if (error.code === "invalid_admin_token") refused();
+  throw error;
 }
 
 /** The names of the models that the key may use. */
@@ -68,11 +77,25 @@ export async function* ask(key, body, signal) {
   if (!isWhole) throw new Error("The stream ended without [DONE]: the answer is not whole.");
 }
 
+/**
+ * Where clients ask, from the configuration in force: `listen`, and `tls` if it is set.
+ * An address that means every address of the machine is the one that this page came from.
+ */
+export function clientsAddress(yaml) {
+  const listen = yaml.match(/^listen: "?([^"\n]+?)"?$/m)?.[1];
+  if (!listen) return null;
+  const isTls = /^tls:\s*$|^tls: \{/m.test(yaml);
+  const [, host, port] = listen.match(/^(.*):(\d+)$/) ?? [];
+  if (!port) return null;
+  const isAny = host === "0.0.0.0" || host === "[::]";
+  return `${isTls ? "https" : "http"}://${isAny ? location.hostname : host}:${port}`;
+}
+
 /** The same question for a shell. The key is a variable there, so that it stays out of its history. */
-export function curl(body, hasKey) {
+export function curl(address, body, hasKey) {
   const quoted = `'${JSON.stringify(body, null, 2).replaceAll("'", "'\\''")}'`;
   const lines = [
-    `curl --no-buffer ${new URL("v1/chat/completions", ROOT)}`,
+    `curl --no-buffer ${address}/v1/chat/completions`,
     ...(hasKey ? ['--header "authorization: Bearer $MULBERRY_API_KEY"'] : []),
     "--header 'content-type: application/json'",
     `--data ${quoted}`,

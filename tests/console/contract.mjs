@@ -72,6 +72,7 @@ createServer(async (request, response) => {
     const answer = await admin(request.method, url.pathname.slice(10), url.searchParams, body);
     return Array.isArray(answer) ? json(...answer) : json(200, answer);
   }
+  if (url.pathname.startsWith("/v1/") && request.headers["x-mulberry-admin-token"] !== TOKEN) return json(401, { error: { message: "This needs an admin token.", code: "invalid_admin_token" } });
   if (url.pathname === "/v1/models") return bearer ? json(200, { data: [{ id: "small" }, { id: "gpt-5-mini" }] }) : json(401, { error: { message: "No API key." } });
   if (url.pathname === "/v1/chat/completions") {
     response.writeHead(200, { "content-type": "text/event-stream", "x-request-id": "req_dev", "x-mulberry-backend": "pool", "x-mulberry-attempts": "1" });

@@ -1,10 +1,11 @@
 // Playground: one question to one model, with an API key, streamed.
 
+import { get } from "../api.js";
 import { copyButton } from "../copy.js";
 import { h, say } from "../dom.js";
 import { field } from "../field.js";
 import { count, duration, plural, rate, text } from "../format.js";
-import { ask, curl, modelsOf, question } from "../playground.js";
+import { ask, clientsAddress, curl, modelsOf, question } from "../playground.js";
 
 export const playground = { id: "playground", title: "Playground", open };
 
@@ -30,12 +31,23 @@ function open(root) {
   const command = h("pre", { class: "code", tabindex: 0, role: "region", "aria-label": "The same with curl" });
   /** @type {AbortController | null} */
   let running = null;
+  let address = "http://ADDRESS";
 
   const typed = () =>
     question({ model: model.value, system: system.value, user: user.value, most: Number(most.value) || null });
 
   function tellCurl() {
-    say(command, curl(typed(), key.value !== ""));
+    say(command, curl(address, typed(), key.value !== ""));
+  }
+
+  async function findAddress() {
+    try {
+      const { yaml } = await get("config");
+      address = clientsAddress(yaml) ?? address;
+      tellCurl();
+    } catch {
+      // The placeholder stays; what is wrong with the gateway is told elsewhere.
+    }
   }
 
   async function list() {
@@ -139,6 +151,7 @@ function open(root) {
     run();
   });
   tellCurl();
+  findAddress();
   root.append(
     h(
       "div",
@@ -156,7 +169,7 @@ function open(root) {
       "section",
       { class: "block" },
       h("div", { class: "block-head" }, h("h2", {}, "The same with curl"), copyButton("Copy", command, { class: "quiet" })),
-      h("p", { class: "hint" }, "Through this listener; clients use the address of listen, with the same path."),
+      h("p", { class: "hint" }, "As a client asks, at the address of listen. MULBERRY_API_KEY holds the key."),
       command,
     ),
   );
