@@ -17,6 +17,7 @@ mod layers;
 mod listener;
 mod logging;
 mod metrics;
+mod notify;
 mod records;
 mod rescue;
 mod routes;

@@ -9,6 +9,7 @@
 //! The last records are lost when the machine loses power, and those in the queue when the process is killed.
 //! Records are also lost when the queue is full; these are counted.
 
+mod backup;
 mod fault;
 mod file;
 mod reader;
@@ -21,6 +22,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use backup::BackupError;
 pub use file::OpenError;
 pub use reader::{ReadError, Reader};
 pub use recorder::{Recorder, RecorderTask};

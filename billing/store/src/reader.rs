@@ -107,7 +107,6 @@ impl Reader {
             .transpose()
     }
 
-    #[cfg(test)]
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
     }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use backends::serve::BoxError;
@@ -13,11 +14,14 @@ use crate::{
     cli::ServeArgs,
     config::{Config, Environment, Process},
     logging,
+    notify::Notify,
     signal::Signals,
 };
 
 /// The file that is taken when none is named.
 const DEFAULT_FILE: &str = "mulberry.yaml";
+/// What the end may take besides the drain: cutting what is open, writing records to a disk that refuses.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -41,17 +45,24 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), BoxError> {
 /// Runs a gateway until a signal. `announce` is called once it is bound.
 pub(super) async fn serve(config: Config, announce: impl FnOnce(&App) -> Result<(), BoxError>) -> Result<(), BoxError> {
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
+    let notify = Notify::new(&Process);
+    let until_end = config.drain.delay + config.drain.timeout + AFTER_DRAIN;
     let app = App::build(config).await?;
     if let Some(address) = app.address() {
         tracing::info!(%address, admin = app.admin_address().map(tracing::field::display), "listening");
     }
     announce(&app)?;
+    notify.ready();
+    let stop = async {
+        first.next().await;
+        notify.stopping(until_end);
+    };
     let hurry = async {
         // Both listeners hear the first signal.
         second.next().await;
         second.next().await;
     };
-    Ok(app.run(first.next(), hurry).await?)
+    Ok(app.run(stop, hurry).await?)
 }
 
 /// The configuration file that was named, or the one that is here.
