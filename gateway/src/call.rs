@@ -9,7 +9,10 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use openapi::endpoint::{Operation, Unroutable};
 
-use crate::{accounts::Account, catalog::Offer};
+use crate::{
+    accounts::Account,
+    catalog::{Catalog, Offer},
+};
 
 /// A request with its name; all that follows is named by it.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(crate) struct Call {
 pub(crate) struct Resolved {
     pub(crate) call: Call,
     pub(crate) offer: Arc<Offer>,
+    /// The catalog that the offer is of: one snapshot from beginning to end.
+    pub(crate) catalog: Arc<Catalog>,
 }
 
 /// A call whose worst case is covered. May be attempted, several times.
@@ -64,6 +69,7 @@ pub(crate) struct Job {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) offer: Arc<Offer>,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,

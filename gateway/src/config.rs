@@ -155,6 +155,51 @@ impl Config {
         overrides::near_misses(Self::FIELDS, env.variables())
     }
 
+    /// The sections in which two configurations differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // Taken apart, so that a new section cannot be forgotten here.
+        let Self {
+            listen,
+            admin_listen,
+            tls,
+            data_dir,
+            keys,
+            oidc,
+            admin,
+            backends,
+            models,
+            limits,
+            retry,
+            cors,
+            idempotency,
+            reload,
+            telemetry,
+            drain,
+            log,
+        } = self;
+        let sections = [
+            ("listen", *listen != other.listen),
+            ("admin_listen", *admin_listen != other.admin_listen),
+            ("tls", *tls != other.tls),
+            ("data_dir", *data_dir != other.data_dir),
+            ("keys", *keys != other.keys),
+            ("oidc", *oidc != other.oidc),
+            ("admin", *admin != other.admin),
+            ("backends", *backends != other.backends),
+            ("models", *models != other.models),
+            ("limits", *limits != other.limits),
+            ("retry", *retry != other.retry),
+            ("cors", *cors != other.cors),
+            ("idempotency", *idempotency != other.idempotency),
+            ("reload", *reload != other.reload),
+            ("telemetry", *telemetry != other.telemetry),
+            ("drain", *drain != other.drain),
+            ("log", *log != other.log),
+        ];
+        let differing = sections.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(name, _)| name).collect()
+    }
+
     /// The configuration as YAML, with every default written out and `***` for every secret.
     pub(crate) fn normalised(&self) -> String {
         self.show().document()

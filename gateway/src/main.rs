@@ -15,6 +15,7 @@ mod config;
 mod drain;
 mod layers;
 mod listener;
+mod live;
 mod logging;
 mod metrics;
 mod notify;
@@ -22,6 +23,7 @@ mod records;
 mod rescue;
 mod routes;
 mod signal;
+mod source;
 mod stack;
 mod tls;
 

@@ -13,13 +13,16 @@ use std::{
     time::Duration,
 };
 
-use crate::config::Environment;
+use crate::config::{Drain, Environment};
+
+/// What the end may take besides the drain: cutting what is open, writing records to a disk that refuses.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 /// The way to whoever started this process.
 #[derive(Debug)]
-pub(crate) struct Notify(Option<UnixDatagram>);
+pub(crate) struct Supervisor(Option<UnixDatagram>);
 
-impl Notify {
+impl Supervisor {
     pub(crate) fn new(env: &dyn Environment) -> Self {
         let Some(name) = env.variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self(None);
@@ -38,8 +41,18 @@ impl Notify {
         self.tell("READY=1\nSTATUS=serving");
     }
 
-    /// It ends, and needs up to `within` for what is open, whatever `TimeoutStopSec` says.
-    pub(crate) fn stopping(&self, within: Duration) {
+    /// What came of a reload.
+    pub(crate) fn reloaded(&self, is_accepted: bool) {
+        self.tell(if is_accepted {
+            "STATUS=serving"
+        } else {
+            "STATUS=serving; the changed configuration was refused, the log has the reason"
+        });
+    }
+
+    /// It ends, and needs time for what is open, whatever `TimeoutStopSec` says.
+    pub(crate) fn stopping(&self, drain: &Drain) {
+        let within = drain.delay.saturating_add(drain.timeout).saturating_add(AFTER_DRAIN);
         self.tell(&format!(
             "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC={}",
             within.as_micros()
@@ -95,11 +108,18 @@ mod tests {
         manager
             .set_read_timeout(Some(Duration::from_secs(10)))
             .expect("ten seconds are a timeout");
-        let notify = Notify::new(&Started(Some(name.to_owned())));
-        notify.ready();
-        notify.stopping(Duration::from_millis(75_500));
+        let supervisor = Supervisor::new(&Started(Some(name.to_owned())));
+        supervisor.ready();
+        supervisor.reloaded(false);
+        supervisor.reloaded(true);
+        supervisor.stopping(&Drain {
+            delay: Duration::from_millis(5_500),
+            timeout: Duration::from_secs(60),
+        });
         for expect in [
             "READY=1\nSTATUS=serving",
+            "STATUS=serving; the changed configuration was refused, the log has the reason",
+            "STATUS=serving",
             "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=75500000",
         ] {
             let mut message = [0; 256];
@@ -134,9 +154,9 @@ mod tests {
     #[test]
     fn nobody_is_told_where_nobody_listens() {
         for name in [None, Some(String::new()), Some("/nowhere/at/all".to_owned())] {
-            let notify = Notify::new(&Started(name));
-            assert!(notify.0.is_none());
-            notify.ready();
+            let supervisor = Supervisor::new(&Started(name));
+            assert!(supervisor.0.is_none());
+            supervisor.ready();
         }
     }
 }

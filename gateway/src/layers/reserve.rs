@@ -43,7 +43,7 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, resolved: Resolved) -> Result<Response<BoxBody>, BoxError> {
-        let Resolved { call, offer } = resolved;
+        let Resolved { call, offer, catalog } = resolved;
         self.inner
             .call(Job {
                 id: call.id,
@@ -52,6 +52,7 @@ where
                 outbound: Arc::new(call.outbound),
                 deadline: call.deadline,
                 offer,
+                catalog,
                 hooks: self.unpriced.clone(),
                 trail: Arc::default(),
             })
