@@ -32,7 +32,7 @@ use crate::{
         token::{AdminTokens, TokenError},
     },
     catalog::Catalog,
-    config::{self, Config},
+    config::{self, Config, Process},
     directory::Directory,
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
@@ -40,6 +40,7 @@ use crate::{
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
     metrics::Metrics,
+    notify::Supervisor,
     records::Records,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
@@ -226,6 +227,8 @@ impl App {
         };
         let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
 
+        let supervisor = Supervisor::new(&Process);
+        supervisor.ready();
         // A listener ends only by a panic of ours; a process without one must not look alive.
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -233,6 +236,7 @@ impl App {
             _ = &mut serving => Err(ListenerLost),
         };
         if outcome.is_ok() {
+            supervisor.stopping(&live.in_force().config.drain);
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
         }
         background.abort_all();

@@ -17,9 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     admin::token::AdminTokens,
     app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Process},
     directory::Directory,
     listener::ListenerConfig,
+    notify::Supervisor,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
 };
@@ -248,6 +249,7 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
             None
         }
     };
+    let supervisor = Supervisor::new(&Process);
     let mut watch = Watch::new(files);
     loop {
         let every = live.in_force().config.reload.watch;
@@ -277,6 +279,7 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
         };
         // `None` after a panic of ours: the log has its place, and the old configuration is untouched.
         let outcome = outcome.unwrap_or(Err(ReloadError::Ending));
+        supervisor.reloaded(outcome.is_ok());
         if let Some(order) = told {
             // Who asked may be gone.
             drop(order.send(outcome));

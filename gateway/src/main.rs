@@ -21,6 +21,7 @@ mod listener;
 mod live;
 mod logging;
 mod metrics;
+mod notify;
 mod records;
 mod rescue;
 mod routes;
