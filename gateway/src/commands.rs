@@ -7,6 +7,7 @@ use crate::cli::Command;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod key;
 #[cfg(feature = "demo")]
 mod mock;
 mod serve;
@@ -17,6 +18,7 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Usage(args) => usage::run(args).await,
+        Command::Key(args) => key::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,
         #[cfg(feature = "demo")]
