@@ -32,15 +32,17 @@ use crate::{
         token::{AdminTokens, TokenError},
     },
     catalog::Catalog,
-    config::{self, Config},
+    config::{self, Config, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
+    limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
     metrics::Metrics,
+    notify::Supervisor,
     records::Records,
-    source::{Loaded, Source},
+    source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
 };
@@ -77,7 +79,7 @@ pub(crate) struct App {
     source: Source,
     loaded: Loaded,
     /// What the configuration was read from.
-    files: Vec<PathBuf>,
+    files: Vec<Seen>,
     standing: Vec<Standing>,
     parts: Parts,
     listener: TcpListener,
@@ -90,7 +92,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<PathBuf>) -> Result<Self, StartError> {
+    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<Seen>) -> Result<Self, StartError> {
         let config = &loaded.config;
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;
@@ -111,10 +113,16 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let limiters = Arc::new(Limiters::default());
         let opened = store.as_ref().map(|(store, _)| store);
-        let directory = Directory::open(Written::of(config), opened, metrics.keys_stale.clone())
-            .await
-            .map_err(StartError::Keys)?;
+        let directory = Directory::open(
+            Written::of(config),
+            opened,
+            limiters.clone(),
+            metrics.keys_stale.clone(),
+        )
+        .await
+        .map_err(StartError::Keys)?;
         if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
@@ -125,6 +133,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            limiters,
             catalog,
             metrics,
             records,
@@ -225,6 +234,8 @@ impl App {
         };
         let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
 
+        let supervisor = Supervisor::new(&Process);
+        supervisor.ready();
         // A listener ends only by a panic of ours; a process without one must not look alive.
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -232,6 +243,7 @@ impl App {
             _ = &mut serving => Err(ListenerLost),
         };
         if outcome.is_ok() {
+            supervisor.stopping(&live.in_force().config.drain);
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
         }
         background.abort_all();

@@ -9,6 +9,7 @@
 //! A [`Config`] that exists was checked.
 //! Paths are left as written: a relative one starts at the working directory.
 
+mod admin_address;
 mod backend;
 mod check;
 mod decode;

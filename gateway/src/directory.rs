@@ -25,6 +25,7 @@ use crate::{
     accounts::Accounts,
     config::{Config, Key},
     layers::rescue::Chain,
+    limiter::Limiters,
 };
 
 pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
@@ -94,6 +95,8 @@ pub(crate) struct Written {
     origins: Vec<String>,
     /// Whether only this machine can connect.
     is_local: bool,
+    /// Whether there are other credentials than keys.
+    has_issuers: bool,
 }
 
 impl Written {
@@ -103,6 +106,7 @@ impl Written {
             keys: config.keys.clone(),
             origins: origins.unwrap_or_default(),
             is_local: config.listen.ip().to_canonical().is_loopback(),
+            has_issuers: !config.oidc.is_empty(),
         }
     }
 
@@ -112,19 +116,26 @@ impl Written {
             keys: Vec::new(),
             origins: Vec::new(),
             is_local: false,
+            has_issuers: false,
         }
     }
 }
 
 struct State {
     written: Written,
+    limiters: Arc<Limiters>,
     stored: KeySnapshot,
     shadowed: Vec<String>,
 }
 
 impl Directory {
     /// Reads all keys. `stale` will say whether the database can be read.
-    pub(crate) async fn open(written: Written, store: Option<&Store>, stale: Gauge) -> Result<Self, ReadError> {
+    pub(crate) async fn open(
+        written: Written,
+        store: Option<&Store>,
+        limiters: Arc<Limiters>,
+        stale: Gauge,
+    ) -> Result<Self, ReadError> {
         let database = store.map(|store| Database {
             keys: store.keys(),
             reader: store.reader().clone(),
@@ -138,6 +149,7 @@ impl Directory {
         };
         let mut state = State {
             written,
+            limiters,
             stored,
             shadowed: Vec::new(),
         };
@@ -404,8 +416,8 @@ impl State {
             }
             self.shadowed = shadowed;
         }
-        let accounts = Accounts::new(&keys, &self.written.origins);
-        if self.written.is_local && self.stored.keys.is_empty() {
+        let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters);
+        if self.written.is_local && !self.written.has_issuers && self.stored.keys.is_empty() {
             accounts
         } else {
             accounts.closed()

@@ -7,7 +7,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,16 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     admin::token::AdminTokens,
     app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Process},
     directory::Directory,
     listener::ListenerConfig,
-    source::{Loaded, Reading, Source},
+    notify::Supervisor,
+    source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
 };
-
-use watch::Watch;
-
-mod watch;
 
 /// Why a configuration was refused; the old one serves on.
 #[derive(Debug, thiserror::Error)]
@@ -155,9 +151,10 @@ impl Live {
     }
 
     /// Reads and puts in force. Answers with the files to watch from now on.
-    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<PathBuf>) {
+    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<Seen>) {
         let Reading { config, files } = self.source.read();
         let outcome = config.map_err(ReloadError::from).and_then(|loaded| self.apply(loaded));
+        self.parts.metrics.reload(outcome.is_ok());
         match &outcome {
             Ok(reloaded) => {
                 let Reloaded {
@@ -244,7 +241,7 @@ pub(crate) fn reloader() -> (Reloader, mpsc::Receiver<Order>) {
 }
 
 /// Reloads when told, when SIGHUP comes and when a file has changed. One at a time.
-pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<PathBuf>) {
+pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<Seen>) {
     let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
         Ok(hangup) => Some(hangup),
         Err(error) => {
@@ -252,6 +249,7 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
             None
         }
     };
+    let supervisor = Supervisor::new(&Process);
     let mut watch = Watch::new(files);
     loop {
         let every = live.in_force().config.reload.watch;
@@ -274,15 +272,14 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
         (watch, outcome) = {
             let live = live.clone();
             let read = tokio::task::spawn_blocking(move || {
-                watch.mark();
                 let (outcome, files) = live.reload();
-                watch.follow(files);
-                (watch, Some(outcome))
+                (Watch::new(files), Some(outcome))
             });
             read.await.unwrap_or_default()
         };
         // `None` after a panic of ours: the log has its place, and the old configuration is untouched.
         let outcome = outcome.unwrap_or(Err(ReloadError::Ending));
+        supervisor.reloaded(outcome.is_ok());
         if let Some(order) = told {
             // Who asked may be gone.
             drop(order.send(outcome));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
-//! CALL     Authenticate · Decode · Resolve · Reserve · Meter · Failover
+//! CALL     Authenticate · Throttle · Decode · Resolve · ThrottleTokens · Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
 //! ```
 
@@ -37,8 +37,11 @@ use crate::{
         reserve::ReserveLayer,
         resolve::ResolveLayer,
         route::Router,
+        throttle::ThrottleLayer,
+        throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
     },
+    limiter::Limiters,
     metrics::Metrics,
     records::Records,
     routes::models::Models,
@@ -48,6 +51,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    /// What accounts used; it outlives every snapshot of them.
+    pub(crate) limiters: Arc<Limiters>,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
@@ -97,12 +102,16 @@ fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>
         .layer(AuthenticateLayer {
             accounts: parts.accounts.clone(),
         })
+        // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
+        .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
         .layer(DecodeLayer { limits: config.limits })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
         })
+        // Outside Reserve: money is held only for what may run.
+        .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
         .layer(ReserveLayer)
         // Outside Failover too: counts only what the client received.

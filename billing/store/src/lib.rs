@@ -10,6 +10,7 @@
 //! Records are also lost when the queue is full; these are counted.
 
 mod audit;
+mod backup;
 mod fault;
 mod file;
 mod keys;
@@ -24,6 +25,7 @@ mod usage;
 mod tests;
 
 pub use audit::AuditEntry;
+pub use backup::BackupError;
 pub use file::OpenError;
 pub use keys::{By, Grant, KeyError, KeySnapshot, KeyStore, NewKey, Rotated, Sha256, StoredHash, StoredKey};
 pub use reader::{ReadError, Reader};

@@ -138,7 +138,6 @@ impl Reader {
             .collect()
     }
 
-    #[cfg(test)]
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
     }

@@ -7,6 +7,7 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use backends::serve::BoxError;
@@ -264,7 +265,7 @@ impl Place {
             _ => None,
         };
         let written = self.config.as_ref().map_or_else(Written::nothing, Written::of);
-        Ok(Directory::open(written, store.as_ref(), Gauge::default()).await?)
+        Ok(Directory::open(written, store.as_ref(), Arc::default(), Gauge::default()).await?)
     }
 
     /// The gateway that may be running.

@@ -59,7 +59,7 @@ pub(super) fn size(text: &str) -> Option<Size> {
 pub(crate) struct Timestamp(u64);
 
 impl Timestamp {
-    pub(crate) const fn of_unix_seconds(seconds: u64) -> Self {
+    pub(crate) const fn from_unix_seconds(seconds: u64) -> Self {
         Self(seconds)
     }
 

@@ -66,7 +66,7 @@ fn limits(grant: &Grant) -> KeyLimits {
 
 /// In whole seconds, and not later.
 pub(super) fn moment(at_ms: i64) -> Timestamp {
-    Timestamp::of_unix_seconds(u64::try_from(at_ms.div_euclid(1000)).unwrap_or(0))
+    Timestamp::from_unix_seconds(u64::try_from(at_ms.div_euclid(1000)).unwrap_or(0))
 }
 
 #[cfg(test)]
