@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod key;
+
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]
 #[command(name = "mulberry", version, max_term_width = 100)]
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Check(ConfigArgs),
     /// Show what was used, from the records of requests
     Usage(UsageArgs),
+    /// Make, change and end the API keys of clients
+    Key(key::KeyArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1

@@ -9,6 +9,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
+mod key;
 #[cfg(feature = "demo")]
 mod mock;
 mod serve;
@@ -19,6 +20,7 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Usage(args) => usage::run(args).await,
+        Command::Key(args) => key::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]
