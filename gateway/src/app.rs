@@ -33,6 +33,7 @@ use crate::{
     listener::{self, BindError, ListenerConfig},
     metrics::Metrics,
     records::Records,
+    replays::Bounds,
     stack::{self, Parts, StackConfig},
     tls::{self, TlsError},
 };
@@ -104,6 +105,7 @@ impl App {
         let parts = Parts {
             accounts,
             limiters,
+            replays: Arc::default(),
             catalog,
             metrics,
             records,
@@ -268,6 +270,11 @@ fn stack_config(config: &Config) -> StackConfig {
             .as_ref()
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
+        idempotency: config.idempotency.as_ref().map(|kept| Bounds {
+            ttl: kept.ttl,
+            memory: kept.memory.as_usize(),
+            answer: kept.answer.as_usize(),
+        }),
     }
 }
 

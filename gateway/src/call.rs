@@ -10,7 +10,7 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use openapi::endpoint::{Operation, Unroutable};
 
-use crate::{accounts::Account, catalog::Offer, limiter::Allowance};
+use crate::{accounts::Account, catalog::Offer, layers::idempotency::Ending, limiter::Allowance};
 
 /// A request with its name; all that follows is named by it.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) outbound: Outbound,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Where somebody must know whether the answer was whole: Meter says it.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 /// A call with who may serve it.
@@ -79,6 +81,7 @@ pub(crate) struct Job {
     pub(crate) allowance: Allowance,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) ending: Option<Arc<Ending>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Where it has been; Meter reads it when the job ends, however it ends.

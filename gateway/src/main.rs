@@ -19,6 +19,7 @@ mod listener;
 mod logging;
 mod metrics;
 mod records;
+mod replays;
 mod rescue;
 mod routes;
 mod signal;

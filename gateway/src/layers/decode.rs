@@ -129,6 +129,7 @@ impl BodyLimits {
             account,
             allowance,
             deadline,
+            ending: None,
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),

@@ -24,7 +24,10 @@ use http_body::{Body, Frame};
 use openapi::{stream::Facts, usage::WireUsage};
 use tower_layer::Layer;
 
-use super::failover::{Relay, Served, ServedBody};
+use super::{
+    failover::{Relay, Served, ServedBody},
+    idempotency::Ending,
+};
 use crate::{
     call::Job,
     limiter::Allowance,
@@ -97,6 +100,7 @@ struct JobMeter {
     key: Option<String>,
     /// Settled with the usage of the record.
     allowance: Allowance,
+    ending: Option<Arc<Ending>>,
     endpoint: &'static str,
     model: String,
     is_stream: bool,
@@ -129,6 +133,7 @@ impl JobMeter {
             request_id: job.id.as_str().to_owned(),
             key: job.account.name.clone(),
             allowance,
+            ending: job.ending.take(),
             endpoint: endpoint.as_str(),
             model: outbound.model.as_deref().unwrap_or_default().to_owned(),
             is_stream: outbound.is_stream(),
@@ -207,6 +212,9 @@ impl JobMeter {
             return;
         }
         let (usage, source) = self.usage(end);
+        if let Some(ending) = self.ending.take().filter(|_| end == End::Complete) {
+            ending.complete();
+        }
         self.allowance.settle(usage.total(), Instant::now());
         self.metrics.usage(&usage);
         if let Some(first_frame) = self.first_frame {

@@ -52,6 +52,7 @@ where
                 allowance: call.allowance,
                 outbound: Arc::new(call.outbound),
                 deadline: call.deadline,
+                ending: call.ending,
                 offer,
                 hooks: self.unpriced.clone(),
                 trail: Arc::default(),
