@@ -5,6 +5,7 @@ use backends::serve::BoxError;
 use crate::cli::Command;
 
 mod check;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
@@ -16,6 +17,7 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
+        Command::Config(command) => config::run(command),
         Command::Usage(args) => usage::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,

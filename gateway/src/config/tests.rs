@@ -1,8 +1,11 @@
 //! Every rule by one line of [`refused::check`] or [`accepted::check`].
 
 mod accepted;
+mod convert;
 mod example;
 mod refused;
+mod schema;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::io;
