@@ -5,6 +5,7 @@ mod bad_input;
 mod balance;
 mod cancel;
 mod clocks;
+mod config_cli;
 mod count;
 mod demo;
 mod failover;
