@@ -28,7 +28,7 @@ enum Wire {
     Messages,
 }
 
-const WIRES: [Wire; 2] = [Wire::Anthropic, Wire::Messages];
+const WIRES: [Wire; 3] = [Wire::Anthropic, Wire::Gemini, Wire::Messages];
 
 fn asked() -> Asked {
     Asked {
