@@ -12,6 +12,7 @@ mod flow;
 mod lifecycle;
 mod llama;
 mod metering;
+mod metrics;
 mod passthrough;
 mod privacy;
 mod record;
