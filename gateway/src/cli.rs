@@ -20,6 +20,10 @@ pub(crate) enum Command {
     Check(ConfigArgs),
     /// Show what was used, from the records of requests
     Usage(UsageArgs),
+    /// Copy the database to a file, while the gateway runs
+    Backup(BackupArgs),
+    /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1
+    Healthcheck(HealthcheckArgs),
     /// Run everything that exists in one process, with a scripted engine where no real one is found
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
@@ -66,6 +70,33 @@ pub(crate) struct UsageArgs {
     /// Show the latest requests, one a line, instead of sums
     #[arg(long, value_name = "COUNT")]
     pub(crate) recent: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The copy to make; a file that exists is refused
+    #[arg(value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The database, where it is not the configuration's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Where to ask, whatever the configuration says
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Ask only whether the process answers, not whether it can serve
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// How long to wait for the answer, in milliseconds
+    #[arg(long, default_value_t = 2000, value_name = "MS")]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,9 +4,11 @@ use backends::serve::BoxError;
 
 use crate::cli::Command;
 
+mod backup;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod healthcheck;
 #[cfg(feature = "demo")]
 mod mock;
 mod serve;
@@ -17,6 +19,8 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Usage(args) => usage::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,
         #[cfg(feature = "demo")]

@@ -9,6 +9,7 @@
 //! A [`Config`] that exists was checked.
 //! Paths are left as written: a relative one starts at the working directory.
 
+mod admin_address;
 mod backend;
 mod check;
 mod decode;
@@ -37,13 +38,13 @@ pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
 pub(crate) use environment::{Environment, Process};
 pub(crate) use header::Headers;
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, Tags, Tier};
-pub(crate) use model::{Model, Price};
+pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::ConfigError;
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
-pub(crate) use units::{Amount, Timestamp};
+pub(crate) use units::{Amount, Timestamp, duration};
 
 use decode::{Decode as _, unwritten};
 use document::{Entry, Node, Value};
@@ -152,6 +153,51 @@ impl Config {
     /// What looks like a slip in the environment, for the log once there is one.
     pub(crate) fn warnings(env: &dyn Environment) -> Vec<String> {
         overrides::near_misses(Self::FIELDS, env.variables())
+    }
+
+    /// The sections in which two configurations differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // Taken apart, so that a new section cannot be forgotten here.
+        let Self {
+            listen,
+            admin_listen,
+            tls,
+            data_dir,
+            keys,
+            oidc,
+            admin,
+            backends,
+            models,
+            limits,
+            retry,
+            cors,
+            idempotency,
+            reload,
+            telemetry,
+            drain,
+            log,
+        } = self;
+        let sections = [
+            ("listen", *listen != other.listen),
+            ("admin_listen", *admin_listen != other.admin_listen),
+            ("tls", *tls != other.tls),
+            ("data_dir", *data_dir != other.data_dir),
+            ("keys", *keys != other.keys),
+            ("oidc", *oidc != other.oidc),
+            ("admin", *admin != other.admin),
+            ("backends", *backends != other.backends),
+            ("models", *models != other.models),
+            ("limits", *limits != other.limits),
+            ("retry", *retry != other.retry),
+            ("cors", *cors != other.cors),
+            ("idempotency", *idempotency != other.idempotency),
+            ("reload", *reload != other.reload),
+            ("telemetry", *telemetry != other.telemetry),
+            ("drain", *drain != other.drain),
+            ("log", *log != other.log),
+        ];
+        let differing = sections.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(name, _)| name).collect()
     }
 
     /// The configuration as YAML, with every default written out and `***` for every secret.

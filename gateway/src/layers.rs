@@ -16,3 +16,5 @@ pub(crate) mod failover;
 pub(crate) mod meter;
 pub(crate) mod reserve;
 pub(crate) mod resolve;
+pub(crate) mod throttle;
+pub(crate) mod throttle_tokens;

@@ -94,6 +94,8 @@ pub(crate) struct Metrics {
     pub(crate) retries: Counter,
     client_retries: Counter,
     pub(crate) connections: Gauge,
+    /// 1 while the keys in the database cannot be read.
+    pub(crate) keys_stale: Gauge,
     refused: Family<ByKind, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
@@ -116,6 +118,7 @@ impl Metrics {
             retries: Counter::default(),
             client_retries: Counter::default(),
             connections: Gauge::default(),
+            keys_stale: Gauge::default(),
             refused: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
@@ -171,6 +174,8 @@ impl Metrics {
         registry.register("config_reloads", help, self.reloads.clone());
         let help = "When the configuration that serves was read, in unix time";
         registry.register("config_loaded_timestamp_seconds", help, self.config_loaded.clone());
+        let help = "1 while API keys in the database cannot be read, and those known before stay in force";
+        registry.register("keys_stale", help, self.keys_stale.clone());
     }
 
     /// An answer has ended.

@@ -1,5 +1,6 @@
 //! The gateway between real clients and upstreams, all as processes. One binary, one module a subject.
 
+mod admin;
 mod bad_input;
 mod balance;
 mod cancel;
@@ -10,12 +11,14 @@ mod failover;
 mod faults;
 mod flow;
 mod lifecycle;
+mod limits;
 mod llama;
 mod metering;
 mod metrics;
 mod passthrough;
 mod privacy;
 mod record;
+mod reload;
 mod scripted;
 mod sdk_rust;
 mod uploads;

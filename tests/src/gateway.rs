@@ -92,6 +92,43 @@ impl Gateway {
         self.process.rss_kib()
     }
 
+    /// The file that it was started with.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join(format!("{}.yaml", self.name))
+    }
+
+    /// Writes its file anew, as an editor does: beside it, then in its place.
+    pub fn rewrite(&self, yaml: &str) {
+        let next = self.dir.join(format!("{}.next", self.name));
+        let written =
+            fs::write(&next, complete(yaml, &self.data_dir())).and_then(|()| fs::rename(&next, self.config()));
+        written.unwrap_or_else(|error| panic!("{}: {error}", next.display()));
+    }
+
+    /// The admin token that it made at its start.
+    #[must_use]
+    pub fn admin_token(&self) -> String {
+        let path = self.data_dir().join("admin.token");
+        let token = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        token.trim().to_owned()
+    }
+
+    /// A request to its admin API, such as `admin(Method::GET, "status")`, to be given a body and sent.
+    pub fn admin(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/admin/v1/{path}", self.admin_url());
+        crate::client::client()
+            .request(method, url)
+            .header("content-type", "application/json")
+            .bearer_auth(self.admin_token())
+    }
+
+    /// Reads its file again, and waits until that has an outcome.
+    pub async fn reload(&self) -> crate::Answer {
+        let answer = crate::client::send(self.admin(reqwest::Method::POST, "reload")).await;
+        crate::Answer::of(answer).await
+    }
+
     /// The directory of what this gateway writes.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! Nothing outlives it: records go to a temporary folder, and their sums are shown at the end.
 
-use std::{io::Write as _, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, path::PathBuf, time::Duration};
 
 use backends::{
     body::Outgoing,
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     app::{App, database},
     cli::{By, DemoArgs},
-    config::{Config, Process},
-    listener, logging,
+    listener,
+    source::{Origin, Source},
 };
 
 /// The engines that people run, and where they listen unless told otherwise.
@@ -68,10 +68,9 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         engine.kind,
         engine.url,
     );
-    let config = Config::parse(&text, "demo", &Process)?;
-    logging::install(&config.log);
-    let records = database(&config);
-    serve(config, |app| {
+    let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
+    let records = database(&source.read().config?.config);
+    serve(source, |app| {
         Ok(std::io::stdout().write_all(greeting(app, &engine).as_bytes())?)
     })
     .await?;

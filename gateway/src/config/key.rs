@@ -224,6 +224,23 @@ impl KeyHash {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
+    pub(crate) const fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// 64 hexadecimal digits.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        let well_formed = hex.len() == 64
+            && hex.bytes().all(|b| b.is_ascii_hexdigit())
+            && hash.iter_mut().enumerate().all(|(i, byte)| {
+                u8::from_str_radix(&hex[2 * i..2 * i + 2], 16)
+                    .map(|read| *byte = read)
+                    .is_ok()
+            });
+        well_formed.then_some(Self(hash))
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -232,16 +249,9 @@ impl KeyHash {
 impl Decode for KeyHash {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let text = scalar(node, key, "64 hexadecimal digits", problems)?;
-        let mut hash = [0; 32];
-        let well_formed = text.len() == 64
-            && text.bytes().all(|b| b.is_ascii_hexdigit())
-            && hash.iter_mut().enumerate().all(|(i, byte)| {
-                u8::from_str_radix(&text[2 * i..2 * i + 2], 16)
-                    .map(|read| *byte = read)
-                    .is_ok()
-            });
-        if well_formed {
-            return Some(Self(hash));
+        let hash = Self::parse(text);
+        if hash.is_some() {
+            return hash;
         }
         // Never quoted: the likeliest mistake is the key itself.
         problems.report(

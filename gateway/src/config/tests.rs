@@ -1,6 +1,7 @@
 //! Every rule by one line of [`refused::check`] or [`accepted::check`].
 
 mod accepted;
+mod admin_address;
 mod example;
 mod refused;
 

@@ -29,7 +29,7 @@ use openapi::{
 };
 use tower_layer::Layer;
 
-use crate::call::{Authenticated, Call};
+use crate::call::{Allowed, Call};
 
 mod encoding;
 mod multipart;
@@ -48,6 +48,8 @@ pub(crate) enum DecodeError {
     UnknownEncoding,
     #[error("The request body is not valid in the encoding that its content-encoding names.")]
     BadEncoding,
+    #[error("Invalid value for the header 'x-mulberry-min-tier': expected open, tee or tee+gpu, once.")]
+    MinTier,
 }
 
 /// Bounds on what a client sends.
@@ -85,23 +87,29 @@ pub(crate) struct Decode<S> {
     inner: S,
 }
 
-impl<S> Serve<Authenticated> for Decode<S>
+impl<S> Serve<Allowed> for Decode<S>
 where
     S: Serve<Call, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, request: Authenticated) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, request: Allowed) -> Result<Response<BoxBody>, BoxError> {
         let call = self.limits.decode(request).await?;
         self.inner.call(call).await
     }
 }
 
 impl BodyLimits {
-    async fn decode(self, request: Authenticated) -> Result<Call, DecodeError> {
-        let Authenticated { inbound, account } = request;
+    async fn decode(self, request: Allowed) -> Result<Call, DecodeError> {
+        let Allowed {
+            inbound,
+            account,
+            allowance,
+        } = request;
         let operation = inbound.operation;
         let (parts, body) = inbound.request.into_parts();
+        // The account's own is never lowered.
+        let min_tier = min_tier(&parts.headers)?.max(account.min_tier);
         let mut awaited = Duration::ZERO;
         let (payload, model) = self
             .payload(&operation, &parts.method, &parts.headers, body, &mut awaited)
@@ -122,6 +130,7 @@ impl BodyLimits {
             id: inbound.id,
             arrived: inbound.arrived,
             account,
+            allowance,
             awaited,
             deadline,
             outbound: Outbound {
@@ -131,7 +140,7 @@ impl BodyLimits {
                 operation,
                 payload,
                 model,
-                min_tier: Tier::Open,
+                min_tier,
             },
         })
     }
@@ -193,6 +202,24 @@ impl BodyLimits {
         whole.extend_from_slice(&rest);
         Ok(whole.freeze())
     }
+}
+
+/// The least that the client itself wants its prompt protected by.
+fn min_tier(headers: &HeaderMap) -> Result<Tier, DecodeError> {
+    let mut asked = headers.get_all("x-mulberry-min-tier").iter();
+    let (Some(value), None) = (asked.next(), asked.next()) else {
+        // Which of several is meant nobody can say.
+        return if headers.contains_key("x-mulberry-min-tier") {
+            Err(DecodeError::MinTier)
+        } else {
+            Ok(Tier::Open)
+        };
+    };
+    let tiers = [Tier::Open, Tier::Tee, Tier::TeeGpu];
+    let named = tiers
+        .into_iter()
+        .find(|tier| tier.as_str().as_bytes() == value.as_bytes());
+    named.ok_or(DecodeError::MinTier)
 }
 
 /// How long the client will wait for a whole answer; work beyond it is for nobody.

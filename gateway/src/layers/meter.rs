@@ -28,6 +28,7 @@ use super::failover::{Relay, Served, ServedBody};
 use crate::{
     call::Job,
     catalog::Offer,
+    limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server},
     records::Records,
     rescue::{self, full},
@@ -73,9 +74,9 @@ where
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, job: Job) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, mut job: Job) -> Result<Response<BoxBody>, BoxError> {
         // Dropped with this future when the client leaves before anything came: the record is still written.
-        let mut meter = JobMeter::new(self, &job);
+        let mut meter = JobMeter::new(self, &mut job);
         match self.inner.call(job).await {
             Ok(served) => Ok(meter.serve(served)),
             Err(error) => {
@@ -98,6 +99,8 @@ struct JobMeter {
     arrived: Instant,
     request_id: String,
     key: Option<String>,
+    /// Settled with the usage of the record.
+    allowance: Allowance,
     endpoint: Endpoint,
     model: String,
     /// Its name and its price.
@@ -124,7 +127,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 const CLIENT_LEFT: u16 = 499;
 
 impl JobMeter {
-    fn new<S>(meter: &Meter<S>, job: &Job) -> Self {
+    fn new<S>(meter: &Meter<S>, job: &mut Job) -> Self {
+        let allowance = std::mem::take(&mut job.allowance);
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
         Self {
@@ -133,6 +137,7 @@ impl JobMeter {
             arrived: job.arrived,
             request_id: job.id.as_str().to_owned(),
             key: job.account.name.clone(),
+            allowance,
             endpoint,
             offer: job.offer.clone(),
             awaited: job.awaited,
@@ -245,6 +250,7 @@ impl JobMeter {
             return;
         }
         let (usage, source) = self.usage(end);
+        self.allowance.settle(usage.total(), Instant::now());
         let steps = self.trail.steps();
         let took = self.arrived.elapsed();
         self.metrics.job(&EndedJob {
