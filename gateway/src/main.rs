@@ -23,6 +23,7 @@ mod logging;
 mod metrics;
 mod notify;
 mod records;
+mod replays;
 mod rescue;
 mod routes;
 mod signal;
