@@ -40,7 +40,9 @@ use crate::{
 
 use token::AdminTokens;
 
+mod audit;
 mod control;
+mod keys;
 mod standing;
 pub(crate) mod token;
 mod used;
@@ -134,6 +136,8 @@ fn router(admin: Admin) -> Router {
         .route("/config", get(control::config))
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
+        .route("/audit", get(audit::audit))
+        .merge(keys::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
