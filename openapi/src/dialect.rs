@@ -21,6 +21,7 @@ mod anthropic;
 mod completion;
 mod conversation;
 mod effort;
+mod gemini;
 pub mod messages;
 mod object;
 mod streaming;
@@ -86,7 +87,7 @@ impl Dialect {
         let chat = Object::parse(chat)?;
         match self {
             Self::Anthropic => anthropic::request(&chat, model),
-            Self::Gemini => Err(Untranslatable::new("model", "Gemini is not translated yet.")),
+            Self::Gemini => gemini::request(&chat, model),
         }
     }
 
@@ -95,21 +96,23 @@ impl Dialect {
         let theirs = Object::parse(theirs)?;
         match self {
             Self::Anthropic => Ok(anthropic::answer(&theirs, asked)?),
-            Self::Gemini => Err(Path::ROOT.wrong("translated yet").into()),
+            Self::Gemini => Ok(gemini::answer(&theirs, asked)?),
         }
     }
 
     /// Their event stream becomes one of chat completion chunks, with `[DONE]` at a proper end only.
     pub fn stream(self, asked: Asked) -> Box<dyn Translate> {
         match self {
-            Self::Anthropic | Self::Gemini => anthropic::stream(asked),
+            Self::Anthropic => anthropic::stream(asked),
+            Self::Gemini => gemini::stream(asked),
         }
     }
 
     /// Their error, with the status that OpenAI's clients know it by. `None` when the body says nothing of an error.
     pub fn error(self, status: u16, body: &[u8]) -> Option<(u16, ErrorBody)> {
         match self {
-            Self::Anthropic | Self::Gemini => anthropic::error(status, body),
+            Self::Anthropic => anthropic::error(status, body),
+            Self::Gemini => gemini::error(status, body),
         }
     }
 

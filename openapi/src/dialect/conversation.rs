@@ -472,14 +472,13 @@ pub(super) fn refuse(chat: &Object<'_, '_>, names: &[&'static str], dialect: &st
 
 /// What a parameter says when it asks for nothing.
 fn is_neutral(name: &str, written: &str) -> bool {
-    if matches!(written, "false" | "0" | "0.0" | "[]" | "{}" | "null") {
-        // A seed of 0 is a seed.
-        return name != "seed";
-    }
     match name {
+        // A seed of 0 is a seed, and calls in parallel are what is usual.
+        "seed" => false,
+        "parallel_tool_calls" => written == "true",
+        _ if matches!(written, "false" | "0" | "0.0" | "[]" | "{}") => true,
         "n" => written == "1",
         "verbosity" => written == r#""medium""#,
-        "parallel_tool_calls" => written == "true",
         "modalities" => serde_json::from_str::<Vec<Cow<'_, str>>>(written).is_ok_and(|all| all == ["text"]),
         _ => false,
     }

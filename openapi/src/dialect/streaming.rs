@@ -16,6 +16,8 @@ use crate::{
 pub(super) trait Interpret: Send {
     /// Takes one event, and says whether the stream goes on.
     fn event(&mut self, event: &Event<'_>, out: &mut BytesMut) -> Result<ControlFlow<()>, Wrong>;
+    /// The body ended cleanly after the last event. For dialects whose end is that.
+    fn end(&mut self, _out: &mut BytesMut) {}
     /// Tells the client of an error, after which nothing comes.
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut);
 }
@@ -86,14 +88,21 @@ impl<T: Interpret> Translate for Streaming<T> {
 
     fn finish(&mut self, out: &mut BytesMut) {
         let rest = self.splitter.take_rest();
-        if self.is_over || rest.trim_ascii().is_empty() {
+        if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        self.is_over = true;
-        // An event that lacks its blank line may be whole; where it is not, the stream was cut, and nothing is said.
-        let mut said = BytesMut::new();
-        if self.interpreter.event(&Event::parse(&rest), &mut said).is_ok() {
+        if !rest.trim_ascii().is_empty() {
+            // An event that lacks its blank line may be whole; where it is not, the stream was cut, and nothing is said.
+            let mut said = BytesMut::new();
+            let flow = self.interpreter.event(&Event::parse(&rest), &mut said);
+            let Ok(flow) = flow else {
+                return;
+            };
             out.extend_from_slice(&said);
+            if flow.is_break() {
+                return;
+            }
         }
+        self.interpreter.end(out);
     }
 }

@@ -14,7 +14,6 @@ pub(super) enum Json<'a> {
     Owned(Box<RawValue>),
     Text(Cow<'a, str>),
     Count(u64),
-    Float(f64),
     Flag(bool),
     Null,
     List(Vec<Json<'a>>),
@@ -101,7 +100,6 @@ impl Serialize for Json<'_> {
             Json::Owned(raw) => raw.serialize(serializer),
             Json::Text(text) => serializer.serialize_str(text),
             Json::Count(count) => serializer.serialize_u64(*count),
-            Json::Float(number) => serializer.serialize_f64(*number),
             Json::Flag(flag) => serializer.serialize_bool(*flag),
             Json::Null => serializer.serialize_unit(),
             Json::List(list) => list.serialize(serializer),
@@ -143,12 +141,6 @@ impl From<String> for Json<'_> {
 impl From<u64> for Json<'_> {
     fn from(count: u64) -> Self {
         Json::Count(count)
-    }
-}
-
-impl From<f64> for Json<'_> {
-    fn from(number: f64) -> Self {
-        Json::Float(number)
     }
 }
 

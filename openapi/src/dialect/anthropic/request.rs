@@ -20,7 +20,7 @@ const MIN_BUDGET: u64 = 1024;
 /// With room for an answer it stays within the 32,000 tokens that the smallest of these models can write.
 const MAX_BUDGET: u64 = 24_576;
 
-const REFUSED: [&str; 14] = [
+const REFUSED: [&str; 13] = [
     "n",
     "seed",
     "logprobs",
@@ -34,7 +34,6 @@ const REFUSED: [&str; 14] = [
     "verbosity",
     "functions",
     "function_call",
-    "min_p",
 ];
 
 pub(in super::super) fn request(chat: &Object<'_, '_>, model: &str) -> Result<Bytes, Untranslatable> {
