@@ -6,6 +6,7 @@ mod cancel;
 mod clocks;
 mod count;
 mod demo;
+mod dialects;
 mod failover;
 mod faults;
 mod flow;
