@@ -508,6 +508,8 @@ fn kind(kind: config::Kind) -> Kind {
         config::Kind::Llamacpp => Kind::LlamaCpp,
         config::Kind::Ollama => Kind::Ollama,
         config::Kind::Tgi => Kind::Tgi,
+        config::Kind::Anthropic => Kind::Anthropic,
+        config::Kind::Gemini => Kind::Gemini,
         config::Kind::OpenaiCompatible => Kind::Compatible,
     }
 }
@@ -527,6 +529,7 @@ fn endpoint(endpoint: config::Endpoint) -> Endpoint {
         config::Endpoint::Completions => Endpoint::Completions,
         config::Endpoint::Embeddings => Endpoint::Embeddings,
         config::Endpoint::Responses => Endpoint::Responses,
+        config::Endpoint::Messages => Endpoint::Messages,
         config::Endpoint::Moderations => Endpoint::Moderations,
         config::Endpoint::Rerank => Endpoint::Rerank,
         config::Endpoint::Score => Endpoint::Score,

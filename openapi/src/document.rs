@@ -39,7 +39,8 @@ const DESCRIPTION: &str = "\
 An OpenAI-compatible gateway: an official OpenAI client works unchanged.
 
 Paths also work without `/v1`. Members of a request that are not listed here pass to the upstream unread, and answers \
-may hold members that are not listed here. Every error, the gateway's own or an upstream's, has the `Error` envelope.";
+may hold members that are not listed here. Every error, the gateway's own or an upstream's, has the `Error` envelope, \
+on the paths of Anthropic's API that of `MessagesError`.";
 
 /// The document as pretty JSON, with a newline at the end.
 pub fn document() -> String {
@@ -95,7 +96,7 @@ fn operation(row: Row) -> Operation {
         .summary(Some(row.summary))
         .parameters(path_parameters(row.path))
         .request_body(body(row.request))
-        .responses(errors::add(responses, has_body).build())
+        .responses(errors::add(responses, row.path, has_body).build())
         .build()
 }
 
@@ -217,6 +218,7 @@ fn components() -> Components {
     register::<request::CompletionRequest>(&mut components);
     register::<request::EmbeddingRequest>(&mut components);
     register::<request::ResponseRequest>(&mut components);
+    register::<request::MessageRequest>(&mut components);
     register::<request::PassThroughRequest>(&mut components);
     register::<request::AudioForm>(&mut components);
     register::<request::ImageForm>(&mut components);
@@ -227,6 +229,9 @@ fn components() -> Components {
     register::<answer::EmbeddingList>(&mut components);
     register::<answer::ModelList>(&mut components);
     register::<answer::Error>(&mut components);
+    register::<answer::Message>(&mut components);
+    register::<answer::MessageTokens>(&mut components);
+    register::<answer::MessagesError>(&mut components);
     errors::register(&mut components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)

@@ -8,6 +8,7 @@ mod clocks;
 mod config_cli;
 mod count;
 mod demo;
+mod dialects;
 mod failover;
 mod faults;
 mod flow;
