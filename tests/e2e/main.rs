@@ -10,6 +10,7 @@ mod demo;
 mod failover;
 mod faults;
 mod flow;
+mod keys;
 mod lifecycle;
 mod limits;
 mod llama;
