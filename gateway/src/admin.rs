@@ -31,6 +31,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use tower::ServiceExt;
 
 use crate::{
+    console,
     directory::Directory,
     drain::Phase,
     listener::{self, Door, ListenerConfig},
@@ -157,6 +158,7 @@ fn router(admin: Admin) -> Router {
         .route("/health/readiness", get(ready))
         .nest("/admin/v1", governed)
         .with_state(admin)
+        .merge(console::router())
 }
 
 /// Ready: not draining, and at least one upstream passes its health check. Says why not.

@@ -42,6 +42,7 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     records::Records,
+    replays::Bounds,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
@@ -134,6 +135,7 @@ impl App {
         let parts = Parts {
             accounts,
             limiters,
+            replays: Arc::default(),
             catalog,
             metrics,
             records,
@@ -394,6 +396,11 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
             .as_ref()
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
+        idempotency: config.idempotency.as_ref().map(|kept| Bounds {
+            ttl: kept.ttl,
+            memory: kept.memory.as_usize(),
+            answer: kept.answer.as_usize(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::Command;
 
 mod backup;
 mod check;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
@@ -19,6 +20,7 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
+        Command::Config(command) => config::run(command),
         Command::Usage(args) => usage::run(args).await,
         Command::Key(args) => key::run(args).await,
         Command::Backup(args) => backup::run(args).await,

@@ -133,6 +133,7 @@ impl BodyLimits {
             allowance,
             awaited,
             deadline,
+            ending: None,
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),

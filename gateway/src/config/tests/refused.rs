@@ -1,5 +1,6 @@
 //! What is refused, and the exact words.
 
+mod governed;
 mod sections;
 
 use super::Fake;
