@@ -32,6 +32,7 @@ use crate::{
     limiter::Limiters,
     listener::{self, BindError, ListenerConfig},
     metrics::Metrics,
+    oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
     stack::{self, Parts, StackConfig},
@@ -55,6 +56,8 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error("the database cannot be opened")]
     Store(#[from] OpenError),
+    #[error(transparent)]
+    Issuer(#[from] oidc::SourceError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -91,7 +94,12 @@ impl App {
             unix_seconds(),
         )));
         let limiters = Arc::new(Limiters::default());
-        let accounts = Arc::new(ArcSwap::from_pointee(accounts(&config, &limiters)));
+        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(
+            &config.keys,
+            origins(&config),
+            &limiters,
+        )));
+        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let (records, store) = match database(&config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -104,6 +112,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
             replays: Arc::default(),
             catalog,
@@ -153,6 +162,7 @@ impl App {
         for backend in &parts.catalog.load().backends {
             background.spawn(health::watch(backend.clone()));
         }
+        background.spawn(oidc::watch(parts.issuers.clone()));
         if let Some(admin) = admin {
             background.spawn(admin::serve(
                 admin,
@@ -235,14 +245,6 @@ async fn shut_down(
 /// Where records are kept; `None` when nothing is to be on disk.
 pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
-}
-
-fn accounts(config: &Config, limiters: &Limiters) -> Accounts {
-    let accounts = Accounts::new(&config.keys, origins(config), limiters);
-    if config.oidc.is_empty() {
-        return accounts;
-    }
-    accounts.never_anonymous()
 }
 
 fn origins(config: &Config) -> &[String] {

@@ -18,6 +18,7 @@ mod limiter;
 mod listener;
 mod logging;
 mod metrics;
+mod oidc;
 mod records;
 mod replays;
 mod rescue;

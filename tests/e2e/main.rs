@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod llama;
 mod metering;
+mod oidc;
 mod passthrough;
 mod privacy;
 mod record;
