@@ -41,6 +41,7 @@ use crate::{
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
+    oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
     signal::Hangup,
@@ -70,6 +71,8 @@ pub(crate) enum StartError {
     Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Issuer(#[from] oidc::SourceError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -116,6 +119,7 @@ impl App {
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
         let limiters = Arc::new(Limiters::default());
+        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
         let directory = Directory::open(
             Written::of(config),
@@ -135,6 +139,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
             replays: Arc::default(),
             catalog,
@@ -196,6 +201,7 @@ impl App {
             (store, writing)
         });
         background.spawn(directory.clone().watch());
+        background.spawn(oidc::watch(parts.issuers.clone()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));

@@ -19,6 +19,7 @@ mod limits;
 mod llama;
 mod metering;
 mod metrics;
+mod oidc;
 mod passthrough;
 mod privacy;
 mod record;
