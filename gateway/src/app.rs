@@ -44,6 +44,7 @@ use crate::{
     records::Records,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
+    telemetry::{self, Exporter, TelemetryError},
     tls::{self, TlsError},
 };
 
@@ -68,6 +69,8 @@ pub(crate) enum StartError {
     Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error("traces cannot be exported")]
+    Telemetry(#[from] TelemetryError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -89,6 +92,8 @@ pub(crate) struct App {
     store: Option<(Store, billing_store::RecorderTask)>,
     directory: Arc<Directory>,
     control: DrainControl,
+    /// Where traces go.
+    exporter: Option<Exporter>,
 }
 
 impl App {
@@ -113,6 +118,7 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());
         let directory = Directory::open(
             config,
@@ -132,8 +138,10 @@ impl App {
             records,
             drain,
             admission: Arc::default(),
+            telemetry,
         };
         Ok(Self {
+            exporter,
             source,
             loaded,
             files,
@@ -176,6 +184,7 @@ impl App {
             store,
             directory,
             control,
+            exporter,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -185,6 +194,7 @@ impl App {
             (store, writing)
         });
         background.spawn(directory.clone().watch());
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
@@ -240,6 +250,13 @@ impl App {
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
         }
         background.abort_all();
+        // After every stream: its span is made when it ends.
+        parts.telemetry.close();
+        if let Some(exporting) = exporting
+            && exporting.await.is_err()
+        {
+            tracing::error!("the exporter of traces ended by a panic");
+        }
         // Last: every record of a stream that just ended must reach the disk.
         parts.records.close().await;
         if let Some((store, writing)) = store {

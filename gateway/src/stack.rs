@@ -45,6 +45,7 @@ use crate::{
     metrics::Metrics,
     records::Records,
     routes::models::Models,
+    telemetry::Telemetry,
 };
 
 /// What the floors share, and what outlives them when the configuration changes.
@@ -58,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The Edge floor that is in force. A request keeps the one that it began with.
@@ -149,7 +151,9 @@ pub(crate) fn edge(
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.
-        .layer(TraceLayer)
+        .layer(TraceLayer {
+            telemetry: parts.telemetry.clone(),
+        })
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {
             metrics: parts.metrics.clone(),

@@ -21,5 +21,6 @@ mod record;
 mod reload;
 mod scripted;
 mod sdk_rust;
+mod telemetry;
 mod uploads;
 mod wire;

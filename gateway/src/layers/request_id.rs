@@ -56,6 +56,7 @@ where
                 arrived: Instant::now(),
                 request,
                 operation,
+                span: None,
             })
             .await?;
         response.headers_mut().insert(X_REQUEST_ID, header);
