@@ -31,6 +31,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use tower::ServiceExt;
 
 use crate::{
+    console,
     directory::Directory,
     drain::Phase,
     listener::{self, Door, ListenerConfig},
@@ -40,7 +41,9 @@ use crate::{
 
 use token::AdminTokens;
 
+mod audit;
 mod control;
+mod keys;
 mod standing;
 pub(crate) mod token;
 mod used;
@@ -134,6 +137,8 @@ fn router(admin: Admin) -> Router {
         .route("/config", get(control::config))
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
+        .route("/audit", get(audit::audit))
+        .merge(keys::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
@@ -153,6 +158,7 @@ fn router(admin: Admin) -> Router {
         .route("/health/readiness", get(ready))
         .nest("/admin/v1", governed)
         .with_state(admin)
+        .merge(console::router())
 }
 
 /// Ready: not draining, and at least one upstream passes its health check. Says why not.

@@ -33,7 +33,7 @@ use crate::{
     },
     catalog::Catalog,
     config::{self, Config, Process},
-    directory::Directory,
+    directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
     limiter::Limiters,
@@ -42,6 +42,7 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     records::Records,
+    replays::Bounds,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
@@ -120,19 +121,27 @@ impl App {
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
         let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());
+        let opened = store.as_ref().map(|(store, _)| store);
         let directory = Directory::open(
-            config,
-            store.as_ref().map(|(store, _)| store),
+            Written::of(config),
+            opened,
             limiters.clone(),
             metrics.keys_stale.clone(),
         )
         .await
         .map_err(StartError::Keys)?;
+        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+            tracing::warn!(
+                listen = %config.listen,
+                "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
+            );
+        }
         let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
             limiters,
+            replays: Arc::default(),
             catalog,
             metrics,
             records,
@@ -404,6 +413,11 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
             .as_ref()
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
+        idempotency: config.idempotency.as_ref().map(|kept| Bounds {
+            ttl: kept.ttl,
+            memory: kept.memory.as_usize(),
+            answer: kept.answer.as_usize(),
+        }),
     }
 }
 

@@ -17,6 +17,7 @@ use openapi::endpoint::{Operation, Unroutable};
 use crate::{
     accounts::Account,
     catalog::{Catalog, Offer},
+    layers::idempotency::Ending,
     limiter::Allowance,
     telemetry::RequestSpan,
 };
@@ -71,6 +72,8 @@ pub(crate) struct Call {
     pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Where somebody must know whether the answer was whole: Meter says it.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 /// A call with who may serve it.
@@ -97,6 +100,7 @@ pub(crate) struct Job {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) ending: Option<Arc<Ending>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,

@@ -28,7 +28,7 @@ use crate::{
     limiter::Limiters,
 };
 
-pub(crate) use edit::{EditError, KeyEdit, check_name};
+pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
 use merge::Merged;
 pub(crate) use mint::Minted;
 pub(crate) use view::{KeyView, time};
@@ -40,6 +40,9 @@ mod view;
 
 /// How often the database is asked whether another process changed keys.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long what was done waits to be written down: an end of the process must not hang on the disk.
+const AUDIT: Duration = Duration::from_secs(3);
 
 /// Why keys were not changed, or not shown.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +90,42 @@ struct Database {
     reader: Reader,
 }
 
-struct State {
-    file: Vec<Key>,
+/// What the configuration says of who may ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    keys: Vec<Key>,
+    /// Web pages that may call.
     origins: Vec<String>,
-    /// Whether only this machine can connect to the address that is bound.
+    /// Whether only this machine can connect.
     is_local: bool,
     /// Whether there are other credentials than keys.
     has_issuers: bool,
+}
+
+impl Written {
+    pub(crate) fn of(config: &Config) -> Self {
+        let origins = config.cors.as_ref().map(|cors| cors.origins.clone());
+        Self {
+            keys: config.keys.clone(),
+            origins: origins.unwrap_or_default(),
+            is_local: config.listen.ip().to_canonical().is_loopback(),
+            has_issuers: !config.oidc.is_empty(),
+        }
+    }
+
+    /// Where there is no configuration at all: nobody is let in without a key.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            keys: Vec::new(),
+            origins: Vec::new(),
+            is_local: false,
+            has_issuers: false,
+        }
+    }
+}
+
+struct State {
+    written: Written,
     limiters: Arc<Limiters>,
     stored: KeySnapshot,
     shadowed: Vec<String>,
@@ -102,7 +134,7 @@ struct State {
 impl Directory {
     /// Reads all keys. `stale` will say whether the database can be read.
     pub(crate) async fn open(
-        config: &Config,
+        written: Written,
         store: Option<&Store>,
         limiters: Arc<Limiters>,
         stale: Gauge,
@@ -119,20 +151,11 @@ impl Directory {
             },
         };
         let mut state = State {
-            file: config.keys.clone(),
-            origins: origins(config),
-            is_local: is_local(config),
-            has_issuers: !config.oidc.is_empty(),
+            written,
             limiters,
             stored,
             shadowed: Vec::new(),
         };
-        if !state.is_local && state.file.is_empty() && config.oidc.is_empty() && state.stored.keys.is_empty() {
-            tracing::warn!(
-                listen = %config.listen,
-                "there are no API keys, and other machines can connect, so every request is refused: make a key with `mulberry key create NAME`"
-            );
-        }
         let accounts = Arc::new(ArcSwap::from_pointee(state.accounts()));
         Ok(Self {
             accounts,
@@ -148,12 +171,19 @@ impl Directory {
         self.accounts.clone()
     }
 
+    /// Whether there is, or ever was, a key.
+    pub(crate) fn has_keys(&self) -> bool {
+        let state = self.state();
+        !state.written.keys.is_empty() || !state.stored.keys.is_empty()
+    }
+
     /// Takes the keys of a new configuration. Its `listen` is not in force before the next start.
     pub(crate) fn configure(&self, config: &Config) {
         let mut state = self.state();
-        state.file.clone_from(&config.keys);
-        state.origins = origins(config);
-        state.has_issuers = !config.oidc.is_empty();
+        state.written = Written {
+            is_local: state.written.is_local,
+            ..Written::of(config)
+        };
         self.accounts.store(Arc::new(state.accounts()));
     }
 
@@ -200,7 +230,7 @@ impl Directory {
     /// All keys, those of the file first; revoked ones are among them.
     pub(crate) fn list(&self) -> Vec<KeyView> {
         let state = self.state();
-        let file = state.file.iter().map(KeyView::of_file);
+        let file = state.written.keys.iter().map(KeyView::of_file);
         let stored = state.stored.keys.iter().filter(|key| !state.is_in_file(&key.name));
         file.chain(stored.map(KeyView::of_database)).collect()
     }
@@ -220,7 +250,7 @@ impl Directory {
         let database = self.database()?;
         check_name(name)?;
         self.refuse_known(name, sha256.as_ref())?;
-        let mut grant = edit::fresh();
+        let mut grant = fresh();
         edit.apply(&mut grant)?;
         let (secret, sha256) = match sha256 {
             Some(sha256) => (None, sha256),
@@ -273,7 +303,7 @@ impl Directory {
         let database = self.database()?;
         self.refuse_known(name, None)?;
         // Refused before anything is written, for below nothing can be.
-        edit.apply(&mut edit::fresh())?;
+        edit.apply(&mut fresh())?;
         let _order = self.order.lock().await;
         let applied = |grant: &mut billing_store::Grant| {
             // It was applied above, so it has no error.
@@ -317,10 +347,12 @@ impl Directory {
             object: object.to_owned(),
             detail,
         };
-        if let Some(database) = &self.database
-            && let Err(error) = database.keys.audit(&entry).await
-        {
-            let error = BoxError::from(error);
+        let Some(database) = &self.database else { return };
+        let written = tokio::time::timeout(AUDIT, database.keys.audit(&entry)).await;
+        let outcome = written
+            .map_err(BoxError::from)
+            .and_then(|written| written.map_err(BoxError::from));
+        if let Err(error) = outcome {
             tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
         }
     }
@@ -343,7 +375,7 @@ impl Directory {
         if state.is_in_file(name) {
             return Err(DirectoryError::InFile { name: name.to_owned() });
         }
-        let holder = sha256.and_then(|sha256| state.file.iter().find(|key| *key.sha256.as_bytes() == sha256.0));
+        let holder = sha256.and_then(|sha256| state.written.keys.iter().find(|key| *key.sha256.as_bytes() == sha256.0));
         match holder {
             Some(holder) => Err(DirectoryError::HashInFile {
                 name: holder.name.clone(),
@@ -378,19 +410,19 @@ impl Directory {
 
 impl State {
     fn is_in_file(&self, name: &str) -> bool {
-        self.file.iter().any(|key| key.name == name)
+        self.written.keys.iter().any(|key| key.name == name)
     }
 
     fn accounts(&mut self) -> Accounts {
-        let Merged { keys, shadowed } = merge::merge(&self.file, &self.stored.keys, unix_ms());
+        let Merged { keys, shadowed } = merge::merge(&self.written.keys, &self.stored.keys, unix_ms());
         if shadowed != self.shadowed {
             if !shadowed.is_empty() {
                 tracing::warn!(names = ?shadowed, "these API keys of the database are in the configuration file too, which wins");
             }
             self.shadowed = shadowed;
         }
-        let accounts = Accounts::new(&keys, &self.origins, &self.limiters);
-        if self.is_local && !self.has_issuers && self.stored.keys.is_empty() {
+        let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters);
+        if self.written.is_local && !self.written.has_issuers && self.stored.keys.is_empty() {
             accounts
         } else {
             accounts.closed()
@@ -402,15 +434,6 @@ impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Directory")
     }
-}
-
-fn origins(config: &Config) -> Vec<String> {
-    let cors = config.cors.as_ref();
-    cors.map(|cors| cors.origins.clone()).unwrap_or_default()
-}
-
-fn is_local(config: &Config) -> bool {
-    config.listen.ip().to_canonical().is_loopback()
 }
 
 fn by(actor: &str) -> By<'_> {

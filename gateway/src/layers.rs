@@ -13,6 +13,7 @@ pub(crate) mod trace;
 pub(crate) mod authenticate;
 pub(crate) mod decode;
 pub(crate) mod failover;
+pub(crate) mod idempotency;
 pub(crate) mod meter;
 pub(crate) mod reserve;
 pub(crate) mod resolve;

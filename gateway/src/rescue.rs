@@ -21,11 +21,12 @@ use crate::layers::{
     catch_panic::Panicked,
     decode::DecodeError,
     failover::{FailoverError, ShuttingDown},
+    idempotency::BadKey,
     resolve::ResolveError,
     route::RouteError,
     throttle::Limited,
 };
-use crate::limiter::LimitError;
+use crate::{limiter::LimitError, replays::TurnError};
 
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
@@ -152,6 +153,21 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
             ResolveError::NotServed { .. } => {
                 Refusal::invalid(StatusCode::NOT_FOUND, "unsupported_endpoint", error.to_string())
             }
+        };
+    }
+    if let Some(error) = error.downcast_ref::<BadKey>() {
+        return Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", error.to_string()).param("Idempotency-Key");
+    }
+    if let Some(error) = error.downcast_ref::<TurnError>() {
+        return match error {
+            TurnError::UnderWay => Refusal::invalid(StatusCode::CONFLICT, "idempotency_in_progress", error.to_string())
+                .retry_after(Duration::from_secs(1))
+                .do_retry(),
+            TurnError::Reused => Refusal::invalid(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                error.to_string(),
+            ),
         };
     }
     if let Some(error) = error.downcast_ref::<Overloaded>() {

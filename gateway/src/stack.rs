@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
-//! CALL     Authenticate · Throttle · Decode · Resolve · ThrottleTokens · Reserve · Meter · Failover
+//! CALL     Authenticate · Throttle · Decode · Resolve · Idempotency · ThrottleTokens ·
+//!          Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
 //! ```
 
@@ -30,6 +31,7 @@ use crate::{
         cors::CorsLayer,
         decode::{BodyLimits, DecodeLayer},
         failover::{FailoverLayer, RetryConfig},
+        idempotency::IdempotencyLayer,
         meter::MeterLayer,
         observe::ObserveLayer,
         request_id::RequestIdLayer,
@@ -44,6 +46,7 @@ use crate::{
     limiter::Limiters,
     metrics::Metrics,
     records::Records,
+    replays::{Bounds, Replays},
     routes::models::Models,
     telemetry::Telemetry,
 };
@@ -54,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
     /// What accounts used; it outlives every snapshot of them.
     pub(crate) limiters: Arc<Limiters>,
+    /// Answers that may be given again; they outlive the stack.
+    pub(crate) replays: Arc<Replays>,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
@@ -95,6 +100,8 @@ pub(crate) struct StackConfig {
     pub(crate) limits: BodyLimits,
     pub(crate) retry: RetryConfig,
     pub(crate) origins: Vec<String>,
+    /// `None` keeps no answers.
+    pub(crate) idempotency: Option<Bounds>,
 }
 
 /// From a known operation to its answer.
@@ -111,6 +118,11 @@ fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
+        })
+        // Inside Resolve: only who may still use the model gets an answer again. Outside all that costs.
+        .layer(IdempotencyLayer {
+            bounds: config.idempotency,
+            replays: parts.replays.clone(),
         })
         // Outside Reserve: money is held only for what may run.
         .layer(ThrottleTokensLayer)

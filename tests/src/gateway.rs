@@ -21,7 +21,18 @@ pub struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(name: &str, dir: &Path, yaml: &str) -> Self {
-        let process = spawn(name, dir, yaml);
+        let scheme = if has_key(yaml, "tls") { "https" } else { "http" };
+        Self::listening(spawn(name, dir, yaml), name, dir, scheme)
+    }
+
+    /// Starts it with a file of the world's, as it is.
+    pub(crate) fn of(name: &str, dir: &Path, file: &Path) -> Self {
+        let mut command = Command::new(mulberry());
+        command.arg("serve").arg("--config").arg(file);
+        Self::listening(Process::start(&mut command, name, dir), name, dir, "http")
+    }
+
+    fn listening(process: Process, name: &str, dir: &Path, scheme: &'static str) -> Self {
         let listening = process.stderr().wait_for(SOON, |log| {
             let line = log.lines().find(|line| line.contains("listening"))?;
             Some((field(line, "address")?, field(line, "admin")))
@@ -35,7 +46,7 @@ impl Gateway {
             dir: dir.to_owned(),
             address,
             admin,
-            scheme: if has_key(yaml, "tls") { "https" } else { "http" },
+            scheme,
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::decode::{Decode, Section, scalar, unwritten};
+use super::describe::{self, Definitions, Describe, Mapping};
 use super::document::{Node, Value};
 use super::interpolate::join;
 use super::model;
@@ -103,6 +104,27 @@ impl Decode for Key {
     }
 }
 
+impl Describe for Key {
+    fn describe(definitions: &mut Definitions) -> serde_json::Value {
+        definitions.mapping("Key", |to| {
+            let mut mapping = Mapping::new(&["An API key of a client."]);
+            mapping.required::<String>("name", &["Stands in records and metrics."], to);
+            let doc = ["Who answers for it: a person, a team. Shown, never interpreted."];
+            mapping.or::<Option<String>>("owner", &doc, &Shown::Null, to);
+            describe_hash(&mut mapping, to);
+            let doc = ["Names of models, or beginnings of names and one *."];
+            mapping.or::<Vec<String>>("models", &doc, &Shown::List(vec![Shown::text("*")]), to);
+            mapping.or::<Tier>("min_tier", &[], &Tier::Open.show(), to);
+            mapping.or::<KeyLimits>("limits", &[], &unwritten::<KeyLimits>().show(), to);
+            let doc = ["The first moment at which it is refused."];
+            mapping.or::<Option<Timestamp>>("expires", &doc, &Shown::Null, to);
+            mapping.or::<bool>("disabled", &[], &false.show(), to);
+            mapping.or::<Tags>("tags", &["For reports."], &Tags::default().show(), to);
+            mapping.build(&["sha256", "secret"])
+        })
+    }
+}
+
 impl Show for Key {
     fn show(&self) -> Shown {
         let fields = [
@@ -142,6 +164,17 @@ impl Decode for AdminToken {
     }
 }
 
+impl Describe for AdminToken {
+    fn describe(definitions: &mut Definitions) -> serde_json::Value {
+        definitions.mapping("AdminToken", |to| {
+            let mut mapping = Mapping::new(&["A bearer token for the admin API."]);
+            mapping.required::<String>("name", &["Who, in the audit log."], to);
+            describe_hash(&mut mapping, to);
+            mapping.build(&["sha256", "secret"])
+        })
+    }
+}
+
 impl Show for AdminToken {
     fn show(&self) -> Shown {
         Shown::Map(vec![
@@ -174,6 +207,13 @@ fn hash(section: &mut Section<'_>, what: &str, problems: &mut Problems) -> KeyHa
     sha256.or(hashed).unwrap_or(KeyHash::STAND_IN)
 }
 
+fn describe_hash(mapping: &mut Mapping, definitions: &mut Definitions) {
+    let doc = ["The SHA-256 of it, in hexadecimal: printf %s \"$KEY\" | sha256sum"];
+    mapping.alternative::<KeyHash>("sha256", &doc, definitions);
+    let doc = ["Itself, hashed when the file is read; better a reference than the text."];
+    mapping.alternative::<Secret>("secret", &doc, definitions);
+}
+
 /// Refuses what is no pattern among the `models` of a section.
 pub(super) fn check_patterns(models: &[String], section: &Section<'_>, problems: &mut Problems) {
     let bad = |(_, pattern): &(usize, &String)| !model::is_pattern(pattern);
@@ -199,6 +239,12 @@ impl Decode for Tags {
             Some((entry.key.clone(), value))
         });
         Some(Self(read.collect()))
+    }
+}
+
+impl Describe for Tags {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::names(&["Names and values."])
     }
 }
 
@@ -261,6 +307,12 @@ impl Decode for KeyHash {
             "write the output of `printf %s \"$KEY\" | sha256sum`, or use `secret:` for the key itself",
         );
         None
+    }
+}
+
+impl Describe for KeyHash {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::text(&[], "^[0-9A-Fa-f]{64}$")
     }
 }
 

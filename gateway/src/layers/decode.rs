@@ -134,6 +134,7 @@ impl BodyLimits {
             span: inbound.span,
             awaited,
             deadline,
+            ending: None,
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),

@@ -24,7 +24,10 @@ use http_body::{Body, Frame};
 use openapi::{endpoint::Endpoint, stream::Facts, usage::WireUsage};
 use tower_layer::Layer;
 
-use super::failover::{Relay, Served, ServedBody};
+use super::{
+    failover::{Relay, Served, ServedBody},
+    idempotency::Ending,
+};
 use crate::{
     call::Job,
     catalog::Offer,
@@ -102,6 +105,7 @@ struct JobMeter {
     key: Option<String>,
     /// Settled with the usage of the record.
     allowance: Allowance,
+    ending: Option<Arc<Ending>>,
     endpoint: Endpoint,
     model: String,
     /// Its name and its price.
@@ -140,6 +144,7 @@ impl JobMeter {
             request_id: job.id.as_str().to_owned(),
             key: job.account.name.clone(),
             allowance,
+            ending: job.ending.take(),
             endpoint,
             offer: job.offer.clone(),
             awaited: job.awaited,
@@ -253,6 +258,9 @@ impl JobMeter {
             return;
         }
         let (usage, source) = self.usage(end);
+        if let Some(ending) = self.ending.take().filter(|_| end == End::Complete) {
+            ending.complete();
+        }
         self.allowance.settle(usage.total(), Instant::now());
         let steps = self.trail.steps();
         let took = self.arrived.elapsed();

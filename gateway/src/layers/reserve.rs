@@ -53,6 +53,7 @@ where
                 outbound: Arc::new(call.outbound),
                 awaited: call.awaited,
                 deadline: call.deadline,
+                ending: call.ending,
                 offer,
                 catalog,
                 hooks: self.unpriced.clone(),
