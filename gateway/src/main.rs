@@ -30,6 +30,7 @@ mod routes;
 mod signal;
 mod source;
 mod stack;
+mod telemetry;
 mod tls;
 
 fn main() -> ExitCode {
