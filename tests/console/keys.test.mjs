@@ -66,7 +66,7 @@ for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
     await dialog.waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(secret));
     assert.equal(await gateway.ask(secret), 200);
-    assert.equal(await gateway.ask(secret, "gone"), 404);
+    assert.equal(await gateway.ask(secret, "gone"), 403);
 
     // Changed: another model, and a limit of one request.
     await button(`Edit ${name}`).waitFor();
