@@ -41,7 +41,9 @@ use crate::{
 
 use token::AdminTokens;
 
+mod audit;
 mod control;
+mod keys;
 mod standing;
 pub(crate) mod token;
 mod used;
@@ -135,6 +137,8 @@ fn router(admin: Admin) -> Router {
         .route("/config", get(control::config))
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
+        .route("/audit", get(audit::audit))
+        .merge(keys::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,

@@ -41,6 +41,9 @@ mod view;
 /// How often the database is asked whether another process changed keys.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long what was done waits to be written down: an end of the process must not hang on the disk.
+const AUDIT: Duration = Duration::from_secs(3);
+
 /// Why keys were not changed, or not shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
@@ -344,10 +347,12 @@ impl Directory {
             object: object.to_owned(),
             detail,
         };
-        if let Some(database) = &self.database
-            && let Err(error) = database.keys.audit(&entry).await
-        {
-            let error = BoxError::from(error);
+        let Some(database) = &self.database else { return };
+        let written = tokio::time::timeout(AUDIT, database.keys.audit(&entry)).await;
+        let outcome = written
+            .map_err(BoxError::from)
+            .and_then(|written| written.map_err(BoxError::from));
+        if let Err(error) = outcome {
             tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
         }
     }

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod llama;
 mod metering;
+mod metrics;
 mod passthrough;
 mod privacy;
 mod record;
