@@ -22,6 +22,7 @@ mod live;
 mod logging;
 mod metrics;
 mod notify;
+mod oidc;
 mod records;
 mod replays;
 mod rescue;
