@@ -31,6 +31,8 @@ use tokio::{net::TcpListener, sync::Notify};
 use tower::ServiceExt;
 
 use crate::{
+    console,
+    directory::Directory,
     drain::Phase,
     listener::{self, Door, ListenerConfig},
     live::{Live, Reloader},
@@ -39,7 +41,9 @@ use crate::{
 
 use token::AdminTokens;
 
+mod audit;
 mod control;
+mod keys;
 mod standing;
 pub(crate) mod token;
 mod used;
@@ -50,6 +54,7 @@ pub(crate) struct Admin {
     pub(crate) live: Arc<Live>,
     pub(crate) reloader: Reloader,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) parts: Parts,
     /// `None` when nothing is kept on disk.
     pub(crate) reader: Option<Reader>,
@@ -132,6 +137,8 @@ fn router(admin: Admin) -> Router {
         .route("/config", get(control::config))
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
+        .route("/audit", get(audit::audit))
+        .merge(keys::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
@@ -151,6 +158,7 @@ fn router(admin: Admin) -> Router {
         .route("/health/readiness", get(ready))
         .nest("/admin/v1", governed)
         .with_state(admin)
+        .merge(console::router())
 }
 
 /// Ready: not draining, and at least one upstream passes its health check. Says why not.

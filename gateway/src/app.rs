@@ -17,7 +17,7 @@ use backends::{
     health,
     kind::{Capabilities, Kind},
 };
-use billing_store::{OpenError, Store};
+use billing_store::{OpenError, ReadError, Store};
 use http::{HeaderMap, HeaderValue};
 use openapi::endpoint::Endpoint;
 use tokio::{
@@ -27,21 +27,23 @@ use tokio::{
 };
 
 use crate::{
-    accounts::Accounts,
     admin::{
         self, Admin,
         token::{AdminTokens, TokenError},
     },
     catalog::Catalog,
     config::{self, Config, Process},
+    directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
+    limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
     records::Records,
-    source::{Loaded, Source},
+    replays::Bounds,
+    source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
 };
@@ -63,6 +65,8 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error("the database cannot be opened")]
     Store(#[from] OpenError),
+    #[error("the API keys in the database cannot be read")]
+    Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
@@ -76,7 +80,7 @@ pub(crate) struct App {
     source: Source,
     loaded: Loaded,
     /// What the configuration was read from.
-    files: Vec<PathBuf>,
+    files: Vec<Seen>,
     standing: Vec<Standing>,
     parts: Parts,
     listener: TcpListener,
@@ -84,11 +88,12 @@ pub(crate) struct App {
     admin: Option<TcpListener>,
     tokens: AdminTokens,
     store: Option<(Store, billing_store::RecorderTask)>,
+    directory: Arc<Directory>,
     control: DrainControl,
 }
 
 impl App {
-    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<PathBuf>) -> Result<Self, StartError> {
+    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<Seen>) -> Result<Self, StartError> {
         let config = &loaded.config;
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;
@@ -99,7 +104,6 @@ impl App {
             listener: listener_config,
         } = assemble(config, &[], unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
-        let accounts = Arc::new(ArcSwap::from_pointee(accounts(config)));
         let (records, store) = match database(config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
@@ -110,9 +114,28 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let limiters = Arc::new(Limiters::default());
+        let opened = store.as_ref().map(|(store, _)| store);
+        let directory = Directory::open(
+            Written::of(config),
+            opened,
+            limiters.clone(),
+            metrics.keys_stale.clone(),
+        )
+        .await
+        .map_err(StartError::Keys)?;
+        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+            tracing::warn!(
+                listen = %config.listen,
+                "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
+            );
+        }
+        let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            limiters,
+            replays: Arc::default(),
             catalog,
             metrics,
             records,
@@ -130,6 +153,7 @@ impl App {
             admin,
             tokens,
             store,
+            directory: Arc::new(directory),
             control,
         })
     }
@@ -159,6 +183,7 @@ impl App {
             admin,
             tokens,
             store,
+            directory,
             control,
         } = self;
         let config = loaded.config.clone();
@@ -168,6 +193,7 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
+        background.spawn(directory.clone().watch());
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
@@ -183,6 +209,7 @@ impl App {
             Swapped {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
+                directory: directory.clone(),
                 rebuild,
             },
         ));
@@ -194,6 +221,7 @@ impl App {
                 live: live.clone(),
                 reloader,
                 tokens,
+                directory,
                 parts: parts.clone(),
                 reader,
                 ending: ending.clone(),
@@ -347,15 +375,6 @@ pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Re
     })
 }
 
-/// Who may ask.
-pub(crate) fn accounts(config: &Config) -> Accounts {
-    Accounts::new(&config.keys, origins(config))
-}
-
-fn origins(config: &Config) -> &[String] {
-    config.cors.as_ref().map_or(&[], |cors| cors.origins.as_slice())
-}
-
 pub(crate) fn stack_config(config: &Config) -> StackConfig {
     let limits = &config.limits;
     StackConfig {
@@ -377,6 +396,11 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
             .as_ref()
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
+        idempotency: config.idempotency.as_ref().map(|kept| Bounds {
+            ttl: kept.ttl,
+            memory: kept.memory.as_usize(),
+            answer: kept.answer.as_usize(),
+        }),
     }
 }
 

@@ -1,8 +1,13 @@
 //! What a request has become. The type tells where it is: a layer in the wrong place does not compile.
 //!
-//! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Call`] → [`Resolved`] → [`Job`] → `Attempt`
+//! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Allowed`] → [`Call`] → [`Resolved`] →
+//! [`Allotted`] → [`Job`] → `Attempt`
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
@@ -12,6 +17,8 @@ use openapi::endpoint::{Operation, Unroutable};
 use crate::{
     accounts::Account,
     catalog::{Catalog, Offer},
+    layers::idempotency::Ending,
+    limiter::Allowance,
 };
 
 /// A request with its name; all that follows is named by it.
@@ -40,15 +47,28 @@ pub(crate) struct Authenticated {
     pub(crate) account: Arc<Account>,
 }
 
+/// A request that is counted, within the account's limits.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    pub(crate) inbound: Inbound,
+    pub(crate) account: Arc<Account>,
+    pub(crate) allowance: Allowance,
+}
+
 /// A decoded request. Nothing later parses it.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
+    pub(crate) allowance: Allowance,
     pub(crate) outbound: Outbound,
+    /// How long the client's body was waited for.
+    pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Where somebody must know whether the answer was whole: Meter says it.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 /// A call with who may serve it.
@@ -60,14 +80,22 @@ pub(crate) struct Resolved {
     pub(crate) catalog: Arc<Catalog>,
 }
 
+/// A resolved call for whose tokens the account's limit has room.
+#[derive(Debug)]
+pub(crate) struct Allotted(pub(crate) Resolved);
+
 /// A call whose worst case is covered. May be attempted, several times.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
+    /// Meter takes it, and settles it when the job ends.
+    pub(crate) allowance: Allowance,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) ending: Option<Arc<Ending>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,

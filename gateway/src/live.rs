@@ -7,7 +7,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,15 +18,12 @@ use crate::{
     admin::token::AdminTokens,
     app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
     config::{Config, ConfigError, Process},
+    directory::Directory,
     listener::ListenerConfig,
     notify::Supervisor,
-    source::{Loaded, Reading, Source},
+    source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
 };
-
-use watch::Watch;
-
-mod watch;
 
 /// Why a configuration was refused; the old one serves on.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +75,7 @@ pub(crate) struct InForce {
 pub(crate) struct Swapped {
     pub(crate) listener: Arc<ArcSwap<ListenerConfig>>,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
+    pub(crate) directory: Arc<Directory>,
     /// Builds the Edge floor anew.
     pub(crate) rebuild: Box<dyn Fn(&StackConfig) + Send + Sync>,
 }
@@ -154,9 +151,10 @@ impl Live {
     }
 
     /// Reads and puts in force. Answers with the files to watch from now on.
-    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<PathBuf>) {
+    fn reload(&self) -> (Result<Reloaded, ReloadError>, Vec<Seen>) {
         let Reading { config, files } = self.source.read();
         let outcome = config.map_err(ReloadError::from).and_then(|loaded| self.apply(loaded));
+        self.parts.metrics.reload(outcome.is_ok());
         match &outcome {
             Ok(reloaded) => {
                 let Reloaded {
@@ -192,7 +190,7 @@ impl Live {
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
         // From here on nothing can fail.
         self.parts.catalog.store(Arc::new(catalog));
-        self.parts.accounts.store(Arc::new(crate::app::accounts(&config)));
+        self.swapped.directory.configure(&config);
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
         (self.swapped.rebuild)(&stack_config(&config));
@@ -243,7 +241,7 @@ pub(crate) fn reloader() -> (Reloader, mpsc::Receiver<Order>) {
 }
 
 /// Reloads when told, when SIGHUP comes and when a file has changed. One at a time.
-pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<PathBuf>) {
+pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<Seen>) {
     let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
         Ok(hangup) => Some(hangup),
         Err(error) => {
@@ -274,10 +272,8 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
         (watch, outcome) = {
             let live = live.clone();
             let read = tokio::task::spawn_blocking(move || {
-                watch.mark();
                 let (outcome, files) = live.reload();
-                watch.follow(files);
-                (watch, Some(outcome))
+                (Watch::new(files), Some(outcome))
             });
             read.await.unwrap_or_default()
         };

@@ -11,6 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, ConfigError, Environment, Process};
 
+pub(crate) use watch::{Seen, Watch};
+
+mod watch;
+
 /// A configuration that can be read at any time.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
@@ -32,8 +36,8 @@ pub(crate) enum Origin {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) config: Result<Loaded, ConfigError>,
-    /// The files that were looked at, whether or not they were there.
-    pub(crate) files: Vec<PathBuf>,
+    /// The files that were looked at, whether or not they were there, as they were just before.
+    pub(crate) files: Vec<Seen>,
 }
 
 /// A configuration with the name of what was read.
@@ -69,6 +73,7 @@ impl Source {
             files: RefCell::default(),
         };
         let (config, text) = match &self.origin {
+            // The text once more, for its name only.
             Origin::File(path) => (Config::load(path, &recording), std::fs::read(path).unwrap_or_default()),
             Origin::Backend(url) => (Config::single(url, &recording), Vec::new()),
             Origin::Text(name, text) => (Config::parse(text, name, &recording), Vec::new()),
@@ -133,14 +138,14 @@ impl Environment for WithFlags<'_> {
 /// The environment, noting which files it was asked for.
 struct Recording<'a> {
     below: &'a dyn Environment,
-    files: RefCell<Vec<PathBuf>>,
+    files: RefCell<Vec<Seen>>,
 }
 
 impl Recording<'_> {
     fn note(&self, path: &Path) {
         let mut files = self.files.borrow_mut();
-        if !files.iter().any(|other| other == path) {
-            files.push(path.to_path_buf());
+        if !files.iter().any(|other| other.path() == path) {
+            files.push(Seen::now(path));
         }
     }
 }

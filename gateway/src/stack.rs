@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
-//! CALL     Authenticate · Decode · Resolve · Reserve · Meter · Failover
+//! CALL     Authenticate · Throttle · Decode · Resolve · Idempotency · ThrottleTokens ·
+//!          Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
 //! ```
 
@@ -30,6 +31,7 @@ use crate::{
         cors::CorsLayer,
         decode::{BodyLimits, DecodeLayer},
         failover::{FailoverLayer, RetryConfig},
+        idempotency::IdempotencyLayer,
         meter::MeterLayer,
         observe::ObserveLayer,
         request_id::RequestIdLayer,
@@ -37,10 +39,14 @@ use crate::{
         reserve::ReserveLayer,
         resolve::ResolveLayer,
         route::Router,
+        throttle::ThrottleLayer,
+        throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
     },
+    limiter::Limiters,
     metrics::Metrics,
     records::Records,
+    replays::{Bounds, Replays},
     routes::models::Models,
 };
 
@@ -48,6 +54,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    /// What accounts used; it outlives every snapshot of them.
+    pub(crate) limiters: Arc<Limiters>,
+    /// Answers that may be given again; they outlive the stack.
+    pub(crate) replays: Arc<Replays>,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
@@ -88,6 +98,8 @@ pub(crate) struct StackConfig {
     pub(crate) limits: BodyLimits,
     pub(crate) retry: RetryConfig,
     pub(crate) origins: Vec<String>,
+    /// `None` keeps no answers.
+    pub(crate) idempotency: Option<Bounds>,
 }
 
 /// From a known operation to its answer.
@@ -97,12 +109,21 @@ fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>
         .layer(AuthenticateLayer {
             accounts: parts.accounts.clone(),
         })
+        // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
+        .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
         .layer(DecodeLayer { limits: config.limits })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
         })
+        // Inside Resolve: only who may still use the model gets an answer again. Outside all that costs.
+        .layer(IdempotencyLayer {
+            bounds: config.idempotency,
+            replays: parts.replays.clone(),
+        })
+        // Outside Reserve: money is held only for what may run.
+        .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
         .layer(ReserveLayer)
         // Outside Failover too: counts only what the client received.

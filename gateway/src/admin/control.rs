@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Admin, problem, token::Actor};
 use crate::live::ReloadError;
@@ -44,12 +45,17 @@ struct ReloadedView {
 pub(super) async fn reload(State(admin): State<Admin>, Extension(actor): Extension<Actor>) -> Response {
     tracing::info!(actor = actor.0, "an administrator reloads the configuration");
     match admin.reloader.reload().await {
-        Ok(reloaded) => Json(ReloadedView {
-            hash: reloaded.hash,
-            changed: reloaded.changed,
-            needs_restart: reloaded.needs_restart,
-        })
-        .into_response(),
+        Ok(reloaded) => {
+            let view = ReloadedView {
+                hash: reloaded.hash,
+                changed: reloaded.changed,
+                needs_restart: reloaded.needs_restart,
+            };
+            let detail = json!({"hash": view.hash, "changed": view.changed, "needs_restart": view.needs_restart});
+            let file = admin.live.file();
+            admin.directory.audit(&actor.0, "config.reload", &file, detail).await;
+            Json(view).into_response()
+        }
         Err(error @ ReloadError::Ending) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string())
         }
@@ -64,6 +70,7 @@ struct DrainingView {
 
 pub(super) async fn drain(State(admin): State<Admin>, Extension(actor): Extension<Actor>) -> Response {
     tracing::info!(actor = actor.0, "an administrator drains the gateway");
+    admin.directory.audit(&actor.0, "drain", "gateway", json!({})).await;
     admin.ending.notify_one();
     (StatusCode::ACCEPTED, Json(DrainingView { phase: "draining" })).into_response()
 }

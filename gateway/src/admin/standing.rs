@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{Admin, data};
-use crate::{app::unix_seconds, drain::Phase};
+use crate::{app::unix_seconds, drain::Phase, metrics::Snapshot};
 
 #[derive(Serialize)]
 struct Status {
@@ -20,6 +20,9 @@ struct Status {
     phase: &'static str,
     in_flight: i64,
     connections: i64,
+    /// What the last 60 seconds were like.
+    #[serde(flatten)]
+    recent: Snapshot,
     config: ConfigStatus,
 }
 
@@ -45,6 +48,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
         },
         in_flight: metrics.in_flight.get(),
         connections: metrics.connections.get(),
+        recent: metrics.snapshot(),
         config: ConfigStatus {
             file: admin.live.file(),
             hash: force.hash,

@@ -89,7 +89,8 @@ pub(crate) fn file(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|folder| folder.join(FILE))
 }
 
-fn read(path: &Path) -> Result<Option<String>, TokenError> {
+/// The token in this file; `None` where there is no file.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, TokenError> {
     let shown = || path.display().to_string();
     let mut text = String::new();
     match std::fs::File::open(path) {

@@ -47,10 +47,19 @@ struct Engine {
 }
 
 #[derive(Debug, thiserror::Error)]
+#[error(
+    "the demo asks for no key, so it listens on this machine only: leave --listen out, or name a port of 127.0.0.1"
+)]
+struct Public;
+
+#[derive(Debug, thiserror::Error)]
 #[error("no OpenAI-compatible server answers at {0}: check the address, or leave --upstream out")]
 struct NoEngine(String);
 
 pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
+    if !args.listen.ip().to_canonical().is_loopback() {
+        return Err(Public.into());
+    }
     let engine = match &args.upstream {
         Some(url) => look("the server", "openai-compatible", url)
             .await

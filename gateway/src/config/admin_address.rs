@@ -17,7 +17,7 @@ impl Config {
         // Nobody hears of these: `mulberry check` is for that.
         let mut problems = Problems::default();
         let text = env.read(path).unwrap_or_default();
-        let read = document::parse(&text, &mut problems);
+        let read = document::parse(&text, document::Format::of(path), &mut problems);
         let mut root = read.unwrap_or_else(|| Node::empty_map(Place::Whole));
         overrides::apply(&mut root, &[KEY], env.variables(), &mut problems);
         let Some(entry) = root.get(KEY) else {

@@ -2,8 +2,11 @@
 
 mod accepted;
 mod admin_address;
+mod convert;
 mod example;
 mod refused;
+mod schema;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -10,7 +10,11 @@ use backends::{
 use http::Response;
 use tower_layer::Layer;
 
-use crate::{call::Named, layers::failover::FailoverError, rescue::rescue};
+use crate::{
+    call::Named,
+    layers::{failover::FailoverError, throttle::Limited},
+    rescue::rescue,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RescueLayer;
@@ -75,6 +79,7 @@ impl std::fmt::Display for Chain<'_> {
 }
 
 fn place(error: &BoxError) -> Option<&str> {
+    let error = Limited::cause(error);
     let attempt = error.downcast_ref::<FailoverError>().map(|error| &*error.last);
     attempt
         .or_else(|| error.downcast_ref::<AttemptError>())

@@ -4,58 +4,52 @@
 //! and links that are swapped above the file, which is how Kubernetes replaces a ConfigMap.
 //! `docs/decisions/0006-reload.md` has the argument.
 
-use std::{os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 /// What tells one content of a file from another; `None` where there is no file.
 type Print = Option<(u64, u64, u64, i64, i64)>;
 
+/// A file as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    path: PathBuf,
+    print: Print,
+}
+
+impl Seen {
+    /// The file as it is now. Taken before the file is read: a change while it is read is then a change since.
+    pub(super) fn now(path: &Path) -> Self {
+        Self {
+            print: print(path),
+            path: path.to_path_buf(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A set of files as they were last seen.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    files: Vec<(PathBuf, Print)>,
+pub(crate) struct Watch {
+    files: Vec<Seen>,
     /// Seen to differ and not yet seen to rest: a file that is being written is read when its writer is done.
     unrest: Option<Vec<Print>>,
 }
 
 impl Watch {
-    /// Files as they are now.
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
-        let files = files.into_iter().map(|path| {
-            let print = print(&path);
-            (path, print)
-        });
-        Self {
-            files: files.collect(),
-            unrest: None,
-        }
-    }
-
-    /// Takes what is there now as known: it is about to be read.
-    pub(super) fn mark(&mut self) {
-        for (path, known) in &mut self.files {
-            *known = print(path);
-        }
-        self.unrest = None;
-    }
-
-    /// Looks at these files from now on. Of those that were looked at before, what was known stays known, so that a
-    /// change while they were read is not missed.
-    pub(super) fn follow(&mut self, files: Vec<PathBuf>) {
-        let before = std::mem::take(&mut self.files);
-        let known = |path: &PathBuf| before.iter().find(|(other, _)| other == path).map(|(_, known)| *known);
-        self.files = files
-            .into_iter()
-            .map(|path| {
-                let known = known(&path).unwrap_or_else(|| print(&path));
-                (path, known)
-            })
-            .collect();
+    pub(crate) fn new(files: Vec<Seen>) -> Self {
+        Self { files, unrest: None }
     }
 
     /// Whether something has changed since, and has rested since the last look. Told once.
-    pub(super) fn look(&mut self) -> bool {
-        let now: Vec<Print> = self.files.iter().map(|(path, _)| print(path)).collect();
-        let is_known = self.files.iter().zip(&now).all(|((_, known), now)| known == now);
+    pub(crate) fn look(&mut self) -> bool {
+        let now: Vec<Print> = self.files.iter().map(|file| print(&file.path)).collect();
+        let is_known = self.files.iter().zip(&now).all(|(file, now)| file.print == *now);
         if is_known {
             self.unrest = None;
             return false;
@@ -64,8 +58,8 @@ impl Watch {
             self.unrest = Some(now);
             return false;
         }
-        for ((_, known), now) in self.files.iter_mut().zip(now) {
-            *known = now;
+        for (file, now) in self.files.iter_mut().zip(now) {
+            file.print = now;
         }
         self.unrest = None;
         true
@@ -73,7 +67,7 @@ impl Watch {
 }
 
 /// Follows links: what a path means is what changes.
-fn print(path: &PathBuf) -> Print {
+fn print(path: &Path) -> Print {
     let file = std::fs::metadata(path).ok()?;
     Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
@@ -105,7 +99,7 @@ mod tests {
         let folder = Folder::new("rest");
         let path = folder.0.join("m.yaml");
         fs::write(&path, "a").expect("it can be written");
-        let mut watch = Watch::new(vec![path.clone()]);
+        let mut watch = Watch::new(vec![Seen::now(&path)]);
         assert!(!watch.look() && !watch.look());
         fs::write(&path, "ab").expect("it can be written");
         assert!(!watch.look(), "it may still be written");
@@ -124,7 +118,7 @@ mod tests {
         }
         let data = folder.0.join("data");
         symlink("v1", &data).expect("a link can be made");
-        let mut watch = Watch::new(vec![data.join("m.yaml")]);
+        let mut watch = Watch::new(vec![Seen::now(&data.join("m.yaml"))]);
         symlink("v2", folder.0.join("next")).expect("a link can be made");
         fs::rename(folder.0.join("next"), &data).expect("a link can be replaced");
         assert!(!watch.look());
@@ -135,7 +129,7 @@ mod tests {
     fn a_file_that_goes_and_comes_is_noticed() {
         let folder = Folder::new("gone");
         let path = folder.0.join("m.yaml");
-        let mut watch = Watch::new(vec![path.clone()]);
+        let mut watch = Watch::new(vec![Seen::now(&path)]);
         fs::write(&path, "a").expect("it can be written");
         assert!(!watch.look());
         assert!(watch.look());
