@@ -109,7 +109,7 @@ function tellState() {
     { text: phase, mark: true, tone: isServing ? "good" : "warn" },
     { text: `version ${version}`, tone: "dim" },
     { text: `configuration ${short(file?.hash)}`, tone: "dim" },
-    { text: `up ${span(up < 3600 ? Math.floor(up / 60) * 60 : up).replace(/ 0 s$/, "")}`, tone: "dim" },
+    { text: `up ${up < 60 ? "for less than a minute" : span(up).replace(/ \d+ s$/, "")}`, tone: "dim" },
   ];
   const said = JSON.stringify(value);
   if (state.dataset.said === said) return;

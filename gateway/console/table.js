@@ -1,6 +1,6 @@
 // Tables that are told their rows again and again, and change only what changed: focus, selection and scroll stay.
 //
-// A column is { title, cell(row), order(row)?, end? }; a cell is a text, a part, or a list of parts:
+// A column is { title, cell(row), order(row)?, end?, minor? }, of which the minor ones are not shown on a narrow screen; a cell is a text, a part, or a list of parts:
 // { text, tone?, mark?, mono?, small?, title? }. On a narrow screen a row becomes a block with the titles beside the values,
 // which takes the roles of a table away in some browsers; so they are written out.
 
@@ -30,7 +30,7 @@ export function table({ label, columns, key, empty, actions = null, sorted = nul
   const element = h("div", { class: "table" }, grid, message);
 
   function heading(column) {
-    const cell = h("th", { role: "columnheader", scope: "col", class: column.end ? "end" : null });
+    const cell = h("th", { role: "columnheader", scope: "col", class: look(column) });
     if (!column.order) {
       cell.append(column.title);
       return cell;
@@ -85,7 +85,7 @@ export function table({ label, columns, key, empty, actions = null, sorted = nul
   function lineOf(first) {
     let row = first;
     const cells = columns.map((column) =>
-      h("td", { role: "cell", class: column.end ? "end" : null, "data-title": column.title }),
+      h("td", { role: "cell", class: look(column), "data-title": column.title }),
     );
     const line = h("tr", { role: "row" }, cells);
     if (actions) line.append(h("td", { role: "cell", class: "actions" }, actions(() => row)));
@@ -119,6 +119,8 @@ export function table({ label, columns, key, empty, actions = null, sorted = nul
     },
   };
 }
+
+const look = (column) => [column.end && "end", column.minor && "minor"].filter(Boolean).join(" ") || null;
 
 function compare(a, b) {
   // What is absent comes first, going up.

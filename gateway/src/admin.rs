@@ -41,7 +41,10 @@ use crate::{
 
 use token::AdminTokens;
 
+mod audit;
 mod control;
+mod document;
+mod keys;
 mod standing;
 pub(crate) mod token;
 mod used;
@@ -135,6 +138,8 @@ fn router(admin: Admin) -> Router {
         .route("/config", get(control::config))
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
+        .route("/audit", get(audit::audit))
+        .merge(keys::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
@@ -149,6 +154,7 @@ fn router(admin: Admin) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(document::answer))
         // The names that LiteLLM's probes use, for charts that are moved over.
         .route("/health/liveliness", get(|| async { "ok\n" }))
         .route("/health/readiness", get(ready))

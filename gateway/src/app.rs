@@ -43,6 +43,7 @@ use crate::{
     notify::Supervisor,
     records::Records,
     replays::Bounds,
+    signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
@@ -169,6 +170,7 @@ impl App {
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,
+        hangup: Hangup,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), ListenerLost> {
@@ -214,7 +216,7 @@ impl App {
             },
         ));
         let (reloader, orders) = live::reloader();
-        background.spawn(live::run(live.clone(), orders, files));
+        background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
         if let Some(listener) = admin {
             let admin = Admin {
@@ -506,6 +508,8 @@ fn kind(kind: config::Kind) -> Kind {
         config::Kind::Llamacpp => Kind::LlamaCpp,
         config::Kind::Ollama => Kind::Ollama,
         config::Kind::Tgi => Kind::Tgi,
+        config::Kind::Anthropic => Kind::Anthropic,
+        config::Kind::Gemini => Kind::Gemini,
         config::Kind::OpenaiCompatible => Kind::Compatible,
     }
 }
@@ -525,6 +529,7 @@ fn endpoint(endpoint: config::Endpoint) -> Endpoint {
         config::Endpoint::Completions => Endpoint::Completions,
         config::Endpoint::Embeddings => Endpoint::Embeddings,
         config::Endpoint::Responses => Endpoint::Responses,
+        config::Endpoint::Messages => Endpoint::Messages,
         config::Endpoint::Moderations => Endpoint::Moderations,
         config::Endpoint::Rerank => Endpoint::Rerank,
         config::Endpoint::Score => Endpoint::Score,

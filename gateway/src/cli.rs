@@ -45,7 +45,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration file (YAML, TOML or JSON); mulberry.yaml is taken when it is there
-    #[arg(long, short, env = "MULBERRY_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "MULBERRY_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 

@@ -41,6 +41,9 @@ mod view;
 /// How often the database is asked whether another process changed keys.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long what was done waits to be written down: an end of the process must not hang on the disk.
+const AUDIT: Duration = Duration::from_secs(3);
+
 /// Why keys were not changed, or not shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
@@ -189,17 +192,22 @@ impl Directory {
         let Some(database) = &self.database else { return };
         loop {
             tokio::time::sleep(POLL).await;
-            match self.follow(database).await {
-                Ok(()) => {
-                    if self.stale.set(0) != 0 {
-                        tracing::info!("API keys in the database can be read again");
-                    }
+            self.look(database).await;
+        }
+    }
+
+    /// Follows once, and tells when that begins or ceases to fail.
+    async fn look(&self, database: &Database) {
+        match self.follow(database).await {
+            Ok(()) => {
+                if self.stale.set(0) != 0 {
+                    tracing::info!("API keys in the database can be read again");
                 }
-                Err(error) => {
-                    if self.stale.set(1) == 0 {
-                        let error = BoxError::from(error);
-                        tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
-                    }
+            }
+            Err(error) => {
+                if self.stale.set(1) == 0 {
+                    let error = BoxError::from(error);
+                    tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
                 }
             }
         }
@@ -344,10 +352,12 @@ impl Directory {
             object: object.to_owned(),
             detail,
         };
-        if let Some(database) = &self.database
-            && let Err(error) = database.keys.audit(&entry).await
-        {
-            let error = BoxError::from(error);
+        let Some(database) = &self.database else { return };
+        let written = tokio::time::timeout(AUDIT, database.keys.audit(&entry)).await;
+        let outcome = written
+            .map_err(BoxError::from)
+            .and_then(|written| written.map_err(BoxError::from));
+        if let Err(error) = outcome {
             tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
         }
     }
@@ -453,3 +463,6 @@ pub(crate) fn unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

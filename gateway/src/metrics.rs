@@ -52,6 +52,9 @@ struct ByOutcome {
     outcome: &'static str,
 }
 
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
+
 /// Of one class in one request; records have the same bound. An upstream that claims 2^64 - 1 would turn a counter
 /// back.
 const MOST_TOKENS: u64 = u32::MAX as u64;
@@ -125,6 +128,13 @@ impl Metrics {
         };
         metrics.reload_success.set(1);
         metrics.config_loaded.set(unix_seconds());
+        // What has not happened is shown as 0, so that its first time is a change.
+        for outcome in [TAKEN, REFUSED] {
+            drop(metrics.reloads.get_or_create(&ByOutcome { outcome }));
+        }
+        for kind in ["requests", "tokens", "concurrency"] {
+            drop(metrics.refused.get_or_create(&ByKind { kind }));
+        }
         let mut registry = Registry::default();
         metrics.register(registry.sub_registry_with_prefix("mulberry"));
         let ours = registry.sub_registry_with_prefix("mulberry");
@@ -218,7 +228,7 @@ impl Metrics {
 
     /// The configuration was read again; `ok` if it serves now.
     pub(crate) fn reload(&self, ok: bool) {
-        let outcome = if ok { "taken" } else { "refused" };
+        let outcome = if ok { TAKEN } else { REFUSED };
         self.reloads.get_or_create(&ByOutcome { outcome }).inc();
         self.reload_success.set(i64::from(ok));
         if ok {

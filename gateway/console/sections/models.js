@@ -20,7 +20,7 @@ const COLUMNS = [
     cell: (row) => (row.routes ?? []).map((route) => ({ text: routeOf(route, row) })),
   },
   { title: "Fallbacks", cell: (row) => listed(row.fallbacks) },
-  { title: "Price for a million tokens", cell: (row) => price(row.price) },
+  { title: "Price / M tokens", cell: (row) => price(row.price) },
 ];
 
 function routeOf(route, row) {

@@ -22,11 +22,12 @@ const COLUMNS = [
     order: (row) => row.started_at_ms,
   },
   { title: "Model", cell: (row) => text(row.model), order: (row) => row.model },
-  { title: "Key", cell: (row) => text(row.key), order: (row) => row.key },
+  { title: "Key", cell: (row) => text(row.key), order: (row) => row.key, minor: true },
   {
     title: "Upstream",
     cell: (row) => [text(row.upstream), row.attempts > 1 && { text: plural(row.attempts, "attempt"), tone: "warn", small: true }],
     order: (row) => row.upstream,
+    minor: true,
   },
   {
     title: "End",
@@ -36,9 +37,9 @@ const COLUMNS = [
     ],
     order: (row) => row.end,
   },
-  { title: "In", cell: (row) => count(input(row)), order: input, end: true },
-  { title: "Out", cell: (row) => count(output(row)), order: output, end: true },
-  { title: "First token", cell: (row) => duration(row.ttft_ms), order: (row) => row.ttft_ms, end: true },
+  { title: "In", cell: (row) => count(input(row)), order: input, end: true, minor: true },
+  { title: "Out", cell: (row) => count(output(row)), order: output, end: true, minor: true },
+  { title: "First token", cell: (row) => duration(row.ttft_ms), order: (row) => row.ttft_ms, end: true, minor: true },
   { title: "Duration", cell: (row) => duration(row.duration_ms), order: (row) => row.duration_ms, end: true },
 ];
 

@@ -7,12 +7,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Admin, problem, token::Actor};
 use crate::live::ReloadError;
 
-#[derive(Serialize)]
-struct ConfigView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConfigView {
     file: String,
     hash: String,
     loaded_at: u64,
@@ -34,8 +36,8 @@ pub(super) async fn config(State(admin): State<Admin>) -> Response {
     .into_response()
 }
 
-#[derive(Serialize)]
-struct ReloadedView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReloadedView {
     hash: String,
     changed: Vec<&'static str>,
     needs_restart: Vec<&'static str>,
@@ -44,12 +46,17 @@ struct ReloadedView {
 pub(super) async fn reload(State(admin): State<Admin>, Extension(actor): Extension<Actor>) -> Response {
     tracing::info!(actor = actor.0, "an administrator reloads the configuration");
     match admin.reloader.reload().await {
-        Ok(reloaded) => Json(ReloadedView {
-            hash: reloaded.hash,
-            changed: reloaded.changed,
-            needs_restart: reloaded.needs_restart,
-        })
-        .into_response(),
+        Ok(reloaded) => {
+            let view = ReloadedView {
+                hash: reloaded.hash,
+                changed: reloaded.changed,
+                needs_restart: reloaded.needs_restart,
+            };
+            let detail = json!({"hash": view.hash, "changed": view.changed, "needs_restart": view.needs_restart});
+            let file = admin.live.file();
+            admin.directory.audit(&actor.0, "config.reload", &file, detail).await;
+            Json(view).into_response()
+        }
         Err(error @ ReloadError::Ending) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string())
         }
@@ -57,13 +64,14 @@ pub(super) async fn reload(State(admin): State<Admin>, Extension(actor): Extensi
     }
 }
 
-#[derive(Serialize)]
-struct DrainingView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct DrainingView {
     phase: &'static str,
 }
 
 pub(super) async fn drain(State(admin): State<Admin>, Extension(actor): Extension<Actor>) -> Response {
     tracing::info!(actor = actor.0, "an administrator drains the gateway");
+    admin.directory.audit(&actor.0, "drain", "gateway", json!({})).await;
     admin.ending.notify_one();
     (StatusCode::ACCEPTED, Json(DrainingView { phase: "draining" })).into_response()
 }

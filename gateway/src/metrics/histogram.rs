@@ -57,6 +57,10 @@ impl Histogram {
         self.cells[self.cells.len() - 1].fetch_add(value, Ordering::Relaxed);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0)
+    }
+
     pub(super) fn observe_time(&self, took: Duration) {
         self.observe(micros(took));
     }

@@ -151,7 +151,7 @@ impl Jobs {
             .models
             .get([operation, provider(server.kind), job.model], ModelSeries::new);
         let (input, output) = (job.usage.prompt_total(), job.usage.completion_total());
-        if input > 0 || output > 0 {
+        if input > 0 {
             series.input.observe(input.min(MOST_TOKENS));
         }
         if output > 0 {
@@ -223,6 +223,9 @@ impl Collector for JobsCollector {
         let parts: [(&str, Part); 2] = [("input", |series| &series.input), ("output", |series| &series.output)];
         for (model, series) in &models {
             for (token_type, part) in parts {
+                if part(series).is_empty() {
+                    continue;
+                }
                 let mut labels = labels(model);
                 labels.push(("gen_ai_token_type", token_type.into()));
                 part(series).encode(family.encode_family(&labels.as_slice())?)?;
@@ -258,7 +261,7 @@ impl Collector for JobsCollector {
         ];
         for (name, help, part) in parts {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for (model, series) in &models {
+            for (model, series) in models.iter().filter(|(_, series)| !part(series).is_empty()) {
                 part(series).encode(family.encode_family(&labels(model).as_slice())?)?;
             }
         }

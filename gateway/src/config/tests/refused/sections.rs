@@ -126,7 +126,14 @@ fn backends() {
         "name: a\nurl: http://a\nendpoints: [chat]",
         &[
             "m.yaml:4:17: `backends[0].endpoints[0]`: `chat` is not known here",
-            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `messages`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+        ],
+    );
+    check_backend(
+        "name: a\nurl: http://a\nkind: gemini\nendpoints: [messages, embeddings]",
+        &[
+            "m.yaml:5:27: `backends[0].endpoints[1]`: kind gemini has no embeddings",
+            "fix: remove it; chat_completions and messages are translated",
         ],
     );
     check_backend(
