@@ -166,6 +166,8 @@ impl Failure {
             Self::NoUpstream(_) => "no_upstream",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout(_) => "queue_timeout",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Closed => "no_operation",
             Self::NotAdmitted(_) => "not_admitted",
             Self::Connect(_) => "connect",
             Self::Dropped(_) => "dropped",
