@@ -62,7 +62,7 @@ impl<'a> View<'a> {
     fn outline(text: &'a str) -> Option<Self> {
         let mut view = Self::default();
         let is_object = json::for_members(text, |name, value| {
-            let member = match name {
+            let member = match &*name {
                 "error" => &mut view.error,
                 "status" => &mut view.status,
                 "usage" => &mut view.usage,
@@ -145,7 +145,7 @@ pub(crate) fn usage_of(raw: &RawValue) -> Option<WireUsage> {
 /// An object's members that are finite numbers, and those of the objects in it; empty for what is no object.
 fn readable(object: &str, levels: usize) -> String {
     let mut out = String::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Cow<'_, str>> = Vec::new();
     let is_object = json::for_members(object, |name, value| {
         let value = value.get();
         let value = if value.starts_with('{') && levels > 0 {
@@ -160,11 +160,11 @@ fn readable(object: &str, levels: usize) -> String {
         if is_plain
             && is_details == value.starts_with('{')
             && seen.len() < 64
-            && !seen.iter().any(|other| other == name)
+            && !seen.iter().any(|other| *other == name)
         {
             let comma = if out.is_empty() { "" } else { "," };
             out.push_str(&format!(r#"{comma}"{name}":{value}"#));
-            seen.push(name.to_owned());
+            seen.push(name);
         }
     });
     if is_object { format!("{{{out}}}") } else { String::new() }
