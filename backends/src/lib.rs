@@ -27,5 +27,6 @@ pub mod route;
 pub mod send;
 pub mod serve;
 pub mod stack;
+pub mod translation;
 pub mod upstream;
 pub mod verdict;

@@ -1,15 +1,34 @@
 //! Who may ask: API keys, kept as SHA-256, and what each may use.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Instant};
 
-use crate::config::{Key, KeyHash};
+use backends::verdict::Tier;
+
+use crate::{
+    config::{self, Key, KeyHash, KeyLimits, Timestamp},
+    limiter::{AccountId, Allowance, LimitError, Limiter, Limiters, Remainder},
+};
 
 /// Who asks.
 #[derive(Debug)]
 pub(crate) struct Account {
     /// The name of the key; `None` when the gateway asks for none.
     pub(crate) name: Option<String>,
+    /// The least that must protect its prompts.
+    pub(crate) min_tier: Tier,
+    /// The first moment at which it is refused.
+    pub(crate) expires: Option<Timestamp>,
     models: Vec<String>,
+    /// Nobody counts the anonymous one.
+    counted: Option<Counted>,
+}
+
+/// An account of which we keep count, with the limits of its snapshot.
+#[derive(Debug)]
+struct Counted {
+    id: AccountId,
+    limits: KeyLimits,
+    limiter: Arc<Limiter>,
 }
 
 impl Account {
@@ -17,8 +36,50 @@ impl Account {
     fn anonymous() -> Self {
         Self {
             name: None,
+            min_tier: Tier::Open,
+            expires: None,
             models: vec!["*".to_owned()],
+            counted: None,
         }
+    }
+
+    fn of_key(key: &Key, limiters: &Limiters) -> Self {
+        Self {
+            name: Some(key.name.clone()),
+            min_tier: tier(key.min_tier),
+            expires: key.expires,
+            models: key.models.clone(),
+            counted: Some(Counted {
+                id: AccountId::Key(key.name.as_str().into()),
+                limits: key.limits.clone(),
+                limiter: limiters.of_key(&key.name),
+            }),
+        }
+    }
+
+    /// Whose use is counted together; `None` for the anonymous account.
+    pub(crate) fn id(&self) -> Option<&AccountId> {
+        self.counted.as_ref().map(|counted| &counted.id)
+    }
+
+    /// Counts a request, if the limits allow one more.
+    pub(crate) fn begin(&self, now: Instant) -> Result<Allowance, LimitError> {
+        match &self.counted {
+            Some(counted) => counted.limiter.begin(&counted.limits, now),
+            None => Ok(Allowance::default()),
+        }
+    }
+
+    /// Tokens in any 60 seconds, where they are limited.
+    pub(crate) fn tokens_per_minute(&self) -> Option<u32> {
+        self.counted.as_ref()?.limits.tokens_per_minute
+    }
+
+    /// What is left of the limits; `None` where there are none.
+    pub(crate) fn remainder(&self, now: Instant) -> Option<Remainder> {
+        let Counted { limits, limiter, .. } = self.counted.as_ref()?;
+        let is_limited = limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some();
+        is_limited.then(|| limiter.remainder(limits, now))
     }
 
     /// Whether no model is closed to the account.
@@ -88,22 +149,25 @@ impl Anonymous {
 }
 
 impl Accounts {
-    /// `origins`: web pages that may call.
-    pub(crate) fn new(keys: &[Key], origins: &[String]) -> Self {
+    /// `origins`: web pages that may call. Several keys of one name share their limits; what was used stays in
+    /// `limiters`, however often this is called.
+    pub(crate) fn new(keys: &[Key], origins: &[String], limiters: &Limiters) -> Self {
         let enabled = keys.iter().filter(|key| !key.disabled);
-        let by_hash = enabled.map(|key| {
-            let account = Account {
-                name: Some(key.name.clone()),
-                models: key.models.clone(),
-            };
-            (*key.sha256.as_bytes(), Arc::new(account))
-        });
+        let by_hash = enabled.map(|key| (*key.sha256.as_bytes(), Arc::new(Account::of_key(key, limiters))));
         Self {
             by_hash: by_hash.collect(),
             anonymous: keys.is_empty().then(|| Anonymous {
                 account: Arc::new(Account::anonymous()),
                 origins: origins.to_vec(),
             }),
+        }
+    }
+
+    /// The same, and nobody is let in without a key.
+    pub(crate) fn closed(self) -> Self {
+        Self {
+            anonymous: None,
+            ..self
         }
     }
 
@@ -118,13 +182,21 @@ impl Accounts {
     }
 }
 
+pub(crate) fn tier(tier: config::Tier) -> Tier {
+    match tier {
+        config::Tier::Open => Tier::Open,
+        config::Tier::Tee => Tier::Tee,
+        config::Tier::TeeGpu => Tier::TeeGpu,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn without_keys_only_this_machine_and_welcome_pages() {
-        let accounts = Accounts::new(&[], &["https://app.example".to_owned()]);
+        let accounts = Accounts::new(&[], &["https://app.example".to_owned()], &Limiters::default());
         let check = |host, origin, expect: Result<(), Foreign>| {
             let anonymous = accounts.anonymous().expect("there are no keys");
             assert_eq!(anonymous.admit(host, origin).map(drop), expect, "for {host} {origin:?}");
@@ -142,8 +214,8 @@ mod tests {
     #[test]
     fn models_by_name_and_by_prefix() {
         let account = Account {
-            name: None,
             models: vec!["gpt-4o".to_owned(), "llama-*".to_owned()],
+            ..Account::anonymous()
         };
         assert!(account.may_use("gpt-4o") && account.may_use("llama-3-8b"));
         assert!(!account.may_use("gpt-4o-mini") && !account.may_use("llama"));

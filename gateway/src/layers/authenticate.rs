@@ -2,7 +2,10 @@
 //!
 //! Reads `authorization: Bearer`, `api-key` (Azure's clients) and `x-api-key` (Anthropic's).
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwap;
 use backends::{
@@ -15,6 +18,7 @@ use tower_layer::Layer;
 use crate::{
     accounts::{Account, Accounts, Foreign},
     call::{Authenticated, Inbound},
+    config::Timestamp,
 };
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +27,8 @@ pub(crate) enum AuthenticateError {
     Missing,
     #[error("Incorrect API key provided. Ask the operator of this gateway for one.")]
     Unknown,
+    #[error("This API key expired on {at}. Ask the operator of this gateway for a new one.")]
+    Expired { at: Timestamp },
     #[error(
         "This gateway has no API keys and serves its own machine only. Call it by address or as localhost, or configure keys."
     )]
@@ -84,7 +90,17 @@ pub(crate) fn authenticate<B>(accounts: &Accounts, request: &Request<B>) -> Resu
             });
     }
     let key = presented(headers).ok_or(AuthenticateError::Missing)?;
-    accounts.find(key).cloned().ok_or(AuthenticateError::Unknown)
+    let account = accounts.find(key).ok_or(AuthenticateError::Unknown)?;
+    match account.expires {
+        Some(at) if at.unix_seconds() <= unix_seconds() => Err(AuthenticateError::Expired { at }),
+        _ => Ok(account.clone()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a key expires at a time of day")]
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs()
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
@@ -103,7 +119,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
-    use crate::config::Key;
+    use crate::{config::Key, limiter::Limiters};
 
     fn check(name: &'static str, value: &'static str, expect: Result<&str, AuthenticateError>) {
         let key = Key::named("alice", "sk-alice");
@@ -111,7 +127,15 @@ mod tests {
             disabled: true,
             ..Key::named("bob", "sk-bob")
         };
-        let accounts = Accounts::new(&[key, off], &[]);
+        let old = Key {
+            expires: Some(Timestamp::from_unix_seconds(1_000_000_000)),
+            ..Key::named("carol", "sk-carol")
+        };
+        let new = Key {
+            expires: Some(Timestamp::from_unix_seconds(4_000_000_000)),
+            ..Key::named("dave", "sk-dave")
+        };
+        let accounts = Accounts::new(&[key, off, old, new], &[], &Limiters::default());
         let mut request = Request::new(());
         request
             .headers_mut()
@@ -131,6 +155,13 @@ mod tests {
         check("x-api-key", "sk-alice", Ok("alice"));
         check("authorization", "Bearer sk-alic", Err(AuthenticateError::Unknown));
         check("authorization", "Bearer sk-bob", Err(AuthenticateError::Unknown));
+        let at = Timestamp::from_unix_seconds(1_000_000_000);
+        check(
+            "authorization",
+            "Bearer sk-carol",
+            Err(AuthenticateError::Expired { at }),
+        );
+        check("authorization", "Bearer sk-dave", Ok("dave"));
         check("authorization", "Basic c2s=", Err(AuthenticateError::Missing));
         check("accept", "*/*", Err(AuthenticateError::Missing));
     }

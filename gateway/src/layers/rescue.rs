@@ -1,6 +1,7 @@
 //! Rescue: the last place where an error may exist. Below it errors are values, above it answers.
 //!
 //! Inside Observe, so that metrics see the status that the client sees.
+//! Who asks on Anthropic's paths gets errors in Anthropic's shape, under the same status and headers.
 
 use backends::{
     body::BoxBody,
@@ -8,9 +9,14 @@ use backends::{
     serve::{BoxError, Serve},
 };
 use http::Response;
+use openapi::endpoint::is_anthropic_path;
 use tower_layer::Layer;
 
-use crate::{call::Named, layers::failover::FailoverError, rescue::rescue};
+use crate::{
+    call::Named,
+    layers::{failover::FailoverError, throttle::Limited},
+    rescue::rescue,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RescueLayer;
@@ -36,6 +42,7 @@ where
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
         let id = named.id.clone();
+        let is_anthropic = is_anthropic_path(named.request.uri().path());
         match self.inner.call(named).await {
             Ok(response) => Ok(response),
             Err(error) => {
@@ -46,7 +53,7 @@ where
                     tracing::debug!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), "request refused");
                 }
                 let code = refusal.code().map(str::to_owned);
-                let mut response = refusal.into_response();
+                let mut response = refusal.into_response(is_anthropic.then_some(&id));
                 response.extensions_mut().insert(ErrorCode(code));
                 Ok(response)
             }
@@ -75,6 +82,7 @@ impl std::fmt::Display for Chain<'_> {
 }
 
 fn place(error: &BoxError) -> Option<&str> {
+    let error = Limited::cause(error);
     let attempt = error.downcast_ref::<FailoverError>().map(|error| &*error.last);
     attempt
         .or_else(|| error.downcast_ref::<AttemptError>())

@@ -64,15 +64,17 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, call: Call) -> Result<Response<BoxBody>, BoxError> {
-        let offer = resolve(&self.catalog.load(), &call)?;
-        self.inner.call(Resolved { call, offer }).await
+        let catalog = self.catalog.load_full();
+        let offer = resolve(&catalog, &call)?;
+        self.inner.call(Resolved { call, offer, catalog }).await
     }
 }
 
 fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
     let endpoint = call.outbound.operation.endpoint;
     let Some(model) = call.outbound.model.as_deref() else {
-        if endpoint.is_inference() && call.outbound.operation.is_root_post {
+        let operation = &call.outbound.operation;
+        if endpoint.is_inference() && (operation.is_root_post || operation.is_count_tokens()) {
             return unnamed(catalog, &call.account, endpoint);
         }
         // Files, batches and stored responses belong to the upstream's account, whatever model they are for.

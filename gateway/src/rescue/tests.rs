@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use openapi::{endpoint::Endpoint, sse::TooLong};
+use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
 use crate::layers::failover::ShuttingDown;
@@ -45,9 +45,15 @@ fn errors() -> Vec<BoxError> {
         DecodeError::Incomplete,
         DecodeError::UnknownEncoding,
         DecodeError::BadEncoding,
+        DecodeError::MinTier,
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
+        Failure::Untranslatable(Untranslatable {
+            param: "n".into(),
+            message: "Anthropic gives one answer. Leave n out.".to_owned(),
+        }),
+        Failure::Closed,
         Failure::QueueFull,
         Failure::QueueTimeout(after),
         Failure::NotAdmitted("no".into()),
@@ -74,6 +80,19 @@ fn errors() -> Vec<BoxError> {
     let mut errors: Vec<BoxError> = vec![
         Box::new(AuthenticateError::Missing),
         Box::new(AuthenticateError::Unknown),
+        Box::new(LimitError::Requests {
+            limit: 1,
+            used: 1,
+            wait: after,
+        }),
+        Box::new(LimitError::Tokens {
+            limit: 2,
+            used: 1,
+            requested: 2,
+            wait: after,
+        }),
+        Box::new(LimitError::NeverTokens { limit: 1, requested: 2 }),
+        Box::new(LimitError::Concurrency { limit: 1 }),
         Box::new(AuthenticateError::ForeignHost),
         Box::new(AuthenticateError::ForeignOrigin),
         Box::new(RouteError::Path {
@@ -95,6 +114,9 @@ fn errors() -> Vec<BoxError> {
             endpoint: Endpoint::Audio,
             model: None,
         }),
+        Box::new(BadKey),
+        Box::new(TurnError::UnderWay),
+        Box::new(TurnError::Reused),
         Box::new(Panicked),
         Box::new(ShuttingDown),
         "an error that nobody knows".into(),

@@ -22,7 +22,7 @@ pub(in super::super) fn stream(asked: Asked) -> Box<dyn Translate> {
         chunks: Chunks::new(asked),
         is_begun: false,
         candidates: Vec::new(),
-        used: Used::default(),
+        used: None,
     }))
 }
 
@@ -33,7 +33,7 @@ struct Interpreter {
     chunks: Chunks,
     is_begun: bool,
     candidates: Vec<Candidate>,
-    used: Used,
+    used: Option<Used>,
 }
 
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Interpret for Interpreter {
         }
         // The counts of an event are those so far, and the last event has all.
         response.object("usageMetadata", |usage| {
-            self.used = used(&usage);
+            self.used = Some(used(&usage));
             Ok::<_, Wrong>(())
         })?;
         for (position, candidate) in response.list("candidates")?.into_iter().enumerate() {

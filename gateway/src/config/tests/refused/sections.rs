@@ -126,7 +126,14 @@ fn backends() {
         "name: a\nurl: http://a\nendpoints: [chat]",
         &[
             "m.yaml:4:17: `backends[0].endpoints[0]`: `chat` is not known here",
-            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `messages`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+        ],
+    );
+    check_backend(
+        "name: a\nurl: http://a\nkind: gemini\nendpoints: [messages, embeddings]",
+        &[
+            "m.yaml:5:27: `backends[0].endpoints[1]`: kind gemini has no embeddings",
+            "fix: remove it; chat_completions and messages are translated",
         ],
     );
     check_backend(
@@ -324,10 +331,10 @@ fn models() {
 #[test]
 fn listeners_and_files() {
     check_with_backend(
-        "listen: 0.0.0.0:80",
+        "listen: 0.0.0.0:80\ndata_dir: null",
         &[
-            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there are no keys, so anyone could use the backends",
-            "fix: add `keys:`, or listen on 127.0.0.1:80",
+            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there can be no keys, so anyone could use the backends",
+            "fix: add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:80",
         ],
     );
     check_with_backend(
