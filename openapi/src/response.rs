@@ -193,11 +193,7 @@ fn readable(object: &str, levels: usize) -> String {
         };
         let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let is_details = name.ends_with("_details");
-        if is_plain
-            && is_details == value.starts_with('{')
-            && seen.len() < 64
-            && !seen.iter().any(|other| *other == name)
-        {
+        if is_plain && is_details == value.starts_with('{') && seen.len() < 64 && !seen.contains(&name) {
             let comma = if out.is_empty() { "" } else { "," };
             out.push_str(&format!(r#"{comma}"{name}":{value}"#));
             seen.push(name);
