@@ -3,17 +3,26 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use openapi::{
     endpoint::{Endpoint, Operation},
     request::RequestBody,
 };
 
-use crate::{body::BoxBody, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier};
+use crate::{
+    body::BoxBody,
+    error::Failure,
+    kind::Kind,
+    route::Leg,
+    serve::BoxError,
+    trace::{AttemptSpan, TraceContext},
+    upstream::Upstream,
+    verdict::Tier,
+};
 
 /// What to send, to which backend, by when.
 #[derive(Debug, Clone)]
@@ -31,27 +40,134 @@ pub struct Attempt {
 
 /// Where a job has been so far.
 #[derive(Debug, Default)]
-pub struct Trail(Mutex<Steps>);
+pub struct Trail {
+    steps: Mutex<Steps>,
+    /// The span above the attempts, where they are traced.
+    parent: Option<TraceContext>,
+    spans: Mutex<Vec<AttemptSpan>>,
+}
 
 /// The attempts of a job, and the place of the last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Steps {
     pub attempts: u32,
     pub upstream: Option<Arc<str>>,
     pub backend: Option<Arc<str>>,
+    /// What the last one's backend runs.
+    pub kind: Option<Kind>,
+    /// The upstream of the last as a client may know it.
+    pub mark: Option<HeaderValue>,
+    /// How long all of them were waited for: for a place, and from sending until the first frame or a whole answer.
+    pub waited: Duration,
+    /// Since when one is waited for now.
+    waiting_since: Option<Instant>,
 }
 
 impl Trail {
+    /// Of a job whose attempts hang below this span.
+    pub fn traced(parent: Option<TraceContext>) -> Self {
+        Self {
+            parent,
+            ..Self::default()
+        }
+    }
+
+    /// The span of the attempt under way, for the upstream to hang below.
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        let parent = self.parent?;
+        let span = self.lock_spans().last()?.id;
+        Some(TraceContext { span, ..parent })
+    }
+
+    /// The attempt under way has its answer.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        self.note(|span| span.status = Some(status.as_u16()));
+    }
+
+    /// The attempt under way has failed.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        self.note(|span| {
+            span.ended = Some(Instant::now());
+            span.status = failure.status().map(|status| status.as_u16());
+            span.error = Some(failure.word());
+        });
+    }
+
+    fn note(&self, note: impl FnOnce(&mut AttemptSpan)) {
+        if self.parent.is_some() {
+            self.lock_spans().last_mut().map(note);
+        }
+    }
+
+    /// The spans of the attempts so far. They are given once.
+    pub fn take_spans(&self) -> Vec<AttemptSpan> {
+        std::mem::take(&mut *self.lock_spans())
+    }
+
+    fn lock_spans(&self) -> MutexGuard<'_, Vec<AttemptSpan>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An upstream was chosen and a place there taken.
-    pub(crate) fn step(&self, upstream: &Arc<str>, backend: &Arc<str>) {
-        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn step(&self, upstream: &Upstream, leg: &Leg) {
+        let backend = &leg.backend;
+        if self.parent.is_some() {
+            let now = Instant::now();
+            let mut spans = self.lock_spans();
+            // The one before went no further than its place.
+            spans.last_mut().map(|span| span.ended.get_or_insert(now));
+            spans.push(AttemptSpan {
+                id: fastrand::u64(1..),
+                upstream: upstream.name.clone(),
+                backend: backend.name.clone(),
+                kind: backend.kind,
+                model: leg.model.clone(),
+                started: now,
+                ended: None,
+                status: None,
+                error: None,
+            });
+        }
+        let mut steps = self.lock();
         steps.attempts = steps.attempts.saturating_add(1);
-        steps.upstream = Some(upstream.clone());
-        steps.backend = Some(backend.clone());
+        steps.upstream = Some(upstream.name.clone());
+        steps.backend = Some(backend.name.clone());
+        steps.kind = Some(backend.kind);
+        steps.mark = Some(upstream.mark.clone());
+    }
+
+    /// Others are waited for from now on, until the guard falls.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.lock().waiting_since = Some(Instant::now());
+        Waiting(self)
     }
 
     pub fn steps(&self) -> Steps {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut steps = self.lock().clone();
+        steps.stop(Instant::now());
+        steps
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Steps {
+    fn stop(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
+    }
+}
+
+/// The time until this is dropped is not the gateway's own.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Trail);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().stop(Instant::now());
     }
 }
 

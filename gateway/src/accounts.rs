@@ -1,15 +1,34 @@
 //! Who may ask: API keys, kept as SHA-256, and what each may use.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Instant};
 
-use crate::config::{Key, KeyHash};
+use backends::verdict::Tier;
+
+use crate::{
+    config::{self, Key, KeyHash, KeyLimits, Timestamp},
+    limiter::{AccountId, Allowance, LimitError, Limiter, Limiters, Remainder},
+};
 
 /// Who asks.
 #[derive(Debug)]
 pub(crate) struct Account {
     /// The name of the key; `None` when the gateway asks for none.
     pub(crate) name: Option<String>,
+    /// The least that must protect its prompts.
+    pub(crate) min_tier: Tier,
+    /// The first moment at which it is refused.
+    pub(crate) expires: Option<Timestamp>,
     models: Vec<String>,
+    /// Nobody counts the anonymous one.
+    counted: Option<Counted>,
+}
+
+/// An account of which we keep count, with the limits of its snapshot.
+#[derive(Debug)]
+struct Counted {
+    id: AccountId,
+    limits: KeyLimits,
+    limiter: Arc<Limiter>,
 }
 
 impl Account {
@@ -17,8 +36,64 @@ impl Account {
     fn anonymous() -> Self {
         Self {
             name: None,
+            min_tier: Tier::Open,
+            expires: None,
             models: vec!["*".to_owned()],
+            counted: None,
         }
+    }
+
+    fn of_key(key: &Key, limiters: &Limiters) -> Self {
+        Self {
+            name: Some(key.name.clone()),
+            min_tier: tier(key.min_tier),
+            expires: key.expires,
+            models: key.models.clone(),
+            counted: Some(Counted {
+                id: AccountId::Key(key.name.as_str().into()),
+                limits: key.limits.clone(),
+                limiter: limiters.of_key(&key.name),
+            }),
+        }
+    }
+
+    pub(crate) fn of_subject(subject: Subject) -> Self {
+        Self {
+            name: Some(subject.name),
+            min_tier: tier(subject.min_tier),
+            expires: None,
+            models: subject.models,
+            counted: Some(Counted {
+                id: subject.id,
+                limits: subject.limits,
+                limiter: subject.limiter,
+            }),
+        }
+    }
+
+    /// Whose use is counted together; `None` for the anonymous account.
+    pub(crate) fn id(&self) -> Option<&AccountId> {
+        self.counted.as_ref().map(|counted| &counted.id)
+    }
+
+    /// Counts a request, if the limits allow one more.
+    pub(crate) fn begin(&self, now: Instant) -> Result<Allowance, LimitError> {
+        match &self.counted {
+            Some(counted) => counted.limiter.begin(&counted.limits, now),
+            None => Ok(Allowance::default()),
+        }
+    }
+
+    /// Tokens in any 60 seconds, where they are limited.
+    pub(crate) fn tokens_per_minute(&self) -> Option<u32> {
+        self.counted.as_ref()?.limits.tokens_per_minute
+    }
+
+    /// What is left of the limits; `None` where there are none.
+    pub(crate) fn remainder(&self, now: Instant) -> Option<Remainder> {
+        let Counted { limits, limiter, .. } = self.counted.as_ref()?;
+        let is_limited = limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some();
+        is_limited.then(|| limiter.remainder(limits, now))
     }
 
     /// Whether no model is closed to the account.
@@ -33,6 +108,17 @@ impl Account {
             None => pattern == model,
         })
     }
+}
+
+/// Who an identity provider says is asking, and what the configuration allows them.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) id: AccountId,
+    pub(crate) models: Vec<String>,
+    pub(crate) min_tier: config::Tier,
+    pub(crate) limits: KeyLimits,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// All accounts, by the hash of their key.
@@ -88,16 +174,11 @@ impl Anonymous {
 }
 
 impl Accounts {
-    /// `origins`: web pages that may call.
-    pub(crate) fn new(keys: &[Key], origins: &[String]) -> Self {
+    /// `origins`: web pages that may call. Several keys of one name share their limits; what was used stays in
+    /// `limiters`, however often this is called.
+    pub(crate) fn new(keys: &[Key], origins: &[String], limiters: &Limiters) -> Self {
         let enabled = keys.iter().filter(|key| !key.disabled);
-        let by_hash = enabled.map(|key| {
-            let account = Account {
-                name: Some(key.name.clone()),
-                models: key.models.clone(),
-            };
-            (*key.sha256.as_bytes(), Arc::new(account))
-        });
+        let by_hash = enabled.map(|key| (*key.sha256.as_bytes(), Arc::new(Account::of_key(key, limiters))));
         Self {
             by_hash: by_hash.collect(),
             anonymous: keys.is_empty().then(|| Anonymous {
@@ -107,14 +188,30 @@ impl Accounts {
         }
     }
 
+    /// The same, and nobody is let in without a key.
+    pub(crate) fn closed(self) -> Self {
+        Self {
+            anonymous: None,
+            ..self
+        }
+    }
+
     /// The account of everyone, when no key is asked for.
     pub(crate) fn anonymous(&self) -> Option<&Anonymous> {
         self.anonymous.as_ref()
     }
 
     /// The account of a key. Looking up a hash tells an attacker who measures time nothing of any key.
-    pub(crate) fn find(&self, key: &str) -> Option<&Arc<Account>> {
-        self.by_hash.get(KeyHash::of(key).as_bytes())
+    pub(crate) fn find(&self, key: &KeyHash) -> Option<&Arc<Account>> {
+        self.by_hash.get(key.as_bytes())
+    }
+}
+
+pub(crate) fn tier(tier: config::Tier) -> Tier {
+    match tier {
+        config::Tier::Open => Tier::Open,
+        config::Tier::Tee => Tier::Tee,
+        config::Tier::TeeGpu => Tier::TeeGpu,
     }
 }
 
@@ -124,7 +221,7 @@ mod tests {
 
     #[test]
     fn without_keys_only_this_machine_and_welcome_pages() {
-        let accounts = Accounts::new(&[], &["https://app.example".to_owned()]);
+        let accounts = Accounts::new(&[], &["https://app.example".to_owned()], &Limiters::default());
         let check = |host, origin, expect: Result<(), Foreign>| {
             let anonymous = accounts.anonymous().expect("there are no keys");
             assert_eq!(anonymous.admit(host, origin).map(drop), expect, "for {host} {origin:?}");
@@ -142,8 +239,8 @@ mod tests {
     #[test]
     fn models_by_name_and_by_prefix() {
         let account = Account {
-            name: None,
             models: vec!["gpt-4o".to_owned(), "llama-*".to_owned()],
+            ..Account::anonymous()
         };
         assert!(account.may_use("gpt-4o") && account.may_use("llama-3-8b"));
         assert!(!account.may_use("gpt-4o-mini") && !account.may_use("llama"));

@@ -1,15 +1,26 @@
 //! What a request has become. The type tells where it is: a layer in the wrong place does not compile.
 //!
-//! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Call`] → [`Resolved`] → [`Job`] → `Attempt`
+//! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Allowed`] → [`Call`] → [`Resolved`] →
+//! [`Allotted`] → [`Job`] → `Attempt`
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use openapi::endpoint::{Operation, Unroutable};
 
-use crate::{accounts::Account, catalog::Offer};
+use crate::{
+    accounts::Account,
+    catalog::{Catalog, Offer},
+    layers::idempotency::Ending,
+    limiter::Allowance,
+    telemetry::RequestSpan,
+};
 
 /// A request with its name; all that follows is named by it.
 #[derive(Debug)]
@@ -19,6 +30,8 @@ pub(crate) struct Named {
     pub(crate) request: http::Request<Incoming>,
     /// What its method and path ask for: read once, for Observe and Router.
     pub(crate) operation: Result<Operation, Unroutable>,
+    /// Of a request that is traced.
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// A request that is a known operation.
@@ -28,6 +41,7 @@ pub(crate) struct Inbound {
     pub(crate) arrived: Instant,
     pub(crate) request: http::Request<Incoming>,
     pub(crate) operation: Operation,
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// A request whose account is known. Its body is still unread: we do not parse for strangers.
@@ -37,15 +51,29 @@ pub(crate) struct Authenticated {
     pub(crate) account: Arc<Account>,
 }
 
+/// A request that is counted, within the account's limits.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    pub(crate) inbound: Inbound,
+    pub(crate) account: Arc<Account>,
+    pub(crate) allowance: Allowance,
+}
+
 /// A decoded request. Nothing later parses it.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
+    pub(crate) allowance: Allowance,
+    pub(crate) span: Option<Arc<RequestSpan>>,
     pub(crate) outbound: Outbound,
+    /// How long the client's body was waited for.
+    pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Where somebody must know whether the answer was whole: Meter says it.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 /// A call with who may serve it.
@@ -53,7 +81,13 @@ pub(crate) struct Call {
 pub(crate) struct Resolved {
     pub(crate) call: Call,
     pub(crate) offer: Arc<Offer>,
+    /// The catalog that the offer is of: one snapshot from beginning to end.
+    pub(crate) catalog: Arc<Catalog>,
 }
+
+/// A resolved call for whose tokens the account's limit has room.
+#[derive(Debug)]
+pub(crate) struct Allotted(pub(crate) Resolved);
 
 /// A call whose worst case is covered. May be attempted, several times.
 #[derive(Debug)]
@@ -61,12 +95,18 @@ pub(crate) struct Job {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
+    /// Meter takes it, and settles it when the job ends.
+    pub(crate) allowance: Allowance,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) ending: Option<Arc<Ending>>,
     pub(crate) offer: Arc<Offer>,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// The name of a request: the client's where it gave a sane one, else ours.

@@ -12,16 +12,25 @@ mod catalog;
 mod cli;
 mod commands;
 mod config;
+mod console;
+mod directory;
 mod drain;
 mod layers;
+mod limiter;
 mod listener;
+mod live;
 mod logging;
 mod metrics;
+mod notify;
+mod oidc;
 mod records;
+mod replays;
 mod rescue;
 mod routes;
 mod signal;
+mod source;
 mod stack;
+mod telemetry;
 mod tls;
 
 fn main() -> ExitCode {
@@ -35,7 +44,7 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&error));
             // Without a standard error there is nobody to tell; the status still says it.

@@ -22,9 +22,12 @@ use crate::layers::{
     catch_panic::Panicked,
     decode::DecodeError,
     failover::{FailoverError, ShuttingDown},
+    idempotency::BadKey,
     resolve::ResolveError,
     route::RouteError,
+    throttle::Limited,
 };
+use crate::{limiter::LimitError, oidc::TokenError, replays::TurnError};
 
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
@@ -61,10 +64,15 @@ impl Refusal {
         self
     }
 
+    /// At most a minute: openai-node takes more for a mistake, and comes back in half a second.
     fn retry_after(self, after: Duration) -> Self {
-        let millis = HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        self.header("retry-after", HeaderValue::from(after.as_secs().max(1)))
-            .header("retry-after-ms", millis)
+        let millis = after.as_millis().min(60_000) as u64;
+        self.header("retry-after", HeaderValue::from(millis.div_ceil(1000).max(1)))
+            .header("retry-after-ms", HeaderValue::from(millis))
+    }
+
+    fn do_retry(self) -> Self {
+        self.header("x-should-retry", HeaderValue::from_static("true"))
     }
 
     fn never_retry(self) -> Self {
@@ -94,16 +102,25 @@ impl Refusal {
 
 /// What the client is told of an error.
 pub(crate) fn rescue(error: &BoxError) -> Refusal {
+    if let Some(limited) = error.downcast_ref::<Limited>() {
+        let mut refusal = rescue(&limited.error);
+        limited.mark(&mut refusal.headers);
+        return refusal;
+    }
+    if let Some(error) = error.downcast_ref::<LimitError>() {
+        return from_limit(error);
+    }
     if let Some(error) = error.downcast_ref::<FailoverError>() {
         return from_attempt(&error.last);
     }
     if let Some(error) = error.downcast_ref::<AuthenticateError>() {
         let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
         return match error {
-            AuthenticateError::Missing | AuthenticateError::Unknown => {
+            AuthenticateError::Missing | AuthenticateError::Unknown | AuthenticateError::Expired { .. } => {
                 Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string())
                     .header("www-authenticate", HeaderValue::from_static("Bearer"))
             }
+            AuthenticateError::Token(error) => from_token(error),
             AuthenticateError::ForeignHost => forbidden("foreign_host"),
             AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
         };
@@ -144,6 +161,21 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
             }
         };
     }
+    if let Some(error) = error.downcast_ref::<BadKey>() {
+        return Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", error.to_string()).param("Idempotency-Key");
+    }
+    if let Some(error) = error.downcast_ref::<TurnError>() {
+        return match error {
+            TurnError::UnderWay => Refusal::invalid(StatusCode::CONFLICT, "idempotency_in_progress", error.to_string())
+                .retry_after(Duration::from_secs(1))
+                .do_retry(),
+            TurnError::Reused => Refusal::invalid(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                error.to_string(),
+            ),
+        };
+    }
     if let Some(error) = error.downcast_ref::<Overloaded>() {
         return overloaded(error.to_string());
     }
@@ -163,6 +195,32 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+}
+
+fn from_token(error: &TokenError) -> Refusal {
+    match error {
+        TokenError::NoKeys => Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", error.to_string())
+            .retry_after(Duration::from_secs(5)),
+        TokenError::TooMany => overloaded(error.to_string()),
+        _ => Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string()).header(
+            "www-authenticate",
+            HeaderValue::from_static("Bearer error=\"invalid_token\""),
+        ),
+    }
+}
+
+fn from_limit(error: &LimitError) -> Refusal {
+    let too_many = |kind, code| Refusal::new(StatusCode::TOO_MANY_REQUESTS, kind, code, error.to_string());
+    match error {
+        LimitError::Requests { wait, .. } => too_many("requests", "rate_limit_exceeded")
+            .retry_after(*wait)
+            .do_retry(),
+        LimitError::Tokens { wait, .. } => too_many("tokens", "rate_limit_exceeded").retry_after(*wait).do_retry(),
+        LimitError::NeverTokens { .. } => too_many("tokens", "rate_limit_exceeded").never_retry(),
+        LimitError::Concurrency { .. } => too_many("requests", "concurrency_limit_exceeded")
+            .retry_after(Duration::from_secs(1))
+            .do_retry(),
+    }
 }
 
 fn overloaded(message: String) -> Refusal {
@@ -198,6 +256,7 @@ fn from_decode(error: &DecodeError) -> Refusal {
         DecodeError::UnknownEncoding => {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
         }
+        DecodeError::MinTier => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
         DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
     }
 }

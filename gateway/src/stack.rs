@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
-//! CALL     Authenticate · Decode · Resolve · Reserve · Meter · Failover
+//! CALL     Authenticate · Throttle · Decode · Resolve · Idempotency · ThrottleTokens ·
+//!          Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
 //! ```
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use backends::{
     body::BoxBody,
-    serve::{Floor, Serve},
+    serve::{BoxError, Floor, Serve},
 };
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,13 +24,14 @@ use crate::{
     catalog::Catalog,
     drain::Drain,
     layers::{
-        admit::AdmitLayer,
-        authenticate::AuthenticateLayer,
+        admit::{Admission, AdmitLayer},
+        authenticate::{AuthenticateLayer, Authenticator},
         body_limit::BodyLimitLayer,
         catch_panic::CatchPanicLayer,
         cors::CorsLayer,
         decode::{BodyLimits, DecodeLayer},
         failover::{FailoverLayer, RetryConfig},
+        idempotency::IdempotencyLayer,
         meter::MeterLayer,
         observe::ObserveLayer,
         request_id::RequestIdLayer,
@@ -37,21 +39,60 @@ use crate::{
         reserve::ReserveLayer,
         resolve::ResolveLayer,
         route::Router,
+        throttle::ThrottleLayer,
+        throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
     },
+    limiter::Limiters,
     metrics::Metrics,
+    oidc::Issuers,
     records::Records,
+    replays::{Bounds, Replays},
     routes::models::Models,
+    telemetry::Telemetry,
 };
 
-/// What the floors share.
+/// What the floors share, and what outlives them when the configuration changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) issuers: Arc<ArcSwap<Issuers>>,
+    /// What accounts used; it outlives every snapshot of them.
+    pub(crate) limiters: Arc<Limiters>,
+    /// Answers that may be given again; they outlive the stack.
+    pub(crate) replays: Arc<Replays>,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
     pub(crate) drain: Drain,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) telemetry: Telemetry,
+}
+
+/// The Edge floor that is in force. A request keeps the one that it began with.
+#[derive(Debug)]
+pub(crate) struct Switch<S>(ArcSwap<S>);
+
+impl<S> Switch<S> {
+    pub(crate) fn new(edge: S) -> Self {
+        Self(ArcSwap::from_pointee(edge))
+    }
+
+    pub(crate) fn replace(&self, edge: S) {
+        self.0.store(Arc::new(edge));
+    }
+}
+
+impl<S, Request: Send> Serve<Request> for Switch<S>
+where
+    S: Serve<Request>,
+{
+    type Response = S::Response;
+
+    async fn call(&self, request: Request) -> Result<S::Response, BoxError> {
+        let edge = self.0.load_full();
+        edge.call(request).await
+    }
 }
 
 /// How the floors are set.
@@ -61,21 +102,32 @@ pub(crate) struct StackConfig {
     pub(crate) limits: BodyLimits,
     pub(crate) retry: RetryConfig,
     pub(crate) origins: Vec<String>,
+    /// `None` keeps no answers.
+    pub(crate) idempotency: Option<Bounds>,
 }
 
 /// From a known operation to its answer.
-fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>> {
+fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> Floor<Inbound, Response<BoxBody>> {
     let stack = ServiceBuilder::new()
         // Before Decode: we do not parse for strangers.
         .layer(AuthenticateLayer {
-            accounts: parts.accounts.clone(),
+            authenticator: authenticator.clone(),
         })
+        // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
+        .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
         .layer(DecodeLayer { limits: config.limits })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
         })
+        // Inside Resolve: only who may still use the model gets an answer again. Outside all that costs.
+        .layer(IdempotencyLayer {
+            bounds: config.idempotency,
+            replays: parts.replays.clone(),
+        })
+        // Outside Reserve: money is held only for what may run.
+        .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
         .layer(ReserveLayer)
         // Outside Failover too: counts only what the client received.
@@ -86,7 +138,6 @@ fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
             config: config.retry,
-            catalog: parts.catalog.clone(),
             drain: parts.drain.clone(),
             metrics: parts.metrics.clone(),
         })
@@ -99,10 +150,14 @@ pub(crate) fn edge(
     config: &StackConfig,
     parts: &Parts,
 ) -> impl Serve<Request<Incoming>, Response = Response<BoxBody>> + use<> {
-    let call = call(config, parts);
+    let authenticator = Authenticator {
+        accounts: parts.accounts.clone(),
+        issuers: parts.issuers.clone(),
+    };
+    let call = call(config, parts, &authenticator);
     let router = Router {
         models: Models {
-            accounts: parts.accounts.clone(),
+            authenticator,
             catalog: parts.catalog.clone(),
             call: call.clone(),
         },
@@ -114,7 +169,9 @@ pub(crate) fn edge(
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.
-        .layer(TraceLayer)
+        .layer(TraceLayer {
+            telemetry: parts.telemetry.clone(),
+        })
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {
             metrics: parts.metrics.clone(),
@@ -124,7 +181,10 @@ pub(crate) fn edge(
         // Inside Rescue: a panic leaves as an envelope too.
         .layer(CatchPanicLayer)
         // Before anything is read or looked up: refusing must stay cheap. The permit rides in the body.
-        .layer(AdmitLayer::new(config.concurrency))
+        .layer(AdmitLayer {
+            admission: parts.admission.clone(),
+            limit: config.concurrency,
+        })
         // A body that says it is too large is refused unread.
         .layer(BodyLimitLayer {
             limit: config.limits.upload as u64,

@@ -50,7 +50,8 @@ pub fn document() -> String {
     json
 }
 
-fn build() -> OpenApi {
+/// The document as a value, for who adds to it.
+pub fn build() -> OpenApi {
     let mut paths = Paths::new();
     for row in operations::rows() {
         let (path, method) = (row.path, row.method.clone());
@@ -243,7 +244,7 @@ fn components() -> Components {
 }
 
 /// Adds the schema of `T` and of what it refers to.
-fn register<T: ToSchema>(components: &mut Components) {
+pub fn register<T: ToSchema>(components: &mut Components) {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     components

@@ -29,7 +29,7 @@ use openapi::{
 };
 use tower_layer::Layer;
 
-use crate::call::{Authenticated, Call};
+use crate::call::{Allowed, Call};
 
 mod encoding;
 mod multipart;
@@ -48,6 +48,8 @@ pub(crate) enum DecodeError {
     UnknownEncoding,
     #[error("The request body is not valid in the encoding that its content-encoding names.")]
     BadEncoding,
+    #[error("Invalid value for the header 'x-mulberry-min-tier': expected open, tee or tee+gpu, once.")]
+    MinTier,
 }
 
 /// Bounds on what a client sends.
@@ -85,24 +87,33 @@ pub(crate) struct Decode<S> {
     inner: S,
 }
 
-impl<S> Serve<Authenticated> for Decode<S>
+impl<S> Serve<Allowed> for Decode<S>
 where
     S: Serve<Call, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, request: Authenticated) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, request: Allowed) -> Result<Response<BoxBody>, BoxError> {
         let call = self.limits.decode(request).await?;
         self.inner.call(call).await
     }
 }
 
 impl BodyLimits {
-    async fn decode(self, request: Authenticated) -> Result<Call, DecodeError> {
-        let Authenticated { inbound, account } = request;
+    async fn decode(self, request: Allowed) -> Result<Call, DecodeError> {
+        let Allowed {
+            inbound,
+            account,
+            allowance,
+        } = request;
         let operation = inbound.operation;
         let (parts, body) = inbound.request.into_parts();
-        let (payload, model) = self.payload(&operation, &parts.method, &parts.headers, body).await?;
+        // The account's own is never lowered.
+        let min_tier = min_tier(&parts.headers)?.max(account.min_tier);
+        let mut awaited = Duration::ZERO;
+        let (payload, model) = self
+            .payload(&operation, &parts.method, &parts.headers, body, &mut awaited)
+            .await?;
         let model = operation.deployment.as_deref().map(Arc::from).or(model);
         let is_stream = matches!(&payload, Payload::Json(body) if body.is_stream());
         let deadline = if is_stream {
@@ -119,7 +130,11 @@ impl BodyLimits {
             id: inbound.id,
             arrived: inbound.arrived,
             account,
+            allowance,
+            span: inbound.span,
+            awaited,
             deadline,
+            ending: None,
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),
@@ -127,7 +142,7 @@ impl BodyLimits {
                 operation,
                 payload,
                 model,
-                min_tier: Tier::Open,
+                min_tier,
             },
         })
     }
@@ -138,11 +153,12 @@ impl BodyLimits {
         method: &Method,
         headers: &HeaderMap,
         body: Incoming,
+        awaited: &mut Duration,
     ) -> Result<(Payload, Option<Arc<str>>), DecodeError> {
         let is_json = operation.endpoint.is_inference() && operation.is_root_post
             || headers::is_content_type(headers, "application/json");
         if is_json && (*method == Method::POST || !body.is_end_stream()) {
-            let raw = self.collect(body).await?;
+            let raw = self.collect(body, awaited).await?;
             let raw = encoding::decompress(headers, raw, self.decompressed).await?;
             if raw.is_empty() && !operation.is_root_post {
                 return Ok((Payload::Empty, None));
@@ -160,11 +176,12 @@ impl BodyLimits {
         }
         let upload = Upload::new(body, self.upload, self.pause);
         let (upload, model) = multipart::model(headers, operation.deployment.as_deref(), upload).await?;
+        *awaited = upload.awaited();
         Ok((Payload::Upload(Mutex::new(Some(BoxBody::new(upload)))), model))
     }
 
     /// The whole body. One that came in one frame is not copied.
-    async fn collect(self, body: Incoming) -> Result<Bytes, DecodeError> {
+    async fn collect(self, body: Incoming, awaited: &mut Duration) -> Result<Bytes, DecodeError> {
         if body.size_hint().lower() > self.body as u64 {
             return Err(DecodeError::TooLarge { limit: self.body });
         }
@@ -178,6 +195,7 @@ impl BodyLimits {
                 rest.extend_from_slice(&data);
             }
         }
+        *awaited = body.awaited;
         if rest.is_empty() {
             return Ok(first);
         }
@@ -186,6 +204,24 @@ impl BodyLimits {
         whole.extend_from_slice(&rest);
         Ok(whole.freeze())
     }
+}
+
+/// The least that the client itself wants its prompt protected by.
+fn min_tier(headers: &HeaderMap) -> Result<Tier, DecodeError> {
+    let mut asked = headers.get_all("x-mulberry-min-tier").iter();
+    let (Some(value), None) = (asked.next(), asked.next()) else {
+        // Which of several is meant nobody can say.
+        return if headers.contains_key("x-mulberry-min-tier") {
+            Err(DecodeError::MinTier)
+        } else {
+            Ok(Tier::Open)
+        };
+    };
+    let tiers = [Tier::Open, Tier::Tee, Tier::TeeGpu];
+    let named = tiers
+        .into_iter()
+        .find(|tier| tier.as_str().as_bytes() == value.as_bytes());
+    named.ok_or(DecodeError::MinTier)
 }
 
 /// How long the client will wait for a whole answer; work beyond it is for nobody.
@@ -206,6 +242,8 @@ pub(crate) struct Upload {
     left: usize,
     limit: usize,
     pause: Duration,
+    /// How long the client was waited for, before the rest of the body streams.
+    awaited: Duration,
 }
 
 impl Upload {
@@ -220,12 +258,16 @@ impl Upload {
             left: limit,
             limit,
             pause,
+            awaited: Duration::ZERO,
         }
     }
 
     /// The next piece from the client.
     async fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        std::future::poll_fn(|cx| self.poll_data(cx)).await.transpose()
+        let before = Instant::now();
+        let data = std::future::poll_fn(|cx| self.poll_data(cx)).await;
+        self.awaited += before.elapsed();
+        data.transpose()
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DecodeError>>> {

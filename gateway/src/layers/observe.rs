@@ -9,12 +9,12 @@ use backends::{
     body::{BoxBody, End, OnEnd},
     serve::{BoxError, Serve},
 };
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response};
 use openapi::endpoint::Endpoint;
 use tower_layer::Layer;
 
-use super::rescue::ErrorCode;
-use crate::{call::Named, metrics::Metrics};
+use super::rescue::Refused;
+use crate::{call::Named, metrics::Metrics, telemetry::RequestSpan};
 
 #[derive(Debug, Clone)]
 pub(crate) struct ObserveLayer {
@@ -49,15 +49,29 @@ where
             metrics: self.metrics.clone(),
             endpoint: named.operation.as_ref().ok().map(|operation| operation.endpoint),
             named: (named.id.clone(), named.arrived),
+            span: named.span.clone(),
             status: 499,
             is_over: false,
         };
         self.metrics.in_flight.inc();
+        if is_sent_again(named.request.headers()) {
+            self.metrics.client_retry();
+        }
         let mut response = self.inner.call(named).await?;
         observed.status = response.status().as_u16();
-        let code = response.extensions_mut().remove::<ErrorCode>().and_then(|code| code.0);
+        let refused = response.extensions_mut().remove::<Refused>();
+        if let Some(limit) = refused.as_ref().and_then(|refused| refused.limit) {
+            self.metrics.refused(limit);
+        }
+        let code = refused.and_then(|refused| refused.code);
         Ok(response.map(|body| BoxBody::new(OnEnd::new(body, move |end| observed.end(end, code.as_deref())))))
     }
+}
+
+/// Whether the client says that it asked before: OpenAI's SDKs count their tries.
+fn is_sent_again(headers: &HeaderMap) -> bool {
+    let count = headers.get("x-stainless-retry-count").map(HeaderValue::as_bytes);
+    count.is_some_and(|count| !count.is_empty() && count != b"0")
 }
 
 /// One request until its answer has ended. Counted when dropped too, for a client may leave at any time.
@@ -65,6 +79,7 @@ struct Observed {
     metrics: Arc<Metrics>,
     endpoint: Option<Endpoint>,
     named: (crate::call::RequestId, std::time::Instant),
+    span: Option<Arc<RequestSpan>>,
     status: u16,
     is_over: bool,
 }
@@ -77,6 +92,9 @@ impl Observed {
         let took = self.named.1.elapsed();
         self.metrics.in_flight.dec();
         self.metrics.request(self.endpoint, self.status, took);
+        if let Some(span) = self.span.take() {
+            span.answered(self.endpoint, self.status, end);
+        }
         tracing::debug!(
             request = %self.named.0,
             endpoint = self.endpoint.map(Endpoint::as_str),

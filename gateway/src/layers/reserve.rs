@@ -1,4 +1,4 @@
-//! Reserve: what the call may cost at most is covered before anyone is asked; a [`Resolved`] becomes a [`Job`].
+//! Reserve: what the call may cost at most is covered before anyone is asked; an [`Allotted`] becomes a [`Job`].
 //!
 //! Outside Failover: one hold per call, however many upstreams are tried.
 //! No offer has a tariff yet, so that every call is covered and carries the hooks of an unpriced job; the ledger
@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use backends::{
-    attempt::{Hooks, Unpriced},
+    attempt::{Hooks, Trail, Unpriced},
     body::BoxBody,
     serve::{BoxError, Serve},
 };
 use http::Response;
 use tower_layer::Layer;
 
-use crate::call::{Job, Resolved};
+use crate::call::{Allotted, Job, Resolved};
 
 #[derive(Debug, Clone)]
 pub(crate) struct ReserveLayer;
@@ -36,24 +36,29 @@ pub(crate) struct Reserve<S> {
     inner: S,
 }
 
-impl<S> Serve<Resolved> for Reserve<S>
+impl<S> Serve<Allotted> for Reserve<S>
 where
     S: Serve<Job, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, resolved: Resolved) -> Result<Response<BoxBody>, BoxError> {
-        let Resolved { call, offer } = resolved;
+    async fn call(&self, Allotted(resolved): Allotted) -> Result<Response<BoxBody>, BoxError> {
+        let Resolved { call, offer, catalog } = resolved;
         self.inner
             .call(Job {
                 id: call.id,
                 arrived: call.arrived,
                 account: call.account,
+                allowance: call.allowance,
                 outbound: Arc::new(call.outbound),
+                awaited: call.awaited,
                 deadline: call.deadline,
+                ending: call.ending,
                 offer,
+                catalog,
                 hooks: self.unpriced.clone(),
-                trail: Arc::default(),
+                trail: Arc::new(Trail::traced(call.span.as_ref().map(|span| span.context()))),
+                span: call.span,
             })
             .await
     }

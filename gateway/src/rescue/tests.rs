@@ -45,6 +45,7 @@ fn errors() -> Vec<BoxError> {
         DecodeError::Incomplete,
         DecodeError::UnknownEncoding,
         DecodeError::BadEncoding,
+        DecodeError::MinTier,
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
@@ -79,6 +80,22 @@ fn errors() -> Vec<BoxError> {
     let mut errors: Vec<BoxError> = vec![
         Box::new(AuthenticateError::Missing),
         Box::new(AuthenticateError::Unknown),
+        Box::new(AuthenticateError::Token(TokenError::Signature)),
+        Box::new(AuthenticateError::Token(TokenError::NoKeys)),
+        Box::new(AuthenticateError::Token(TokenError::TooMany)),
+        Box::new(LimitError::Requests {
+            limit: 1,
+            used: 1,
+            wait: after,
+        }),
+        Box::new(LimitError::Tokens {
+            limit: 2,
+            used: 1,
+            requested: 2,
+            wait: after,
+        }),
+        Box::new(LimitError::NeverTokens { limit: 1, requested: 2 }),
+        Box::new(LimitError::Concurrency { limit: 1 }),
         Box::new(AuthenticateError::ForeignHost),
         Box::new(AuthenticateError::ForeignOrigin),
         Box::new(RouteError::Path {
@@ -100,6 +117,9 @@ fn errors() -> Vec<BoxError> {
             endpoint: Endpoint::Audio,
             model: None,
         }),
+        Box::new(BadKey),
+        Box::new(TurnError::UnderWay),
+        Box::new(TurnError::Reused),
         Box::new(Panicked),
         Box::new(ShuttingDown),
         "an error that nobody knows".into(),

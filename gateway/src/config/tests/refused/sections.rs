@@ -326,15 +326,22 @@ fn models() {
             "fix: leave it out to send the name that the client sent",
         ],
     );
+    check_with_backend(
+        "models: [{name: 'x/*', routes: [{backend: a, model: 'y/*'}, {backend: a, model: 'a*b'}]}]",
+        &[
+            "m.yaml:2:83: `models[0].routes[1].model`: `a*b` has a `*` that is not its last character",
+            "fix: write a name, or the beginning of names and one `*`",
+        ],
+    );
 }
 
 #[test]
 fn listeners_and_files() {
     check_with_backend(
-        "listen: 0.0.0.0:80",
+        "listen: 0.0.0.0:80\ndata_dir: null",
         &[
-            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there are no keys, so anyone could use the backends",
-            "fix: add `keys:`, or listen on 127.0.0.1:80",
+            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there can be no keys, so anyone could use the backends",
+            "fix: add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:80",
         ],
     );
     check_with_backend(
