@@ -3,17 +3,19 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use openapi::{
     endpoint::{Endpoint, Operation},
     request::RequestBody,
 };
 
-use crate::{body::BoxBody, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier};
+use crate::{
+    backend::Backend, body::BoxBody, kind::Kind, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier,
+};
 
 /// What to send, to which backend, by when.
 #[derive(Debug, Clone)]
@@ -34,24 +36,64 @@ pub struct Attempt {
 pub struct Trail(Mutex<Steps>);
 
 /// The attempts of a job, and the place of the last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Steps {
     pub attempts: u32,
     pub upstream: Option<Arc<str>>,
     pub backend: Option<Arc<str>>,
+    /// What the last one's backend runs.
+    pub kind: Option<Kind>,
+    /// The upstream of the last as a client may know it.
+    pub mark: Option<HeaderValue>,
+    /// How long all of them were waited for: for a place, and from sending until the first frame or a whole answer.
+    pub waited: Duration,
+    /// Since when one is waited for now.
+    waiting_since: Option<Instant>,
 }
 
 impl Trail {
     /// An upstream was chosen and a place there taken.
-    pub(crate) fn step(&self, upstream: &Arc<str>, backend: &Arc<str>) {
-        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn step(&self, upstream: &Upstream, backend: &Backend) {
+        let mut steps = self.lock();
         steps.attempts = steps.attempts.saturating_add(1);
-        steps.upstream = Some(upstream.clone());
-        steps.backend = Some(backend.clone());
+        steps.upstream = Some(upstream.name.clone());
+        steps.backend = Some(backend.name.clone());
+        steps.kind = Some(backend.kind);
+        steps.mark = Some(upstream.mark.clone());
+    }
+
+    /// Others are waited for from now on, until the guard falls.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.lock().waiting_since = Some(Instant::now());
+        Waiting(self)
     }
 
     pub fn steps(&self) -> Steps {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut steps = self.lock().clone();
+        steps.stop(Instant::now());
+        steps
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Steps {
+    fn stop(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
+    }
+}
+
+/// The time until this is dropped is not the gateway's own.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Trail);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().stop(Instant::now());
     }
 }
 

@@ -116,7 +116,7 @@ impl Backend {
     pub fn new(config: BackendConfig) -> Self {
         let freed = Arc::new(Notify::new());
         let name: Arc<str> = config.name.into();
-        let upstreams = config.upstreams.into_iter().map(|upstream| {
+        let upstreams = config.upstreams.into_iter().zip(1_u32..).map(|(upstream, place)| {
             let authority = upstream.target.authority();
             let connector = Connector::new(
                 upstream.target,
@@ -126,6 +126,7 @@ impl Backend {
             );
             Arc::new(Upstream::new(UpstreamParts {
                 name: format!("{name}/{authority}").into(),
+                mark: HeaderValue::from_str(&format!("{name}/{place}")).unwrap_or_else(|_| HeaderValue::from(place)),
                 weight: upstream.weight,
                 credential: upstream.api_key.map(|key| (credential_header(config.kind), key)),
                 host: HeaderValue::from_str(&authority).expect("the authority of a URI is visible ASCII"),

@@ -79,10 +79,13 @@ where
     async fn call(&self, attempt: Attempt) -> Result<S::Response, BoxError> {
         let in_use = match place(&attempt) {
             Ok(in_use) => in_use,
-            Err(NoPlace::AllBusy) => wait_for_place(&attempt).await?,
+            Err(NoPlace::AllBusy) => {
+                let _waiting = attempt.trail.wait();
+                wait_for_place(&attempt).await?
+            }
             Err(NoPlace::NoCandidate(excluded)) => return Err(failed(&attempt, Failure::NoUpstream(excluded))),
         };
-        attempt.trail.step(&in_use.upstream().name, &attempt.leg.backend.name);
+        attempt.trail.step(in_use.upstream(), &attempt.leg.backend);
         self.inner.call(Placed { attempt, in_use }).await
     }
 }

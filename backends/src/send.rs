@@ -67,7 +67,9 @@ impl Serve<Encoded> for Send {
         };
         let upstream = in_use.upstream().name.clone();
         let mut in_use = Some(in_use);
+        let waiting = attempt.trail.wait();
         let answer = exchange.run(request, &mut in_use).await;
+        drop(waiting);
         answer.map_err(|failure| {
             if let Some(mut in_use) = in_use {
                 in_use.judge(&failure);

@@ -25,6 +25,8 @@ use crate::{
 pub struct Upstream {
     /// `backend/host:port`, unique; in records, metrics and logs.
     pub name: Arc<str>,
+    /// `backend/1`, by its place in the configuration: for clients, who must not learn addresses.
+    pub mark: HeaderValue,
     /// Share of the load relative to its equals.
     pub weight: u32,
     /// The credential header, if the server wants one.
@@ -49,6 +51,7 @@ pub struct Upstream {
 #[derive(Debug)]
 pub struct UpstreamParts {
     pub name: Arc<str>,
+    pub mark: HeaderValue,
     pub weight: u32,
     pub credential: Option<(HeaderName, HeaderValue)>,
     pub host: HeaderValue,
@@ -70,6 +73,7 @@ impl Upstream {
     pub fn new(parts: UpstreamParts) -> Self {
         Self {
             name: parts.name,
+            mark: parts.mark,
             weight: parts.weight.max(1),
             credential: parts.credential,
             host: parts.host,

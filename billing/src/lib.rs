@@ -14,7 +14,9 @@
 )]
 
 mod record;
+mod tariff;
 mod usage;
 
 pub use record::{End, RequestRecord, UnknownEnd};
+pub use tariff::{Cost, Tariff};
 pub use usage::{UnknownUsageSource, Usage, UsageSource};

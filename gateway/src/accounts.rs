@@ -188,6 +188,14 @@ impl Accounts {
         }
     }
 
+    /// The same, and nobody is let in without a key.
+    pub(crate) fn closed(self) -> Self {
+        Self {
+            anonymous: None,
+            ..self
+        }
+    }
+
     /// The account of everyone, when no key is asked for.
     pub(crate) fn anonymous(&self) -> Option<&Anonymous> {
         self.anonymous.as_ref()

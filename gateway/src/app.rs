@@ -17,25 +17,35 @@ use backends::{
     health,
     kind::{Capabilities, Kind},
 };
-use billing_store::{OpenError, Store};
+use billing_store::{OpenError, ReadError, Store};
 use http::{HeaderMap, HeaderValue};
 use openapi::endpoint::Endpoint;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{
-    accounts::Accounts,
-    admin::{self, Admin},
+    admin::{
+        self, Admin,
+        token::{AdminTokens, TokenError},
+    },
     catalog::Catalog,
-    config::{self, Config},
+    config::{self, Config, Process},
+    directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     layers::{decode::BodyLimits, failover::RetryConfig},
     limiter::Limiters,
-    listener::{self, BindError, ListenerConfig},
+    listener::{self, BindError, Door, ListenerConfig},
+    live::{self, Live, Swapped},
     metrics::Metrics,
+    notify::Supervisor,
     oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
-    stack::{self, Parts, StackConfig},
+    source::{Loaded, Seen, Source},
+    stack::{self, Parts, StackConfig, Switch},
     tls::{self, TlsError},
 };
 
@@ -56,6 +66,10 @@ pub(crate) enum StartError {
     Tls(#[from] TlsError),
     #[error("the database cannot be opened")]
     Store(#[from] OpenError),
+    #[error("the API keys in the database cannot be read")]
+    Keys(#[source] ReadError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error(transparent)]
     Issuer(#[from] oidc::SourceError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
@@ -66,41 +80,34 @@ pub(crate) enum StartError {
 
 /// A gateway that is bound and not yet serving.
 pub(crate) struct App {
-    config: Config,
+    source: Source,
+    loaded: Loaded,
+    /// What the configuration was read from.
+    files: Vec<Seen>,
+    standing: Vec<Standing>,
     parts: Parts,
     listener: TcpListener,
+    listener_config: ListenerConfig,
     admin: Option<TcpListener>,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tokens: AdminTokens,
     store: Option<(Store, billing_store::RecorderTask)>,
+    directory: Arc<Directory>,
     control: DrainControl,
 }
 
 impl App {
-    pub(crate) async fn build(config: Config) -> Result<Self, StartError> {
+    pub(crate) async fn build(source: Source, loaded: Loaded, files: Vec<Seen>) -> Result<Self, StartError> {
+        let config = &loaded.config;
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
-        let tls = config
-            .tls
-            .as_ref()
-            .map(|tls| tls::server(&tls.certificate, &tls.key))
-            .transpose()?;
-        let backends = config.backends.iter().map(|backend| build_backend(backend, &config));
-        let backends: Vec<Arc<Backend>> = backends.map(|built| built.map(Arc::new)).collect::<Result<_, _>>()?;
-
-        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::new(
-            backends,
-            &config.models,
-            unix_seconds(),
-        )));
-        let limiters = Arc::new(Limiters::default());
-        let accounts = Arc::new(ArcSwap::from_pointee(Accounts::new(
-            &config.keys,
-            origins(&config),
-            &limiters,
-        )));
-        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
-        let (records, store) = match database(&config) {
+        let Assembled {
+            standing,
+            catalog,
+            listener: listener_config,
+        } = assemble(config, &[], unix_seconds())?;
+        let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        let (records, store) = match database(config) {
             Some(path) => {
                 let store = Store::open(&path).await?;
                 let (recorder, task) = store.recorder();
@@ -108,7 +115,26 @@ impl App {
             }
             None => (Records::new(None), None),
         };
+        let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let limiters = Arc::new(Limiters::default());
+        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
+        let opened = store.as_ref().map(|(store, _)| store);
+        let directory = Directory::open(
+            Written::of(config),
+            opened,
+            limiters.clone(),
+            metrics.keys_stale.clone(),
+        )
+        .await
+        .map_err(StartError::Keys)?;
+        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+            tracing::warn!(
+                listen = %config.listen,
+                "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
+            );
+        }
+        let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
@@ -119,14 +145,20 @@ impl App {
             metrics,
             records,
             drain,
+            admission: Arc::default(),
         };
         Ok(Self {
-            config,
+            source,
+            loaded,
+            files,
+            standing,
             parts,
             listener,
+            listener_config,
             admin,
-            tls,
+            tokens,
             store,
+            directory: Arc::new(directory),
             control,
         })
     }
@@ -139,65 +171,89 @@ impl App {
         self.admin.as_ref()?.local_addr().ok()
     }
 
-    /// Serves until `stop` is ready, then drains. `hurry` cuts what is left.
+    /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), ListenerLost> {
         let Self {
-            config,
+            source,
+            loaded,
+            files,
+            standing,
             parts,
             listener,
+            listener_config,
             admin,
-            tls,
+            tokens,
             store,
+            directory,
             control,
         } = self;
+        let config = loaded.config.clone();
         let mut background = JoinSet::new();
+        let reader = store.as_ref().map(|(store, _)| store.reader().clone());
         let store = store.map(|(store, recorder)| {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
-        for backend in &parts.catalog.load().backends {
-            background.spawn(health::watch(backend.clone()));
-        }
         background.spawn(oidc::watch(parts.issuers.clone()));
-        if let Some(admin) = admin {
-            background.spawn(admin::serve(
-                admin,
-                Admin {
-                    catalog: parts.catalog.clone(),
-                    metrics: parts.metrics.clone(),
-                    records: parts.records.clone(),
-                    drain: parts.drain.clone(),
-                },
-            ));
-        }
-        let service = Arc::new(stack::edge(&stack_config(&config), &parts));
-        let listener_config = ListenerConfig {
-            connections: config.limits.connections as usize,
-            header_read: config.limits.header_read,
-            keep_alive: config.limits.keep_alive,
-            body_write: config.limits.body_write,
-            tls,
+        background.spawn(directory.clone().watch());
+        let tokens = Arc::new(ArcSwap::from_pointee(tokens));
+        let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
+        let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
+        let rebuild = {
+            let (edge, parts) = (edge.clone(), parts.clone());
+            Box::new(move |config: &StackConfig| edge.replace(stack::edge(config, &parts)))
         };
-        let mut serving = tokio::spawn(listener::serve(
-            listener,
-            listener_config,
-            service,
-            parts.drain.clone(),
-            parts.metrics.clone(),
+        let live = Arc::new(Live::new(
+            source,
+            loaded,
+            standing,
+            parts.clone(),
+            Swapped {
+                listener: listener_config.clone(),
+                tokens: tokens.clone(),
+                directory: directory.clone(),
+                rebuild,
+            },
         ));
+        let (reloader, orders) = live::reloader();
+        background.spawn(live::run(live.clone(), orders, files));
+        let ending = Arc::new(Notify::new());
+        if let Some(listener) = admin {
+            let admin = Admin {
+                live: live.clone(),
+                reloader,
+                tokens,
+                directory,
+                parts: parts.clone(),
+                reader,
+                ending: ending.clone(),
+            };
+            background.spawn(admin::serve(listener, admin, edge.clone()));
+        }
+        let door = Door {
+            listener,
+            connections: config.limits.connections as usize,
+            closes: Phase::Closing,
+            open: parts.metrics.connections.clone(),
+        };
+        let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
 
+        let supervisor = Supervisor::new(&Process);
+        supervisor.ready();
         // A listener ends only by a panic of ours; a process without one must not look alive.
         let outcome = tokio::select! {
-            () = stop => {
-                shut_down(&config.drain, &control, serving, hurry).await;
-                Ok(())
-            }
+            () = stop => Ok(()),
+            () = ending.notified() => Ok(()),
             _ = &mut serving => Err(ListenerLost),
         };
+        if outcome.is_ok() {
+            supervisor.stopping(&live.in_force().config.drain);
+            shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
+        }
         background.abort_all();
         // Last: every record of a stream that just ended must reach the disk.
         parts.records.close().await;
@@ -247,11 +303,85 @@ pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
 }
 
-fn origins(config: &Config) -> &[String] {
-    config.cors.as_ref().map_or(&[], |cors| cors.origins.as_slice())
+/// A backend in force, with what it was made from.
+pub(crate) struct Standing {
+    config: config::Backend,
+    /// What `ca_file` held.
+    trust: Vec<u8>,
+    limits: (usize, usize),
+    backend: Arc<Backend>,
+    /// Ends with the last who knows the backend.
+    _health: Arc<HealthWatch>,
 }
 
-fn stack_config(config: &Config) -> StackConfig {
+/// Health checks that end when dropped.
+struct HealthWatch(AbortHandle);
+
+impl Drop for HealthWatch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a configuration becomes before any of it is in force.
+pub(crate) struct Assembled {
+    pub(crate) standing: Vec<Standing>,
+    pub(crate) catalog: Catalog,
+    pub(crate) listener: ListenerConfig,
+}
+
+/// Builds what a configuration says. A backend that stands and is set as before is taken over as it is.
+pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Result<Assembled, StartError> {
+    let tls = config
+        .tls
+        .as_ref()
+        .map(|tls| tls::server(&tls.certificate, &tls.key))
+        .transpose()?;
+    let mut built = Vec::with_capacity(config.backends.len());
+    for backend in &config.backends {
+        let trust = match &backend.ca_file {
+            // What cannot be read is told when the roots are built from it.
+            Some(path) => std::fs::read(path).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let limits = (config.limits.sse_line.as_usize(), config.limits.response.as_usize());
+        let same = before
+            .iter()
+            .find(|old| old.config == *backend && old.trust == trust && old.limits == limits);
+        let kept = match same {
+            Some(old) => (old.backend.clone(), Some(old._health.clone())),
+            None => (Arc::new(build_backend(backend, config)?), None),
+        };
+        built.push((backend.clone(), trust, limits, kept));
+    }
+    // Only now, when nothing can fail, does anything begin to run.
+    let standing: Vec<Standing> = built
+        .into_iter()
+        .map(|(config, trust, limits, (backend, health))| Standing {
+            config,
+            trust,
+            limits,
+            _health: health.unwrap_or_else(|| {
+                let watching = tokio::spawn(health::watch(backend.clone()));
+                Arc::new(HealthWatch(watching.abort_handle()))
+            }),
+            backend,
+        })
+        .collect();
+    let backends = standing.iter().map(|standing| standing.backend.clone()).collect();
+    Ok(Assembled {
+        catalog: Catalog::new(backends, &config.models, created),
+        standing,
+        listener: ListenerConfig {
+            header_read: config.limits.header_read,
+            keep_alive: config.limits.keep_alive,
+            body_write: config.limits.body_write,
+            tls,
+        },
+    })
+}
+
+pub(crate) fn stack_config(config: &Config) -> StackConfig {
     let limits = &config.limits;
     StackConfig {
         concurrency: limits.concurrency as usize,
@@ -417,7 +547,7 @@ fn endpoint(endpoint: config::Endpoint) -> Endpoint {
     clippy::disallowed_methods,
     reason = "models carry the time at which the gateway came up"
 )]
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

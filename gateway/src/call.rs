@@ -3,14 +3,23 @@
 //! `http::Request` → [`Named`] → [`Inbound`] → [`Authenticated`] → [`Allowed`] → [`Call`] → [`Resolved`] →
 //! [`Allotted`] → [`Job`] → `Attempt`
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
 use openapi::endpoint::{Operation, Unroutable};
 
-use crate::{accounts::Account, catalog::Offer, layers::idempotency::Ending, limiter::Allowance};
+use crate::{
+    accounts::Account,
+    catalog::{Catalog, Offer},
+    layers::idempotency::Ending,
+    limiter::Allowance,
+};
 
 /// A request with its name; all that follows is named by it.
 #[derive(Debug)]
@@ -54,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) account: Arc<Account>,
     pub(crate) allowance: Allowance,
     pub(crate) outbound: Outbound,
+    /// How long the client's body was waited for.
+    pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
     /// Where somebody must know whether the answer was whole: Meter says it.
@@ -65,6 +76,8 @@ pub(crate) struct Call {
 pub(crate) struct Resolved {
     pub(crate) call: Call,
     pub(crate) offer: Arc<Offer>,
+    /// The catalog that the offer is of: one snapshot from beginning to end.
+    pub(crate) catalog: Arc<Catalog>,
 }
 
 /// A resolved call for whose tokens the account's limit has room.
@@ -80,9 +93,11 @@ pub(crate) struct Job {
     /// Meter takes it, and settles it when the job ends.
     pub(crate) allowance: Allowance,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) ending: Option<Arc<Ending>>,
     pub(crate) offer: Arc<Offer>,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,

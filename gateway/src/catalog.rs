@@ -7,11 +7,12 @@ use backends::{
     backend::Backend,
     route::{Leg, Route},
 };
+use billing::Tariff;
 use openapi::{endpoint::Endpoint, model::Model as Card};
 
 use crate::config;
 
-/// A model, or all whose names begin alike, with its route. The tariff will stand here too.
+/// A model, or all whose names begin alike, with its route and its price.
 #[derive(Debug)]
 pub(crate) struct Offer {
     /// A name, or a prefix and `*`.
@@ -19,6 +20,32 @@ pub(crate) struct Offer {
     pub(crate) route: Route,
     /// Names of models to try when every leg failed.
     fallbacks: Vec<String>,
+    /// What its use costs, whoever serves it.
+    pub(crate) price: Option<Price>,
+}
+
+/// A tariff in some currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Price {
+    pub(crate) currency: Box<str>,
+    pub(crate) tariff: Tariff,
+}
+
+impl Price {
+    fn new(price: &config::Price) -> Self {
+        let prompt = price.prompt.nano();
+        let completion = price.completion.nano();
+        Self {
+            currency: price.currency.as_str().into(),
+            tariff: Tariff {
+                prompt,
+                cached: price.cached.map_or(prompt, config::Amount::nano),
+                completion,
+                reasoning: price.reasoning.map_or(completion, config::Amount::nano),
+                request: price.request.nano(),
+            },
+        }
+    }
 }
 
 /// All offers. One snapshot serves a request from beginning to end.
@@ -63,6 +90,7 @@ impl Catalog {
                 pattern: "*".to_owned(),
                 route: Route::new(legs.collect()),
                 fallbacks: Vec::new(),
+                price: None,
             };
             catalog.prefixes.push((String::new(), Arc::new(everything)));
         }
@@ -91,6 +119,7 @@ impl Catalog {
             pattern: model.name.clone(),
             route: Route::new(legs.collect()),
             fallbacks: model.fallbacks.clone(),
+            price: model.price.as_ref().map(Price::new),
         });
         match model.name.strip_suffix('*') {
             Some(prefix) => self.prefixes.push((prefix.to_owned(), offer.clone())),
@@ -137,6 +166,7 @@ impl Catalog {
             pattern: String::new(),
             route: Route::new(legs),
             fallbacks: Vec::new(),
+            price: None,
         })
     }
 

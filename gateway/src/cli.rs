@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod key;
+
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]
 #[command(name = "mulberry", version, max_term_width = 100)]
@@ -18,8 +20,17 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Check a configuration and print it with every default, secrets hidden
     Check(ConfigArgs),
+    /// Print a configuration, convert one, or print the JSON Schema for editors
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show what was used, from the records of requests
     Usage(UsageArgs),
+    /// Make, change and end the API keys of clients
+    Key(key::KeyArgs),
+    /// Copy the database to a file, while the gateway runs
+    Backup(BackupArgs),
+    /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1
+    Healthcheck(HealthcheckArgs),
     /// Run everything that exists in one process, with a scripted engine where no real one is found
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
@@ -30,9 +41,45 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration file (YAML or JSON); mulberry.yaml is taken when it is there
+    /// The configuration file (YAML, TOML or JSON); mulberry.yaml is taken when it is there
     #[arg(long, short, env = "MULBERRY_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print what a configuration means, with every default, secrets hidden
+    Print(PrintArgs),
+    /// Print the JSON Schema of the configuration, which is mulberry.schema.json
+    Schema,
+    /// Write a configuration in another format, references as they are; comments are lost
+    Convert(ConvertArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrintArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[arg(long, value_enum, default_value = "yaml")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Yaml,
+    Json,
+    Toml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The file to read (.yaml, .toml or .json)
+    pub(crate) from: PathBuf,
+    /// The file to write (.yaml, .toml or .json)
+    pub(crate) to: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +113,33 @@ pub(crate) struct UsageArgs {
     /// Show the latest requests, one a line, instead of sums
     #[arg(long, value_name = "COUNT")]
     pub(crate) recent: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The copy to make; a file that exists is refused
+    #[arg(value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The database, where it is not the configuration's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Where to ask, whatever the configuration says
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Ask only whether the process answers, not whether it can serve
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// How long to wait for the answer, in milliseconds
+    #[arg(long, default_value_t = 2000, value_name = "MS")]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,9 +4,13 @@ use backends::serve::BoxError;
 
 use crate::cli::Command;
 
+mod backup;
 mod check;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod healthcheck;
+mod key;
 #[cfg(feature = "demo")]
 mod mock;
 mod serve;
@@ -16,7 +20,11 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
+        Command::Config(command) => config::run(command),
         Command::Usage(args) => usage::run(args).await,
+        Command::Key(args) => key::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,
         #[cfg(feature = "demo")]

@@ -1,4 +1,4 @@
-//! The configuration of the gateway: one typed schema, read from YAML or JSON.
+//! The configuration of the gateway: one typed schema, read from YAML, JSON or TOML.
 //!
 //! The steps, in order: the text becomes a tree in which every value knows its place; `MULBERRY_SECTION__KEY` variables override; `${NAME}` and `${file:PATH}` are resolved; the tree becomes the types below; rules across sections are checked.
 //! All problems are told together, each with its place, its key and a fix.
@@ -9,9 +9,12 @@
 //! A [`Config`] that exists was checked.
 //! Paths are left as written: a relative one starts at the working directory.
 
+mod admin_address;
 mod backend;
 mod check;
+mod convert;
 mod decode;
+mod describe;
 mod document;
 mod environment;
 mod header;
@@ -34,16 +37,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
+pub(crate) use convert::convert;
+pub(crate) use describe::document as json_schema;
+pub(crate) use document::Format;
 pub(crate) use environment::{Environment, Process};
 pub(crate) use header::Headers;
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, Tags, Tier};
-pub(crate) use model::{Model, Price};
+pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::ConfigError;
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
-pub(crate) use units::{Amount, Timestamp};
+pub(crate) use units::{Amount, Timestamp, duration};
 
 use decode::{Decode as _, unwritten};
 use document::{Entry, Node, Value};
@@ -83,30 +89,29 @@ section! {
 }
 
 impl Config {
-    /// Reads a file; JSON needs no sign of its own, since YAML includes it.
+    /// Reads a file, which is TOML or JSON if its name ends so, and else YAML.
     pub(crate) fn load(path: &Path, env: &dyn Environment) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let refuse = |message: String, fix: &str| {
-            let mut problems = Problems::default();
-            problems.report(&Place::Whole, "", message, fix);
-            Err(problems.into_error(&name))
-        };
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            return refuse("TOML is not read".to_owned(), "write it as YAML or JSON");
-        }
         match env.read(path) {
             Ok(text) => Self::parse(&text, &name, env),
-            Err(error) => refuse(
-                format!("cannot be read: {}", error.kind()),
-                "check the path and its permissions, or start with `--backend URL` and no file",
-            ),
+            Err(error) => {
+                let mut problems = Problems::default();
+                problems.report(
+                    &Place::Whole,
+                    "",
+                    format!("cannot be read: {}", error.kind()),
+                    "check the path and its permissions, or start with `--backend URL` and no file",
+                );
+                Err(problems.into_error(&name))
+            }
         }
     }
 
     /// Reads the text of a file called `name`.
     pub(crate) fn parse(text: &str, name: &str, env: &dyn Environment) -> Result<Self, ConfigError> {
-        let mut problems = Problems::default();
-        match document::parse(text, &mut problems) {
+        let format = Format::of(Path::new(name));
+        let mut problems = Problems::of(format);
+        match document::parse(text, format, &mut problems) {
             Some(root) => Self::read(root, name, env, problems),
             None => Err(problems.into_error(name)),
         }
@@ -133,6 +138,10 @@ impl Config {
     }
 
     fn read(mut root: Node, name: &str, env: &dyn Environment, mut problems: Problems) -> Result<Self, ConfigError> {
+        // For editors; it says nothing to us.
+        if let Value::Map(entries) = &mut root.value {
+            entries.retain(|entry| entry.key != "$schema");
+        }
         overrides::apply(&mut root, Self::FIELDS, env.variables(), &mut problems);
         interpolate::resolve(&mut root, "", env, &mut problems);
         // An empty file is a mapping with nothing in it.
@@ -154,9 +163,59 @@ impl Config {
         overrides::near_misses(Self::FIELDS, env.variables())
     }
 
+    /// The sections in which two configurations differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // Taken apart, so that a new section cannot be forgotten here.
+        let Self {
+            listen,
+            admin_listen,
+            tls,
+            data_dir,
+            keys,
+            oidc,
+            admin,
+            backends,
+            models,
+            limits,
+            retry,
+            cors,
+            idempotency,
+            reload,
+            telemetry,
+            drain,
+            log,
+        } = self;
+        let sections = [
+            ("listen", *listen != other.listen),
+            ("admin_listen", *admin_listen != other.admin_listen),
+            ("tls", *tls != other.tls),
+            ("data_dir", *data_dir != other.data_dir),
+            ("keys", *keys != other.keys),
+            ("oidc", *oidc != other.oidc),
+            ("admin", *admin != other.admin),
+            ("backends", *backends != other.backends),
+            ("models", *models != other.models),
+            ("limits", *limits != other.limits),
+            ("retry", *retry != other.retry),
+            ("cors", *cors != other.cors),
+            ("idempotency", *idempotency != other.idempotency),
+            ("reload", *reload != other.reload),
+            ("telemetry", *telemetry != other.telemetry),
+            ("drain", *drain != other.drain),
+            ("log", *log != other.log),
+        ];
+        let differing = sections.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(name, _)| name).collect()
+    }
+
     /// The configuration as YAML, with every default written out and `***` for every secret.
     pub(crate) fn normalised(&self) -> String {
-        self.show().document()
+        self.normalised_as(Format::Yaml)
+    }
+
+    /// The same, in any format.
+    pub(crate) fn normalised_as(&self, format: Format) -> String {
+        self.show().document(format)
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use backends::{
     body::{BoxBody, OnEnd},
     serve::Serve,
@@ -18,6 +19,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -26,10 +28,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    drain::{Drain, Phase},
-    metrics::Metrics,
-};
+use crate::drain::{Drain, Phase};
 
 use linger::Linger;
 use patience::{Activity, Patient};
@@ -72,10 +71,9 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen().map_err(|source| BindError { address, source })
 }
 
-/// How connections are served.
-#[derive(Clone)]
+/// How connections are served. Each connection keeps what was in force when it was accepted.
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerConfig {
-    pub(crate) connections: usize,
     /// From the first byte of a request to the end of its head.
     pub(crate) header_read: Duration,
     /// How long a connection may be idle.
@@ -88,30 +86,42 @@ pub(crate) struct ListenerConfig {
 /// After the cut, a stream needs a moment to send its error event.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves until the drain closes, then until every connection has ended or the drain cuts.
-pub(crate) async fn serve<S>(
-    listener: TcpListener,
-    config: ListenerConfig,
-    service: Arc<S>,
-    drain: Drain,
-    metrics: Arc<Metrics>,
-) where
+/// A socket that accepts, and how long.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    /// Open connections at a time; others wait in the kernel.
+    pub(crate) connections: usize,
+    /// The phase from which nobody new is let in.
+    pub(crate) closes: Phase,
+    /// Counts open connections.
+    pub(crate) open: Gauge,
+}
+
+/// Serves until the door closes, then until every connection has ended or the drain cuts.
+pub(crate) async fn serve<S>(door: Door, config: Arc<ArcSwap<ListenerConfig>>, service: Arc<S>, drain: Drain)
+where
     S: Serve<Request<Incoming>, Response = Response<BoxBody>>,
 {
-    let permits = Arc::new(Semaphore::new(config.connections));
-    let tls = config.tls.clone().map(TlsAcceptor::from);
+    let Door {
+        listener,
+        connections: limit,
+        closes,
+        open,
+    } = door;
+    let permits = Arc::new(Semaphore::new(limit));
     let mut connections = JoinSet::new();
     let mut complained = Instant::now() - Duration::from_secs(2);
     loop {
         // At the limit we stop accepting: the rest waits in the kernel rather than in our memory.
         let permit = tokio::select! {
             permit = permits.clone().acquire_owned() => permit,
-            () = drain.reached(Phase::Closing) => break,
+            () = drain.reached(closes) => break,
         };
         let Ok(permit) = permit else { break };
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = drain.reached(Phase::Closing) => break,
+            () = drain.reached(closes) => break,
             Some(_) = connections.join_next() => continue,
         };
         let stream = match stream {
@@ -127,12 +137,12 @@ pub(crate) async fn serve<S>(
             }
         };
         let connection = Connection {
-            config: config.clone(),
-            tls: tls.clone(),
+            config: config.load_full(),
             service: service.clone(),
             drain: drain.clone(),
+            closes,
         };
-        let open = OpenConnection::new(metrics.clone());
+        let open = OpenConnection::new(open.clone());
         connections.spawn(async move {
             connection.serve(stream).await;
             drop((permit, open));
@@ -153,10 +163,10 @@ pub(crate) async fn serve<S>(
 }
 
 struct Connection<S> {
-    config: ListenerConfig,
-    tls: Option<TlsAcceptor>,
+    config: Arc<ListenerConfig>,
     service: Arc<S>,
     drain: Drain,
+    closes: Phase,
 }
 
 impl<S> Connection<S>
@@ -168,7 +178,7 @@ where
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let Some(tls) = &self.tls else {
+        let Some(tls) = self.config.tls.clone().map(TlsAcceptor::from) else {
             return self.serve_http(stream).await;
         };
         match tokio::time::timeout(self.config.header_read, tls.accept(stream)).await {
@@ -218,7 +228,7 @@ where
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = self.drain.reached(Phase::Closing) => {
+            () = self.drain.reached(self.closes) => {
                 connection.as_mut().graceful_shutdown();
                 connection.as_mut().await
             }
@@ -242,17 +252,17 @@ where
 }
 
 /// Counts an open connection until dropped.
-struct OpenConnection(Arc<Metrics>);
+struct OpenConnection(Gauge);
 
 impl OpenConnection {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.connections.inc();
-        Self(metrics)
+    fn new(open: Gauge) -> Self {
+        open.inc();
+        Self(open)
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.connections.dec();
+        self.0.dec();
     }
 }

@@ -1,28 +1,35 @@
 //! Every metric's name and meaning. Labels are bounded: endpoints, status codes, configured names.
+//! `docs/observability.md` has the list.
 
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
-use backends::upstream::Upstream;
-use billing::Usage;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::{Histogram, exponential_buckets},
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
+use histogram::{Histogram, Scale};
+use job::{Jobs, JobsCollector};
+use observed::Observed;
+use recent::Recent;
+
 use crate::{catalog::Catalog, records::Records};
+
+pub(crate) use job::{EndedJob, ErrorType, Server};
+pub(crate) use recent::Snapshot;
+
+mod histogram;
+mod job;
+mod observed;
+mod recent;
+mod series;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByEndpoint {
@@ -31,9 +38,48 @@ struct ByEndpoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByKind {
+struct ByType {
     r#type: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
+
+/// Of one class in one request; records have the same bound. An upstream that claims 2^64 - 1 would turn a counter
+/// back.
+const MOST_TOKENS: u64 = u32::MAX as u64;
+
+/// 1 ms to 9 minutes, threefold.
+static DURATION: Scale = Scale::times(&[
+    1_000,
+    3_000,
+    9_000,
+    27_000,
+    81_000,
+    243_000,
+    729_000,
+    2_187_000,
+    6_561_000,
+    19_683_000,
+    59_049_000,
+    177_147_000,
+    531_441_000,
+]);
+
+/// 50 µs to 1 s: what a gateway may cost, and what means that it is short of processors.
+static OVERHEAD: Scale = Scale::times(&[
+    50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000,
+]);
 
 /// What the gateway counts of itself.
 pub(crate) struct Metrics {
@@ -42,71 +88,112 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     duration: Histogram,
     first_frame: Histogram,
-    tokens: Family<ByKind, Counter>,
+    overhead: Histogram,
+    tokens: Family<ByType, Counter>,
+    estimated: Counter,
     pub(crate) retries: Counter,
+    client_retries: Counter,
     pub(crate) connections: Gauge,
+    /// 1 while the keys in the database cannot be read.
+    pub(crate) keys_stale: Gauge,
+    refused: Family<ByKind, Counter>,
+    reload_success: Gauge,
+    reloads: Family<ByOutcome, Counter>,
+    config_loaded: Gauge<f64, AtomicU64>,
+    jobs: Arc<Jobs>,
+    recent: Recent,
 }
 
 impl Metrics {
     pub(crate) fn new(catalog: Arc<ArcSwap<Catalog>>, records: Records) -> Self {
-        let mut registry = Registry::with_prefix("mulberry");
-        let metrics = Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
             requests: Family::default(),
             in_flight: Gauge::default(),
-            // 1 ms to 9 minutes.
-            duration: Histogram::new(exponential_buckets(0.001, 3.0, 13)),
-            first_frame: Histogram::new(exponential_buckets(0.001, 3.0, 13)),
+            duration: Histogram::new(&DURATION),
+            first_frame: Histogram::new(&DURATION),
+            overhead: Histogram::new(&OVERHEAD),
             tokens: Family::default(),
+            estimated: Counter::default(),
             retries: Counter::default(),
+            client_retries: Counter::default(),
             connections: Gauge::default(),
-            registry: Registry::default(),
+            keys_stale: Gauge::default(),
+            refused: Family::default(),
+            reload_success: Gauge::default(),
+            reloads: Family::default(),
+            config_loaded: Gauge::default(),
+            jobs: Arc::new(Jobs::new()),
+            recent: Recent::new(Instant::now()),
         };
-        registry.register(
-            "requests",
-            "Requests answered, by endpoint and status",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "requests_in_flight",
-            "Requests whose answer has not ended",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "request_duration_seconds",
-            "From arrival to the end of the answer",
-            metrics.duration.clone(),
-        );
-        registry.register(
-            "first_frame_seconds",
-            "From arrival to the first frame of the answer",
-            metrics.first_frame.clone(),
-        );
-        registry.register("tokens", "Tokens, by class", metrics.tokens.clone());
-        registry.register(
-            "retries",
-            "Attempts that followed a failed one",
-            metrics.retries.clone(),
-        );
-        registry.register("connections", "Open client connections", metrics.connections.clone());
-        registry.register_collector(Box::new(Observed { catalog, records }));
-        Self { registry, ..metrics }
+        metrics.reload_success.set(1);
+        metrics.config_loaded.set(unix_seconds());
+        // What has not happened is shown as 0, so that its first time is a change.
+        for outcome in [TAKEN, REFUSED] {
+            drop(metrics.reloads.get_or_create(&ByOutcome { outcome }));
+        }
+        for kind in ["requests", "tokens", "concurrency"] {
+            drop(metrics.refused.get_or_create(&ByKind { kind }));
+        }
+        let mut registry = Registry::default();
+        metrics.register(registry.sub_registry_with_prefix("mulberry"));
+        let ours = registry.sub_registry_with_prefix("mulberry");
+        ours.register_collector(Box::new(Observed { catalog, records }));
+        registry.register_collector(Box::new(JobsCollector(metrics.jobs.clone())));
+        metrics.registry = registry;
+        metrics
+    }
+
+    /// All that is not read from others.
+    fn register(&self, registry: &mut Registry) {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "Which Mulberry this is", Info::new(version));
+        let help = "Requests answered, by endpoint and status";
+        registry.register("requests", help, self.requests.clone());
+        let help = "Requests whose answer has not ended";
+        registry.register("requests_in_flight", help, self.in_flight.clone());
+        let help = "From arrival to the end of the answer";
+        registry.register("request_duration_seconds", help, self.duration.clone());
+        let help = "From arrival to the first frame of the answer";
+        registry.register("first_frame_seconds", help, self.first_frame.clone());
+        let help =
+            "Of the time to the first frame, what was spent here, not at the upstream nor waiting for the client";
+        registry.register("overhead_seconds", help, self.overhead.clone());
+        registry.register("tokens", "Tokens, by class", self.tokens.clone());
+        let help = "Jobs whose tokens were estimated, for the upstream did not count them";
+        registry.register("usage_estimated", help, self.estimated.clone());
+        registry.register("retries", "Attempts that followed a failed one", self.retries.clone());
+        let help = "Requests that a client says it sends again";
+        registry.register("client_retries", help, self.client_retries.clone());
+        registry.register("connections", "Open client connections", self.connections.clone());
+        let help = "Requests turned away by a limit of their API key, by limit";
+        registry.register("refused", help, self.refused.clone());
+        let help = "1 if the configuration was taken when it was last read";
+        registry.register("config_reload_success", help, self.reload_success.clone());
+        let help = "How often the configuration was read again, by outcome";
+        registry.register("config_reloads", help, self.reloads.clone());
+        let help = "When the configuration that serves was read, in unix time";
+        registry.register("config_loaded_timestamp_seconds", help, self.config_loaded.clone());
+        let help = "1 while API keys in the database cannot be read, and those known before stay in force";
+        registry.register("keys_stale", help, self.keys_stale.clone());
     }
 
     /// An answer has ended.
     pub(crate) fn request(&self, endpoint: Option<Endpoint>, status: u16, took: Duration) {
         let endpoint = endpoint.map_or("other", Endpoint::as_str);
         self.requests.get_or_create(&ByEndpoint { endpoint, status }).inc();
-        self.duration.observe(took.as_secs_f64());
+        self.duration.observe_time(took);
+        self.recent.request(Instant::now());
     }
 
-    pub(crate) fn first_frame(&self, took: Duration) {
-        self.first_frame.observe(took.as_secs_f64());
+    /// A client says that it asked before.
+    pub(crate) fn client_retry(&self) {
+        self.client_retries.inc();
     }
 
-    pub(crate) fn usage(&self, usage: &Usage) {
-        /// Of one class in one request; records have the same bound. An upstream that claims 2^64 - 1 would turn the
-        /// counter back.
-        const MOST: u64 = u32::MAX as u64;
+    /// A job has ended, however it did.
+    pub(crate) fn job(&self, job: &EndedJob<'_>) {
+        let usage = &job.usage;
         let classes = [
             ("prompt", usage.prompt),
             ("cached", usage.cached),
@@ -116,10 +203,42 @@ impl Metrics {
         for (class, count) in classes {
             if count > 0 {
                 self.tokens
-                    .get_or_create(&ByKind { r#type: class })
-                    .inc_by(count.min(MOST));
+                    .get_or_create(&ByType { r#type: class })
+                    .inc_by(count.min(MOST_TOKENS));
             }
         }
+        if job.is_estimated {
+            self.estimated.inc();
+        }
+        if let Some(first_frame) = job.first_frame {
+            self.first_frame.observe_time(first_frame);
+        }
+        if let Some(overhead) = job.overhead {
+            self.overhead.observe_time(overhead);
+        }
+        self.jobs.note(job);
+        let tokens = usage.total().min(MOST_TOKENS);
+        self.recent.job(Instant::now(), tokens, job.first_frame, job.took);
+    }
+
+    /// A limit of an API key turned a request away: `requests`, `tokens`, `concurrency`, …
+    pub(crate) fn refused(&self, kind: &'static str) {
+        self.refused.get_or_create(&ByKind { kind }).inc();
+    }
+
+    /// The configuration was read again; `ok` if it serves now.
+    pub(crate) fn reload(&self, ok: bool) {
+        let outcome = if ok { TAKEN } else { REFUSED };
+        self.reloads.get_or_create(&ByOutcome { outcome }).inc();
+        self.reload_success.set(i64::from(ok));
+        if ok {
+            self.config_loaded.set(unix_seconds());
+        }
+    }
+
+    /// What the last 60 seconds were like.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.recent.snapshot(Instant::now())
     }
 
     /// The Prometheus text format (OpenMetrics).
@@ -139,69 +258,10 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Reads one number of an upstream.
-type Read<T> = fn(&Upstream) -> T;
-
-/// What others count, read when asked.
-struct Observed {
-    catalog: Arc<ArcSwap<Catalog>>,
-    records: Records,
-}
-
-impl fmt::Debug for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observed")
-    }
-}
-
-impl Collector for Observed {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let dropped = ConstCounter::new(self.records.dropped());
-        let descriptor = encoder.encode_descriptor(
-            "records_dropped",
-            "Records of requests that could not be kept",
-            None,
-            dropped.metric_type(),
-        )?;
-        dropped.encode(descriptor)?;
-        let catalog = self.catalog.load();
-        let upstreams: Vec<_> = catalog.backends.iter().flat_map(|backend| &backend.upstreams).collect();
-        let counters: [(&str, &str, Read<u64>); 2] = [
-            ("upstream_attempts", "Attempts at an upstream", |upstream| {
-                upstream.counts.attempts.load(Ordering::Relaxed)
-            }),
-            (
-                "upstream_failures",
-                "Attempts that failed by the upstream's fault",
-                |upstream| upstream.counts.failures.load(Ordering::Relaxed),
-            ),
-        ];
-        for (name, help, read) in counters {
-            let mut descriptor =
-                encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Counter)?;
-            for upstream in &upstreams {
-                let labels = [("upstream", &*upstream.name)];
-                ConstCounter::new(read(upstream)).encode(descriptor.encode_family(&labels)?)?;
-            }
-        }
-        let gauges: [(&str, &str, Read<i64>); 2] = [
-            (
-                "upstream_outstanding",
-                "Requests under way at an upstream",
-                |upstream| i64::try_from(upstream.outstanding()).unwrap_or(i64::MAX),
-            ),
-            ("upstream_up", "1 if the upstream's health check passes", |upstream| {
-                i64::from(upstream.health.is_up())
-            }),
-        ];
-        for (name, help, read) in gauges {
-            let mut descriptor =
-                encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
-            for upstream in &upstreams {
-                let labels = [("upstream", &*upstream.name)];
-                ConstGauge::new(read(upstream)).encode(descriptor.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
+#[expect(clippy::disallowed_methods, reason = "an operator compares it with the time of day")]
+fn unix_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }

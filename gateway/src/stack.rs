@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use backends::{
     body::BoxBody,
-    serve::{Floor, Serve},
+    serve::{BoxError, Floor, Serve},
 };
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ use crate::{
     catalog::Catalog,
     drain::Drain,
     layers::{
-        admit::AdmitLayer,
+        admit::{Admission, AdmitLayer},
         authenticate::{AuthenticateLayer, Authenticator},
         body_limit::BodyLimitLayer,
         catch_panic::CatchPanicLayer,
@@ -51,7 +51,7 @@ use crate::{
     routes::models::Models,
 };
 
-/// What the floors share.
+/// What the floors share, and what outlives them when the configuration changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
@@ -64,6 +64,33 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
     pub(crate) drain: Drain,
+    pub(crate) admission: Arc<Admission>,
+}
+
+/// The Edge floor that is in force. A request keeps the one that it began with.
+#[derive(Debug)]
+pub(crate) struct Switch<S>(ArcSwap<S>);
+
+impl<S> Switch<S> {
+    pub(crate) fn new(edge: S) -> Self {
+        Self(ArcSwap::from_pointee(edge))
+    }
+
+    pub(crate) fn replace(&self, edge: S) {
+        self.0.store(Arc::new(edge));
+    }
+}
+
+impl<S, Request: Send> Serve<Request> for Switch<S>
+where
+    S: Serve<Request>,
+{
+    type Response = S::Response;
+
+    async fn call(&self, request: Request) -> Result<S::Response, BoxError> {
+        let edge = self.0.load_full();
+        edge.call(request).await
+    }
 }
 
 /// How the floors are set.
@@ -109,7 +136,6 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
             config: config.retry,
-            catalog: parts.catalog.clone(),
             drain: parts.drain.clone(),
             metrics: parts.metrics.clone(),
         })
@@ -151,7 +177,10 @@ pub(crate) fn edge(
         // Inside Rescue: a panic leaves as an envelope too.
         .layer(CatchPanicLayer)
         // Before anything is read or looked up: refusing must stay cheap. The permit rides in the body.
-        .layer(AdmitLayer::new(config.concurrency))
+        .layer(AdmitLayer {
+            admission: parts.admission.clone(),
+            limit: config.concurrency,
+        })
         // A body that says it is too large is refused unread.
         .layer(BodyLimitLayer {
             limit: config.limits.upload as u64,

@@ -3,6 +3,7 @@
 //! One rule holds throughout: **bytes pass, they are not rebuilt**.
 //! A request or a chunk is read through a thin view that borrows from the bytes; what we do not model survives
 //! untouched, and the few members that must change are [spliced](splice) into the original.
+//! The one place that does rebuild is [`dialect`], for upstreams and clients that do not speak OpenAI's wire.
 //! No I/O, no async runtime, no clock.
 //!
 //! | module | what it reads or writes |
@@ -17,8 +18,10 @@
 //! | [`error`] | the error envelope, and other people's errors made into it |
 //! | [`model`] | the model list |
 //! | [`redact`] | content that must not be printed |
+//! | [`dialect`] | translation to and from Anthropic's and Gemini's wire |
 //! | [`document`] | the OpenAPI document and the page to try it |
 
+pub mod dialect;
 pub mod document;
 pub mod endpoint;
 pub mod error;

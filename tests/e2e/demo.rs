@@ -392,19 +392,24 @@ async fn without_keys_only_this_machine_may_ask() {
     {
         let mut command = Command::new(mulberry());
         command.args(["serve", "--backend", &mock.url(), "--listen", listen]);
-        command.args(["--admin-listen", "127.0.0.1:0"]);
+        command
+            .args(["--admin-listen", "127.0.0.1:0"])
+            .env("MULBERRY_DATA_DIR", "null");
         let ended = run(&world, &format!("refused-{nth}"), &mut command).await;
         assert_eq!(ended.status.code(), Some(1), "{listen}: {}", ended.stderr);
         let (_, port) = listen.rsplit_once(':').expect("an address has a port");
         for part in [
             "--listen".to_owned(),
-            format!("{listen} can be reached from other machines, and there are no keys"),
-            format!("fix: add `keys:`, or listen on 127.0.0.1:{port}\n"),
+            format!("{listen} can be reached from other machines, and there can be no keys"),
+            format!("`mulberry key create`, or listen on 127.0.0.1:{port}\n"),
         ] {
             assert!(ended.stderr.contains(&part), "no `{part}` in:\n{}", ended.stderr);
         }
     }
-    let yaml = format!("listen: 0.0.0.0:0\nbackends: [{{name: only, url: '{}'}}]", mock.url());
+    let yaml = format!(
+        "listen: 0.0.0.0:0\ndata_dir: null\nbackends: [{{name: only, url: '{}'}}]",
+        mock.url()
+    );
     let said = world.gateway_error(&yaml);
     assert!(said.contains("0.0.0.0:0 can be reached from other machines"), "{said}");
     assert!(said.contains("fix: add `keys:`"), "{said}");

@@ -1,9 +1,11 @@
 //! The gateway between real clients and upstreams, all as processes. One binary, one module a subject.
 
+mod admin;
 mod bad_input;
 mod balance;
 mod cancel;
 mod clocks;
+mod config_cli;
 mod count;
 mod demo;
 mod failover;
@@ -14,10 +16,12 @@ mod lifecycle;
 mod limits;
 mod llama;
 mod metering;
+mod metrics;
 mod oidc;
 mod passthrough;
 mod privacy;
 mod record;
+mod reload;
 mod scripted;
 mod sdk_rust;
 mod uploads;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 mod endpoints;
 mod headers;
 mod models;
-mod tls;
+pub(crate) mod tls;
 mod versions;
 
 /// A request as no library writes it: order, white space, escapes, numbers and fields of its own.

@@ -21,7 +21,18 @@ pub struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(name: &str, dir: &Path, yaml: &str) -> Self {
-        let process = spawn(name, dir, yaml);
+        let scheme = if has_key(yaml, "tls") { "https" } else { "http" };
+        Self::listening(spawn(name, dir, yaml), name, dir, scheme)
+    }
+
+    /// Starts it with a file of the world's, as it is.
+    pub(crate) fn of(name: &str, dir: &Path, file: &Path) -> Self {
+        let mut command = Command::new(mulberry());
+        command.arg("serve").arg("--config").arg(file);
+        Self::listening(Process::start(&mut command, name, dir), name, dir, "http")
+    }
+
+    fn listening(process: Process, name: &str, dir: &Path, scheme: &'static str) -> Self {
         let listening = process.stderr().wait_for(SOON, |log| {
             let line = log.lines().find(|line| line.contains("listening"))?;
             Some((field(line, "address")?, field(line, "admin")))
@@ -35,7 +46,7 @@ impl Gateway {
             dir: dir.to_owned(),
             address,
             admin,
-            scheme: if has_key(yaml, "tls") { "https" } else { "http" },
+            scheme,
         }
     }
 
@@ -90,6 +101,43 @@ impl Gateway {
     #[must_use]
     pub fn rss_kib(&self) -> u64 {
         self.process.rss_kib()
+    }
+
+    /// The file that it was started with.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join(format!("{}.yaml", self.name))
+    }
+
+    /// Writes its file anew, as an editor does: beside it, then in its place.
+    pub fn rewrite(&self, yaml: &str) {
+        let next = self.dir.join(format!("{}.next", self.name));
+        let written =
+            fs::write(&next, complete(yaml, &self.data_dir())).and_then(|()| fs::rename(&next, self.config()));
+        written.unwrap_or_else(|error| panic!("{}: {error}", next.display()));
+    }
+
+    /// The admin token that it made at its start.
+    #[must_use]
+    pub fn admin_token(&self) -> String {
+        let path = self.data_dir().join("admin.token");
+        let token = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        token.trim().to_owned()
+    }
+
+    /// A request to its admin API, such as `admin(Method::GET, "status")`, to be given a body and sent.
+    pub fn admin(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/admin/v1/{path}", self.admin_url());
+        crate::client::client()
+            .request(method, url)
+            .header("content-type", "application/json")
+            .bearer_auth(self.admin_token())
+    }
+
+    /// Reads its file again, and waits until that has an outcome.
+    pub async fn reload(&self) -> crate::Answer {
+        let answer = crate::client::send(self.admin(reqwest::Method::POST, "reload")).await;
+        crate::Answer::of(answer).await
     }
 
     /// The directory of what this gateway writes.

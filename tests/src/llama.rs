@@ -1,12 +1,12 @@
 //! A real llama.cpp server with a tiny model, through `tests/upstreams/serve.py`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::mock::listening;
-use crate::process::Process;
+use crate::process::{Process, python};
 use crate::raw;
 use crate::wait::SOON;
 
@@ -22,13 +22,7 @@ pub struct Llama {
 
 impl Llama {
     pub(crate) fn start(name: &str, dir: &Path, model: &str, key: Option<&str>) -> Self {
-        let python = cache().join("venv/bin/python");
-        assert!(
-            python.is_file(),
-            "{} is missing: run tests/run, which installs it",
-            python.display()
-        );
-        let mut command = Command::new(python);
+        let mut command = Command::new(python());
         command
             .arg(tests().join("upstreams/serve.py"))
             .args(["--model", model, "--port", "0"]);
@@ -74,14 +68,4 @@ impl Llama {
 /// This package's folder.
 fn tests() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where `tests/setup` installs.
-fn cache() -> PathBuf {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the tests are started by a shell, and know no configuration"
-    )]
-    let named = std::env::var_os("MULBERRY_TEST_CACHE");
-    named.map_or_else(|| tests().join(".cache"), PathBuf::from)
 }

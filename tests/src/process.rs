@@ -31,6 +31,24 @@ pub fn mulberry() -> PathBuf {
         .expect("the binary `mulberry` is not built: run tests/run, or name one with MULBERRY_BIN")
 }
 
+/// The Python of the tests, with what `tests/setup/venv` installs.
+#[must_use]
+pub fn python() -> PathBuf {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests are started by a shell, and know no configuration"
+    )]
+    let named = std::env::var_os("MULBERRY_TEST_CACHE");
+    let cache = named.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"), PathBuf::from);
+    let python = cache.join("venv/bin/python");
+    assert!(
+        python.is_file(),
+        "{} is missing: run tests/run, which installs it",
+        python.display()
+    );
+    python
+}
+
 /// A running process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {

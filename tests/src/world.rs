@@ -60,6 +60,12 @@ impl World {
         Gateway::start(&self.name("gateway"), &self.dir, yaml)
     }
 
+    /// Starts `mulberry serve` with a file of this world, as it is, and waits until it listens.
+    #[must_use]
+    pub fn gateway_of(&self, file: &str) -> Gateway {
+        Gateway::of(&self.name("gateway"), &self.dir, &self.dir.join(file))
+    }
+
     /// Starts `mulberry serve` with a configuration that it must refuse, and gives what it said.
     #[must_use]
     pub fn gateway_error(&self, yaml: &str) -> String {

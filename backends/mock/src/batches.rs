@@ -13,6 +13,7 @@ use crate::models;
 use crate::refusal::Refusal;
 use crate::routes::Mock;
 use crate::text;
+use crate::wire::Wire;
 
 const BATCHES: usize = 100;
 
@@ -85,8 +86,11 @@ fn answer(mock: &Mock, line: &str) -> Result<(Value, bool), Refusal> {
     let reply = models::plan(&mock.config.models, model).and_then(|plan| mock.run(path, &body, &plan, id));
     let (status, body) = match reply {
         Ok(Reply::Json(body)) => (200, body),
-        Ok(_) => (400, Refusal::bad("This endpoint does not answer in JSON.").envelope()),
-        Err(refusal) => (refusal.status.as_u16(), refusal.envelope()),
+        Ok(_) => (
+            400,
+            Refusal::bad("This endpoint does not answer in JSON.").envelope(Wire::OpenAi),
+        ),
+        Err(refusal) => (refusal.status.as_u16(), refusal.envelope(Wire::OpenAi)),
     };
     let line = json!({
         "id": format!("batch_req_mock_{id}"), "custom_id": request["custom_id"], "error": null,

@@ -21,6 +21,7 @@ use crate::journal::Exchange;
 use crate::refusal::Refusal;
 use crate::script::{Script, Step};
 use crate::sse::Events;
+use crate::wire::Wire;
 
 /// What an endpoint answers.
 pub(crate) enum Reply {
@@ -39,6 +40,7 @@ pub(crate) struct Return {
     pub(crate) peer: Arc<Peer>,
     pub(crate) exchange: Exchange,
     pub(crate) id: u64,
+    pub(crate) wire: Wire,
     /// HTTP/1.1: the socket is this request's alone.
     pub(crate) whole_socket: bool,
     pub(crate) chunk_delay: Duration,
@@ -46,11 +48,12 @@ pub(crate) struct Return {
 
 impl Return {
     pub(crate) fn refusal(self, refusal: &Refusal) -> Response<Body> {
+        let envelope = refusal.envelope(self.wire);
         self.other(Other {
             status: refusal.status,
             content_type: "application/json",
             headers: Vec::new(),
-            body: refusal.envelope().to_string().into_bytes(),
+            body: envelope.to_string().into_bytes(),
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::text;
+use crate::wire::Wire;
 
 /// Writes the enum of named faults and the public list from one table.
 macro_rules! table {
@@ -127,6 +128,8 @@ pub(crate) struct Plan {
     pub(crate) tokens: Option<usize>,
     pub(crate) token_bytes: Option<usize>,
     pub(crate) close_after: Option<usize>,
+    /// In whose words to fail.
+    pub(crate) wire: Wire,
 }
 
 /// A status that is answered to the first calls.

@@ -9,6 +9,9 @@
 //!
 //! A *token* here is a whitespace-separated word; every count in `usage` is a count of words.
 //!
+//! It also plays Anthropic's `/v1/messages` and Gemini's `/v1beta/models/NAME:generateContent`, under the same names, by
+//! the rules of those APIs and with errors in their words.
+//!
 //! It speaks HTTP/1.1 and HTTP/2 with prior knowledge, both without TLS.
 //! Faults below HTTP (resets, broken framing) are played on the socket itself. Over HTTP/2, where
 //! the socket is shared, they become a reset of the stream.
@@ -18,6 +21,7 @@
 //! What it leaves to you: it keeps the last requests, with their bodies and headers, in memory for
 //! `GET /_log`. It is an instrument. Do not send it a real prompt or a real key.
 
+mod anthropic;
 mod audio;
 mod batches;
 mod body;
@@ -29,6 +33,7 @@ mod deliver;
 mod embeddings;
 mod fault;
 mod files;
+mod gemini;
 mod hostile;
 mod images;
 mod journal;
@@ -46,6 +51,7 @@ mod sse;
 mod text;
 mod tokenizer;
 mod tools;
+mod wire;
 
 use std::fmt;
 use std::future::Future;

@@ -1,7 +1,9 @@
-//! What we refuse on our own account, in OpenAI's error envelope.
+//! What we refuse on our own account, in the error envelope of the API that was asked.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::wire::Wire;
 
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -72,12 +74,11 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn envelope(&self) -> Value {
-        json!({"error": {
-            "message": self.message,
-            "type": self.kind,
-            "param": self.param,
-            "code": self.code,
-        }})
+    pub(crate) fn envelope(&self, wire: Wire) -> Value {
+        let mut envelope = wire.error(self.status, &self.message, self.kind, self.code);
+        if let (Wire::OpenAi, Some(param)) = (wire, self.param) {
+            envelope["error"]["param"] = param.into();
+        }
+        envelope
     }
 }

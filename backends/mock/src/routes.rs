@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
@@ -21,7 +21,11 @@ use crate::journal::Journal;
 use crate::multipart::{self, Upload};
 use crate::refusal::Refusal;
 use crate::tokenizer::Tokenizer;
-use crate::{Config, audio, chat, completions, control, embeddings, images, models, moderations, ranking, responses};
+use crate::wire::Wire;
+use crate::{
+    Config, anthropic, audio, chat, completions, control, embeddings, gemini, images, models, moderations, ranking,
+    responses,
+};
 
 /// All that one mock knows.
 pub(crate) struct Mock {
@@ -49,7 +53,9 @@ pub(crate) async fn answer(mock: Arc<Mock>, peer: Arc<Peer>, request: Request<In
         return Ok(response);
     }
     let nth = peer.count_request();
+    let wire = Wire::of(parts.uri.path());
     let way = Return {
+        wire,
         exchange: mock.journal.open(),
         peer,
         id: mock.next_id(),
@@ -60,12 +66,16 @@ pub(crate) async fn answer(mock: Arc<Mock>, peer: Arc<Peer>, request: Request<In
         mock.journal.record(&parts, "", b"", 0);
         return Ok(way.refusal(&Refusal::key()));
     }
-    let (asked, plan, count) = match mock.ask(&parts, incoming).await {
+    let (asked, mut plan, count) = match mock.ask(&parts, incoming).await {
         Ok(asked) => asked,
         Err(refusal) => return Ok(way.refusal(&refusal)),
     };
+    plan.wire = wire;
+    if let Some(missing) = wire.missing(&parts) {
+        return Ok(way.refusal(&Refusal::bad(missing)));
+    }
     if let Some(refuse) = plan.refuse.as_ref().filter(|refuse| count <= refuse.times) {
-        return way.whole(Whole::Other(refuse.answer())).await;
+        return way.whole(Whole::Other(refuse.answer(wire))).await;
     }
     if let Some(whole) = whole::of_plan(&plan, nth) {
         return way.whole(whole).await;
@@ -96,14 +106,7 @@ impl Mock {
         let Some(key) = &self.config.require_key else {
             return true;
         };
-        let bearer = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let bare = ["x-api-key", "api-key"]
-            .into_iter()
-            .find_map(|name| parts.headers.get(name));
-        let shown = bearer.or_else(|| bare.map(http::HeaderValue::as_bytes));
+        let shown = Wire::of(parts.uri.path()).key(parts);
         // Not constant in time: this key guards a test instrument.
         shown == Some(key.as_bytes())
     }
@@ -125,11 +128,14 @@ impl Mock {
         }
         let bytes = body::read(incoming).await?;
         let parsed = serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object);
-        let model = parsed
-            .as_ref()
-            .and_then(|body| body["model"].as_str())
-            .unwrap_or_default()
-            .to_owned();
+        let model = match gemini::Call::parse(path) {
+            Some(call) => call.model,
+            None => parsed
+                .as_ref()
+                .and_then(|body| body["model"].as_str())
+                .unwrap_or_default()
+                .to_owned(),
+        };
         let count = self.journal.record(parts, &model, &bytes, bytes.len());
         let body = parsed.ok_or_else(|| Refusal::bad("The body is not a JSON object."))?;
         let plan = self.plan(path, &model)?;
@@ -178,6 +184,7 @@ impl Mock {
     fn read(&self, method: &Method, place: &str, name: &str) -> Option<Result<Reply, Refusal>> {
         let get = method == Method::GET;
         let whole = match (place, name) {
+            ("v1beta", "models") if get => Ok(gemini::list(&models::list(&self.config.models))),
             ("models", "") if get => Ok(models::list(&self.config.models)),
             ("models", model) if get => models::retrieve(&self.config.models, model),
             ("files", "") if get => Ok(self.files.list()),
@@ -196,7 +203,14 @@ impl Mock {
     /// The endpoints that take JSON, as functions of the request.
     pub(crate) fn run(&self, path: &str, body: &Value, plan: &Plan, id: u64) -> Result<Reply, Refusal> {
         let stream = body["stream"] == true;
-        if !stream && !body["stream_options"].is_null() {
+        if let Some(call) = gemini::Call::parse(path) {
+            return if call.is_stream {
+                gemini::stream(&call, body, plan, id).map(Reply::Events)
+            } else {
+                gemini::unary(&call, body, plan, id).map(Reply::Json)
+            };
+        }
+        if plan.wire == Wire::OpenAi && !stream && !body["stream_options"].is_null() {
             return Err(Refusal::param(
                 "stream_options",
                 "`stream_options` needs `stream: true`.",
@@ -209,6 +223,9 @@ impl Mock {
             "/completions" => completions::unary(body, plan, id).map(Reply::Json),
             "/responses" if stream => responses::stream(body, plan, id).map(Reply::Events),
             "/responses" => responses::unary(body, plan, id).map(Reply::Json),
+            "/messages" if stream => anthropic::stream(body, plan, id).map(Reply::Events),
+            "/messages" => anthropic::unary(body, plan, id).map(Reply::Json),
+            "/messages/count_tokens" => anthropic::count_tokens(body).map(Reply::Json),
             "/embeddings" => embeddings::unary(body, plan).map(Reply::Json),
             "/moderations" => moderations::unary(body, id).map(Reply::Json),
             "/rerank" => ranking::rerank(body, id).map(Reply::Json),
@@ -225,5 +242,6 @@ impl Mock {
 /// The path without `/v1` and without a slash at its end: servers differ in both.
 fn path(parts: &Parts) -> &str {
     let path = parts.uri.path().trim_end_matches('/');
-    path.strip_prefix("/v1").unwrap_or(path)
+    let rest = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/'));
+    rest.unwrap_or(path)
 }

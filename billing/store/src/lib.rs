@@ -1,7 +1,7 @@
-//! Usage on disk: one SQLite file that the gateway writes and anybody on the machine may query.
+//! Usage, API keys and the audit log on disk: one SQLite file that the gateway writes and anybody on the machine who may read it can query.
 //!
-//! [`Store`] opens the file for the gateway, [`Recorder`] takes records without ever blocking, [`Reader`] answers questions.
-//! A command-line process opens a [`Reader`] of its own while the gateway writes.
+//! [`Store`] opens the file for the gateway, [`Recorder`] takes records without ever blocking, [`KeyStore`] changes keys, [`Reader`] answers questions.
+//! A command-line process opens a [`Reader`] or a [`Store`] of its own while the gateway writes.
 //!
 //! Refused: a file of a newer version, another program's file, a damaged file.
 //! None of them is changed or deleted; the error says what to do.
@@ -9,8 +9,11 @@
 //! The last records are lost when the machine loses power, and those in the queue when the process is killed.
 //! Records are also lost when the queue is full; these are counted.
 
+mod audit;
+mod backup;
 mod fault;
 mod file;
+mod keys;
 mod reader;
 mod recorder;
 mod rows;
@@ -21,7 +24,10 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use audit::AuditEntry;
+pub use backup::BackupError;
 pub use file::OpenError;
+pub use keys::{By, Grant, KeyError, KeySnapshot, KeyStore, NewKey, Rotated, Sha256, StoredHash, StoredKey};
 pub use reader::{ReadError, Reader};
 pub use recorder::{Recorder, RecorderTask};
 pub use store::Store;

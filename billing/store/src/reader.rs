@@ -5,8 +5,10 @@ use std::path::Path;
 use billing::RequestRecord;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
+use crate::audit::{self, AuditEntry};
 use crate::fault::Fault;
 use crate::file::{self, OpenError};
+use crate::keys::{self, KeySnapshot, StoredKey};
 use crate::rows;
 use crate::schema::{self, Contents};
 use crate::usage::{self, UsageQuery, UsageRow};
@@ -29,10 +31,10 @@ pub struct Reader {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    #[error("cannot read the usage database: {advice}")]
+    #[error("cannot read the database: {advice}")]
     Database { advice: &'static str, source: sqlx::Error },
     #[error(
-        "a row of the usage database has a value in `{column}` that this program cannot read; the file was altered or is damaged"
+        "a row of the database has a value in `{column}` that this program cannot read; the file was altered or is damaged"
     )]
     Row { column: &'static str },
 }
@@ -107,7 +109,35 @@ impl Reader {
             .transpose()
     }
 
-    #[cfg(test)]
+    /// Every API key, revoked ones included, at one moment.
+    pub async fn keys(&self) -> Result<KeySnapshot, ReadError> {
+        let mut transaction = self.pool.begin().await?;
+        keys::all(&mut transaction).await
+    }
+
+    /// An API key by its name.
+    pub async fn key(&self, name: &str) -> Result<Option<StoredKey>, ReadError> {
+        let mut transaction = self.pool.begin().await?;
+        keys::find(&mut transaction, name).await
+    }
+
+    /// A number that differs after any change to the keys, by whatever process. Costs next to nothing.
+    pub async fn key_generation(&self) -> Result<i64, ReadError> {
+        let mut conn = self.pool.acquire().await?;
+        keys::generation(&mut conn).await
+    }
+
+    /// The audit log, newest first.
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ReadError> {
+        sqlx::query("SELECT * FROM audit ORDER BY id DESC LIMIT ?")
+            .bind(limit.min(MAX_ROWS))
+            .fetch_all(&self.pool)
+            .await?
+            .iter()
+            .map(audit::entry)
+            .collect()
+    }
+
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
     }

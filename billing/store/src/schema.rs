@@ -10,13 +10,13 @@ const APPLICATION_ID: i64 = 1_297_435_714;
 
 /// Embedded by hand: `sqlx::migrate!` would bring sqlx's macros and their build time.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "requests".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_requests.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "requests", include_str!("../migrations/0001_requests.sql")),
+        migration(2, "keys", include_str!("../migrations/0002_keys.sql")),
+    ])
 });
 
 /// What a database holds.

@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::fault::Fault;
 use crate::file::{self, OpenError};
+use crate::keys::KeyStore;
 use crate::reader::{ReadError, Reader};
 use crate::recorder::{self, Recorder, RecorderTask};
 use crate::schema;
@@ -83,6 +84,11 @@ impl Store {
     /// Nothing is written until the caller spawns [`RecorderTask::run`].
     pub fn recorder(&self) -> (Recorder, RecorderTask) {
         recorder::recorder(self.writer.clone())
+    }
+
+    /// A handle that changes API keys.
+    pub fn keys(&self) -> KeyStore {
+        KeyStore::new(self.writer.clone())
     }
 
     pub fn reader(&self) -> &Reader {

@@ -1,5 +1,7 @@
 //! The store on real files. Each test owns a folder, and the folder goes with the test.
 
+mod copying;
+mod keys;
 mod opening;
 mod recording;
 mod scratch;

@@ -2,7 +2,7 @@
 //!
 //! Nothing outlives it: records go to a temporary folder, and their sums are shown at the end.
 
-use std::{io::Write as _, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, path::PathBuf, time::Duration};
 
 use backends::{
     body::Outgoing,
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     app::{App, database},
     cli::{By, DemoArgs},
-    config::{Config, Process},
-    listener, logging,
+    listener,
+    source::{Origin, Source},
 };
 
 /// The engines that people run, and where they listen unless told otherwise.
@@ -47,10 +47,19 @@ struct Engine {
 }
 
 #[derive(Debug, thiserror::Error)]
+#[error(
+    "the demo asks for no key, so it listens on this machine only: leave --listen out, or name a port of 127.0.0.1"
+)]
+struct Public;
+
+#[derive(Debug, thiserror::Error)]
 #[error("no OpenAI-compatible server answers at {0}: check the address, or leave --upstream out")]
 struct NoEngine(String);
 
 pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
+    if !args.listen.ip().to_canonical().is_loopback() {
+        return Err(Public.into());
+    }
     let engine = match &args.upstream {
         Some(url) => look("the server", "openai-compatible", url)
             .await
@@ -68,10 +77,9 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         engine.kind,
         engine.url,
     );
-    let config = Config::parse(&text, "demo", &Process)?;
-    logging::install(&config.log);
-    let records = database(&config);
-    serve(config, |app| {
+    let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
+    let records = database(&source.read().config?.config);
+    serve(source, |app| {
         Ok(std::io::stdout().write_all(greeting(app, &engine).as_bytes())?)
     })
     .await?;

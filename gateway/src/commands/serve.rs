@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -11,9 +10,9 @@ use backends::serve::BoxError;
 use crate::{
     app::App,
     cli::ServeArgs,
-    config::{Config, Environment, Process},
     logging,
     signal::Signals,
+    source::{Origin, Source},
 };
 
 /// The file that is taken when none is named.
@@ -26,22 +25,24 @@ const DEFAULT_FILE: &str = "mulberry.yaml";
 pub(crate) struct NoConfig;
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), BoxError> {
-    let environment = WithFlags::new(&Process, &args);
-    let config = match &args.backend {
-        Some(url) => Config::single(url, &environment)?,
-        None => Config::load(&file(args.config.config)?, &environment)?,
+    let flags = flags(&args);
+    let origin = match args.backend {
+        Some(url) => Origin::Backend(url),
+        None => Origin::File(file(args.config.config)?),
     };
-    logging::install(&config.log);
-    for warning in Config::warnings(&environment) {
-        tracing::warn!("{warning}");
-    }
-    serve(config, |_| Ok(())).await
+    serve(Source::new(origin, flags), |_| Ok(())).await
 }
 
 /// Runs a gateway until a signal. `announce` is called once it is bound.
-pub(super) async fn serve(config: Config, announce: impl FnOnce(&App) -> Result<(), BoxError>) -> Result<(), BoxError> {
+pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<(), BoxError>) -> Result<(), BoxError> {
+    let reading = source.read();
+    let loaded = reading.config?;
+    logging::install(&loaded.config.log);
+    for warning in source.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
-    let app = App::build(config).await?;
+    let app = App::build(source, loaded, reading.files).await?;
     if let Some(address) = app.address() {
         tracing::info!(%address, admin = app.admin_address().map(tracing::field::display), "listening");
     }
@@ -61,46 +62,11 @@ pub(super) fn file(named: Option<PathBuf>) -> Result<PathBuf, NoConfig> {
         .ok_or(NoConfig)
 }
 
-/// The environment, with what flags say on top: a flag is checked by the same rules as the file.
-struct WithFlags<'a> {
-    below: &'a dyn Environment,
-    flags: BTreeMap<&'static str, String>,
-}
-
-impl<'a> WithFlags<'a> {
-    fn new(below: &'a dyn Environment, args: &ServeArgs) -> Self {
-        let listen = args.listen.map(|address| ("MULBERRY_LISTEN", address.to_string()));
-        let admin = args
-            .admin_listen
-            .map(|address| ("MULBERRY_ADMIN_LISTEN", address.to_string()));
-        Self {
-            below,
-            flags: listen.into_iter().chain(admin).collect(),
-        }
-    }
-}
-
-impl Environment for WithFlags<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.flags.get(name).cloned().or_else(|| self.below.variable(name))
-    }
-
-    fn variables(&self) -> Vec<(String, String)> {
-        let mut variables = self.below.variables();
-        variables.retain(|(name, _)| !self.flags.contains_key(name.as_str()));
-        variables.extend(
-            self.flags
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
-        variables
-    }
-
-    fn read(&self, path: &Path) -> io::Result<String> {
-        self.below.read(path)
-    }
-
-    fn is_file(&self, path: &Path) -> bool {
-        self.below.is_file(path)
-    }
+/// What the flags say, as the variables of the same meaning: they are checked by the same rules as the file.
+fn flags(args: &ServeArgs) -> BTreeMap<&'static str, String> {
+    let listen = args.listen.map(|address| ("MULBERRY_LISTEN", address.to_string()));
+    let admin = args
+        .admin_listen
+        .map(|address| ("MULBERRY_ADMIN_LISTEN", address.to_string()));
+    listen.into_iter().chain(admin).collect()
 }

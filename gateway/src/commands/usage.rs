@@ -13,7 +13,7 @@ use billing_store::{GroupBy, Reader, UsageQuery, UsageRow};
 use super::serve::file;
 use crate::{
     app::database,
-    cli::{By, UsageArgs},
+    cli::{By, ConfigArgs, UsageArgs},
     config::{Config, Process},
 };
 
@@ -25,7 +25,7 @@ const GROUPS: u32 = 1000;
 struct NoDatabase;
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), BoxError> {
-    let reader = Reader::open(&path(&args)?).await?;
+    let reader = Reader::open(&path(args.database, args.config)?).await?;
     let text = match args.recent {
         Some(count) => recent(&reader.recent(count).await?),
         None => {
@@ -51,11 +51,12 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn path(args: &UsageArgs) -> Result<PathBuf, BoxError> {
-    if let Some(path) = &args.database {
-        return Ok(path.clone());
+/// The database that was named, or that of the configuration.
+pub(super) fn path(database_file: Option<PathBuf>, config: ConfigArgs) -> Result<PathBuf, BoxError> {
+    if let Some(path) = database_file {
+        return Ok(path);
     }
-    match file(args.config.config.clone()) {
+    match file(config.config) {
         Ok(file) => Ok(database(&Config::load(&file, &Process)?).ok_or(NoDatabase)?),
         // A gateway that was started without a file keeps its records at the default place.
         Err(_) => Ok(PathBuf::from("mulberry-data/mulberry.db")),

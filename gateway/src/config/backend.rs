@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 
 use super::decode::{Decode, Section, unwritten};
+use super::describe::{Definitions, Describe, Mapping};
 use super::document::Node;
 use super::header::Headers;
 use super::problem::Problems;
@@ -13,6 +14,9 @@ use super::schema::{choice, section};
 use super::secret::Secret;
 use super::show::{Show, Shown};
 use super::url::BaseUrl;
+
+/// Servers close idle connections after five seconds and more.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// A group of equal upstreams.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +47,12 @@ pub(crate) struct Backend {
 section! {
     /// One address of a backend.
     pub(crate) struct Upstream {
-        url: BaseUrl = BaseUrl::stand_in(),
+        url: BaseUrl,
         weight: u32 = 1,
         /// Its own, or else its backend's.
         api_key: Option<Secret> = None,
     }
     check |upstream: &Upstream, section: &Section<'_>, problems: &mut Problems| {
-        if !section.has("url") {
-            section.report("url", "missing", "add `url:`", problems);
-        }
         section.refuse_zero(&[("weight", upstream.weight == 0)], problems);
     }
 }
@@ -227,7 +228,7 @@ impl Decode for Backend {
             strategy: section.or("strategy", Strategy::PowerOfTwo, problems),
             concurrency: section.or("concurrency", unwritten(), problems),
             timeouts: section.or("timeouts", unwritten(), problems),
-            keep_alive: section.or("keep_alive", Duration::from_secs(4), problems),
+            keep_alive: section.or("keep_alive", KEEP_ALIVE, problems),
             http: section.or("http", HttpVersion::Auto, problems),
             ca_file: section.or("ca_file", None, problems),
             health: section.or("health", unwritten(), problems),
@@ -328,6 +329,42 @@ fn upstreams(section: &mut Section<'_>, kind: Kind, problems: &mut Problems) -> 
         }
     }
     upstreams
+}
+
+impl Describe for Backend {
+    fn describe(definitions: &mut Definitions) -> serde_json::Value {
+        definitions.mapping("Backend", |to| {
+            let mut mapping = Mapping::new(&["A group of equal upstreams."]);
+            mapping.required::<String>("name", &["a-z, 0-9, -, _ and ."], to);
+            mapping.or::<Kind>("kind", &["The program behind it."], &Kind::OpenaiCompatible.show(), to);
+            mapping.alternative::<BaseUrl>("url", &["Its address, where there is one."], to);
+            mapping.alternative::<Vec<Upstream>>("upstreams", &["Its addresses, where there are several."], to);
+            mapping.or::<Option<Secret>>(
+                "api_key",
+                &["Sent to every upstream without its own."],
+                &Shown::Null,
+                to,
+            );
+            let doc = ["The version of Azure's API; kind azure needs it, and no other has it."];
+            mapping.or::<Option<String>>("api_version", &doc, &Shown::Null, to);
+            let doc = ["Sent with every request, in this order."];
+            mapping.or::<Headers>("headers", &doc, &Headers::default().show(), to);
+            let doc = ["What it can be asked; null where the kind decides."];
+            mapping.or::<Option<Vec<Endpoint>>>("endpoints", &doc, &Shown::Null, to);
+            mapping.or::<Strategy>("strategy", &[], &Strategy::PowerOfTwo.show(), to);
+            mapping.or::<Concurrency>("concurrency", &[], &unwritten::<Concurrency>().show(), to);
+            mapping.or::<Timeouts>("timeouts", &[], &unwritten::<Timeouts>().show(), to);
+            let doc = ["A connection that was idle for longer is not used again."];
+            mapping.or::<Duration>("keep_alive", &doc, &KEEP_ALIVE.show(), to);
+            mapping.or::<HttpVersion>("http", &[], &HttpVersion::Auto.show(), to);
+            let doc = ["A trust root for https besides the system's."];
+            mapping.or::<Option<PathBuf>>("ca_file", &doc, &Shown::Null, to);
+            mapping.or::<Health>("health", &[], &unwritten::<Health>().show(), to);
+            mapping.or::<Breaker>("breaker", &[], &unwritten::<Breaker>().show(), to);
+            mapping.or::<Capabilities>("capabilities", &[], &unwritten::<Capabilities>().show(), to);
+            mapping.build(&["url", "upstreams"])
+        })
+    }
 }
 
 impl Show for Backend {

@@ -51,14 +51,19 @@ impl Checker<'_> {
     }
 
     fn listeners(&mut self, config: &Config) {
-        if !config.listen.ip().to_canonical().is_loopback() && config.keys.is_empty() && config.oidc.is_empty() {
+        // With a `data_dir` keys may be in the database. Where none is, everyone is refused: see `Directory`.
+        let may_have_keys = !config.keys.is_empty() || !config.oidc.is_empty() || config.data_dir.is_some();
+        if !config.listen.ip().to_canonical().is_loopback() && !may_have_keys {
             self.report(
                 "listen",
                 format!(
-                    "{} can be reached from other machines, and there are no keys, so anyone could use the backends",
+                    "{} can be reached from other machines, and there can be no keys, so anyone could use the backends",
                     config.listen
                 ),
-                format!("add `keys:`, or listen on 127.0.0.1:{}", config.listen.port()),
+                format!(
+                    "add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:{}",
+                    config.listen.port()
+                ),
             );
         }
         if let Some(admin) = config.admin_listen

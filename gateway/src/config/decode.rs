@@ -48,7 +48,7 @@ impl<'a> Section<'a> {
             Value::Scalar { .. } | Value::List(_) => {
                 let fix = match &node.place {
                     Place::Variable(name) => format!("set its keys one by one: {name}__KEY"),
-                    _ => "write `name: value` lines below it".to_owned(),
+                    _ => problems.mapping_fix().to_owned(),
                 };
                 let message = format!("expected a mapping, found {}", node.quoted());
                 problems.report(&node.place, key, message, fix);
@@ -71,7 +71,8 @@ impl<'a> Section<'a> {
         }
         self.known.push(name);
         let key = join(self.key, name);
-        problems.report(&self.node.place, &key, "missing", format!("add `{name}:`"));
+        let fix = problems.key_fix(name);
+        problems.report(&self.node.place, &key, "missing", fix);
         T::default()
     }
 
@@ -352,7 +353,7 @@ impl<T: Decode> Decode for Vec<T> {
                 let message = format!("expected a list, found {}", node.quoted());
                 let fix = match &node.place {
                     Place::Variable(name) => format!("set its items one by one: {name}__0__KEY"),
-                    _ => "write each item on a line of its own that begins with `- `".to_owned(),
+                    _ => problems.list_fix().to_owned(),
                 };
                 problems.report(&node.place, key, message, fix);
                 None

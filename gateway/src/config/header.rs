@@ -5,6 +5,7 @@
 use http::header::{self, HeaderName};
 
 use super::decode::{Decode, Section};
+use super::describe::{self, Definitions, Describe};
 use super::document::{Node, Value};
 use super::interpolate::join;
 use super::problem::Problems;
@@ -60,6 +61,12 @@ impl Decode for Headers {
             }
         }
         Some(Self(headers))
+    }
+}
+
+impl Describe for Headers {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::names(&["Names of headers and their values, which are secrets."])
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::decode::{Decode, Section, scalar, unwritten};
+use super::describe::{self, Definitions, Describe, Mapping};
 use super::document::{Node, Value};
 use super::interpolate::join;
 use super::model;
@@ -103,6 +104,27 @@ impl Decode for Key {
     }
 }
 
+impl Describe for Key {
+    fn describe(definitions: &mut Definitions) -> serde_json::Value {
+        definitions.mapping("Key", |to| {
+            let mut mapping = Mapping::new(&["An API key of a client."]);
+            mapping.required::<String>("name", &["Stands in records and metrics."], to);
+            let doc = ["Who answers for it: a person, a team. Shown, never interpreted."];
+            mapping.or::<Option<String>>("owner", &doc, &Shown::Null, to);
+            describe_hash(&mut mapping, to);
+            let doc = ["Names of models, or beginnings of names and one *."];
+            mapping.or::<Vec<String>>("models", &doc, &Shown::List(vec![Shown::text("*")]), to);
+            mapping.or::<Tier>("min_tier", &[], &Tier::Open.show(), to);
+            mapping.or::<KeyLimits>("limits", &[], &unwritten::<KeyLimits>().show(), to);
+            let doc = ["The first moment at which it is refused."];
+            mapping.or::<Option<Timestamp>>("expires", &doc, &Shown::Null, to);
+            mapping.or::<bool>("disabled", &[], &false.show(), to);
+            mapping.or::<Tags>("tags", &["For reports."], &Tags::default().show(), to);
+            mapping.build(&["sha256", "secret"])
+        })
+    }
+}
+
 impl Show for Key {
     fn show(&self) -> Shown {
         let fields = [
@@ -142,6 +164,17 @@ impl Decode for AdminToken {
     }
 }
 
+impl Describe for AdminToken {
+    fn describe(definitions: &mut Definitions) -> serde_json::Value {
+        definitions.mapping("AdminToken", |to| {
+            let mut mapping = Mapping::new(&["A bearer token for the admin API."]);
+            mapping.required::<String>("name", &["Who, in the audit log."], to);
+            describe_hash(&mut mapping, to);
+            mapping.build(&["sha256", "secret"])
+        })
+    }
+}
+
 impl Show for AdminToken {
     fn show(&self) -> Shown {
         Shown::Map(vec![
@@ -174,6 +207,13 @@ fn hash(section: &mut Section<'_>, what: &str, problems: &mut Problems) -> KeyHa
     sha256.or(hashed).unwrap_or(KeyHash::STAND_IN)
 }
 
+fn describe_hash(mapping: &mut Mapping, definitions: &mut Definitions) {
+    let doc = ["The SHA-256 of it, in hexadecimal: printf %s \"$KEY\" | sha256sum"];
+    mapping.alternative::<KeyHash>("sha256", &doc, definitions);
+    let doc = ["Itself, hashed when the file is read; better a reference than the text."];
+    mapping.alternative::<Secret>("secret", &doc, definitions);
+}
+
 /// Refuses what is no pattern among the `models` of a section.
 pub(super) fn check_patterns(models: &[String], section: &Section<'_>, problems: &mut Problems) {
     let bad = |(_, pattern): &(usize, &String)| !model::is_pattern(pattern);
@@ -202,6 +242,12 @@ impl Decode for Tags {
     }
 }
 
+impl Describe for Tags {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::names(&["Names and values."])
+    }
+}
+
 impl Show for Tags {
     fn show(&self) -> Shown {
         let tags = self.0.iter();
@@ -224,6 +270,23 @@ impl KeyHash {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
+    pub(crate) const fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// 64 hexadecimal digits.
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        let well_formed = hex.len() == 64
+            && hex.bytes().all(|b| b.is_ascii_hexdigit())
+            && hash.iter_mut().enumerate().all(|(i, byte)| {
+                u8::from_str_radix(&hex[2 * i..2 * i + 2], 16)
+                    .map(|read| *byte = read)
+                    .is_ok()
+            });
+        well_formed.then_some(Self(hash))
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -232,16 +295,9 @@ impl KeyHash {
 impl Decode for KeyHash {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let text = scalar(node, key, "64 hexadecimal digits", problems)?;
-        let mut hash = [0; 32];
-        let well_formed = text.len() == 64
-            && text.bytes().all(|b| b.is_ascii_hexdigit())
-            && hash.iter_mut().enumerate().all(|(i, byte)| {
-                u8::from_str_radix(&text[2 * i..2 * i + 2], 16)
-                    .map(|read| *byte = read)
-                    .is_ok()
-            });
-        if well_formed {
-            return Some(Self(hash));
+        let hash = Self::parse(text);
+        if hash.is_some() {
+            return hash;
         }
         // Never quoted: the likeliest mistake is the key itself.
         problems.report(
@@ -251,6 +307,12 @@ impl Decode for KeyHash {
             "write the output of `printf %s \"$KEY\" | sha256sum`, or use `secret:` for the key itself",
         );
         None
+    }
+}
+
+impl Describe for KeyHash {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::text(&[], "^[0-9A-Fa-f]{64}$")
     }
 }
 

@@ -82,7 +82,7 @@ section! {
 }
 
 /// A `*` may stand only at the end.
-pub(super) fn is_pattern(pattern: &str) -> bool {
+pub(crate) fn is_pattern(pattern: &str) -> bool {
     !pattern.strip_suffix('*').unwrap_or(pattern).contains('*')
 }
 

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::document::Format;
+
 /// A configuration that was refused, with every reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
@@ -77,13 +79,23 @@ pub(crate) enum Place {
     Variable(String),
 }
 
-/// The problems found so far.
+/// The problems found so far, in a file of some format.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(crate) struct Problems {
+    found: Vec<Problem>,
+    format: Format,
+}
 
 impl Problems {
+    pub(crate) fn of(format: Format) -> Self {
+        Self {
+            found: Vec::new(),
+            format,
+        }
+    }
+
     pub(super) fn report(&mut self, place: &Place, key: &str, message: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(Problem {
+        self.found.push(Problem {
             place: place.clone(),
             key: key.to_owned(),
             message: message.into(),
@@ -91,12 +103,39 @@ impl Problems {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// How a mapping is written where something else was found.
+    pub(super) const fn mapping_fix(&self) -> &'static str {
+        match self.format {
+            Format::Yaml => "write `name: value` lines below it",
+            Format::Json => "write an object: `{\"name\": \"value\"}`",
+            Format::Toml => "write a table with this name in brackets, and `name = value` lines below it",
+        }
     }
 
-    pub(super) fn into_error(self, file: &str) -> ConfigError {
-        ConfigError::new(file, self.0)
+    /// How a list is written where something else was found.
+    pub(super) const fn list_fix(&self) -> &'static str {
+        match self.format {
+            Format::Yaml => "write each item on a line of its own that begins with `- `",
+            Format::Json => "write an array in brackets",
+            Format::Toml => "write a list in brackets, or for each item a table with this name in double brackets",
+        }
+    }
+
+    /// How a key is added that is missing.
+    pub(super) fn key_fix(&self, name: &str) -> String {
+        match self.format {
+            Format::Yaml => format!("add `{name}:`"),
+            Format::Json => format!("add `\"{name}\":`"),
+            Format::Toml => format!("add `{name} =`"),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub(crate) fn into_error(self, file: &str) -> ConfigError {
+        ConfigError::new(file, self.found)
     }
 }
 

@@ -1,21 +1,22 @@
 //! The two macros in which the schema is written: `section!` for a mapping, `choice!` for a word from a list.
 
-/// A mapping of the file: the struct, how it is read and how it is printed, from one list of fields.
+/// A mapping of the file: the struct, how it is read, how it is printed and how it is described, from one list of fields.
 ///
 /// A field without a default must be written.
+/// Doc comments become the descriptions of the JSON Schema, so they speak to operators.
 /// The function after `check` sees the whole section once its fields are read.
 macro_rules! section {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:expr])*
         $vis:vis struct $Name:ident {
-            $($(#[$field_meta:meta])* $field:ident: $Type:ty $(= $default:expr)?,)*
+            $($(#[doc = $field_doc:expr])* $field:ident: $Type:ty $(= $default:expr)?,)*
         }
         $(check $check:expr)?
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         $vis struct $Name {
-            $($(#[$field_meta])* $vis $field: $Type,)*
+            $($(#[doc = $field_doc])* $vis $field: $Type,)*
         }
 
         impl $crate::config::decode::Decode for $Name {
@@ -47,6 +48,18 @@ macro_rules! section {
                 ])
             }
         }
+
+        impl $crate::config::describe::Describe for $Name {
+            fn describe(definitions: &mut $crate::config::describe::Definitions) -> serde_json::Value {
+                definitions.mapping(stringify!($Name), |definitions| {
+                    let mut mapping = $crate::config::describe::Mapping::new(&[$($doc,)*]);
+                    $($crate::config::schema::described!(
+                        mapping, definitions, $field, $Type, [$($field_doc,)*] $(, $default)?
+                    );)*
+                    mapping.build(&[])
+                })
+            }
+        }
     };
 }
 
@@ -59,15 +72,26 @@ macro_rules! field {
     };
 }
 
-/// A word from a list: the enum, `as_str`, and reading with a suggestion.
+macro_rules! described {
+    ($mapping:ident, $definitions:ident, $field:ident, $Type:ty, [$($doc:expr,)*]) => {
+        $mapping.required::<$Type>(stringify!($field), &[$($doc,)*], $definitions)
+    };
+    ($mapping:ident, $definitions:ident, $field:ident, $Type:ty, [$($doc:expr,)*], $default:expr) => {{
+        let default: $Type = $default;
+        let default = $crate::config::show::Show::show(&default);
+        $mapping.or::<$Type>(stringify!($field), &[$($doc,)*], &default, $definitions)
+    }};
+}
+
+/// A word from a list: the enum, `as_str`, reading with a suggestion, and the list for the JSON Schema.
 macro_rules! choice {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:expr])*
         $vis:vis enum $Name:ident {
             $($(#[$variant_meta:meta])* $Variant:ident = $word:literal,)*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         $vis enum $Name {
             $($(#[$variant_meta])* $Variant,)*
@@ -111,7 +135,13 @@ macro_rules! choice {
                 $crate::config::show::Shown::Plain(self.as_str().to_owned())
             }
         }
+
+        impl $crate::config::describe::Describe for $Name {
+            fn describe(_: &mut $crate::config::describe::Definitions) -> serde_json::Value {
+                $crate::config::describe::words(&[$($word,)*], &[$($doc,)*])
+            }
+        }
     };
 }
 
-pub(super) use {choice, field, section};
+pub(super) use {choice, described, field, section};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::decode::{Decode, scalar};
+use super::describe::{self, Definitions, Describe};
 use super::document::Node;
 use super::problem::Problems;
 use super::show::{Show, Shown};
@@ -35,6 +36,12 @@ impl Decode for Secret {
         };
         problems.report(&node.place, key, message, fix);
         None
+    }
+}
+
+impl Describe for Secret {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::any_text()
     }
 }
 

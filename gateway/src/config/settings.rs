@@ -167,16 +167,13 @@ section! {
     /// A collector of traces.
     pub(crate) struct Otlp {
         /// Without `/v1/traces`, such as `http://127.0.0.1:4318`.
-        endpoint: BaseUrl = BaseUrl::stand_in(),
+        endpoint: BaseUrl,
         headers: Headers = Headers::default(),
         /// Of the requests that bring no trace of their own, so many are traced.
         sample_percent: u32 = 100,
         timeout: Duration = Duration::from_secs(10),
     }
     check |otlp: &Otlp, section: &Section<'_>, problems: &mut Problems| {
-        if !section.has("endpoint") {
-            section.report("endpoint", "missing", "add `endpoint:`", problems);
-        }
         if otlp.sample_percent > 100 {
             let fix = "write a number from 0 to 100";
             section.report("sample_percent", "is more than 100", fix, problems);

@@ -1,23 +1,34 @@
-//! Prints a configuration as YAML, with every default written out and no secret in it.
+//! What a configuration looks like when it is written: by hand of the gateway, with every default and no secret in it, or from another file.
 
-use std::fmt::Write as _;
+mod json;
+mod toml;
+mod yaml;
+
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::document::{Format, Node, Value};
 use super::units::{Amount, Size, Timestamp, show_duration};
 
 /// A value that can be printed.
-pub(super) trait Show {
+pub(crate) trait Show {
     fn show(&self) -> Shown;
 }
 
-pub(super) enum Shown {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
     Null,
-    /// Ours: never needs quotes.
+    /// Ours: a number, a word or a unit, which needs no quotes in YAML.
     Plain(String),
-    /// The operator's: quoted where YAML could read it as something else.
+    /// The operator's, as it is: quoted where it could be read as something else.
     Text(String),
+    /// Text of a file, whose references are still to be resolved.
+    Written {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Shown>),
     Map(Vec<(String, Shown)>),
 }
@@ -26,120 +37,69 @@ impl Shown {
     pub(super) const HIDDEN: &str = "***";
 
     pub(super) fn hidden() -> Self {
-        Self::Text(Self::HIDDEN.to_owned())
+        Self::text(Self::HIDDEN)
     }
 
-    /// The YAML of a whole document.
-    pub(super) fn document(&self) -> String {
-        let mut out = String::new();
-        match self {
-            Self::Map(entries) => map(entries, 0, &mut out),
-            other => inline(other, &mut out),
+    /// The tree of a file as it is written, its references unresolved.
+    pub(super) fn written(node: &Node) -> Self {
+        match &node.value {
+            Value::List(items) => Self::List(items.iter().map(Self::written).collect()),
+            Value::Map(entries) => Self::Map(
+                entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), Self::written(&entry.node)))
+                    .collect(),
+            ),
+            Value::Scalar { .. } if node.is_null() => Self::Null,
+            Value::Scalar { text, plain } if *plain && is_bare(text) => Self::Plain(text.clone()),
+            Value::Scalar { text, plain } => Self::Written {
+                text: text.clone(),
+                plain: *plain,
+            },
+            Value::Broken => Self::Null,
         }
-        out
     }
-}
 
-fn map(entries: &[(String, Shown)], indent: usize, out: &mut String) {
-    for (i, (key, value)) in entries.iter().enumerate() {
-        if i > 0 {
-            pad(indent, out);
-        }
-        text(key, out);
-        out.push(':');
-        match value {
-            Shown::Map(entries) if !entries.is_empty() => {
-                out.push('\n');
-                pad(indent + 2, out);
-                map(entries, indent + 2, out);
-            }
-            Shown::List(items) if items.iter().any(|item| matches!(item, Shown::Map(_))) => {
-                out.push('\n');
-                for item in items {
-                    pad(indent + 2, out);
-                    out.push_str("- ");
-                    match item {
-                        Shown::Map(entries) => map(entries, indent + 4, out),
-                        other => {
-                            inline(other, out);
-                            out.push('\n');
-                        }
-                    }
-                }
-            }
-            other => {
-                out.push(' ');
-                inline(other, out);
-                out.push('\n');
-            }
+    /// A mapping of these entries.
+    pub(crate) fn map(entries: Vec<(&str, Self)>) -> Self {
+        Self::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The text of a whole file.
+    pub(crate) fn document(&self, format: Format) -> String {
+        match format {
+            Format::Yaml => yaml::document(self),
+            Format::Json => json::document(self),
+            Format::Toml => toml::document(self),
         }
     }
 }
 
-fn inline(value: &Shown, out: &mut String) {
-    match value {
-        Shown::Null => out.push_str("null"),
-        Shown::Plain(word) => out.push_str(word),
-        Shown::Text(word) => text(word, out),
-        Shown::List(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                inline(item, out);
-            }
-            out.push(']');
-        }
-        Shown::Map(entries) => {
-            out.push('{');
-            for (i, (key, value)) in entries.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                text(key, out);
-                out.push_str(": ");
-                inline(value, out);
-            }
-            out.push('}');
-        }
-    }
+/// A number or a truth value as JSON and TOML write them, so that it needs no quotes.
+fn is_bare(word: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let unsigned = word.strip_prefix('-').unwrap_or(word);
+    let (whole, rest) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let is_number = digits(whole) && digits(rest) && (whole == "0" || !whole.starts_with('0'));
+    is_number || matches!(word, "true" | "false")
 }
 
-/// Bare where it surely reads back as the same text; else in double quotes.
-fn text(word: &str, out: &mut String) {
-    let bare = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && word
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-        && !matches!(
-            word.to_ascii_lowercase().as_str(),
-            "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n"
-        );
-    if bare {
-        out.push_str(word);
-        return;
+/// The operator's text as it is written where references are resolved: printed text that is read again must not be resolved again.
+fn literal(text: &str) -> Cow<'_, str> {
+    if text.contains("${") {
+        Cow::Owned(text.replace("${", "$${"))
+    } else {
+        Cow::Borrowed(text)
     }
-    out.push('"');
-    let mut rest = word.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            // Printed text that is read again must not be interpolated again.
-            '$' if rest.peek() == Some(&'{') => out.push_str("$$"),
-            c if c.is_control() => {
-                // Writing to a String cannot fail.
-                let _infallible = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-fn pad(indent: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n(' ', indent));
 }
 
 impl Show for String {

@@ -1,8 +1,12 @@
 //! Every rule by one line of [`refused::check`] or [`accepted::check`].
 
 mod accepted;
+mod admin_address;
+mod convert;
 mod example;
 mod refused;
+mod schema;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::io;

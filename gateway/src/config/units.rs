@@ -63,6 +63,11 @@ impl Timestamp {
         Self(seconds)
     }
 
+    /// A day (its first moment, UTC) or an RFC 3339 time that ends in `Z`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        timestamp(text)
+    }
+
     pub(crate) const fn unix_seconds(self) -> u64 {
         self.0
     }
@@ -123,7 +128,8 @@ pub(super) fn amount(text: &str) -> Option<Amount> {
     whole.checked_mul(Amount::NANO)?.checked_add(rest).map(Amount)
 }
 
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// A whole number and a unit: `500ms`, `5s`, `2m`, `1h`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (count, unit) = split(text)?;
     let unit_ms: u64 = match unit {
         "ms" => 1,

@@ -5,6 +5,7 @@ use std::fmt;
 use http::uri::{Authority, Uri};
 
 use super::decode::{Decode, scalar};
+use super::describe::{self, Definitions, Describe};
 use super::document::Node;
 use super::problem::Problems;
 use super::show::{Show, Shown};
@@ -43,6 +44,13 @@ impl BaseUrl {
         if let Some(shorter) = self.path.strip_suffix("/v1") {
             self.path.truncate(shorter.len());
         }
+    }
+}
+
+/// The stand-in, for a field that must be there and is not.
+impl Default for BaseUrl {
+    fn default() -> Self {
+        Self::stand_in()
     }
 }
 
@@ -102,6 +110,12 @@ fn parse(text: &str) -> Result<BaseUrl, Fault> {
         authority: authority.clone(),
         path: uri.path().trim_end_matches('/').to_owned(),
     })
+}
+
+impl Describe for BaseUrl {
+    fn describe(_: &mut Definitions) -> serde_json::Value {
+        describe::text(&[], "^https?://[^@?#]+$")
+    }
 }
 
 impl Show for BaseUrl {

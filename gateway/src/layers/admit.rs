@@ -1,13 +1,15 @@
 //! Admit: a permit or 503 at once. The permit rides in the body until the end of the stream, for a stream is load.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use backends::{
     body::{BoxBody, OnEnd},
     serve::{BoxError, Serve},
 };
 use http::Response;
-use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
 use crate::call::Named;
@@ -19,19 +21,32 @@ pub(crate) struct Overloaded {
     limit: usize,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct AdmitLayer {
-    permits: Arc<Semaphore>,
-    limit: usize,
+/// Requests under way. Outlives the stack, which is built anew when the configuration changes.
+#[derive(Debug, Default)]
+pub(crate) struct Admission(AtomicUsize);
+
+impl Admission {
+    /// A place among `limit`, until the permit is dropped.
+    fn enter(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+        let entered = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+            (taken < limit).then_some(taken + 1)
+        });
+        entered.ok().map(|_| Permit(self.clone()))
+    }
 }
 
-impl AdmitLayer {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(limit)),
-            limit,
-        }
+struct Permit(Arc<Admission>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct AdmitLayer {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) limit: usize,
 }
 
 impl<S> Layer<S> for AdmitLayer {
@@ -39,7 +54,7 @@ impl<S> Layer<S> for AdmitLayer {
 
     fn layer(&self, inner: S) -> Admit<S> {
         Admit {
-            permits: self.permits.clone(),
+            admission: self.admission.clone(),
             limit: self.limit,
             inner,
         }
@@ -48,7 +63,7 @@ impl<S> Layer<S> for AdmitLayer {
 
 #[derive(Debug)]
 pub(crate) struct Admit<S> {
-    permits: Arc<Semaphore>,
+    admission: Arc<Admission>,
     limit: usize,
     inner: S,
 }
@@ -61,11 +76,28 @@ where
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
         let permit = self
-            .permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Overloaded { limit: self.limit })?;
+            .admission
+            .enter(self.limit)
+            .ok_or(Overloaded { limit: self.limit })?;
         let response = self.inner.call(named).await?;
         Ok(response.map(|body| BoxBody::new(OnEnd::new(body, move |_| drop(permit)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lower_limit_counts_those_who_are_there() {
+        let admission = Arc::<Admission>::default();
+        let first = admission.enter(2);
+        let second = admission.enter(2);
+        assert!(first.is_some() && second.is_some());
+        assert!(admission.enter(2).is_none());
+        drop(second);
+        assert!(admission.enter(1).is_none(), "one is under way still");
+        drop(first);
+        assert!(admission.enter(1).is_some());
     }
 }

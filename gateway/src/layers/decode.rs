@@ -110,7 +110,10 @@ impl BodyLimits {
         let (parts, body) = inbound.request.into_parts();
         // The account's own is never lowered.
         let min_tier = min_tier(&parts.headers)?.max(account.min_tier);
-        let (payload, model) = self.payload(&operation, &parts.method, &parts.headers, body).await?;
+        let mut awaited = Duration::ZERO;
+        let (payload, model) = self
+            .payload(&operation, &parts.method, &parts.headers, body, &mut awaited)
+            .await?;
         let model = operation.deployment.as_deref().map(Arc::from).or(model);
         let is_stream = matches!(&payload, Payload::Json(body) if body.is_stream());
         let deadline = if is_stream {
@@ -128,6 +131,7 @@ impl BodyLimits {
             arrived: inbound.arrived,
             account,
             allowance,
+            awaited,
             deadline,
             ending: None,
             outbound: Outbound {
@@ -148,11 +152,12 @@ impl BodyLimits {
         method: &Method,
         headers: &HeaderMap,
         body: Incoming,
+        awaited: &mut Duration,
     ) -> Result<(Payload, Option<Arc<str>>), DecodeError> {
         let is_json = operation.endpoint.is_inference() && operation.is_root_post
             || headers::is_content_type(headers, "application/json");
         if is_json && (*method == Method::POST || !body.is_end_stream()) {
-            let raw = self.collect(body).await?;
+            let raw = self.collect(body, awaited).await?;
             let raw = encoding::decompress(headers, raw, self.decompressed).await?;
             if raw.is_empty() && !operation.is_root_post {
                 return Ok((Payload::Empty, None));
@@ -170,11 +175,12 @@ impl BodyLimits {
         }
         let upload = Upload::new(body, self.upload, self.pause);
         let (upload, model) = multipart::model(headers, operation.deployment.as_deref(), upload).await?;
+        *awaited = upload.awaited();
         Ok((Payload::Upload(Mutex::new(Some(BoxBody::new(upload)))), model))
     }
 
     /// The whole body. One that came in one frame is not copied.
-    async fn collect(self, body: Incoming) -> Result<Bytes, DecodeError> {
+    async fn collect(self, body: Incoming, awaited: &mut Duration) -> Result<Bytes, DecodeError> {
         if body.size_hint().lower() > self.body as u64 {
             return Err(DecodeError::TooLarge { limit: self.body });
         }
@@ -188,6 +194,7 @@ impl BodyLimits {
                 rest.extend_from_slice(&data);
             }
         }
+        *awaited = body.awaited;
         if rest.is_empty() {
             return Ok(first);
         }
@@ -234,6 +241,8 @@ pub(crate) struct Upload {
     left: usize,
     limit: usize,
     pause: Duration,
+    /// How long the client was waited for, before the rest of the body streams.
+    awaited: Duration,
 }
 
 impl Upload {
@@ -248,12 +257,16 @@ impl Upload {
             left: limit,
             limit,
             pause,
+            awaited: Duration::ZERO,
         }
     }
 
     /// The next piece from the client.
     async fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        std::future::poll_fn(|cx| self.poll_data(cx)).await.transpose()
+        let before = Instant::now();
+        let data = std::future::poll_fn(|cx| self.poll_data(cx)).await;
+        self.awaited += before.elapsed();
+        data.transpose()
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DecodeError>>> {

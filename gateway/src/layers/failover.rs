@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use backends::{
     answer::{Answer, AnswerBody, Raw, Whole},
     attempt::{Attempt, Trail},
@@ -31,7 +30,6 @@ use tower_layer::Layer;
 
 use crate::{
     call::Job,
-    catalog::Catalog,
     drain::{Drain, Phase},
     metrics::Metrics,
 };
@@ -81,7 +79,6 @@ pub(crate) struct RetryConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct FailoverLayer {
     pub(crate) config: RetryConfig,
-    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -95,7 +92,6 @@ impl Layer<Floor<Attempt, Answer>> for FailoverLayer {
                 attempt,
                 attempts: self.config.attempts,
                 budget: Budget::new(self.config.budget_percent),
-                catalog: self.catalog.clone(),
                 metrics: self.metrics.clone(),
             }),
             config: self.config,
@@ -183,14 +179,13 @@ struct Pursuer {
     attempt: Floor<Attempt, Answer>,
     attempts: u32,
     budget: Budget,
-    catalog: Arc<ArcSwap<Catalog>>,
     metrics: Arc<Metrics>,
 }
 
 impl Pursuer {
     async fn pursue(&self, job: Job) -> Found {
         self.budget.deposit();
-        let mut plan = self.catalog.load().plan(&job.offer, &job.outbound);
+        let mut plan = job.catalog.plan(&job.offer, &job.outbound);
         last_resorts_last(&mut plan);
         let mut search = Search {
             job,

@@ -17,11 +17,11 @@ use backends::{
     body::{BoxBody, End as BodyEnd, OnEnd},
     serve::{BoxError, Serve},
 };
-use billing::{End, RequestRecord, Usage, UsageSource};
+use billing::{Cost, End, RequestRecord, Usage, UsageSource};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body::{Body, Frame};
-use openapi::{stream::Facts, usage::WireUsage};
+use openapi::{endpoint::Endpoint, stream::Facts, usage::WireUsage};
 use tower_layer::Layer;
 
 use super::{
@@ -30,13 +30,17 @@ use super::{
 };
 use crate::{
     call::Job,
+    catalog::Offer,
     limiter::Allowance,
-    metrics::Metrics,
+    metrics::{EndedJob, ErrorType, Metrics, Server},
     records::Records,
     rescue::{self, full},
 };
 
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
+const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
+const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms");
+const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");
@@ -101,8 +105,12 @@ struct JobMeter {
     /// Settled with the usage of the record.
     allowance: Allowance,
     ending: Option<Arc<Ending>>,
-    endpoint: &'static str,
+    endpoint: Endpoint,
     model: String,
+    /// Its name and its price.
+    offer: Arc<Offer>,
+    /// How long the client's body was waited for.
+    awaited: Duration,
     is_stream: bool,
     /// Whether the endpoint generates, so that an estimate means something.
     generates: bool,
@@ -112,6 +120,7 @@ struct JobMeter {
     status: u16,
     facts: Facts,
     first_frame: Option<Duration>,
+    overhead: Option<Duration>,
     error_code: Option<String>,
     is_finished: bool,
 }
@@ -134,7 +143,9 @@ impl JobMeter {
             key: job.account.name.clone(),
             allowance,
             ending: job.ending.take(),
-            endpoint: endpoint.as_str(),
+            endpoint,
+            offer: job.offer.clone(),
+            awaited: job.awaited,
             model: outbound.model.as_deref().unwrap_or_default().to_owned(),
             is_stream: outbound.is_stream(),
             generates: endpoint.is_inference() && outbound.operation.is_root_post,
@@ -143,6 +154,7 @@ impl JobMeter {
             status: CLIENT_LEFT,
             facts: Facts::default(),
             first_frame: None,
+            overhead: None,
             error_code: None,
             is_finished: false,
         }
@@ -154,18 +166,20 @@ impl JobMeter {
         let mut response = Response::new(BoxBody::default());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        if !matches!(body, ServedBody::Stream(_)) {
+            self.begin();
+        }
         self.mark(response.headers_mut());
         match body {
             ServedBody::Whole(whole) => {
-                self.first_frame = Some(self.arrived.elapsed());
                 self.facts.usage = whole.usage;
                 self.facts.text_len = whole.text_len;
+                self.mark_cost(response.headers_mut());
                 let bytes = whole.bytes.into_inner();
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(full(bytes), move |end| meter.finish_body(end))))
             }
             ServedBody::Raw(raw) => {
-                self.first_frame = Some(self.arrived.elapsed());
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(raw, move |end| meter.finish_body(end))))
             }
@@ -190,12 +204,41 @@ impl JobMeter {
             headers.insert(BACKEND, backend);
             headers.insert(ATTEMPTS, HeaderValue::from(steps.attempts));
         }
+        headers.extend(steps.mark.map(|mark| (UPSTREAM, mark)));
+        let overhead = self.overhead.unwrap_or_else(|| self.own_time(steps.waited));
+        headers.insert(OVERHEAD_MS, tenths(overhead));
         if !headers.contains_key(PROCESSING_MS) {
             headers.insert(PROCESSING_MS, HeaderValue::from(millis(self.arrived.elapsed())));
         }
         if !headers.contains_key(OPENAI_VERSION) {
             headers.insert(OPENAI_VERSION, HeaderValue::from_static("2020-10-01"));
         }
+    }
+
+    /// The client is about to get its first frame.
+    fn begin(&mut self) {
+        self.first_frame = Some(self.arrived.elapsed());
+        self.overhead = Some(self.own_time(self.trail.steps().waited));
+    }
+
+    /// Of the time since arrival, what was spent neither at upstreams nor on waiting for the client's body.
+    fn own_time(&self, waited: Duration) -> Duration {
+        self.arrived.elapsed().saturating_sub(waited + self.awaited)
+    }
+
+    /// Of a whole answer, whose usage is known before its head is sent.
+    fn mark_cost(&self, headers: &mut http::HeaderMap) {
+        let (usage, _) = self.usage(End::Complete);
+        if let Some((currency, cost)) = self.cost(&usage)
+            && let Ok(value) = HeaderValue::from_str(&format!("{cost} {currency}"))
+        {
+            headers.insert(COST, value);
+        }
+    }
+
+    fn cost(&self, usage: &Usage) -> Option<(&str, Cost)> {
+        let price = self.offer.price.as_ref()?;
+        Some((&*price.currency, price.tariff.cost(usage)))
     }
 
     fn finish_body(&mut self, end: BodyEnd) {
@@ -216,16 +259,33 @@ impl JobMeter {
             ending.complete();
         }
         self.allowance.settle(usage.total(), Instant::now());
-        self.metrics.usage(&usage);
-        if let Some(first_frame) = self.first_frame {
-            self.metrics.first_frame(first_frame);
-        }
         let steps = self.trail.steps();
+        let took = self.arrived.elapsed();
+        self.metrics.job(&EndedJob {
+            endpoint: self.endpoint,
+            model: &self.offer.pattern,
+            server: steps.backend.as_deref().zip(steps.kind).map(|(backend, kind)| Server {
+                backend,
+                kind: kind.as_str(),
+                waited: steps.waited,
+            }),
+            usage,
+            is_estimated: source == UsageSource::Estimated,
+            // What nobody generated is not paid for, the fee included.
+            cost: self
+                .cost(&usage)
+                .filter(|_| source != UsageSource::None || end == End::Complete),
+            is_stream: self.is_stream,
+            first_frame: self.first_frame,
+            overhead: self.overhead,
+            took,
+            error: self.error_type(end),
+        });
         self.records.write(RequestRecord {
             request_id: std::mem::take(&mut self.request_id),
             started_at_ms: unix_ms_at(self.arrived),
             key: self.key.take(),
-            endpoint: Cow::Borrowed(self.endpoint),
+            endpoint: Cow::Borrowed(self.endpoint.as_str()),
             model: std::mem::take(&mut self.model),
             upstream: steps.upstream.as_deref().map(str::to_owned),
             backend: steps.backend.as_deref().map(str::to_owned),
@@ -236,9 +296,18 @@ impl JobMeter {
             usage,
             source,
             ttft_ms: self.first_frame.map(millis),
-            duration_ms: millis(self.arrived.elapsed()),
+            duration_ms: millis(took),
             error_code: self.error_code.take(),
         });
+    }
+
+    fn error_type(&self, end: End) -> Option<ErrorType> {
+        match end {
+            End::Complete if self.status < 400 => None,
+            End::Failed if self.status < 400 => Some(ErrorType::Stream),
+            End::Cancelled => Some(ErrorType::Cancelled),
+            End::Complete | End::Failed | End::Refused => Some(ErrorType::Status(self.status)),
+        }
     }
 
     fn usage(&self, end: End) -> (Usage, UsageSource) {
@@ -292,7 +361,7 @@ impl Body for MeteredStream {
             match ready!(this.relay.poll_next(cx)) {
                 Some(piece) => {
                     if piece.facts.frames > 0 && this.meter.first_frame.is_none() {
-                        this.meter.first_frame = Some(this.meter.arrived.elapsed());
+                        this.meter.begin();
                     }
                     this.meter.facts.add(&piece.facts);
                     if !piece.bytes.is_empty() {
@@ -329,6 +398,12 @@ impl Drop for MeteredStream {
             self.finish();
         }
     }
+}
+
+/// Milliseconds with one digit after the point.
+fn tenths(duration: Duration) -> HeaderValue {
+    let tenths = (duration.as_micros() + 50) / 100;
+    HeaderValue::from_str(&format!("{}.{}", tenths / 10, tenths % 10)).expect("digits stand in a header")
 }
 
 fn millis(duration: Duration) -> u32 {

@@ -9,7 +9,7 @@ use backends::{
     body::{BoxBody, End, OnEnd},
     serve::{BoxError, Serve},
 };
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response};
 use openapi::endpoint::Endpoint;
 use tower_layer::Layer;
 
@@ -53,11 +53,20 @@ where
             is_over: false,
         };
         self.metrics.in_flight.inc();
+        if is_sent_again(named.request.headers()) {
+            self.metrics.client_retry();
+        }
         let mut response = self.inner.call(named).await?;
         observed.status = response.status().as_u16();
         let code = response.extensions_mut().remove::<ErrorCode>().and_then(|code| code.0);
         Ok(response.map(|body| BoxBody::new(OnEnd::new(body, move |end| observed.end(end, code.as_deref())))))
     }
+}
+
+/// Whether the client says that it asked before: OpenAI's SDKs count their tries.
+fn is_sent_again(headers: &HeaderMap) -> bool {
+    let count = headers.get("x-stainless-retry-count").map(HeaderValue::as_bytes);
+    count.is_some_and(|count| !count.is_empty() && count != b"0")
 }
 
 /// One request until its answer has ended. Counted when dropped too, for a client may leave at any time.

@@ -43,7 +43,7 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, Allotted(resolved): Allotted) -> Result<Response<BoxBody>, BoxError> {
-        let Resolved { call, offer } = resolved;
+        let Resolved { call, offer, catalog } = resolved;
         self.inner
             .call(Job {
                 id: call.id,
@@ -51,9 +51,11 @@ where
                 account: call.account,
                 allowance: call.allowance,
                 outbound: Arc::new(call.outbound),
+                awaited: call.awaited,
                 deadline: call.deadline,
                 ending: call.ending,
                 offer,
+                catalog,
                 hooks: self.unpriced.clone(),
                 trail: Arc::default(),
             })

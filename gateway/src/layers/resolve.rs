@@ -64,8 +64,9 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, call: Call) -> Result<Response<BoxBody>, BoxError> {
-        let offer = resolve(&self.catalog.load(), &call)?;
-        self.inner.call(Resolved { call, offer }).await
+        let catalog = self.catalog.load_full();
+        let offer = resolve(&catalog, &call)?;
+        self.inner.call(Resolved { call, offer, catalog }).await
     }
 }
 

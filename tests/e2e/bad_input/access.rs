@@ -106,6 +106,7 @@ async fn an_unwelcome_host_or_page_is_refused_where_no_keys_are() {
     }
     assert_eq!(rig.mock.log().len(), 0);
     let world = World::new();
-    let refused = world.gateway_error("listen: 0.0.0.0:0\nbackends: [{name: a, url: 'http://127.0.0.1:1'}]");
+    let refused =
+        world.gateway_error("listen: 0.0.0.0:0\ndata_dir: null\nbackends: [{name: a, url: 'http://127.0.0.1:1'}]");
     assert!(refused.contains("keys"), "{refused}");
 }

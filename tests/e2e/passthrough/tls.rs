@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A self-signed certificate for this machine, in the world's directory as `NAME.pem` and `NAME.key`.
-fn certificate(world: &World, name: &str) -> CertificateDer<'static> {
+pub(crate) fn certificate(world: &World, name: &str) -> CertificateDer<'static> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names);
     let CertifiedKey { cert, signing_key } = made.expect("the names are names");
@@ -33,7 +33,7 @@ fn secured(world: &World, name: &str, upstream: &str) -> Gateway {
     ))
 }
 
-async fn connect(
+pub(crate) async fn connect(
     gateway: &Gateway,
     trusted: &CertificateDer<'static>,
     alpn: &[&str],

@@ -3,11 +3,13 @@
 use std::iter;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::json;
 
 use super::{Fault, Plan};
 use crate::script::Step;
 use crate::sse::{Event, Events, Framing, Part};
+use crate::wire::Wire;
 
 /// Content events that pass before a stream breaks.
 const BEFORE_BREAK: usize = 2;
@@ -56,6 +58,8 @@ fn framing(plan: &Plan) -> Framing {
         newline: match () {
             () if plan.has(Fault::Crlf) => "\r\n",
             () if plan.has(Fault::Cr) => "\r",
+            // So does the true one.
+            () if plan.wire == Wire::Gemini => "\r\n",
             () => "\n",
         },
         space: if plan.has(Fault::NoSpace) { "" } else { " " },
@@ -151,11 +155,7 @@ impl Writer {
 
     /// How this plan breaks the stream, if it does.
     fn break_off(&self) -> Option<Steps> {
-        let error = json!({"error": {
-            "message": "upstream exploded", "type": "server_error",
-            "param": null, "code": "upstream_error",
-        }});
-        let error = Event::new(Part::Finish, &error);
+        let error = self.error();
         let steps = match () {
             () if self.plan.has(Fault::Cut) => vec![Step::Pause(BEFORE_CUT), Step::Reset],
             () if self.plan.has(Fault::CutFin) => vec![Step::Pause(BEFORE_CUT), Step::Close],
@@ -194,9 +194,29 @@ impl Writer {
         Some(Box::new(steps.into_iter()))
     }
 
+    /// An error as an event of the API that was asked.
+    fn error(&self) -> Event {
+        let wire = self.plan.wire;
+        let (status, message, name) = match wire {
+            Wire::OpenAi => (StatusCode::BAD_GATEWAY, "upstream exploded", None),
+            Wire::Anthropic => (overloaded(), "Overloaded", Some("error")),
+            Wire::Gemini => (StatusCode::SERVICE_UNAVAILABLE, "The model is overloaded.", None),
+        };
+        let error = wire.error(status, message, "server_error", Some("upstream_error"));
+        Event {
+            name,
+            ..Event::new(Part::Finish, &error)
+        }
+    }
+
     fn write(&self, event: &Event) -> Step {
         Step::write(self.framing.encode(event))
     }
+}
+
+/// Anthropic's own number.
+fn overloaded() -> StatusCode {
+    StatusCode::from_u16(529).expect("a status has three digits")
 }
 
 /// A unary body under the same faults: it breaks in the middle.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Fault, Plan, Refuse};
 use crate::script::Step;
+use crate::wire::Wire;
 
 /// What stands in for the answer.
 pub(crate) enum Whole {
@@ -38,9 +39,14 @@ pub(crate) fn of_plan(plan: &Plan, nth: usize) -> Option<Whole> {
         () if plan.has(Fault::Reset) => socket([Step::Reset]),
         () if plan.has(Fault::CloseOnReuse) && nth > 1 => socket([Step::Close]),
         () if plan.has(Fault::Hang) => socket([Step::Hang]),
-        () if plan.has(Fault::Err200) => error(
+        () if plan.has(Fault::Err200) && plan.wire == Wire::OpenAi => error(
             StatusCode::OK,
             json!({"error": {"message": "Upstream error", "code": 502}}),
+        ),
+        () if plan.has(Fault::Err200) => error(
+            StatusCode::OK,
+            plan.wire
+                .error(StatusCode::BAD_GATEWAY, "Upstream error", "server_error", None),
         ),
         () if plan.has(Fault::Html502) => other(
             StatusCode::BAD_GATEWAY,
@@ -70,7 +76,12 @@ pub(crate) fn of_plan(plan: &Plan, nth: usize) -> Option<Whole> {
             status: StatusCode::SERVICE_UNAVAILABLE,
             content_type: "application/json",
             headers: vec![("retry-after", "1")],
-            body: envelope("The engine is overloaded", "server_error", "overloaded"),
+            body: envelope(
+                plan.wire,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The engine is overloaded",
+                ("server_error", "overloaded"),
+            ),
         })),
         () if plan.has(Fault::Redirect) => Some(Whole::Other(Other {
             status: StatusCode::TEMPORARY_REDIRECT,
@@ -114,7 +125,7 @@ fn socket<const N: usize>(steps: [Step; N]) -> Option<Whole> {
 }
 
 impl Refuse {
-    pub(crate) fn answer(&self) -> Other {
+    pub(crate) fn answer(&self, wire: Wire) -> Other {
         let (kind, code) = match self.status.as_u16() {
             429 => ("rate_limit_error", "rate_limit_exceeded"),
             400..=499 => ("invalid_request_error", "scripted"),
@@ -126,12 +137,16 @@ impl Refuse {
             status: self.status,
             content_type: "application/json",
             headers,
-            body: envelope(&format!("scripted {}", self.status.as_u16()), kind, code),
+            body: envelope(
+                wire,
+                self.status,
+                &format!("scripted {}", self.status.as_u16()),
+                (kind, code),
+            ),
         }
     }
 }
 
-fn envelope(message: &str, kind: &str, code: &str) -> Vec<u8> {
-    let error = json!({"message": message, "type": kind, "param": null, "code": code});
-    json!({"error": error}).to_string().into_bytes()
+fn envelope(wire: Wire, status: StatusCode, message: &str, (kind, code): (&str, &str)) -> Vec<u8> {
+    wire.error(status, message, kind, Some(code)).to_string().into_bytes()
 }

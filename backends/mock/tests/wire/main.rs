@@ -1,6 +1,7 @@
 //! The mock over real sockets.
 
 mod client;
+mod dialects;
 mod endpoints;
 mod faults;
 mod hostile;

@@ -136,7 +136,7 @@ fn a_near_miss_among_variables_is_a_warning() {
 }
 
 /// One file with every key, and a secret wherever one can be.
-const FULL: &str = include_str!("full.yaml");
+pub(super) const FULL: &str = include_str!("full.yaml");
 
 pub(super) fn full_environment() -> Fake {
     Fake::default()
@@ -216,10 +216,6 @@ fn load_tells_what_it_cannot_read() {
     check(
         "none.yaml",
         "none.yaml: 1 problem\n  none.yaml: cannot be read: entity not found\n    fix: check the path and its permissions, or start with `--backend URL` and no file",
-    );
-    check(
-        "m.toml",
-        "m.toml: 1 problem\n  m.toml: TOML is not read\n    fix: write it as YAML or JSON",
     );
 }
 

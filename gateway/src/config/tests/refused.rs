@@ -1,5 +1,6 @@
 //! What is refused, and the exact words.
 
+mod governed;
 mod sections;
 
 use super::Fake;
@@ -382,6 +383,7 @@ fn overrides() {
 fn all_problems_are_told_together_in_the_order_of_the_file() {
     let yaml = "\
 listen: 0.0.0.0:8080
+data_dir: null
 backends:
   - name: a
     knid: vllm
@@ -393,11 +395,11 @@ models:
     let error = Config::parse(yaml, "m.yaml", &environment());
     let told = "\
 m.yaml: 3 problems
-  m.yaml:1:9: `listen`: 0.0.0.0:8080 can be reached from other machines, and there are no keys, so anyone could use the backends
-    fix: add `keys:`, or listen on 127.0.0.1:8080
-  m.yaml:4:5: `backends[0].knid`: unknown key
+  m.yaml:1:9: `listen`: 0.0.0.0:8080 can be reached from other machines, and there can be no keys, so anyone could use the backends
+    fix: add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:8080
+  m.yaml:5:5: `backends[0].knid`: unknown key
     fix: did you mean `kind`?
-  m.yaml:8:24: `models[0].routes[0].backend`: no such backend: `b`
+  m.yaml:9:24: `models[0].routes[0].backend`: no such backend: `b`
     fix: add it to `backends`";
     assert_eq!(error.expect_err("three mistakes").to_string(), told);
 }

@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use backends::serve::BoxError;
@@ -85,6 +86,11 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// How long the client was waited for while its form was read ahead.
+    pub(super) fn awaited(&self) -> Duration {
+        self.upload.awaited
+    }
+
     fn unread(upload: Upload) -> Self {
         Self {
             upload,

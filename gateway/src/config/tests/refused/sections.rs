@@ -324,10 +324,10 @@ fn models() {
 #[test]
 fn listeners_and_files() {
     check_with_backend(
-        "listen: 0.0.0.0:80",
+        "listen: 0.0.0.0:80\ndata_dir: null",
         &[
-            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there are no keys, so anyone could use the backends",
-            "fix: add `keys:`, or listen on 127.0.0.1:80",
+            "m.yaml:2:9: `listen`: 0.0.0.0:80 can be reached from other machines, and there can be no keys, so anyone could use the backends",
+            "fix: add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:80",
         ],
     );
     check_with_backend(

@@ -1,0 +1,189 @@
+//! What was used, from the records of requests.
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::Response,
+};
+use billing::RequestRecord;
+use billing_store::{GroupBy, ReadError, Reader, UsageQuery, UsageRow};
+use serde::{Deserialize, Serialize};
+
+use super::{Admin, data, problem};
+use crate::app::unix_seconds;
+
+/// Groups that are answered with at most.
+const GROUPS: u32 = 1000;
+/// Requests that are answered with at most.
+const REQUESTS: u32 = 1000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageParameters {
+    #[serde(default)]
+    by: By,
+    #[serde(default = "thirty")]
+    days: u32,
+}
+
+const fn thirty() -> u32 {
+    30
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    #[default]
+    Model,
+    Key,
+    Day,
+    Upstream,
+}
+
+#[derive(Serialize)]
+struct UsageView {
+    group: Option<String>,
+    requests: u64,
+    failures: u64,
+    prompt: u64,
+    cached: u64,
+    completion: u64,
+    reasoning: u64,
+    /// Requests whose tokens were estimated.
+    estimated: u64,
+}
+
+pub(super) async fn usage(
+    State(admin): State<Admin>,
+    parameters: Result<Query<UsageParameters>, QueryRejection>,
+) -> Response {
+    let Query(parameters) = match parameters {
+        Ok(parameters) => parameters,
+        Err(rejection) => return bad_query(&rejection),
+    };
+    let Some(reader) = &admin.reader else {
+        return no_database();
+    };
+    let now_ms = i64::try_from(unix_seconds()).unwrap_or(i64::MAX).saturating_mul(1000);
+    let query = UsageQuery {
+        since_ms: now_ms.saturating_sub(i64::from(parameters.days).saturating_mul(86_400_000)),
+        until_ms: i64::MAX,
+        group_by: match parameters.by {
+            By::Model => GroupBy::Model,
+            By::Key => GroupBy::Key,
+            By::Day => GroupBy::Day,
+            By::Upstream => GroupBy::Upstream,
+        },
+        limit: GROUPS,
+    };
+    let view = |row: UsageRow| UsageView {
+        group: row.group,
+        requests: row.requests,
+        failures: row.failures,
+        prompt: row.usage.prompt,
+        cached: row.usage.cached,
+        completion: row.usage.completion,
+        reasoning: row.usage.reasoning,
+        estimated: row.estimated,
+    };
+    match reader.usage(query).await {
+        Ok(rows) => data(rows.into_iter().map(view).collect::<Vec<_>>()),
+        Err(error) => unreadable(&error),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestsParameters {
+    #[serde(default = "fifty")]
+    limit: u32,
+}
+
+const fn fifty() -> u32 {
+    50
+}
+
+#[derive(Serialize)]
+struct RequestView {
+    request_id: String,
+    started_at_ms: i64,
+    key: Option<String>,
+    endpoint: String,
+    model: String,
+    backend: Option<String>,
+    upstream: Option<String>,
+    status: u16,
+    end: &'static str,
+    stream: bool,
+    attempts: u32,
+    usage: UsageCounts,
+    usage_source: &'static str,
+    ttft_ms: Option<u32>,
+    duration_ms: u32,
+    error_code: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UsageCounts {
+    prompt: u64,
+    cached: u64,
+    completion: u64,
+    reasoning: u64,
+}
+
+pub(super) async fn requests(
+    State(admin): State<Admin>,
+    parameters: Result<Query<RequestsParameters>, QueryRejection>,
+) -> Response {
+    let Query(parameters) = match parameters {
+        Ok(parameters) => parameters,
+        Err(rejection) => return bad_query(&rejection),
+    };
+    let Some(reader): Option<&Reader> = admin.reader.as_ref() else {
+        return no_database();
+    };
+    match reader.recent(parameters.limit.min(REQUESTS)).await {
+        Ok(records) => data(records.into_iter().map(view).collect::<Vec<_>>()),
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn view(record: RequestRecord) -> RequestView {
+    RequestView {
+        request_id: record.request_id,
+        started_at_ms: record.started_at_ms,
+        key: record.key,
+        endpoint: record.endpoint.into_owned(),
+        model: record.model,
+        backend: record.backend,
+        upstream: record.upstream,
+        status: record.status,
+        end: record.end.as_str(),
+        stream: record.stream,
+        attempts: record.attempts,
+        usage: UsageCounts {
+            prompt: record.usage.prompt,
+            cached: record.usage.cached,
+            completion: record.usage.completion,
+            reasoning: record.usage.reasoning,
+        },
+        usage_source: record.source.as_str(),
+        ttft_ms: record.ttft_ms,
+        duration_ms: record.duration_ms,
+        error_code: record.error_code,
+    }
+}
+
+fn bad_query(rejection: &QueryRejection) -> Response {
+    problem(StatusCode::BAD_REQUEST, "invalid_parameter", rejection.body_text())
+}
+
+fn no_database() -> Response {
+    let message = "This gateway keeps nothing on disk (data_dir is null), so there are no records.";
+    problem(StatusCode::NOT_FOUND, "no_database", message)
+}
+
+fn unreadable(error: &ReadError) -> Response {
+    tracing::error!(%error, "the records cannot be read");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "database_error", error.to_string())
+}

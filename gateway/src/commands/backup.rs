@@ -1,0 +1,23 @@
+//! `mulberry backup`
+
+use std::io::Write;
+
+use backends::serve::BoxError;
+use billing_store::Reader;
+
+use super::usage::path;
+use crate::cli::BackupArgs;
+
+pub(super) async fn run(args: BackupArgs) -> Result<(), BoxError> {
+    let from = path(args.database, args.config)?;
+    let reader = Reader::open(&from).await?;
+    let copied = reader.copy_to(&args.to).await;
+    reader.close().await;
+    copied?;
+    Ok(writeln!(
+        std::io::stdout(),
+        "{} is a copy of {}",
+        args.to.display(),
+        from.display()
+    )?)
+}

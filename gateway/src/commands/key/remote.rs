@@ -1,0 +1,184 @@
+//! A running gateway, asked through its admin API.
+
+use std::{net::SocketAddr, time::Duration};
+
+use backends::{
+    body::Outgoing,
+    client::{Client, Connector, HttpVersion, SendError, Target},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Value, json};
+
+use super::{Change, Outcome};
+
+/// How long a connection may take, and an answer.
+const CONNECT: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(30);
+/// A list of keys has a few hundred bytes for each.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Why no gateway was asked; the database is changed instead.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreached {
+    #[error("no gateway was asked, since a database was named")]
+    Named,
+    #[error("no gateway was asked, since admin_listen names no port")]
+    Off,
+    #[error(
+        "no gateway was asked, since there is no admin token: neither MULBERRY_ADMIN_TOKEN nor admin.token in data_dir"
+    )]
+    NoToken,
+    #[error("no gateway was asked, since the admin token cannot be sent")]
+    BadToken,
+    #[error("no gateway answers at {0}")]
+    Silent(SocketAddr),
+    #[error("what answers at {0} does not know our admin token")]
+    Stranger(SocketAddr),
+}
+
+/// Why a gateway made no change.
+pub(super) enum RemoteError {
+    Unreached(Unreached),
+    /// It said no, and why.
+    Refused(String),
+    /// It was asked, and whether it did it is not known.
+    Lost(LostError),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway at {address} was asked and did not answer; look with `mulberry key list` whether it was done")]
+pub(super) struct LostError {
+    address: SocketAddr,
+}
+
+pub(super) struct Remote {
+    client: Client,
+    address: SocketAddr,
+    token: HeaderValue,
+}
+
+impl Remote {
+    pub(super) fn new(address: SocketAddr, token: &str) -> Result<Self, Unreached> {
+        let mut token = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Unreached::BadToken)?;
+        token.set_sensitive(true);
+        // An address of every interface is reached over loopback.
+        let mut reached = address;
+        if address.ip().is_unspecified() {
+            let loopback = match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            };
+            reached.set_ip(loopback);
+        }
+        let target = Target::parse(&format!("http://{reached}")).map_err(|_| Unreached::Off)?;
+        let connector = Connector::new(target, HttpVersion::Http1, CONNECT, None);
+        Ok(Self {
+            client: Client::new(connector, CONNECT),
+            address: reached,
+            token,
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<Value>, RemoteError> {
+        let mut answer = self.ask(Method::GET, "keys", None).await?;
+        match answer["data"].take() {
+            Value::Array(keys) => Ok(keys),
+            _ => Err(self.lost()),
+        }
+    }
+
+    pub(super) async fn change(&self, change: &Change) -> Result<Outcome, RemoteError> {
+        let answer = match change {
+            Change::Create { name, edit, sha256 } => {
+                let mut body = json!(edit);
+                body["name"] = name.as_str().into();
+                if let Some(sha256) = sha256 {
+                    let hex: String = sha256.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                    body["sha256"] = hex.into();
+                }
+                self.ask(Method::POST, "keys", Some(body)).await?
+            }
+            Change::Update { name, edit } => {
+                let key = self.ask(Method::PATCH, &path(name), Some(json!(edit))).await?;
+                json!({"key": key})
+            }
+            Change::Rotate { name, grace } => {
+                let body = json!({"grace": format!("{}ms", grace.as_millis())});
+                self.ask(Method::POST, &format!("{}/rotate", path(name)), Some(body))
+                    .await?
+            }
+            Change::Revoke { name } => {
+                let key = self.ask(Method::DELETE, &path(name), None).await?;
+                json!({"key": key})
+            }
+        };
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        Ok(Outcome {
+            secret: text("secret"),
+            old_valid_until: text("old_valid_until"),
+            key: answer["key"].clone(),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, RemoteError> {
+        let whole = body.map(|body| Outgoing::whole(Bytes::from(body.to_string())));
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/admin/v1/{path}"))
+            .header(header::HOST, self.address.to_string())
+            .header(header::AUTHORIZATION, self.token.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(whole.unwrap_or(Outgoing::Empty))
+            .map_err(|_| self.lost())?;
+        let sent = tokio::time::timeout(ANSWER, self.client.send(request, false)).await;
+        let response = match sent.map_err(|_| self.lost())? {
+            Ok(response) => response,
+            Err(SendError::Connect(_)) => return Err(RemoteError::Unreached(Unreached::Silent(self.address))),
+            Err(_) => return Err(self.lost()),
+        };
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect();
+        let body = tokio::time::timeout(ANSWER, body).await;
+        let body = body.map_err(|_| self.lost())?.map_err(|_| self.lost())?.to_bytes();
+        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let code = answer.as_ref().map(|answer| answer["error"]["code"].clone());
+        match (status, answer) {
+            (status, Some(answer)) if status.is_success() => Ok(answer),
+            // Another gateway, another program, or a token that was changed.
+            (StatusCode::UNAUTHORIZED, _) => Err(RemoteError::Unreached(Unreached::Stranger(self.address))),
+            (_, Some(answer)) if code.is_some_and(|code| code.is_string()) => {
+                let message = answer["error"]["message"].as_str().unwrap_or_default();
+                Err(RemoteError::Refused(message.to_owned()))
+            }
+            (status, _) if status.is_client_error() => Err(RemoteError::Unreached(Unreached::Stranger(self.address))),
+            _ => Err(self.lost()),
+        }
+    }
+
+    fn lost(&self) -> RemoteError {
+        RemoteError::Lost(LostError { address: self.address })
+    }
+}
+
+/// The path of a key: everything but letters, digits and a few signs is percent-encoded.
+fn path(name: &str) -> String {
+    let encoded = name.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    format!("keys/{}", encoded.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_stand_in_paths() {
+        assert_eq!(super::path("a b\u{fc}?"), "keys/a%20b%C3%BC%3F");
+    }
+}

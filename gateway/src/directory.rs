@@ -1,0 +1,460 @@
+//! Directory: every API key, of the file and of the database, and the one way to change those of the database.
+//!
+//! It keeps [`Accounts`] up to date, so that no request ever asks the database.
+//! A change through it is in force when it is answered; one by another process (`mulberry key`) within a second.
+//! Where the database cannot be read at the start there is no gateway; later the last known keys stay in force, and
+//! the log and a metric say so.
+//!
+//! A name or a hash that is in the file and in the database belongs to the file.
+//! Without any key the gateway serves its own machine, and only if no other can connect; a key in the database,
+//! revoked ones included, ends that for good.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use backends::serve::BoxError;
+use billing_store::{
+    AuditEntry, By, KeyError, KeySnapshot, KeyStore, NewKey, ReadError, Reader, Sha256, Store, StoredKey,
+};
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::{
+    accounts::Accounts,
+    config::{Config, Key},
+    layers::rescue::Chain,
+    limiter::Limiters,
+};
+
+pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
+use merge::Merged;
+pub(crate) use mint::Minted;
+pub(crate) use view::{KeyView, time};
+
+mod edit;
+mod merge;
+mod mint;
+mod view;
+
+/// How often the database is asked whether another process changed keys.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long what was done waits to be written down: an end of the process must not hang on the disk.
+const AUDIT: Duration = Duration::from_secs(3);
+
+/// Why keys were not changed, or not shown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DirectoryError {
+    #[error("nothing is kept on disk (data_dir is null), so keys can only be in the configuration file")]
+    NoDatabase,
+    #[error("the key '{name}' is in the configuration file; change it there and reload")]
+    InFile { name: String },
+    #[error("this API key is in the configuration file already, as '{name}'")]
+    HashInFile { name: String },
+    #[error("there is no key named '{name}'")]
+    NotFound { name: String },
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the audit log cannot be read")]
+    Audit(#[from] ReadError),
+    #[error("no secure random bytes can be had from this system")]
+    Random,
+}
+
+/// A key that was made or rotated, with the secret that is shown once.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) key: KeyView,
+    /// `None` for a key of which only the hash is known.
+    pub(crate) secret: Option<Minted>,
+    /// When what clients had before is refused.
+    pub(crate) old_valid_until_ms: Option<i64>,
+}
+
+pub(crate) struct Directory {
+    accounts: Arc<ArcSwap<Accounts>>,
+    database: Option<Database>,
+    /// Held from a change or a read of the database until it is in force, so that nothing older overtakes it.
+    order: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    /// 1 while the database cannot be read.
+    stale: Gauge,
+}
+
+struct Database {
+    keys: KeyStore,
+    reader: Reader,
+}
+
+/// What the configuration says of who may ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    keys: Vec<Key>,
+    /// Web pages that may call.
+    origins: Vec<String>,
+    /// Whether only this machine can connect.
+    is_local: bool,
+    /// Whether there are other credentials than keys.
+    has_issuers: bool,
+}
+
+impl Written {
+    pub(crate) fn of(config: &Config) -> Self {
+        let origins = config.cors.as_ref().map(|cors| cors.origins.clone());
+        Self {
+            keys: config.keys.clone(),
+            origins: origins.unwrap_or_default(),
+            is_local: config.listen.ip().to_canonical().is_loopback(),
+            has_issuers: !config.oidc.is_empty(),
+        }
+    }
+
+    /// Where there is no configuration at all: nobody is let in without a key.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            keys: Vec::new(),
+            origins: Vec::new(),
+            is_local: false,
+            has_issuers: false,
+        }
+    }
+}
+
+struct State {
+    written: Written,
+    limiters: Arc<Limiters>,
+    stored: KeySnapshot,
+    shadowed: Vec<String>,
+}
+
+impl Directory {
+    /// Reads all keys. `stale` will say whether the database can be read.
+    pub(crate) async fn open(
+        written: Written,
+        store: Option<&Store>,
+        limiters: Arc<Limiters>,
+        stale: Gauge,
+    ) -> Result<Self, ReadError> {
+        let database = store.map(|store| Database {
+            keys: store.keys(),
+            reader: store.reader().clone(),
+        });
+        let stored = match &database {
+            Some(database) => database.reader.keys().await?,
+            None => KeySnapshot {
+                generation: 0,
+                keys: Vec::new(),
+            },
+        };
+        let mut state = State {
+            written,
+            limiters,
+            stored,
+            shadowed: Vec::new(),
+        };
+        let accounts = Arc::new(ArcSwap::from_pointee(state.accounts()));
+        Ok(Self {
+            accounts,
+            database,
+            order: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+            stale,
+        })
+    }
+
+    /// What requests are checked against.
+    pub(crate) fn accounts(&self) -> Arc<ArcSwap<Accounts>> {
+        self.accounts.clone()
+    }
+
+    /// Whether there is, or ever was, a key.
+    pub(crate) fn has_keys(&self) -> bool {
+        let state = self.state();
+        !state.written.keys.is_empty() || !state.stored.keys.is_empty()
+    }
+
+    /// Takes the keys of a new configuration. Its `listen` is not in force before the next start.
+    pub(crate) fn configure(&self, config: &Config) {
+        let mut state = self.state();
+        state.written = Written {
+            is_local: state.written.is_local,
+            ..Written::of(config)
+        };
+        self.accounts.store(Arc::new(state.accounts()));
+    }
+
+    /// Follows the database until dropped.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let Some(database) = &self.database else { return };
+        loop {
+            tokio::time::sleep(POLL).await;
+            match self.follow(database).await {
+                Ok(()) => {
+                    if self.stale.set(0) != 0 {
+                        tracing::info!("API keys in the database can be read again");
+                    }
+                }
+                Err(error) => {
+                    if self.stale.set(1) == 0 {
+                        let error = BoxError::from(error);
+                        tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn follow(&self, database: &Database) -> Result<(), ReadError> {
+        if database.reader.key_generation().await? == self.state().stored.generation {
+            return Ok(());
+        }
+        let _order = self.order.lock().await;
+        self.read(database).await?;
+        tracing::info!("API keys changed in the database, and are in force");
+        Ok(())
+    }
+
+    /// Puts in force what the database has. The caller holds `order`.
+    async fn read(&self, database: &Database) -> Result<(), ReadError> {
+        let stored = database.reader.keys().await?;
+        let mut state = self.state();
+        state.stored = stored;
+        self.accounts.store(Arc::new(state.accounts()));
+        Ok(())
+    }
+
+    /// All keys, those of the file first; revoked ones are among them.
+    pub(crate) fn list(&self) -> Vec<KeyView> {
+        let state = self.state();
+        let file = state.written.keys.iter().map(KeyView::of_file);
+        let stored = state.stored.keys.iter().filter(|key| !state.is_in_file(&key.name));
+        file.chain(stored.map(KeyView::of_database)).collect()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<KeyView> {
+        self.list().into_iter().find(|key| key.name == name)
+    }
+
+    /// Makes a key. Without `sha256` its secret is made here.
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        edit: &KeyEdit,
+        sha256: Option<Sha256>,
+        actor: &str,
+    ) -> Result<Issued, DirectoryError> {
+        let database = self.database()?;
+        check_name(name)?;
+        self.refuse_known(name, sha256.as_ref())?;
+        let mut grant = fresh();
+        edit.apply(&mut grant)?;
+        let (secret, sha256) = match sha256 {
+            Some(sha256) => (None, sha256),
+            None => {
+                let secret = Minted::new().ok_or(DirectoryError::Random)?;
+                let sha256 = secret.sha256();
+                (Some(secret), sha256)
+            }
+        };
+        let new = NewKey {
+            name: name.to_owned(),
+            grant,
+            sha256,
+        };
+        let _order = self.order.lock().await;
+        let key = database.keys.create(&new, by(actor)).await?;
+        Ok(Issued {
+            key: self.adopt(key),
+            secret,
+            old_valid_until_ms: None,
+        })
+    }
+
+    /// Makes many keys at once; each has an outcome of its own.
+    pub(crate) async fn import(
+        &self,
+        keys: &[NewKey],
+        actor: &str,
+    ) -> Result<Vec<Result<(), DirectoryError>>, DirectoryError> {
+        let database = self.database()?;
+        let refused = |key: &NewKey| {
+            check_name(&key.name)?;
+            self.refuse_known(&key.name, Some(&key.sha256))
+        };
+        let checked: Vec<Result<(), DirectoryError>> = keys.iter().map(refused).collect();
+        let good = keys.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
+        let good: Vec<NewKey> = good.map(|(key, _)| key.clone()).collect();
+        let _order = self.order.lock().await;
+        let mut outcomes = database.keys.import(&good, by(actor)).await?.into_iter();
+        if let Err(error) = self.read(database).await {
+            // They are there; whoever watches tries again.
+            tracing::warn!(%error, "the imported keys are not in force yet");
+        }
+        let outcome =
+            |checked: Result<(), DirectoryError>| checked.and_then(|()| Ok(outcomes.next().unwrap_or(Ok(()))?));
+        Ok(checked.into_iter().map(outcome).collect())
+    }
+
+    pub(crate) async fn update(&self, name: &str, edit: &KeyEdit, actor: &str) -> Result<KeyView, DirectoryError> {
+        let database = self.database()?;
+        self.refuse_known(name, None)?;
+        // Refused before anything is written, for below nothing can be.
+        edit.apply(&mut fresh())?;
+        let _order = self.order.lock().await;
+        let applied = |grant: &mut billing_store::Grant| {
+            // It was applied above, so it has no error.
+            drop(edit.apply(grant));
+        };
+        let key = database.keys.update(name, by(actor), applied).await?;
+        Ok(self.adopt(key))
+    }
+
+    /// Gives a key another secret; what clients have now is refused after `grace`.
+    pub(crate) async fn rotate(&self, name: &str, grace: Duration, actor: &str) -> Result<Issued, DirectoryError> {
+        let database = self.database()?;
+        self.refuse_known(name, None)?;
+        let secret = Minted::new().ok_or(DirectoryError::Random)?;
+        let by = by(actor);
+        let grace_ms = whole_seconds(by.at_ms, grace);
+        let _order = self.order.lock().await;
+        let rotated = database.keys.rotate(name, secret.sha256(), grace_ms, by).await?;
+        Ok(Issued {
+            key: self.adopt(rotated.key),
+            secret: Some(secret),
+            old_valid_until_ms: Some(rotated.old_valid_until_ms),
+        })
+    }
+
+    /// Ends a key for ever.
+    pub(crate) async fn revoke(&self, name: &str, actor: &str) -> Result<KeyView, DirectoryError> {
+        let database = self.database()?;
+        self.refuse_known(name, None)?;
+        let _order = self.order.lock().await;
+        let key = database.keys.revoke(name, by(actor)).await?;
+        Ok(self.adopt(key))
+    }
+
+    /// Adds to the audit log what an administrator did elsewhere. Where nothing is kept on disk only the log has it.
+    pub(crate) async fn audit(&self, actor: &str, action: &str, object: &str, detail: serde_json::Value) {
+        let entry = AuditEntry {
+            at_ms: unix_ms(),
+            actor: actor.to_owned(),
+            action: action.to_owned(),
+            object: object.to_owned(),
+            detail,
+        };
+        let Some(database) = &self.database else { return };
+        let written = tokio::time::timeout(AUDIT, database.keys.audit(&entry)).await;
+        let outcome = written
+            .map_err(BoxError::from)
+            .and_then(|written| written.map_err(BoxError::from));
+        if let Err(error) = outcome {
+            tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
+        }
+    }
+
+    /// The audit log, newest first.
+    pub(crate) async fn audited(&self, limit: u32) -> Result<Vec<AuditEntry>, DirectoryError> {
+        match &self.database {
+            Some(database) => Ok(database.reader.audit(limit).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn database(&self) -> Result<&Database, DirectoryError> {
+        self.database.as_ref().ok_or(DirectoryError::NoDatabase)
+    }
+
+    /// Refuses what belongs to the file.
+    fn refuse_known(&self, name: &str, sha256: Option<&Sha256>) -> Result<(), DirectoryError> {
+        let state = self.state();
+        if state.is_in_file(name) {
+            return Err(DirectoryError::InFile { name: name.to_owned() });
+        }
+        let holder = sha256.and_then(|sha256| state.written.keys.iter().find(|key| *key.sha256.as_bytes() == sha256.0));
+        match holder {
+            Some(holder) => Err(DirectoryError::HashInFile {
+                name: holder.name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a changed key in force. The caller holds `order`.
+    fn adopt(&self, key: StoredKey) -> KeyView {
+        let view = KeyView::of_database(&key);
+        let mut state = self.state();
+        let keys = &mut state.stored.keys;
+        match keys.binary_search_by(|known| known.name.cmp(&key.name)) {
+            Ok(at) => keys[at] = key,
+            Err(at) => {
+                if keys.is_empty() {
+                    tracing::info!("the database has its first API key: requests without one are refused from now on");
+                }
+                keys.insert(at, key);
+            }
+        }
+        self.accounts.store(Arc::new(state.accounts()));
+        view
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change of it is one assignment or is followed by another read of the database.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_in_file(&self, name: &str) -> bool {
+        self.written.keys.iter().any(|key| key.name == name)
+    }
+
+    fn accounts(&mut self) -> Accounts {
+        let Merged { keys, shadowed } = merge::merge(&self.written.keys, &self.stored.keys, unix_ms());
+        if shadowed != self.shadowed {
+            if !shadowed.is_empty() {
+                tracing::warn!(names = ?shadowed, "these API keys of the database are in the configuration file too, which wins");
+            }
+            self.shadowed = shadowed;
+        }
+        let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters);
+        if self.written.is_local && !self.written.has_issuers && self.stored.keys.is_empty() {
+            accounts
+        } else {
+            accounts.closed()
+        }
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Directory")
+    }
+}
+
+fn by(actor: &str) -> By<'_> {
+    By {
+        actor,
+        at_ms: unix_ms(),
+    }
+}
+
+/// Milliseconds until the first whole second after a grace, for accounts expire at whole seconds; none stays none.
+fn whole_seconds(now_ms: i64, grace: Duration) -> i64 {
+    if grace.is_zero() {
+        return 0;
+    }
+    let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX / 4);
+    let end_ms = now_ms.saturating_add(grace_ms).saturating_add(999);
+    end_ms / 1000 * 1000 - now_ms
+}
+
+#[expect(clippy::disallowed_methods, reason = "keys are made, end and expire at dates")]
+pub(crate) fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}

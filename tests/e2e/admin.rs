@@ -1,0 +1,179 @@
+//! The admin API: who may, and what it tells.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use e2e::client::{chat, client, get, post, request, send};
+use e2e::wait::SOON;
+use e2e::{Answer, Gateway, World, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const GOVERNED: [(&str, &str); 8] = [
+    ("GET", "status"),
+    ("GET", "upstreams"),
+    ("GET", "models"),
+    ("GET", "usage"),
+    ("GET", "requests"),
+    ("GET", "config"),
+    ("POST", "reload"),
+    ("POST", "drain"),
+];
+
+async fn told(gateway: &Gateway, path: &str) -> Value {
+    let answer = Answer::of(send(gateway.admin(Method::GET, path)).await).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+#[tokio::test]
+async fn nothing_is_told_without_a_token() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let mut gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let token = gateway.admin_token();
+    let wrong = [
+        String::new(),
+        "Bearer ".to_owned(),
+        format!("Bearer {}", &token[1..]),
+        format!("Basic {token}"),
+        token.clone(),
+    ];
+    for (method, path) in GOVERNED {
+        for value in &wrong {
+            let url = format!("{}/admin/v1/{path}", gateway.admin_url());
+            let method = method.parse::<Method>().expect("it is a method");
+            let request = client().request(method, url).header("authorization", value);
+            let envelope = Answer::of(send(request).await).await.envelope();
+            assert!(
+                envelope.is(401, "invalid_request_error", "invalid_admin_token"),
+                "{path} {envelope:?}"
+            );
+        }
+    }
+    assert!(gateway.is_running());
+    for path in ["livez", "readyz", "metrics"] {
+        let answer = get(&format!("{}/{path}", gateway.admin_url())).await;
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    let nowhere = send(gateway.admin(Method::GET, "nothing")).await;
+    assert_eq!(nowhere.status(), 404);
+}
+
+#[tokio::test]
+async fn the_token_is_made_once_and_only_its_owner_can_read_it() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let yaml = format!("backends: [{{name: a, url: '{}'}}]\n", mock.url());
+    let gateway = world.gateway(&yaml);
+    let path = gateway.data_dir().join("admin.token");
+    let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = gateway.admin_token();
+    assert!(!gateway.log().contains(&token));
+
+    let again = world.gateway(&format!("{yaml}data_dir: {}\n", gateway.data_dir().display()));
+    let url = format!("{}/admin/v1/status", again.admin_url());
+    assert_eq!(send(client().get(&url).bearer_auth(&token)).await.status(), 200);
+
+    // A token of the configuration takes its place, at once.
+    again.rewrite(&format!(
+        "{yaml}data_dir: {}\nadmin: {{tokens: [{{name: ops, secret: of-the-operators}}]}}\n",
+        gateway.data_dir().display()
+    ));
+    again.signal("HUP");
+    assert!(eventually(SOON, || again.log().contains("configuration reloaded")).await);
+    assert_eq!(send(client().get(&url).bearer_auth(&token)).await.status(), 401);
+    assert_eq!(
+        send(client().get(&url).bearer_auth("of-the-operators")).await.status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn it_tells_how_things_stand() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!(
+        "keys: [{{name: alice, secret: sk-alice}}]\nbackends:\n  - {{name: good, url: '{}'}}\n  - {{name: lost, url: 'http://127.0.0.1:9', health: {{interval: 100ms}}}}\nmodels:\n  - {{name: m, routes: [{{backend: good, model: mock}}], price: {{prompt: 2.50, completion: 10}}}}\n",
+        mock.url()
+    ));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    let asked = Answer::of(send(request(&url, chat("m")).bearer_auth("sk-alice")).await).await;
+    assert_eq!(asked.status, 200, "{}", asked.text());
+
+    let status = told(&gateway, "status").await;
+    assert_eq!(
+        (&status["phase"], &status["in_flight"]),
+        (&json!("serving"), &json!(0)),
+        "{status}"
+    );
+
+    let mut last = Value::Null;
+    for _ in 0..100 {
+        last = told(&gateway, "upstreams").await["data"][1].clone();
+        if last["in_use"] == false {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        (&last["health"], &last["why"]),
+        (&json!("down"), &json!("its health check fails"))
+    );
+    let models = told(&gateway, "models").await;
+    assert_eq!(models["data"][0]["price"]["prompt"], "2.5", "{models}");
+
+    let mut requests = Value::Null;
+    for _ in 0..100 {
+        requests = told(&gateway, "requests?limit=5").await["data"].clone();
+        if requests[0].is_object() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        (&requests[0]["key"], &requests[0]["status"]),
+        (&json!("alice"), &json!(200)),
+        "{requests}"
+    );
+    let usage = told(&gateway, "usage?by=key").await;
+    assert_eq!(
+        (&usage["data"][0]["group"], &usage["data"][0]["requests"]),
+        (&json!("alice"), &json!(1))
+    );
+    let config = told(&gateway, "config").await;
+    let yaml = config["yaml"].as_str().unwrap_or_default();
+    assert!(yaml.contains("sha256: \"***\"") && !yaml.contains("sk-alice"), "{yaml}");
+
+    for path in ["usage?by=colour", "usage?day=1", "requests?limit=many"] {
+        let answer = Answer::of(send(gateway.admin(Method::GET, path)).await).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_clients_api_is_there_for_who_holds_a_token() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let url = format!("{}/v1/chat/completions", gateway.admin_url());
+    assert_eq!(post(&url, chat("mock")).await.status(), 401);
+    let allowed = request(&url, chat("mock")).header("x-mulberry-admin-token", gateway.admin_token());
+    assert_eq!(send(allowed).await.status(), 200);
+    let seen = mock.log().last().cloned().unwrap_or_default().to_string();
+    assert!(
+        !seen.contains(&gateway.admin_token()),
+        "the token went on to the upstream"
+    );
+}
+
+#[tokio::test]
+async fn an_administrator_drains() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let mut gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    assert_eq!(send(gateway.admin(Method::POST, "drain")).await.status(), 202);
+    assert_eq!(gateway.wait(SOON).await.code(), Some(0));
+}
