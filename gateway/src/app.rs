@@ -44,8 +44,10 @@ use crate::{
     oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
+    signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
+    telemetry::{self, Exporter, TelemetryError},
     tls::{self, TlsError},
 };
 
@@ -72,6 +74,8 @@ pub(crate) enum StartError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Issuer(#[from] oidc::SourceError),
+    #[error("traces cannot be exported")]
+    Telemetry(#[from] TelemetryError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -93,6 +97,8 @@ pub(crate) struct App {
     store: Option<(Store, billing_store::RecorderTask)>,
     directory: Arc<Directory>,
     control: DrainControl,
+    /// Where traces go.
+    exporter: Option<Exporter>,
 }
 
 impl App {
@@ -117,6 +123,7 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
@@ -146,8 +153,10 @@ impl App {
             records,
             drain,
             admission: Arc::default(),
+            telemetry,
         };
         Ok(Self {
+            exporter,
             source,
             loaded,
             files,
@@ -174,6 +183,7 @@ impl App {
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,
+        hangup: Hangup,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), ListenerLost> {
@@ -190,6 +200,7 @@ impl App {
             store,
             directory,
             control,
+            exporter,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -198,8 +209,9 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
-        background.spawn(oidc::watch(parts.issuers.clone()));
         background.spawn(directory.clone().watch());
+        background.spawn(oidc::watch(parts.issuers.clone()));
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
@@ -220,7 +232,7 @@ impl App {
             },
         ));
         let (reloader, orders) = live::reloader();
-        background.spawn(live::run(live.clone(), orders, files));
+        background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
         if let Some(listener) = admin {
             let admin = Admin {
@@ -255,6 +267,13 @@ impl App {
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
         }
         background.abort_all();
+        // After every stream: its span is made when it ends.
+        parts.telemetry.close();
+        if let Some(exporting) = exporting
+            && exporting.await.is_err()
+        {
+            tracing::error!("the exporter of traces ended by a panic");
+        }
         // Last: every record of a stream that just ended must reach the disk.
         parts.records.close().await;
         if let Some((store, writing)) = store {
@@ -512,6 +531,8 @@ fn kind(kind: config::Kind) -> Kind {
         config::Kind::Llamacpp => Kind::LlamaCpp,
         config::Kind::Ollama => Kind::Ollama,
         config::Kind::Tgi => Kind::Tgi,
+        config::Kind::Anthropic => Kind::Anthropic,
+        config::Kind::Gemini => Kind::Gemini,
         config::Kind::OpenaiCompatible => Kind::Compatible,
     }
 }
@@ -531,6 +552,7 @@ fn endpoint(endpoint: config::Endpoint) -> Endpoint {
         config::Endpoint::Completions => Endpoint::Completions,
         config::Endpoint::Embeddings => Endpoint::Embeddings,
         config::Endpoint::Responses => Endpoint::Responses,
+        config::Endpoint::Messages => Endpoint::Messages,
         config::Endpoint::Moderations => Endpoint::Moderations,
         config::Endpoint::Rerank => Endpoint::Rerank,
         config::Endpoint::Score => Endpoint::Score,

@@ -12,8 +12,9 @@ use backends::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use openapi::{error::ErrorBody, request::RequestError, stream::Fault};
+use openapi::{dialect::messages, error::ErrorBody, request::RequestError, stream::Fault};
 
+use crate::call::RequestId;
 use crate::layers::{
     admit::Overloaded,
     authenticate::AuthenticateError,
@@ -83,9 +84,13 @@ impl Refusal {
         self.body.code.as_deref()
     }
 
-    pub(crate) fn into_response(self) -> Response<BoxBody> {
-        let body = Full::new(self.body.to_json()).map_err(|never| match never {});
-        let mut response = Response::new(BoxBody::new(body));
+    /// `anthropic` is the id of a request whose client reads errors in Anthropic's shape.
+    pub(crate) fn into_response(self, anthropic: Option<&RequestId>) -> Response<BoxBody> {
+        let body = match anthropic {
+            None => self.body.to_json(),
+            Some(id) => messages::error(self.status.as_u16(), &self.body, id.as_str()),
+        };
+        let mut response = Response::new(full(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -288,6 +293,15 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
             "No upstream that may serve this request is in use.",
         )
         .retry_after(Duration::from_secs(1)),
+        Failure::Untranslatable(part) => {
+            Refusal::invalid(StatusCode::BAD_REQUEST, "unsupported_parameter", part.message.clone())
+                .param(part.param.clone())
+        }
+        Failure::Closed => Refusal::invalid(
+            StatusCode::NOT_FOUND,
+            "unsupported_endpoint",
+            "No backend behind this gateway serves this operation for the model.",
+        ),
         Failure::QueueFull => overloaded("Every upstream for this model is busy and the queue is full.".to_owned()),
         Failure::QueueTimeout(after) => overloaded(format!("Every upstream for this model stayed busy for {after:?}.")),
         Failure::NotAdmitted(_) => Refusal::ours(

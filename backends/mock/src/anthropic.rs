@@ -90,6 +90,11 @@ pub(crate) fn stream(body: &Value, plan: &Plan, id: u64) -> Result<Events, Refus
     start["stop_reason"] = Value::Null;
     start["stop_sequence"] = Value::Null;
     start["usage"] = answer.usage.at_start();
+    let mut counted = json!({"output_tokens": answer.usage.output});
+    if plan.has(Fault::NoUsage) {
+        start["usage"] = Value::Null;
+        counted = Value::Null;
+    }
     let start = Event::typed(
         Part::Head,
         "message_start",
@@ -99,7 +104,7 @@ pub(crate) fn stream(body: &Value, plan: &Plan, id: u64) -> Result<Events, Refus
     let delta = json!({
         "type": "message_delta",
         "delta": {"stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence},
-        "usage": {"output_tokens": answer.usage.output},
+        "usage": counted,
     });
     let end = [
         Event::typed(Part::Finish, "message_delta", &delta),

@@ -20,13 +20,13 @@ use crate::{
     admin::token,
     app::database,
     cli::key::{ImportFrom, KeyArgs, KeyCommand, Output},
-    config::{Config, Environment, Process},
+    config::{Config, Environment, KeyHash, Process},
     directory::{Directory, Issued, KeyEdit, Written, time},
 };
 
 use remote::{Remote, Unreached};
 
-mod litellm;
+pub(super) mod litellm;
 mod print;
 mod remote;
 
@@ -36,6 +36,8 @@ enum KeyCommandError {
     NoDatabase,
     #[error("there is no key named '{0}'")]
     NotFound(String),
+    #[error("--sha256 is not 64 hexadecimal digits: write the output of `printf %s \"$KEY\" | sha256sum`")]
+    Hash,
     #[error("nothing to change was named; see `mulberry key update --help`")]
     Nothing,
 }
@@ -93,7 +95,9 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), BoxError> {
         } => import(&place, &file, output).await,
         KeyCommand::Create { name, edit, sha256 } => {
             let edit = edit.into_edit();
-            let sha256 = sha256.map(|hash| Sha256(*hash.as_bytes()));
+            // Read here and not by clap, which repeats what it refuses: the likeliest mistake is the key itself.
+            let hash = sha256.map(|hex| KeyHash::parse(&hex).ok_or(KeyCommandError::Hash));
+            let sha256 = hash.transpose()?.map(|hash| Sha256(*hash.as_bytes()));
             change(&place, Change::Create { name, edit, sha256 }, output).await
         }
         KeyCommand::Update { name, edit } => {

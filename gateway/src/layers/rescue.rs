@@ -1,6 +1,7 @@
 //! Rescue: the last place where an error may exist. Below it errors are values, above it answers.
 //!
 //! Inside Observe, so that metrics see the status that the client sees.
+//! Who asks on Anthropic's paths gets errors in Anthropic's shape, under the same status and headers.
 
 use backends::{
     body::BoxBody,
@@ -8,11 +9,13 @@ use backends::{
     serve::{BoxError, Serve},
 };
 use http::Response;
+use openapi::endpoint::is_anthropic_path;
 use tower_layer::Layer;
 
 use crate::{
     call::Named,
     layers::{failover::FailoverError, throttle::Limited},
+    limiter::LimitError,
     rescue::rescue,
 };
 
@@ -40,6 +43,7 @@ where
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
         let id = named.id.clone();
+        let is_anthropic = is_anthropic_path(named.request.uri().path());
         match self.inner.call(named).await {
             Ok(response) => Ok(response),
             Err(error) => {
@@ -49,18 +53,27 @@ where
                 } else {
                     tracing::debug!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), "request refused");
                 }
-                let code = refusal.code().map(str::to_owned);
-                let mut response = refusal.into_response();
-                response.extensions_mut().insert(ErrorCode(code));
+                let refused = Refused {
+                    code: refusal.code().map(str::to_owned),
+                    limit: Limited::cause(&error)
+                        .downcast_ref::<LimitError>()
+                        .map(LimitError::word),
+                };
+                let mut response = refusal.into_response(is_anthropic.then_some(&id));
+                response.extensions_mut().insert(refused);
                 Ok(response)
             }
         }
     }
 }
 
-/// The code of a refusal, for Observe. In an extension, for it must not depend on the body.
+/// What Observe tells of a refusal. In an extension, for it must not depend on the body.
 #[derive(Debug, Clone)]
-pub(crate) struct ErrorCode(pub(crate) Option<String>);
+pub(crate) struct Refused {
+    pub(crate) code: Option<String>,
+    /// The limit that the account has reached, if it was one.
+    pub(crate) limit: Option<&'static str>,
+}
 
 /// An error and its causes on one line. Our own errors hold no content; foreign ones at the leaves are of hyper,
 /// rustls and the operating system.

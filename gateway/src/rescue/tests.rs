@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use openapi::{endpoint::Endpoint, sse::TooLong};
+use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
 use crate::layers::failover::ShuttingDown;
@@ -49,6 +49,11 @@ fn errors() -> Vec<BoxError> {
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
+        Failure::Untranslatable(Untranslatable {
+            param: "n".into(),
+            message: "Anthropic gives one answer. Leave n out.".to_owned(),
+        }),
+        Failure::Closed,
         Failure::QueueFull,
         Failure::QueueTimeout(after),
         Failure::NotAdmitted("no".into()),

@@ -69,6 +69,9 @@ fn base_paths() {
     check_url("openai-compatible", "https://a/v10", "https://a/v10");
     check_url("openai", "https://a/v1", "https://a");
     check_url("openai", "https://a/openai/v1", "https://a/openai/v1");
+    check_url("anthropic", "https://a/anthropic/v1", "https://a/anthropic");
+    check_url("gemini", "https://a/v1beta/", "https://a");
+    check_url("gemini", "https://a/v1", "https://a/v1");
     check_url("azure", "https://a/openai/v1/", "https://a/openai/v1");
     check_url("tgi", "http://[::1]:80", "http://[::1]:80");
 }

@@ -45,7 +45,7 @@ pub(in super::super) fn request(chat: &Object<'_, '_>, model: &str) -> Result<By
     Ok(body.to_bytes())
 }
 
-/// Whether a model takes a budget of thoughts, as the generations before Gemini 3 do. Those to come take a level.
+/// Whether a model is of the generations before Gemini 3, which take a budget of thoughts. Those to come take a level.
 fn has_budget(model: &str) -> bool {
     model.contains("gemini-1") || model.contains("gemini-2")
 }
@@ -62,8 +62,9 @@ enum Speaker {
     Tools,
 }
 
-#[derive(Default)]
 struct Contents<'a> {
+    /// Gemini 3 and later know ids of calls and want signatures; those before refuse a member `id`.
+    is_new: bool,
     turns: Vec<(Speaker, Vec<Json<'a>>)>,
     /// The id and name of every call so far.
     calls: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -71,8 +72,13 @@ struct Contents<'a> {
     results: Vec<(usize, Json<'a>)>,
 }
 
-fn contents(conversation: Conversation<'_>, needs_signatures: bool) -> Result<Vec<Json<'_>>, Untranslatable> {
-    let mut contents = Contents::default();
+fn contents(conversation: Conversation<'_>, is_new: bool) -> Result<Vec<Json<'_>>, Untranslatable> {
+    let mut contents = Contents {
+        is_new,
+        turns: Vec::new(),
+        calls: Vec::new(),
+        results: Vec::new(),
+    };
     for message in conversation.messages {
         match message {
             Message::User(parts) => {
@@ -80,7 +86,7 @@ fn contents(conversation: Conversation<'_>, needs_signatures: bool) -> Result<Ve
                 contents.say(Speaker::User, parts);
             }
             Message::Assistant(assistant) => {
-                let parts = contents.said(assistant, needs_signatures);
+                let parts = contents.said(assistant);
                 contents.say(Speaker::Model, parts);
             }
             Message::Tool { call, parts, path } => contents.result(call, parts, &path)?,
@@ -122,7 +128,7 @@ impl<'a> Contents<'a> {
     }
 
     /// What a model said before. Of its thoughts only the signatures go back.
-    fn said(&mut self, assistant: Assistant<'a>, needs_signatures: bool) -> Vec<Json<'a>> {
+    fn said(&mut self, assistant: Assistant<'a>) -> Vec<Json<'a>> {
         let mut parts = Vec::new();
         let last_text = assistant.texts.len().wrapping_sub(1);
         for (index, written) in assistant.texts.into_iter().enumerate() {
@@ -132,13 +138,13 @@ impl<'a> Contents<'a> {
         }
         let is_signed = assistant.calls.iter().any(|call| call.signature.is_some());
         for (index, call) in assistant.calls.into_iter().enumerate() {
-            let made_up = needs_signatures && !is_signed && index == 0;
+            let made_up = self.is_new && !is_signed && index == 0;
             let signature = match call.signature {
                 Some(signature) => Some(Json::Raw(signature)),
                 None => made_up.then(|| NO_SIGNATURE.into()),
             };
             let function = Members::new()
-                .with("id", call.id.clone())
+                .with_some("id", self.is_new.then(|| call.id.clone()))
                 .with("name", call.name.clone())
                 .with("args", call.arguments);
             let part = Members::new().with("functionCall", function);
@@ -170,7 +176,7 @@ impl<'a> Contents<'a> {
         }
         let name = self.calls[call].1.clone();
         let response = Members::new()
-            .with("id", id)
+            .with_some("id", self.is_new.then_some(id))
             .with("name", name)
             .with("response", Members::new().with("output", output));
         self.results
