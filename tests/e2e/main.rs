@@ -13,6 +13,7 @@ mod failover;
 mod faults;
 mod flow;
 mod idempotency;
+mod import;
 mod keys;
 mod lifecycle;
 mod limits;
