@@ -230,6 +230,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             started.limits.connections != now.limits.connections,
         ),
         ("log", started.log != now.log),
+        ("telemetry", started.telemetry != now.telemetry),
     ];
     differs
         .into_iter()

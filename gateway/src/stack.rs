@@ -49,6 +49,7 @@ use crate::{
     records::Records,
     replays::{Bounds, Replays},
     routes::models::Models,
+    telemetry::Telemetry,
 };
 
 /// What the floors share, and what outlives them when the configuration changes.
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The Edge floor that is in force. A request keeps the one that it began with.
@@ -167,7 +169,9 @@ pub(crate) fn edge(
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.
-        .layer(TraceLayer)
+        .layer(TraceLayer {
+            telemetry: parts.telemetry.clone(),
+        })
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {
             metrics: parts.metrics.clone(),

@@ -26,5 +26,6 @@ mod record;
 mod reload;
 mod scripted;
 mod sdk_rust;
+mod telemetry;
 mod uploads;
 mod wire;
