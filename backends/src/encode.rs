@@ -27,6 +27,7 @@ use crate::{
     error::{AttemptError, Failure},
     kind::Kind,
     serve::{BoxError, Serve},
+    trace::TRACEPARENT,
     translation::{Translation, Way, as_chat},
     upstream::Upstream,
 };
@@ -121,6 +122,10 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
     *request.headers_mut() = headers(outbound, backend, upstream, admitted);
+    if let Some(context) = placed.attempt.trail.context() {
+        // Below the attempt, of which there may be several.
+        request.headers_mut().insert(TRACEPARENT, context.header());
+    }
 
     let is_stream = outbound.is_stream();
     let hide_usage = is_stream && !outbound.json().is_some_and(RequestBody::wants_usage);

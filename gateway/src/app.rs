@@ -41,11 +41,13 @@ use crate::{
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
+    oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
     signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
+    telemetry::{self, Exporter, TelemetryError},
     tls::{self, TlsError},
 };
 
@@ -70,6 +72,10 @@ pub(crate) enum StartError {
     Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Issuer(#[from] oidc::SourceError),
+    #[error("traces cannot be exported")]
+    Telemetry(#[from] TelemetryError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -91,6 +97,8 @@ pub(crate) struct App {
     store: Option<(Store, billing_store::RecorderTask)>,
     directory: Arc<Directory>,
     control: DrainControl,
+    /// Where traces go.
+    exporter: Option<Exporter>,
 }
 
 impl App {
@@ -115,7 +123,9 @@ impl App {
         };
         let tokens = AdminTokens::of(config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
+        let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());
+        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
         let directory = Directory::open(
             Written::of(config),
@@ -135,6 +145,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
             replays: Arc::default(),
             catalog,
@@ -142,8 +153,10 @@ impl App {
             records,
             drain,
             admission: Arc::default(),
+            telemetry,
         };
         Ok(Self {
+            exporter,
             source,
             loaded,
             files,
@@ -187,6 +200,7 @@ impl App {
             store,
             directory,
             control,
+            exporter,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -196,6 +210,8 @@ impl App {
             (store, writing)
         });
         background.spawn(directory.clone().watch());
+        background.spawn(oidc::watch(parts.issuers.clone()));
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
         let listener_config = Arc::new(ArcSwap::from_pointee(listener_config));
@@ -251,6 +267,13 @@ impl App {
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
         }
         background.abort_all();
+        // After every stream: its span is made when it ends.
+        parts.telemetry.close();
+        if let Some(exporting) = exporting
+            && exporting.await.is_err()
+        {
+            tracing::error!("the exporter of traces ended by a panic");
+        }
         // Last: every record of a stream that just ended must reach the disk.
         parts.records.close().await;
         if let Some((store, writing)) = store {

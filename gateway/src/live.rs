@@ -21,6 +21,7 @@ use crate::{
     directory::Directory,
     listener::ListenerConfig,
     notify::Supervisor,
+    oidc::Issuers,
     signal::Hangup,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
@@ -189,8 +190,11 @@ impl Live {
             listener,
         } = assemble(&config, &state.standing, self.started_at)?;
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
+        let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
+            .map_err(StartError::from)?;
         // From here on nothing can fail.
         self.parts.catalog.store(Arc::new(catalog));
+        self.parts.issuers.store(Arc::new(issuers));
         self.swapped.directory.configure(&config);
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
@@ -226,6 +230,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             started.limits.connections != now.limits.connections,
         ),
         ("log", started.log != now.log),
+        ("telemetry", started.telemetry != now.telemetry),
     ];
     differs
         .into_iter()

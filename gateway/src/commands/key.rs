@@ -26,7 +26,7 @@ use crate::{
 
 use remote::{Remote, Unreached};
 
-mod litellm;
+pub(super) mod litellm;
 mod print;
 mod remote;
 
