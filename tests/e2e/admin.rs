@@ -10,7 +10,7 @@ use e2e::{Answer, Gateway, World, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const GOVERNED: [(&str, &str); 8] = [
+const GOVERNED: [(&str, &str); 15] = [
     ("GET", "status"),
     ("GET", "upstreams"),
     ("GET", "models"),
@@ -19,6 +19,13 @@ const GOVERNED: [(&str, &str); 8] = [
     ("GET", "config"),
     ("POST", "reload"),
     ("POST", "drain"),
+    ("GET", "keys"),
+    ("POST", "keys"),
+    ("GET", "keys/alice"),
+    ("PATCH", "keys/alice"),
+    ("DELETE", "keys/alice"),
+    ("POST", "keys/alice/rotate"),
+    ("GET", "audit"),
 ];
 
 async fn told(gateway: &Gateway, path: &str) -> Value {

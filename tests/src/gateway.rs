@@ -25,10 +25,11 @@ impl Gateway {
         Self::listening(spawn(name, dir, yaml), name, dir, scheme)
     }
 
-    /// Starts it with a file of the world's, as it is.
-    pub(crate) fn of(name: &str, dir: &Path, file: &Path) -> Self {
+    /// Starts it with a file of the world's, as it is, and these variables.
+    pub(crate) fn of(name: &str, dir: &Path, file: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(mulberry());
         command.arg("serve").arg("--config").arg(file);
+        command.envs(variables.iter().copied());
         Self::listening(Process::start(&mut command, name, dir), name, dir, "http")
     }
 
@@ -219,8 +220,11 @@ fn has_key(yaml: &str, key: &str) -> bool {
         .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
-/// The value of `name=value` in a line of the log.
+/// The value of `name=value`, or of `"name":"value"`, in a line of the log.
 fn field(line: &str, name: &str) -> Option<String> {
+    if let Some((_, rest)) = line.split_once(&format!("\"{name}\":\"")) {
+        return rest.split_once('"').map(|(value, _)| value.to_owned());
+    }
     let mut words = line.split_whitespace();
     words
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
