@@ -133,7 +133,8 @@ fn answer(body: &Value, plan: &Plan, id: u64) -> Result<Answer, Refusal> {
         stop: strings(&body["stop_sequences"]),
     };
     let mut blocks = Vec::new();
-    if body["thinking"]["type"] == "enabled" || plan.has(Fault::Reasoning) {
+    let thinks = ["enabled", "adaptive"].map(Value::from).contains(&body["thinking"]["type"]);
+    if thinks || plan.has(Fault::Reasoning) {
         blocks.push(Block::Thinking);
     }
     let tools = tools(body, plan)?;
