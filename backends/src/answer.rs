@@ -18,7 +18,9 @@ use openapi::{
     usage::WireUsage,
 };
 
-use crate::{client::Answering, clock::BodyClock, error::Failure, serve::BoxError, upstream::InUse};
+use crate::{
+    client::Answering, clock::BodyClock, error::Failure, serve::BoxError, translation::Interpreter, upstream::InUse,
+};
 
 /// An answer whose beginning was good.
 #[derive(Debug)]
@@ -55,16 +57,25 @@ pub struct Events {
     /// `None` once the stream is over.
     body: Option<Answering>,
     reader: Reader,
+    /// Where client and upstream do not speak alike.
+    interpreter: Option<Box<Interpreter>>,
     clock: BodyClock,
     /// Given up when the stream is over, so that load is not counted a moment too long.
     in_use: Option<InUse>,
 }
 
 impl Events {
-    pub(crate) fn new(body: Answering, reader: Reader, clock: BodyClock, in_use: InUse) -> Self {
+    pub(crate) fn new(
+        body: Answering,
+        reader: Reader,
+        interpreter: Option<Box<Interpreter>>,
+        clock: BodyClock,
+        in_use: InUse,
+    ) -> Self {
         Self {
             body: Some(body),
             reader,
+            interpreter,
             clock,
             in_use: Some(in_use),
         }
@@ -84,14 +95,20 @@ impl Events {
                 }
             };
             let batch = match frame {
-                None => self.reader.finish(),
+                None => match &mut self.interpreter {
+                    None => self.reader.finish(),
+                    Some(interpreter) => interpreter.finish(&mut self.reader),
+                },
                 Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(Failure::Body(error.into()))))),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if let Err(clock) = self.clock.touch() {
                         return Poll::Ready(Some(Err(self.fail(Failure::Timeout(clock)))));
                     }
-                    self.reader.feed(data)
+                    match &mut self.interpreter {
+                        None => self.reader.feed(data),
+                        Some(interpreter) => interpreter.feed(&mut self.reader, data),
+                    }
                 }
             };
             match &batch.outcome {
@@ -106,7 +123,8 @@ impl Events {
 
     /// The event that tells the client of an error.
     pub fn error_event(&self, error: &ErrorBody) -> Bytes {
-        self.reader.error_event(error)
+        let told = self.interpreter.as_ref().and_then(|way| way.error_event(error));
+        told.unwrap_or_else(|| self.reader.error_event(error))
     }
 
     /// The stream is over because of this.

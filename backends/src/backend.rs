@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use openapi::endpoint::Endpoint;
 use tokio::sync::Notify;
 
@@ -50,7 +50,7 @@ pub struct BackendConfig {
 pub struct UpstreamConfig {
     pub target: Target,
     pub weight: u32,
-    /// Marked sensitive; sent as a bearer token, to Azure as `api-key`.
+    /// Marked sensitive; sent in the header of the kind.
     pub api_key: Option<HeaderValue>,
 }
 
@@ -128,7 +128,7 @@ impl Backend {
                 name: format!("{name}/{authority}").into(),
                 mark: HeaderValue::from_str(&format!("{name}/{place}")).unwrap_or_else(|_| HeaderValue::from(place)),
                 weight: upstream.weight,
-                credential: upstream.api_key.map(|key| (credential_header(config.kind), key)),
+                credential: upstream.api_key.map(|key| (config.kind.credential_header(), key)),
                 host: HeaderValue::from_str(&authority).expect("the authority of a URI is visible ASCII"),
                 client: Client::new(connector, config.keep_alive),
                 breaker: config.breaker,
@@ -159,7 +159,9 @@ impl Backend {
     }
 
     pub fn serves(&self, endpoint: Endpoint) -> bool {
-        self.endpoints.contains(&endpoint)
+        // Messages are translated to chats where the server does not speak Anthropic's API itself.
+        let is_translated = endpoint == Endpoint::Messages && self.kind.dialect().is_none();
+        self.endpoints.contains(&endpoint) || is_translated && self.endpoints.contains(&Endpoint::ChatCompletions)
     }
 }
 
@@ -188,18 +190,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn credential_header(kind: Kind) -> HeaderName {
-    match kind {
-        Kind::Azure => HeaderName::from_static("api-key"),
-        _ => header::AUTHORIZATION,
-    }
-}
-
 /// The value of the credential header for an API key; `None` when the key cannot stand in a header.
 pub fn credential(kind: Kind, api_key: &str) -> Option<HeaderValue> {
-    let value = match kind {
-        Kind::Azure => HeaderValue::from_str(api_key),
-        _ => HeaderValue::from_str(&format!("Bearer {api_key}")),
+    let value = if kind.credential_header() == header::AUTHORIZATION {
+        HeaderValue::from_str(&format!("Bearer {api_key}"))
+    } else {
+        HeaderValue::from_str(api_key)
     };
     value.ok().map(|mut value| {
         value.set_sensitive(true);

@@ -1,13 +1,21 @@
 //! Encode: the request in the words of the chosen backend. The client's credentials stopped before this.
 //!
-//! The body goes as it came but for the named edits of [`RequestBody`](openapi::request::RequestBody).
+//! The body goes as it came but for the named edits of [`RequestBody`](openapi::request::RequestBody), unless the
+//! backend speaks another dialect than the client: [`crate::translation`] has the ways.
 
-use std::sync::PoisonError;
+use std::{
+    borrow::Cow,
+    sync::PoisonError,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use openapi::{
-    endpoint::{Endpoint, Protocol},
+    dialect::{Asked, Dialect},
+    endpoint::{Endpoint, Operation, Protocol},
     request::RequestBody,
+    splice::Splice,
 };
 use tower_layer::Layer;
 
@@ -20,6 +28,7 @@ use crate::{
     kind::Kind,
     serve::{BoxError, Serve},
     trace::TRACEPARENT,
+    translation::{Translation, Way, as_chat},
     upstream::Upstream,
 };
 
@@ -28,10 +37,12 @@ use crate::{
 pub struct Encoded {
     pub placed: Placed,
     pub request: Request<Outgoing>,
+    /// How the answer streams, once it is out of the upstream's dialect.
     pub protocol: Protocol,
     pub is_stream: bool,
     /// Usage that only we asked for must not reach the client.
     pub hide_usage: bool,
+    pub translation: Option<Box<Translation>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,24 +84,44 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
     let Attempt { outbound, leg, .. } = &placed.attempt;
     let backend = &leg.backend;
     let upstream = placed.in_use.upstream();
+    let operation = &outbound.operation;
     let model = leg.model.as_deref().or(outbound.model.as_deref());
 
-    let body = match &outbound.payload {
-        Payload::Empty => Outgoing::Empty,
-        Payload::Json(body) => Outgoing::whole(spliced(body, backend, model, outbound)),
-        Payload::Upload(upload) => {
+    let way = Way::of(operation, backend.kind);
+    let body = match (&outbound.payload, way) {
+        (_, Way::Closed) => return Err(failed(&placed, Failure::Closed)),
+        (Payload::Json(body), Way::Translated { to, from_messages }) => {
+            let translated = translated(body, backend, model, to, from_messages);
+            Outgoing::whole(translated.map_err(|refusal| failed(&placed, refusal))?)
+        }
+        (Payload::Json(body), Way::AsItCame) => Outgoing::whole(spliced(body, backend, model, operation)),
+        (Payload::Empty, _) => Outgoing::Empty,
+        (Payload::Upload(upload), _) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
             Outgoing::upload(
                 taken.ok_or_else(|| failed(&placed, Failure::Upload("the upload was sent before".into())))?,
             )
         }
     };
-    let uri = uri(backend, upstream, outbound, model);
+    let uri = match way {
+        Way::Translated { to: Some(dialect), .. } => {
+            let place = place(dialect, model.unwrap_or_default(), outbound.is_stream());
+            format!("{}{place}", upstream.client.target().base_path()).parse().ok()
+        }
+        Way::Translated { to: None, .. } => uri(backend, upstream, CHAT, outbound, model),
+        Way::AsItCame | Way::Closed => uri(
+            backend,
+            upstream,
+            (operation.endpoint, &operation.path),
+            outbound,
+            model,
+        ),
+    };
     let mut request = Request::new(body);
     *request.uri_mut() =
         uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
-    *request.headers_mut() = headers(outbound, backend, upstream, admitted);
+    *request.headers_mut() = headers(outbound, backend, upstream, admitted, way);
     if let Some(context) = placed.attempt.trail.context() {
         // Below the attempt, of which there may be several.
         request.headers_mut().insert(TRACEPARENT, context.header());
@@ -98,51 +129,137 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
 
     let is_stream = outbound.is_stream();
     let hide_usage = is_stream && !outbound.json().is_some_and(RequestBody::wants_usage);
+    let (protocol, hide_usage, translation) = match way {
+        Way::AsItCame | Way::Closed => (operation.endpoint.protocol(), hide_usage, None),
+        Way::Translated { to, from_messages } => {
+            let translation = Translation::new(to, from_messages, asked(outbound, from_messages || !hide_usage));
+            // Anthropic's wire always ends with usage.
+            (
+                Protocol::Chat,
+                hide_usage && !from_messages,
+                Some(Box::new(translation)),
+            )
+        }
+    };
     Ok(Encoded {
         request,
-        protocol: outbound.operation.endpoint.protocol(),
+        protocol,
         is_stream,
         hide_usage,
+        translation,
         placed,
     })
 }
 
+/// Where every request of Anthropic's wire goes at an OpenAI-compatible server.
+const CHAT: (Endpoint, &str) = (Endpoint::ChatCompletions, "chat/completions");
+
 /// The named edits that this backend needs.
-fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, outbound: &Outbound) -> bytes::Bytes {
+fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, operation: &Operation) -> Bytes {
     let mut splices = Vec::new();
-    let endpoint = outbound.operation.endpoint;
     if let Some(model) = model {
-        let named = if outbound.operation.deployment.is_some() {
+        let named = if operation.deployment.is_some() {
             body.insert_model(model)
         } else {
             body.rename_model(model)
         };
         splices.extend(named);
     }
-    if endpoint.protocol() == Protocol::Chat && outbound.operation.is_root_post {
+    if operation.endpoint.protocol() == Protocol::Chat && operation.is_root_post {
         if backend.capabilities.stream_usage {
             splices.extend(body.ask_usage());
         }
-        if endpoint == Endpoint::ChatCompletions {
-            if !backend.capabilities.max_completion_tokens {
-                splices.extend(body.use_max_tokens());
-            }
-            if !backend.capabilities.developer_role {
-                splices.extend(body.use_system_role());
-            }
+        if operation.endpoint == Endpoint::ChatCompletions {
+            splices.extend(chat_splices(body, backend));
         }
     }
     body.spliced(splices)
 }
 
-fn uri(backend: &Backend, upstream: &Upstream, outbound: &Outbound, model: Option<&str>) -> Option<Uri> {
+/// What older servers have other names for.
+fn chat_splices(body: &RequestBody, backend: &Backend) -> Vec<Splice> {
+    let mut splices = Vec::new();
+    if !backend.capabilities.max_completion_tokens {
+        splices.extend(body.use_max_tokens());
+    }
+    if !backend.capabilities.developer_role {
+        splices.extend(body.use_system_role());
+    }
+    splices
+}
+
+/// The body in the dialect of the backend, for a client that speaks another.
+fn translated(
+    body: &RequestBody,
+    backend: &Backend,
+    model: Option<&str>,
+    to: Option<Dialect>,
+    from_messages: bool,
+) -> Result<Bytes, Failure> {
+    let chat = if from_messages {
+        Cow::Owned(as_chat(body).map_err(Failure::Untranslatable)?)
+    } else {
+        Cow::Borrowed(body)
+    };
+    let model = model.or(chat.model()).unwrap_or_default();
+    if let Some(dialect) = to {
+        let theirs = dialect.request(chat.raw().expose(), model);
+        return theirs.map_err(Failure::Untranslatable);
+    }
+    let mut splices = chat_splices(&chat, backend);
+    splices.extend(chat.insert_model(model));
+    if !backend.capabilities.stream_usage {
+        splices.extend(chat.forget_stream_options());
+    }
+    Ok(chat.spliced(splices))
+}
+
+/// What the answer needs to know of the question.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a chat completion carries the time of its creation"
+)]
+fn asked(outbound: &Outbound, include_usage: bool) -> Asked {
+    let id = outbound.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Asked {
+        model: outbound.model.as_deref().unwrap_or_default().to_owned(),
+        include_usage,
+        id: format!("chatcmpl-{}", id.unwrap_or_default()),
+        created: now.as_secs(),
+    }
+}
+
+/// Where a dialect runs a model.
+fn place(dialect: Dialect, model: &str, is_stream: bool) -> String {
+    match dialect {
+        Dialect::Anthropic => "/v1/messages".to_owned(),
+        Dialect::Gemini => {
+            let method = if is_stream {
+                "streamGenerateContent?alt=sse"
+            } else {
+                "generateContent"
+            };
+            // Listed as `models/NAME`, and so some write it.
+            let model = model.strip_prefix("models/").unwrap_or(model);
+            format!("/v1beta/models/{}:{method}", encode_segment(model))
+        }
+    }
+}
+
+fn uri(
+    backend: &Backend,
+    upstream: &Upstream,
+    (endpoint, operation): (Endpoint, &str),
+    outbound: &Outbound,
+    model: Option<&str>,
+) -> Option<Uri> {
     let base = upstream.client.target().base_path();
-    let operation = &outbound.operation;
     let is_azure = backend.kind == Kind::Azure;
     let path = match model {
-        Some(model) if is_azure => format!("/openai/deployments/{}/{}", encode_segment(model), operation.path),
-        None if is_azure => format!("/openai/{}", operation.path),
-        _ => backend.kind.path(operation.endpoint, &operation.path),
+        Some(model) if is_azure => format!("/openai/deployments/{}/{operation}", encode_segment(model)),
+        None if is_azure => format!("/openai/{operation}"),
+        _ => backend.kind.path(endpoint, operation),
     };
     let mut target = format!("{base}{path}");
     let mut separator = '?';
@@ -155,9 +272,12 @@ fn uri(backend: &Backend, upstream: &Upstream, outbound: &Outbound, model: Optio
         let version = backend.api_version.as_deref().unwrap_or(AZURE_API_VERSION);
         add(&format!("api-version={version}"));
     }
-    let pairs = outbound.query.as_deref().unwrap_or_default().split('&');
+    // The query of a client of Anthropic's, such as `beta=true`, says nothing to another server.
+    let is_foreign = outbound.operation.endpoint != endpoint;
+    let query = outbound.query.as_deref().filter(|_| !is_foreign).unwrap_or_default();
+    let pairs = query.split('&');
     // The version that an Azure client asks for is not this server's.
-    let is_versioned = is_azure || operation.deployment.is_some();
+    let is_versioned = is_azure || outbound.operation.deployment.is_some();
     pairs
         .filter(|pair| !(pair.is_empty() || is_versioned && pair.starts_with("api-version=")))
         .for_each(&mut add);
@@ -180,13 +300,21 @@ fn encode_segment(segment: &str) -> String {
     encoded
 }
 
-fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted: HeaderMap) -> HeaderMap {
+fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted: HeaderMap, way: Way) -> HeaderMap {
     let mut headers = outbound.headers.clone();
     headers.insert(header::HOST, upstream.host.clone());
     if matches!(outbound.payload, Payload::Json(_)) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     } else if matches!(outbound.payload, Payload::Empty) && outbound.method == Method::POST {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    if let Some((name, value)) = backend.kind.demanded_header() {
+        // What we translated is in the version that we know, whatever the client speaks.
+        if way == Way::AsItCame {
+            headers.entry(name).or_insert(value);
+        } else {
+            headers.insert(name, value);
+        }
     }
     for (name, value) in &backend.headers {
         headers.insert(name, value.clone());

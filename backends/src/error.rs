@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
-use openapi::{error::ErrorBody, stream::Fault};
+use openapi::{dialect::Untranslatable, error::ErrorBody, stream::Fault};
 
 /// An attempt that failed, and where.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,10 @@ pub enum Failure {
     QueueFull,
     /// A place in the queue, but no turn in time.
     QueueTimeout(Duration),
+    /// The request says something that the upstream's dialect has no word for.
+    Untranslatable(Untranslatable),
+    /// The backend serves the family, and not this operation of it.
+    Closed,
     /// A hook refused the chosen upstream.
     NotAdmitted(crate::serve::BoxError),
     /// No connection: refused, unreachable, no such host, bad certificate.
@@ -105,9 +109,20 @@ impl Failure {
             // The next route may have room or an upstream where this one has none.
             | Self::NoUpstream(_)
             | Self::QueueFull
-            | Self::QueueTimeout(_) => Retry::Elsewhere,
+            | Self::QueueTimeout(_)
+            // And another backend may speak what this one does not.
+            | Self::Untranslatable(_)
+            | Self::Closed => Retry::Elsewhere,
             Self::Upload(_) | Self::Timeout(Clock::Total(_)) => Retry::Never,
         }
+    }
+
+    /// Whether the next backend must be asked rather than another upstream of this one, which nothing was sent to.
+    pub fn is_of_backend(&self) -> bool {
+        matches!(
+            self,
+            Self::NoUpstream(_) | Self::QueueFull | Self::QueueTimeout(_) | Self::Untranslatable(_) | Self::Closed
+        )
     }
 
     /// Whether it speaks against the upstream. A client's mistake, a full queue or a rate limit does not.
@@ -126,6 +141,8 @@ impl Failure {
             Self::NoUpstream(_)
             | Self::QueueFull
             | Self::QueueTimeout(_)
+            | Self::Untranslatable(_)
+            | Self::Closed
             | Self::NotAdmitted(_)
             | Self::Upload(_)
             | Self::Credentials(_)
@@ -149,6 +166,8 @@ impl Failure {
             Self::NoUpstream(_) => "no_upstream",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout(_) => "queue_timeout",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Closed => "no_operation",
             Self::NotAdmitted(_) => "not_admitted",
             Self::Connect(_) => "connect",
             Self::Dropped(_) => "dropped",
@@ -172,6 +191,8 @@ impl fmt::Display for Failure {
             Self::NoUpstream(_) => f.write_str("no upstream is in use"),
             Self::QueueFull => f.write_str("the queue is full"),
             Self::QueueTimeout(after) => write!(f, "no free upstream within {after:?}"),
+            Self::Untranslatable(_) => f.write_str("the upstream's dialect has no word for a part of the request"),
+            Self::Closed => f.write_str("the upstream has no such operation"),
             Self::NotAdmitted(_) => f.write_str("the upstream was not admitted"),
             Self::Connect(_) => f.write_str("no connection"),
             Self::Dropped(_) => f.write_str("the connection ended before an answer began"),

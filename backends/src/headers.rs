@@ -46,6 +46,7 @@ fn is_withheld(name: &HeaderName) -> bool {
             name.as_str(),
             "api-key"
                 | "x-api-key"
+                | "x-goog-api-key"
                 | "openai-organization"
                 | "openai-project"
                 | "x-real-ip"
@@ -91,7 +92,13 @@ fn is_withheld_from_client(name: &HeaderName) -> bool {
         )
         || matches!(
             name.as_str(),
-            "x-request-id" | "x-powered-by" | "openai-organization" | "openai-project" | "x-content-type-options"
+            "x-request-id"
+                | "request-id"
+                | "x-powered-by"
+                | "openai-organization"
+                | "openai-project"
+                | "anthropic-organization-id"
+                | "x-content-type-options"
         )
         || name.as_str().starts_with("access-control-")
         || name.as_str().starts_with("x-mulberry-")
@@ -167,6 +174,7 @@ mod tests {
         let sent = headers(&[
             ("authorization", "Bearer sk-client"),
             ("x-api-key", "sk-client"),
+            ("x-goog-api-key", "sk-client"),
             ("cookie", "a=b"),
             ("x-forwarded-for", "10.0.0.1"),
             ("connection", "keep-alive, x-private"),
@@ -187,6 +195,8 @@ mod tests {
             ("set-cookie", "a=b"),
             ("access-control-allow-origin", "*"),
             ("x-request-id", "theirs"),
+            ("request-id", "theirs"),
+            ("anthropic-organization-id", "theirs"),
             ("content-type", "application/json"),
             ("openai-processing-ms", "3"),
         ]);

@@ -61,14 +61,17 @@ async fn check(backend: &Backend, upstream: &Upstream, health: &HealthConfig) ->
 }
 
 async fn list_models(backend: &Backend, upstream: &Upstream) {
-    // Azure lists a resource's base models, not what can be called.
-    if backend.kind == Kind::Azure {
-        return;
-    }
-    let answer = tokio::time::timeout(MODELS_TIMEOUT, get(backend, upstream, "/v1/models")).await;
+    let Some(path) = backend.kind.models_path() else { return };
+    let answer = tokio::time::timeout(MODELS_TIMEOUT, get(backend, upstream, path)).await;
     if let Ok(Some((StatusCode::OK, body))) = answer
-        && let Some(models) = ModelList::from_upstream(&body)
+        && let Some(mut models) = ModelList::from_upstream(&body)
     {
+        if backend.kind == Kind::Gemini {
+            // Listed as resources, called by what follows.
+            for model in &mut models {
+                model.id = model.id.trim_start_matches("models/").to_owned();
+            }
+        }
         upstream.models.store(Arc::new(models));
     }
 }
@@ -81,12 +84,10 @@ async fn get(backend: &Backend, upstream: &Upstream, path: &str) -> Option<(Stat
     let headers = request.headers_mut();
     headers.insert(header::HOST, upstream.host.clone());
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    headers.extend(
-        backend
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    headers.extend(backend.kind.demanded_header());
+    for (name, value) in &backend.headers {
+        headers.insert(name, value.clone());
+    }
     if let Some((name, value)) = &upstream.credential {
         headers.insert(name, value.clone());
     }

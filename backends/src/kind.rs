@@ -1,6 +1,7 @@
-//! The kinds of OpenAI-compatible server, what they can do and how they differ.
+//! The kinds of server, what they can do and how they differ.
 
-use openapi::endpoint::Endpoint;
+use http::{HeaderName, HeaderValue, header};
+use openapi::{dialect::Dialect, endpoint::Endpoint};
 
 /// What a backend runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +13,8 @@ pub enum Kind {
     LlamaCpp,
     Ollama,
     Tgi,
+    Anthropic,
+    Gemini,
     /// Anything else that speaks the same wire.
     Compatible,
 }
@@ -30,7 +33,7 @@ pub struct Capabilities {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::OpenAi,
         Self::Azure,
         Self::Vllm,
@@ -38,6 +41,8 @@ impl Kind {
         Self::LlamaCpp,
         Self::Ollama,
         Self::Tgi,
+        Self::Anthropic,
+        Self::Gemini,
         Self::Compatible,
     ];
 
@@ -50,8 +55,24 @@ impl Kind {
             Self::LlamaCpp => "llamacpp",
             Self::Ollama => "ollama",
             Self::Tgi => "tgi",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
             Self::Compatible => "openai-compatible",
         }
+    }
+
+    /// What it speaks, where that is not OpenAI's.
+    pub fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Anthropic => Some(Dialect::Anthropic),
+            Self::Gemini => Some(Dialect::Gemini),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts the tokens of Anthropic's messages itself: vLLM and llama.cpp have that operation too.
+    pub fn counts_messages(self) -> bool {
+        matches!(self, Self::Anthropic | Self::Vllm | Self::LlamaCpp)
     }
 
     pub fn capabilities(self) -> Capabilities {
@@ -69,6 +90,7 @@ impl Kind {
                 n: false,
                 ..all
             },
+            Self::Anthropic => Capabilities { n: false, ..all },
             _ => all,
         }
     }
@@ -76,8 +98,8 @@ impl Kind {
     /// The families of operations that the kind is known to serve.
     pub fn endpoints(self) -> &'static [Endpoint] {
         use Endpoint::{
-            Audio, Batches, ChatCompletions, Completions, Detokenize, Embeddings, Files, Images, Models, Moderations,
-            Rerank, Responses, Score, Tokenize,
+            Audio, Batches, ChatCompletions, Completions, Detokenize, Embeddings, Files, Images, Messages, Models,
+            Moderations, Rerank, Responses, Score, Tokenize,
         };
         match self {
             Self::OpenAi => &[
@@ -134,6 +156,7 @@ impl Kind {
             ],
             Self::Ollama => &[ChatCompletions, Completions, Embeddings, Responses],
             Self::Tgi => &[ChatCompletions, Completions, Tokenize],
+            Self::Anthropic | Self::Gemini => &[ChatCompletions, Messages],
             Self::Compatible => &Endpoint::ALL,
         }
     }
@@ -141,11 +164,43 @@ impl Kind {
     /// The path whose answer says that the server is well; `None` for hosted services, which are not probed.
     pub fn health_path(self) -> Option<&'static str> {
         match self {
-            Self::OpenAi | Self::Azure => None,
+            Self::OpenAi | Self::Azure | Self::Anthropic | Self::Gemini => None,
             Self::Vllm | Self::SgLang | Self::LlamaCpp | Self::Tgi => Some("/health"),
             Self::Ollama => Some("/api/version"),
             Self::Compatible => Some("/v1/models"),
         }
+    }
+
+    /// The path that lists its models; `None` where the list says nothing of what can be called.
+    pub fn models_path(self) -> Option<&'static str> {
+        match self {
+            // Azure lists a resource's base models.
+            Self::Azure => None,
+            // Their pages are short unless asked otherwise.
+            Self::Anthropic => Some("/v1/models?limit=1000"),
+            Self::Gemini => Some("/v1beta/models?pageSize=1000"),
+            _ => Some("/v1/models"),
+        }
+    }
+
+    /// The header that carries our credential.
+    pub fn credential_header(self) -> HeaderName {
+        match self {
+            Self::Azure => HeaderName::from_static("api-key"),
+            Self::Anthropic => HeaderName::from_static("x-api-key"),
+            Self::Gemini => HeaderName::from_static("x-goog-api-key"),
+            _ => header::AUTHORIZATION,
+        }
+    }
+
+    /// A header that it demands; the configuration's own goes before it.
+    pub fn demanded_header(self) -> Option<(HeaderName, HeaderValue)> {
+        (self == Self::Anthropic).then(|| {
+            (
+                HeaderName::from_static("anthropic-version"),
+                HeaderValue::from_static("2023-06-01"),
+            )
+        })
     }
 
     /// Where an operation lives on a server of this kind, below its base path.

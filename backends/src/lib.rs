@@ -28,5 +28,6 @@ pub mod send;
 pub mod serve;
 pub mod stack;
 pub mod trace;
+pub mod translation;
 pub mod upstream;
 pub mod verdict;

@@ -29,6 +29,7 @@ use crate::{
     error::{AttemptError, Clock, Failure},
     headers,
     serve::{BoxError, Serve},
+    translation::Translation,
     upstream::InUse,
 };
 
@@ -49,6 +50,7 @@ impl Serve<Encoded> for Send {
             protocol,
             is_stream,
             hide_usage,
+            translation,
         } = encoded;
         let Placed { attempt, in_use } = placed;
         let started = Instant::now();
@@ -63,6 +65,7 @@ impl Serve<Encoded> for Send {
             protocol,
             is_stream,
             hide_usage,
+            translation,
             again: attempt.outbound.is_repeatable(),
         };
         let upstream = in_use.upstream().name.clone();
@@ -97,6 +100,7 @@ struct Exchange {
     protocol: Protocol,
     is_stream: bool,
     hide_usage: bool,
+    translation: Option<Box<Translation>>,
     /// The upstream may see the request twice.
     again: bool,
 }
@@ -125,6 +129,8 @@ impl Exchange {
                 in_use.take().iter_mut().for_each(InUse::succeeded);
                 AnswerBody::Whole(whole)
             }
+            // Nobody can translate what cannot be read.
+            Reading::Raw if self.translation.is_some() => return Err(Failure::NotJson(parts.status)),
             Reading::Raw => {
                 let mut in_use = in_use.take().ok_or(Failure::QueueFull)?;
                 if body.is_end_stream() {
@@ -159,18 +165,21 @@ impl Exchange {
             Protocol::Opaque if self.is_root_post && is_json => Reading::Whole,
             Protocol::Opaque => Reading::Raw,
             // Servers that mislabel their stream still stream: the request decides, JSON and pages apart.
-            Protocol::Chat | Protocol::Responses if is_event_stream || (self.is_stream && !is_json && !is_page) => {
+            Protocol::Chat | Protocol::Responses | Protocol::Messages
+                if is_event_stream || (self.is_stream && !is_json && !is_page) =>
+            {
                 Reading::Events
             }
-            Protocol::Chat | Protocol::Responses if self.is_root_post || is_json => Reading::Whole,
-            Protocol::Chat | Protocol::Responses => Reading::Raw,
+            Protocol::Chat | Protocol::Responses | Protocol::Messages if self.is_root_post || is_json => Reading::Whole,
+            Protocol::Chat | Protocol::Responses | Protocol::Messages => Reading::Raw,
         }
     }
 
     async fn events(&self, body: Answering, in_use: &mut Option<InUse>) -> Result<AnswerBody, Failure> {
         let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event);
         let in_use = in_use.take().ok_or(Failure::QueueFull)?;
-        let mut rest = Box::new(Events::new(body, reader, self.body_clock(), in_use));
+        let interpreter = self.translation.as_ref().map(|way| Box::new(way.stream()));
+        let mut rest = Box::new(Events::new(body, reader, interpreter, self.body_clock(), in_use));
         match self.by_first_frame(rest.first()).await {
             Ok(first) => Ok(AnswerBody::Events { first, rest }),
             // Our clock, perhaps, and not the stream's own: then nobody has judged yet.
@@ -180,10 +189,16 @@ impl Exchange {
 
     async fn whole(&self, status: StatusCode, body: Answering) -> Result<Whole, Failure> {
         let bytes = self.by_deadline(self.collect(body, self.backend.max_answer)).await?;
-        let bytes = bytes.map_err(|limit| Failure::TooLarge { limit })?;
+        let mut bytes = bytes.map_err(|limit| Failure::TooLarge { limit })?;
+        if let Some(translation) = &self.translation {
+            bytes = translation.read(status, bytes)?;
+        }
         match inspect(&bytes) {
             response::Answer::Good { usage, text_len } => Ok(Whole {
-                bytes: Content::new(bytes),
+                bytes: Content::new(match &self.translation {
+                    Some(translation) => translation.tell(status, bytes)?,
+                    None => bytes,
+                }),
                 usage,
                 text_len,
             }),
@@ -205,6 +220,12 @@ impl Exchange {
             Ok(Err(_)) => Bytes::new(),
             Err(failure) => return failure,
         };
+        // Some providers have other numbers for what OpenAI has a number for.
+        let spoken = self.backend.kind.dialect().and_then(|dialect| {
+            let (status, error) = dialect.error(status.as_u16(), &body)?;
+            Some((StatusCode::from_u16(status).ok()?, error))
+        });
+        let status = spoken.as_ref().map_or(status, |(status, _)| *status);
         if matches!(
             status,
             StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN
@@ -213,7 +234,8 @@ impl Exchange {
         }
         // RFC 9110 section 15: there is no class beyond 5.
         let is_status = !status.is_redirection() && status.as_u16() < 600;
-        match ErrorBody::from_upstream(&body) {
+        let error = spoken.map(|(_, error)| error);
+        match error.or_else(|| ErrorBody::from_upstream(&body)) {
             Some(error) if is_status => Failure::Status {
                 status,
                 error,

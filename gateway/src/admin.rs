@@ -43,6 +43,7 @@ use token::AdminTokens;
 
 mod audit;
 mod control;
+mod document;
 mod keys;
 mod standing;
 pub(crate) mod token;
@@ -153,6 +154,7 @@ fn router(admin: Admin) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(document::answer))
         // The names that LiteLLM's probes use, for charts that are moved over.
         .route("/health/liveliness", get(|| async { "ok\n" }))
         .route("/health/readiness", get(ready))

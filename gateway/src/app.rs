@@ -41,8 +41,10 @@ use crate::{
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
+    oidc::{self, Issuers},
     records::Records,
     replays::Bounds,
+    signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
@@ -70,6 +72,8 @@ pub(crate) enum StartError {
     Keys(#[source] ReadError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Issuer(#[from] oidc::SourceError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
@@ -121,6 +125,7 @@ impl App {
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
         let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());
+        let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
         let directory = Directory::open(
             Written::of(config),
@@ -140,6 +145,7 @@ impl App {
         let (control, drain) = drain();
         let parts = Parts {
             accounts,
+            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
             replays: Arc::default(),
             catalog,
@@ -177,6 +183,7 @@ impl App {
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,
+        hangup: Hangup,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), ListenerLost> {
@@ -203,6 +210,7 @@ impl App {
             (store, writing)
         });
         background.spawn(directory.clone().watch());
+        background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
@@ -224,7 +232,7 @@ impl App {
             },
         ));
         let (reloader, orders) = live::reloader();
-        background.spawn(live::run(live.clone(), orders, files));
+        background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
         if let Some(listener) = admin {
             let admin = Admin {
@@ -524,6 +532,8 @@ fn kind(kind: config::Kind) -> Kind {
         config::Kind::Llamacpp => Kind::LlamaCpp,
         config::Kind::Ollama => Kind::Ollama,
         config::Kind::Tgi => Kind::Tgi,
+        config::Kind::Anthropic => Kind::Anthropic,
+        config::Kind::Gemini => Kind::Gemini,
         config::Kind::OpenaiCompatible => Kind::Compatible,
     }
 }
@@ -543,6 +553,7 @@ fn endpoint(endpoint: config::Endpoint) -> Endpoint {
         config::Endpoint::Completions => Endpoint::Completions,
         config::Endpoint::Embeddings => Endpoint::Embeddings,
         config::Endpoint::Responses => Endpoint::Responses,
+        config::Endpoint::Messages => Endpoint::Messages,
         config::Endpoint::Moderations => Endpoint::Moderations,
         config::Endpoint::Rerank => Endpoint::Rerank,
         config::Endpoint::Score => Endpoint::Score,

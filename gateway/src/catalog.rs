@@ -64,6 +64,20 @@ impl Offer {
     pub(crate) fn is_pattern(&self) -> bool {
         self.pattern.ends_with('*')
     }
+
+    /// The legs with the name that each backend has for `model`: what stands for the `*` of the offer stands for that of the leg.
+    fn name_legs(&self, legs: &mut [Leg], model: Option<&str>) {
+        let Some(start) = self.pattern.strip_suffix('*') else {
+            return;
+        };
+        for leg in legs {
+            if let Some(there) = leg.model.as_deref().and_then(|there| there.strip_suffix('*')) {
+                let rest = model.and_then(|model| model.strip_prefix(start));
+                // An alias of a pattern, and a request without a model, are passed on as they are.
+                leg.model = rest.map(|rest| format!("{there}{rest}").into());
+            }
+        }
+    }
 }
 
 impl Catalog {
@@ -186,15 +200,17 @@ impl Catalog {
 
     fn legs(&self, offer: &Offer, model: Option<&str>, outbound: &Outbound) -> Vec<Leg> {
         let mut legs = offer.route.order(outbound.operation.endpoint);
+        offer.name_legs(&mut legs, model);
         if legs.len() > 1 && outbound.json().is_some_and(|body| body.choices() > 1) {
             // Those that give one answer whatever is asked come last.
             legs.sort_by_key(|leg| !leg.backend.capabilities.n);
         }
         if let (true, Some(model), true) = (offer.is_pattern(), model, legs.len() > 1) {
             // Under a pattern a backend that lists the name comes before one that does not.
-            legs.sort_by_key(|leg| (leg.priority, !lists(&leg.backend, model)));
+            let lists = |leg: &Leg| lists(&leg.backend, leg.model.as_deref().unwrap_or(model));
+            legs.sort_by_key(|leg| (leg.priority, !lists(leg)));
             if offer.pattern == "*" {
-                legs.sort_by_key(|leg| !lists(&leg.backend, model));
+                legs.sort_by_key(|leg| !lists(leg));
             }
         }
         legs
@@ -209,11 +225,19 @@ impl Catalog {
         let mut cards: Vec<Card> = named.filter(|card| may_use(&card.id)).collect();
         for (prefix, offer) in &self.prefixes {
             for leg in offer.route.legs() {
+                let renamed = leg.model.as_deref().and_then(|there| there.strip_suffix('*'));
                 for card in listed(&leg.backend) {
-                    let is_new = !cards.iter().any(|other| other.id == card.id);
-                    if is_new && card.id.starts_with(prefix.as_str()) && may_use(&card.id) {
+                    let id = match renamed {
+                        Some(start) => match card.id.strip_prefix(start) {
+                            Some(rest) => format!("{prefix}{rest}"),
+                            None => continue,
+                        },
+                        None => card.id,
+                    };
+                    let is_new = !cards.iter().any(|other| other.id == id);
+                    if is_new && id.starts_with(prefix.as_str()) && may_use(&id) {
                         let created = if card.created == 0 { self.created } else { card.created };
-                        cards.push(Card::new(card.id, created, leg.backend.name.to_string()));
+                        cards.push(Card::new(id, created, leg.backend.name.to_string()));
                     }
                 }
             }

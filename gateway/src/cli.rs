@@ -23,6 +23,9 @@ pub(crate) enum Command {
     /// Print a configuration, convert one, or print the JSON Schema for editors
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make a configuration from that of another gateway
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Show what was used, from the records of requests
     Usage(UsageArgs),
     /// Make, change and end the API keys of clients
@@ -42,7 +45,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration file (YAML, TOML or JSON); mulberry.yaml is taken when it is there
-    #[arg(long, short, env = "MULBERRY_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "MULBERRY_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -80,6 +83,33 @@ pub(crate) struct ConvertArgs {
     /// Write over a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// From LiteLLM's config.yaml, with a report of what is not carried over
+    Litellm(LitellmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LitellmArgs {
+    /// LiteLLM's config.yaml
+    pub(crate) file: PathBuf,
+    /// Write here (.yaml, .toml or .json) instead of to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// An export of LiteLLM's table of keys (JSON or CSV), whose keys go into the file by their hashes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Copy secrets that stand in the file, instead of naming a variable for each
+    #[arg(long)]
+    pub(crate) keep_secrets: bool,
+    /// Exit with 2 where anything is not carried over
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug, Args)]

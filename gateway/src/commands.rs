@@ -1,5 +1,7 @@
 //! What the command line can do, one file each.
 
+use std::process::ExitCode;
+
 use backends::serve::BoxError;
 
 use crate::cli::Command;
@@ -10,14 +12,17 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
+mod import;
 mod key;
 #[cfg(feature = "demo")]
 mod mock;
 mod serve;
 mod usage;
 
-pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
-    match command {
+/// The exit status is that of a command which could do what it was asked.
+pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
+    let done = match command {
+        Command::Import(command) => return import::run(&command),
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),
@@ -29,5 +34,6 @@ pub(crate) async fn run(command: Command) -> Result<(), BoxError> {
         Command::Demo(args) => demo::run(args).await,
         #[cfg(feature = "demo")]
         Command::Mock(args) => mock::run(args).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

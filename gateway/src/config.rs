@@ -39,23 +39,23 @@ use std::path::{Path, PathBuf};
 pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
 pub(crate) use convert::convert;
 pub(crate) use describe::document as json_schema;
-pub(crate) use document::Format;
+pub(crate) use document::{Entry, Format, Node, Value as NodeValue, parse as parse_document};
 pub(crate) use environment::{Environment, Process};
 pub(crate) use header::Headers;
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, Tags, Tier};
 pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
-pub(crate) use problem::ConfigError;
+pub(crate) use problem::{ConfigError, Place, Problems};
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
 pub(crate) use units::{Amount, Timestamp, duration};
 
 use decode::{Decode as _, unwritten};
-use document::{Entry, Node, Value};
-use problem::{Place, Problems};
+use document::Value;
 use schema::section;
 use show::Show as _;
+pub(crate) use show::Shown;
 
 section! {
     /// All that an operator decides.

@@ -192,17 +192,22 @@ impl Directory {
         let Some(database) = &self.database else { return };
         loop {
             tokio::time::sleep(POLL).await;
-            match self.follow(database).await {
-                Ok(()) => {
-                    if self.stale.set(0) != 0 {
-                        tracing::info!("API keys in the database can be read again");
-                    }
+            self.look(database).await;
+        }
+    }
+
+    /// Follows once, and tells when that begins or ceases to fail.
+    async fn look(&self, database: &Database) {
+        match self.follow(database).await {
+            Ok(()) => {
+                if self.stale.set(0) != 0 {
+                    tracing::info!("API keys in the database can be read again");
                 }
-                Err(error) => {
-                    if self.stale.set(1) == 0 {
-                        let error = BoxError::from(error);
-                        tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
-                    }
+            }
+            Err(error) => {
+                if self.stale.set(1) == 0 {
+                    let error = BoxError::from(error);
+                    tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
                 }
             }
         }
@@ -458,3 +463,6 @@ pub(crate) fn unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

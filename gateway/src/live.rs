@@ -21,6 +21,8 @@ use crate::{
     directory::Directory,
     listener::ListenerConfig,
     notify::Supervisor,
+    oidc::Issuers,
+    signal::Hangup,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
 };
@@ -188,8 +190,11 @@ impl Live {
             listener,
         } = assemble(&config, &state.standing, self.started_at)?;
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
+        let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
+            .map_err(StartError::from)?;
         // From here on nothing can fail.
         self.parts.catalog.store(Arc::new(catalog));
+        self.parts.issuers.store(Arc::new(issuers));
         self.swapped.directory.configure(&config);
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
@@ -243,14 +248,7 @@ pub(crate) fn reloader() -> (Reloader, mpsc::Receiver<Order>) {
 }
 
 /// Reloads when told, when SIGHUP comes and when a file has changed. One at a time.
-pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, files: Vec<Seen>) {
-    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        Ok(hangup) => Some(hangup),
-        Err(error) => {
-            tracing::warn!(%error, "SIGHUP will not reload the configuration");
-            None
-        }
-    };
+pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, mut hangup: Hangup, files: Vec<Seen>) {
     let supervisor = Supervisor::new(&Process);
     let mut watch = Watch::new(files);
     loop {
@@ -260,7 +258,7 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, file
                 Some(order) => Some(order),
                 None => return,
             },
-            () = next(&mut hangup) => None,
+            () = hangup.next() => None,
             () = pause(every) => {
                 let (looked, changed) = off_thread(watch, |watch| watch.look()).await;
                 watch = looked;
@@ -299,15 +297,6 @@ where
         (watch, found)
     });
     looked.await.unwrap_or_default()
-}
-
-async fn next(hangup: &mut Option<tokio::signal::unix::Signal>) {
-    match hangup {
-        Some(hangup) => {
-            hangup.recv().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 async fn pause(every: Option<Duration>) {

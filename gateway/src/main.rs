@@ -22,6 +22,7 @@ mod live;
 mod logging;
 mod metrics;
 mod notify;
+mod oidc;
 mod records;
 mod replays;
 mod rescue;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&error));
             // Without a standard error there is nobody to tell; the status still says it.

@@ -12,8 +12,9 @@ use backends::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use openapi::{error::ErrorBody, request::RequestError, stream::Fault};
+use openapi::{dialect::messages, error::ErrorBody, request::RequestError, stream::Fault};
 
+use crate::call::RequestId;
 use crate::layers::{
     admit::Overloaded,
     authenticate::AuthenticateError,
@@ -26,7 +27,7 @@ use crate::layers::{
     route::RouteError,
     throttle::Limited,
 };
-use crate::{limiter::LimitError, replays::TurnError};
+use crate::{limiter::LimitError, oidc::TokenError, replays::TurnError};
 
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
@@ -83,9 +84,13 @@ impl Refusal {
         self.body.code.as_deref()
     }
 
-    pub(crate) fn into_response(self) -> Response<BoxBody> {
-        let body = Full::new(self.body.to_json()).map_err(|never| match never {});
-        let mut response = Response::new(BoxBody::new(body));
+    /// `anthropic` is the id of a request whose client reads errors in Anthropic's shape.
+    pub(crate) fn into_response(self, anthropic: Option<&RequestId>) -> Response<BoxBody> {
+        let body = match anthropic {
+            None => self.body.to_json(),
+            Some(id) => messages::error(self.status.as_u16(), &self.body, id.as_str()),
+        };
+        let mut response = Response::new(full(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -115,6 +120,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string())
                     .header("www-authenticate", HeaderValue::from_static("Bearer"))
             }
+            AuthenticateError::Token(error) => from_token(error),
             AuthenticateError::ForeignHost => forbidden("foreign_host"),
             AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
         };
@@ -189,6 +195,18 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+}
+
+fn from_token(error: &TokenError) -> Refusal {
+    match error {
+        TokenError::NoKeys => Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", error.to_string())
+            .retry_after(Duration::from_secs(5)),
+        TokenError::TooMany => overloaded(error.to_string()),
+        _ => Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string()).header(
+            "www-authenticate",
+            HeaderValue::from_static("Bearer error=\"invalid_token\""),
+        ),
+    }
 }
 
 fn from_limit(error: &LimitError) -> Refusal {
@@ -275,6 +293,15 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
             "No upstream that may serve this request is in use.",
         )
         .retry_after(Duration::from_secs(1)),
+        Failure::Untranslatable(part) => {
+            Refusal::invalid(StatusCode::BAD_REQUEST, "unsupported_parameter", part.message.clone())
+                .param(part.param.clone())
+        }
+        Failure::Closed => Refusal::invalid(
+            StatusCode::NOT_FOUND,
+            "unsupported_endpoint",
+            "No backend behind this gateway serves this operation for the model.",
+        ),
         Failure::QueueFull => overloaded("Every upstream for this model is busy and the queue is full.".to_owned()),
         Failure::QueueTimeout(after) => overloaded(format!("Every upstream for this model stayed busy for {after:?}.")),
         Failure::NotAdmitted(_) => Refusal::ours(

@@ -1,4 +1,4 @@
-//! Signals that mean the end.
+//! Signals: two that mean the end, and one that means a new configuration.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -24,5 +24,19 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// SIGHUP. Unheard it would end the process.
+#[derive(Debug)]
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    pub(crate) fn install() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

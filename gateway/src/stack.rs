@@ -25,7 +25,7 @@ use crate::{
     drain::Drain,
     layers::{
         admit::{Admission, AdmitLayer},
-        authenticate::AuthenticateLayer,
+        authenticate::{AuthenticateLayer, Authenticator},
         body_limit::BodyLimitLayer,
         catch_panic::CatchPanicLayer,
         cors::CorsLayer,
@@ -45,6 +45,7 @@ use crate::{
     },
     limiter::Limiters,
     metrics::Metrics,
+    oidc::Issuers,
     records::Records,
     replays::{Bounds, Replays},
     routes::models::Models,
@@ -55,6 +56,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) issuers: Arc<ArcSwap<Issuers>>,
     /// What accounts used; it outlives every snapshot of them.
     pub(crate) limiters: Arc<Limiters>,
     /// Answers that may be given again; they outlive the stack.
@@ -107,11 +109,11 @@ pub(crate) struct StackConfig {
 }
 
 /// From a known operation to its answer.
-fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>> {
+fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> Floor<Inbound, Response<BoxBody>> {
     let stack = ServiceBuilder::new()
         // Before Decode: we do not parse for strangers.
         .layer(AuthenticateLayer {
-            accounts: parts.accounts.clone(),
+            authenticator: authenticator.clone(),
         })
         // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
         .layer(ThrottleLayer)
@@ -150,10 +152,14 @@ pub(crate) fn edge(
     config: &StackConfig,
     parts: &Parts,
 ) -> impl Serve<Request<Incoming>, Response = Response<BoxBody>> + use<> {
-    let call = call(config, parts);
+    let authenticator = Authenticator {
+        accounts: parts.accounts.clone(),
+        issuers: parts.issuers.clone(),
+    };
+    let call = call(config, parts, &authenticator);
     let router = Router {
         models: Models {
-            accounts: parts.accounts.clone(),
+            authenticator,
             catalog: parts.catalog.clone(),
             call: call.clone(),
         },

@@ -39,7 +39,8 @@ const DESCRIPTION: &str = "\
 An OpenAI-compatible gateway: an official OpenAI client works unchanged.
 
 Paths also work without `/v1`. Members of a request that are not listed here pass to the upstream unread, and answers \
-may hold members that are not listed here. Every error, the gateway's own or an upstream's, has the `Error` envelope.";
+may hold members that are not listed here. Every error, the gateway's own or an upstream's, has the `Error` envelope, \
+on the paths of Anthropic's API that of `MessagesError`.";
 
 /// The document as pretty JSON, with a newline at the end.
 pub fn document() -> String {
@@ -49,7 +50,8 @@ pub fn document() -> String {
     json
 }
 
-fn build() -> OpenApi {
+/// The document as a value, for who adds to it.
+pub fn build() -> OpenApi {
     let mut paths = Paths::new();
     for row in operations::rows() {
         let (path, method) = (row.path, row.method.clone());
@@ -94,7 +96,7 @@ fn operation(row: Row) -> Operation {
         .summary(Some(row.summary))
         .parameters(path_parameters(row.path))
         .request_body(body(row.request))
-        .responses(errors::add(responses, has_body).build())
+        .responses(errors::add(responses, row.path, has_body).build())
         .build()
 }
 
@@ -216,6 +218,7 @@ fn components() -> Components {
     register::<request::CompletionRequest>(&mut components);
     register::<request::EmbeddingRequest>(&mut components);
     register::<request::ResponseRequest>(&mut components);
+    register::<request::MessageRequest>(&mut components);
     register::<request::PassThroughRequest>(&mut components);
     register::<request::AudioForm>(&mut components);
     register::<request::ImageForm>(&mut components);
@@ -226,6 +229,9 @@ fn components() -> Components {
     register::<answer::EmbeddingList>(&mut components);
     register::<answer::ModelList>(&mut components);
     register::<answer::Error>(&mut components);
+    register::<answer::Message>(&mut components);
+    register::<answer::MessageTokens>(&mut components);
+    register::<answer::MessagesError>(&mut components);
     errors::register(&mut components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
@@ -238,7 +244,7 @@ fn components() -> Components {
 }
 
 /// Adds the schema of `T` and of what it refers to.
-fn register<T: ToSchema>(components: &mut Components) {
+pub fn register<T: ToSchema>(components: &mut Components) {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     components

@@ -9,6 +9,8 @@ pub enum Endpoint {
     Completions,
     Embeddings,
     Responses,
+    /// Anthropic's.
+    Messages,
     Moderations,
     Rerank,
     Score,
@@ -29,16 +31,19 @@ pub enum Protocol {
     Chat,
     /// Typed events with a `sequence_number`, no `[DONE]`.
     Responses,
+    /// Anthropic's typed events, from `message_start` to `message_stop`.
+    Messages,
     /// Bytes that we do not read.
     Opaque,
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Responses,
+        Self::Messages,
         Self::Moderations,
         Self::Rerank,
         Self::Score,
@@ -58,6 +63,7 @@ impl Endpoint {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Responses => "responses",
+            Self::Messages => "messages",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
             Self::Score => "score",
@@ -79,7 +85,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the family has operations other than `POST` on its root.
+    /// Whether the family has operations of any method, and below its root.
     fn has_sub_resources(self) -> bool {
         matches!(
             self,
@@ -97,7 +103,7 @@ impl Endpoint {
     pub fn is_inference(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses | Self::Messages
         )
     }
 
@@ -105,6 +111,7 @@ impl Endpoint {
         match self {
             Self::ChatCompletions | Self::Completions => Protocol::Chat,
             Self::Responses => Protocol::Responses,
+            Self::Messages => Protocol::Messages,
             _ => Protocol::Opaque,
         }
     }
@@ -139,7 +146,7 @@ pub enum Unroutable {
 
 impl Operation {
     /// Reads a method and a path. `/v1` is optional, a trailing slash is forgiven, and Azure's
-    /// `/openai/deployments/{deployment}/…` and `/openai/v1/…` are understood.
+    /// `/openai/deployments/{deployment}/…` and `/openai/v1/…` are understood, and `/anthropic/v1/messages`.
     pub fn parse(method: &str, path: &str) -> Result<Self, Unroutable> {
         let mut rest = path.strip_prefix('/').ok_or(Unroutable::Path)?;
         rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -153,17 +160,20 @@ impl Operation {
                 rest = azure;
             }
         }
+        let anthropic = rest.strip_prefix(ANTHROPIC);
+        rest = anthropic.unwrap_or(rest);
         rest = rest.strip_prefix("v1/").unwrap_or(rest);
 
         let endpoint = Endpoint::ALL
             .into_iter()
             .find(|endpoint| below(rest, endpoint.root()).is_some())
+            .filter(|endpoint| anthropic.is_none() || matches!(endpoint, Endpoint::Messages | Endpoint::Models))
             .ok_or(Unroutable::Path)?;
         if has_odd_segment(rest) {
             return Err(Unroutable::Path);
         }
         let is_root = rest.len() == endpoint.root().len();
-        if !is_root && !endpoint.has_sub_resources() {
+        if !is_root && !endpoint.has_sub_resources() && rest != COUNT_TOKENS {
             return Err(Unroutable::Path);
         }
         if !endpoint.has_sub_resources() && method != "POST" {
@@ -191,11 +201,28 @@ impl Operation {
         })
     }
 
+    /// Counts the tokens of a message and runs nothing.
+    pub fn is_count_tokens(&self) -> bool {
+        self.path == COUNT_TOKENS
+    }
+
     /// The id of `models/{id}`, percent-decoded; it may contain slashes.
     pub fn model_id(&self) -> Option<String> {
         let id = self.path.strip_prefix("models/")?;
         percent_decode(id)
     }
+}
+
+/// Where Anthropic's clients are sent by those who serve both wires.
+const ANTHROPIC: &str = "anthropic/";
+/// The one operation below `messages`.
+const COUNT_TOKENS: &str = "messages/count_tokens";
+
+/// Whether who asks for a path speaks Anthropic's API, so that errors are worded for it, those of unknown paths too.
+pub fn is_anthropic_path(path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    let rest = path.strip_prefix("v1/").unwrap_or(path);
+    path.starts_with(ANTHROPIC) || below(rest, Endpoint::Messages.root()).is_some()
 }
 
 /// What follows `root` in `path`: empty, or from a slash on.
@@ -282,6 +309,30 @@ mod tests {
         check("GET /v1/files/%2e%2e/admin", "404");
         check("GET /v1/files/..%2f..%2fadmin", "404");
         check("GET /v1/models", "models models");
+        check("POST /v1/messages", "messages messages root");
+        check("POST /anthropic/v1/messages", "messages messages root");
+        check("POST /messages/", "messages messages root");
+        check("POST /v1/messages/count_tokens", "messages messages/count_tokens");
+        check("GET /v1/messages", "405 POST");
+        check("GET /v1/messages/count_tokens", "405 POST");
+        check("POST /v1/messages/batches", "404");
+        check("GET /anthropic/v1/models", "models models");
+        check("POST /anthropic/v1/chat/completions", "404");
+    }
+
+    #[test]
+    fn whom_errors_are_worded_for() {
+        for path in [
+            "/v1/messages",
+            "/messages/",
+            "/v1/messages/batches",
+            "/anthropic/v1/nothing",
+        ] {
+            assert!(is_anthropic_path(path), "{path}");
+        }
+        for path in ["/v1/chat/completions", "/v1/messagesx", "/", "/v1/responses/messages"] {
+            assert!(!is_anthropic_path(path), "{path}");
+        }
     }
 
     #[test]

@@ -103,6 +103,8 @@ struct View {
     /// `messages`, `prompt` or `input`: what the model reads.
     input: Option<Range<usize>>,
     messages: Option<Range<usize>>,
+    /// What the model reads before `messages`; a member of Anthropic's API only.
+    system: Option<Range<usize>>,
     prompt_cache_key: Option<String>,
     /// Whether the object has no member at all, which decides on a comma.
     is_empty: bool,
@@ -111,8 +113,11 @@ struct View {
 impl RequestBody {
     /// Reads the body of a `POST` to the root of `endpoint`.
     pub fn parse(endpoint: Endpoint, raw: Bytes) -> Result<Self, RequestError> {
-        let body = Self::parse_lenient(raw)?;
+        let mut body = Self::parse_lenient(raw)?;
         body.check(endpoint)?;
+        if endpoint != Endpoint::Messages {
+            body.view.system = None;
+        }
         Ok(body)
     }
 
@@ -132,12 +137,15 @@ impl RequestBody {
 
     fn check(&self, endpoint: Endpoint) -> Result<(), RequestError> {
         let required = match endpoint {
-            Endpoint::ChatCompletions => "messages",
+            Endpoint::ChatCompletions | Endpoint::Messages => "messages",
             Endpoint::Embeddings => "input",
             _ => return Ok(()),
         };
         if self.view.input.is_none() {
             return Err(RequestError::Missing { param: required });
+        }
+        if endpoint == Endpoint::Messages && self.view.max_tokens.is_none() {
+            return Err(RequestError::Missing { param: "max_tokens" });
         }
         Ok(())
     }
@@ -175,7 +183,8 @@ impl RequestBody {
 
     /// The size in bytes of what the model reads, as JSON.
     pub fn input_len(&self) -> usize {
-        self.view.input.as_ref().map_or(0, |span| span.len())
+        let len = |span: &Option<Range<usize>>| span.as_ref().map_or(0, |span| span.len());
+        len(&self.view.input) + len(&self.view.system)
     }
 
     /// What requests that share a prefix share: `prompt_cache_key`, else the beginning of the input.
@@ -185,7 +194,8 @@ impl RequestBody {
         if let Some(key) = &self.view.prompt_cache_key {
             return Some(key.as_bytes());
         }
-        let input = self.raw.expose().get(self.view.input.clone()?)?;
+        let first = self.view.system.as_ref().or(self.view.input.as_ref())?;
+        let input = self.raw.expose().get(first.clone())?;
         Some(&input[..input.len().min(PREFIX)])
     }
 
@@ -232,6 +242,12 @@ impl RequestBody {
                 ))
             }
         }
+    }
+
+    /// Edit: no `stream_options`, for backends that refuse what they do not know.
+    pub fn forget_stream_options(&self) -> Option<Splice> {
+        let options = self.view.stream_options.as_ref()?;
+        Some(Splice::replace(options.span.clone(), "null"))
     }
 
     /// Edit: the output bound under the older name, for backends that know no other.
@@ -327,6 +343,7 @@ impl View {
                     view.input = Some(span);
                 }
                 "prompt" | "input" => view.input = Some(span),
+                "system" => view.system = Some(span),
                 "prompt_cache_key" => {
                     view.prompt_cache_key = typed(raw, "prompt_cache_key", "a string")?;
                 }

@@ -17,7 +17,7 @@ use crate::{
 /// What we read from the JSON body of a successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An answer, with the usage it claims and the bytes of text in its choices.
+    /// An answer, with the usage it claims and the bytes of text in its choices, or in Anthropic's `content`.
     Good { usage: Option<WireUsage>, text_len: u64 },
     /// `{"error": …}` under a success status.
     Error(ErrorBody),
@@ -42,7 +42,7 @@ pub fn inspect(body: &[u8]) -> Answer {
     }
     Answer::Good {
         usage: view.usage.and_then(usage_of),
-        text_len: view.choices.unwrap_or_default().0,
+        text_len: view.choices.unwrap_or_default().0 + view.content.map_or(0, blocks_len),
     }
 }
 
@@ -55,6 +55,8 @@ struct View<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     choices: Option<ChoicesLen>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
 }
 
 impl<'a> View<'a> {
@@ -62,10 +64,11 @@ impl<'a> View<'a> {
     fn outline(text: &'a str) -> Option<Self> {
         let mut view = Self::default();
         let is_object = json::for_members(text, |name, value| {
-            let member = match name {
+            let member = match &*name {
                 "error" => &mut view.error,
                 "status" => &mut view.status,
                 "usage" => &mut view.usage,
+                "content" => &mut view.content,
                 _ => return,
             };
             if value.get() != "null" {
@@ -129,6 +132,39 @@ impl<'de> Deserialize<'de> for ChoicesLen {
     }
 }
 
+/// The text of a message's blocks, a tool's input counted as it is written. Nothing for a content of another make.
+fn blocks_len(content: &RawValue) -> u64 {
+    #[derive(Deserialize)]
+    struct Block<'a> {
+        #[serde(default)]
+        text: TextLen,
+        #[serde(default)]
+        thinking: TextLen,
+        #[serde(borrow)]
+        input: Option<&'a RawValue>,
+    }
+    struct Sum;
+    impl<'de> Visitor<'de> for Sum {
+        type Value = u64;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("blocks")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<u64, A::Error> {
+            let mut len = 0;
+            while let Some(block) = seq.next_element::<Block<'_>>()? {
+                len += block.text.0 + block.thinking.0 + block.input.map_or(0, |input| input.get().len() as u64);
+            }
+            Ok(len)
+        }
+    }
+    let written = content.get();
+    if !written.starts_with('[') {
+        return 0;
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(written);
+    deserializer.deserialize_seq(Sum).unwrap_or(0)
+}
+
 /// More than any usage object holds.
 const MAX_USAGE: usize = 16 * 1024;
 
@@ -145,7 +181,7 @@ pub(crate) fn usage_of(raw: &RawValue) -> Option<WireUsage> {
 /// An object's members that are finite numbers, and those of the objects in it; empty for what is no object.
 fn readable(object: &str, levels: usize) -> String {
     let mut out = String::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Cow<'_, str>> = Vec::new();
     let is_object = json::for_members(object, |name, value| {
         let value = value.get();
         let value = if value.starts_with('{') && levels > 0 {
@@ -157,14 +193,10 @@ fn readable(object: &str, levels: usize) -> String {
         };
         let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let is_details = name.ends_with("_details");
-        if is_plain
-            && is_details == value.starts_with('{')
-            && seen.len() < 64
-            && !seen.iter().any(|other| other == name)
-        {
+        if is_plain && is_details == value.starts_with('{') && seen.len() < 64 && !seen.contains(&name) {
             let comma = if out.is_empty() { "" } else { "," };
             out.push_str(&format!(r#"{comma}"{name}":{value}"#));
-            seen.push(name.to_owned());
+            seen.push(name);
         }
     });
     if is_object { format!("{{{out}}}") } else { String::new() }
@@ -221,6 +253,21 @@ mod tests {
             Answer::Error(error) => format!("error {} {:?}", error.message, error.code),
             Answer::NotJson => "not JSON".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_message_of_anthropics_is_an_answer() {
+        let check = |body: &str, expect: &str| assert_eq!(shown(body), expect, "for {body}");
+        check(
+            r#"{"type":"message","role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"four"},{"type":"tool_use","id":"t","name":"f","input":{"x":1}}],"usage":{"input_tokens":5,"cache_read_input_tokens":7,"output_tokens":3}}"#,
+            "good Some((12, 3)) 13",
+        );
+        check(
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+            "error Overloaded None",
+        );
+        check(r#"{"content":"odd"}"#, "good None 0");
+        check(r#"{"content":[1,{}]}"#, "good None 0");
     }
 
     #[test]

@@ -20,6 +20,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
+    dialect::messages,
     endpoint::Protocol,
     error::ErrorBody,
     sse::{self, Event, Splitter},
@@ -27,6 +28,7 @@ use crate::{
 };
 
 mod chunk;
+mod message_event;
 mod response_event;
 mod tools;
 
@@ -91,6 +93,7 @@ pub struct Reader {
     hide_usage: bool,
     chunks: chunk::State,
     events: response_event::State,
+    messages: message_event::State,
 }
 
 enum Last {
@@ -118,6 +121,7 @@ impl Reader {
             hide_usage,
             chunks: chunk::State::default(),
             events: response_event::State::default(),
+            messages: message_event::State::default(),
         }
     }
 
@@ -169,6 +173,7 @@ impl Reader {
     pub fn error_event(&self, error: &ErrorBody) -> Bytes {
         match self.protocol {
             Protocol::Responses => error.to_response_event(self.events.next_sequence_number()),
+            Protocol::Messages => messages::error_event(error),
             Protocol::Chat | Protocol::Opaque => error.to_event(),
         }
     }
@@ -177,6 +182,8 @@ impl Reader {
         let is_whole = match self.protocol {
             Protocol::Chat => self.chunks.is_finished(),
             Protocol::Responses => self.events.is_finished(),
+            // `message_stop` has ended it, or nothing has.
+            Protocol::Messages => false,
             Protocol::Opaque => true,
         };
         if is_whole {
@@ -236,7 +243,7 @@ impl Reader {
         };
         let is_chat = self.protocol == Protocol::Chat;
         if data == b"[DONE]" && !(is_chat && event.name == Some(b"error")) {
-            if is_chat && !self.chunks.is_begun() {
+            if is_chat && !self.chunks.is_begun() || self.protocol == Protocol::Messages {
                 return Fate::End(Outcome::Failed(Fault::Truncated), Last::Drop);
             }
             let last = if event.is_clean {
@@ -249,6 +256,7 @@ impl Reader {
         let fate = match self.protocol {
             Protocol::Chat => self.chunks.read(&event, data, self.hide_usage, facts),
             Protocol::Responses => self.events.read(data, facts),
+            Protocol::Messages => self.messages.read(&event, data, facts),
             Protocol::Opaque => Fate::Keep,
         };
         match fate {

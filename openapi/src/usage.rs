@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 /// Totals as the wire has them: `cached` is part of `prompt`, `reasoning` is part of `completion`.
 ///
 /// Chat and completions say `prompt_tokens`, the Responses API `input_tokens`; both land here.
+/// So does Anthropic's, whose `input_tokens` leave out what was read from a cache or written to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WireUsage {
     pub prompt: u64,
@@ -20,6 +21,8 @@ impl<'de> Deserialize<'de> for WireUsage {
         struct Details {
             cached_tokens: Count,
             reasoning_tokens: Count,
+            /// Anthropic's name.
+            thinking_tokens: Count,
         }
         #[derive(Deserialize, Default)]
         #[serde(default)]
@@ -29,13 +32,27 @@ impl<'de> Deserialize<'de> for WireUsage {
             completion_tokens: Count,
             output_tokens: Count,
             total_tokens: Count,
+            cache_read_input_tokens: Count,
+            cache_creation_input_tokens: Count,
             prompt_tokens_details: Option<Details>,
             input_tokens_details: Option<Details>,
             completion_tokens_details: Option<Details>,
             output_tokens_details: Option<Details>,
         }
         let shape = Shape::deserialize(deserializer)?;
-        let prompt = shape.prompt_tokens.0.max(shape.input_tokens.0);
+        // Some proxies add Anthropic's members to OpenAI's totals, which hold them already.
+        let is_anthropic = shape.prompt_tokens.0 == 0 && shape.input_tokens_details.is_none();
+        let (read, written) = if is_anthropic {
+            (shape.cache_read_input_tokens.0, shape.cache_creation_input_tokens.0)
+        } else {
+            (0, 0)
+        };
+        let prompt = shape
+            .prompt_tokens
+            .0
+            .max(shape.input_tokens.0)
+            .saturating_add(read)
+            .saturating_add(written);
         let completion = shape.completion_tokens.0.max(shape.output_tokens.0);
         let input = shape
             .prompt_tokens_details
@@ -52,9 +69,9 @@ impl<'de> Deserialize<'de> for WireUsage {
             } else {
                 prompt
             },
-            cached: input.cached_tokens.0,
+            cached: input.cached_tokens.0.max(read),
             completion,
-            reasoning: output.reasoning_tokens.0,
+            reasoning: output.reasoning_tokens.0.max(output.thinking_tokens.0),
         })
     }
 }
@@ -132,6 +149,14 @@ mod tests {
         check(
             r#"{"input_tokens":7,"output_tokens":1,"input_tokens_details":{"cached_tokens":2}}"#,
             (7, 2, 1, 0),
+        );
+        check(
+            r#"{"input_tokens":7,"output_tokens":3,"cache_read_input_tokens":20,"cache_creation_input_tokens":4,"cache_creation":{"ephemeral_5m_input_tokens":4},"output_tokens_details":{"thinking_tokens":2},"service_tier":"standard"}"#,
+            (31, 20, 3, 2),
+        );
+        check(
+            r#"{"prompt_tokens":27,"completion_tokens":3,"cache_read_input_tokens":20,"prompt_tokens_details":{"cached_tokens":20}}"#,
+            (27, 20, 3, 0),
         );
         check(r#"{"total_tokens":9}"#, (9, 0, 0, 0));
         check(

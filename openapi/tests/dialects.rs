@@ -215,7 +215,7 @@ fn golden() {
 
 #[test]
 fn pieces_change_nothing() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config::with_cases(64));
     for Fixture { wire, name, input, .. } in streams() {
         let whole = wire.streamed(&[&input]);
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
@@ -291,6 +291,185 @@ fn a_message_survives_both_ways() {
         for member in ["input_tokens", "cache_read_input_tokens", "output_tokens"] {
             let count = |message: &Value| message["usage"][member].as_u64().unwrap_or(0);
             assert_eq!(count(&back), count(&message), "{member} of {}", fixture.name);
+        }
+    }
+}
+
+/// Names and words that translations look for.
+const WORDS: &str = "
+    messages role content system user assistant tool type text image_url url thinking signature
+    reasoning_details tool_calls id function name arguments tool_call_id tools tool_choice parameters
+    input_schema tool_use tool_result tool_use_id input source data max_tokens stop stop_sequences model
+    reasoning_effort response_format json_schema schema candidates parts functionCall args finishReason STOP
+    usageMetadata index choices delta message finish_reason stop_reason end_turn usage error status details
+    content_block message_start content_block_start content_block_delta text_delta input_json_delta
+    partial_json message_delta message_stop logprobsResult chosenCandidates promptFeedback blockReason
+    extra_content google thought_signature output_config format metadata user_id high auto
+";
+
+/// JSON of any kind, with those words in it.
+fn arbitrary_json() -> impl Strategy<Value = Value> {
+    let words: Vec<String> = WORDS.split_whitespace().map(str::to_owned).collect();
+    let word = proptest::sample::select(words);
+    let text = prop_oneof![4 => word.clone(), 1 => ".{0,8}", 1 => Just("data:image/png;base64,AA==".to_owned())];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::vec((word.clone(), inner), 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// A fixture with one value in it replaced by any other: nearly right is where translations stumble.
+fn nearly_right() -> impl Strategy<Value = Value> {
+    let read = |fixture: Fixture| serde_json::from_slice::<Value>(&fixture.input).ok();
+    let values: Vec<Value> = fixtures().into_iter().filter_map(read).collect();
+    let value = proptest::sample::select(values);
+    (value, any::<proptest::sample::Index>(), arbitrary_json()).prop_map(|(mut value, index, other)| {
+        let mut pointers = Vec::new();
+        pointers_of(&value, String::new(), &mut pointers);
+        if let Some(place) = value.pointer_mut(index.get::<String>(&pointers)) {
+            *place = other;
+        }
+        value
+    })
+}
+
+fn pointers_of(value: &Value, at: String, into: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                pointers_of(member, format!("{at}/{name}"), into);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                pointers_of(element, format!("{at}/{index}"), into);
+            }
+        }
+        _ => {}
+    }
+    into.push(at);
+}
+
+/// Everything that takes bytes takes these; what is said is JSON.
+fn check_all(body: &[u8]) {
+    for wire in WIRES {
+        for result in [wire.request(body).ok(), wire.answer(body).ok()].into_iter().flatten() {
+            parse(&result);
+        }
+        wire.error(400, body);
+        let mut event = b"data: ".to_vec();
+        event.extend_from_slice(body);
+        event.extend_from_slice(b"\n\n");
+        wire.streamed(&[&event, body, &event]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_json_panics(value in arbitrary_json()) {
+        check_all(value.to_string().as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        check_all(&bytes);
+    }
+
+    #[test]
+    fn what_is_nearly_right_does_not_panic(value in nearly_right()) {
+        check_all(value.to_string().as_bytes());
+    }
+
+    /// A stream with an event replaced, repeated or lost still says JSON in every event, and ends at most once.
+    #[test]
+    fn events_may_come_in_any_order(
+        stream in proptest::sample::select(streams().map(|fixture| (fixture.wire, fixture.input)).collect::<Vec<_>>()),
+        order in proptest::collection::vec(any::<proptest::sample::Index>(), 1..20),
+    ) {
+        let (wire, input) = stream;
+        let text = String::from_utf8(input).expect("fixtures are UTF-8").replace('\r', "");
+        let events: Vec<&str> = text.split_inclusive("\n\n").collect();
+        let shuffled: String = order.iter().map(|index| *index.get(&events)).collect();
+        let said = wire.streamed(&[shuffled.as_bytes()]);
+        let mut ends = 0;
+        for line in said.lines() {
+            let Some(data) = line.strip_prefix("data: ") else {
+                prop_assert!(line.is_empty() || line.starts_with([':', 'e']), "a line says {line}");
+                continue;
+            };
+            let is_end = matches!(data, "[DONE]" | "{\"type\":\"message_stop\"}");
+            ends += u32::from(is_end);
+            if data != "[DONE]" {
+                parse(data.as_bytes());
+            }
+        }
+        prop_assert!(ends <= 1, "it ends {ends} times");
+    }
+}
+
+/// What is deep or long is refused or passed, and costs no stack.
+#[test]
+fn depth_costs_no_stack() {
+    let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    let objects = "{\"a\":".repeat(200_000) + "1" + &"}".repeat(200_000);
+    for nested in [&deep, &objects] {
+        check_all(nested.as_bytes());
+        for body in [
+            format!(r#"{{"messages":{nested}}}"#),
+            format!(r#"{{"messages":[{{"role":"user","content":{nested}}}],"model":"m","max_tokens":1}}"#),
+            format!(
+                r#"{{"type":"message","stop_reason":"end_turn","content":[{{"type":"tool_use","id":"a","name":"f","input":{nested}}}]}}"#
+            ),
+            format!(
+                r#"{{"candidates":[{{"finishReason":"STOP","content":{{"parts":[{{"functionCall":{{"name":"f","args":{nested}}}}}]}}}}]}}"#
+            ),
+            format!(r#"{{"error":{{"message":"m","details":[{nested}]}}}}"#),
+        ] {
+            check_all(body.as_bytes());
+        }
+        let arguments = Value::from(nested.as_str());
+        let call = format!(r#"[{{"id":"a","function":{{"name":"f","arguments":{arguments}}}}}]"#);
+        let chat = format!(r#"{{"messages":[{{"role":"assistant","tool_calls":{call}}}]}}"#);
+        assert!(
+            Wire::Anthropic.request(chat.as_bytes()).is_err(),
+            "arguments have a depth"
+        );
+        let answer = format!(r#"{{"choices":[{{"message":{{"tool_calls":{call}}},"finish_reason":"tool_calls"}}]}}"#);
+        assert!(
+            Wire::Messages.answer(answer.as_bytes()).is_err(),
+            "arguments have a depth"
+        );
+    }
+}
+
+/// Numbers and texts that only move are not read: they come out as they were written.
+#[test]
+fn what_moves_stays_as_written() {
+    let chat = br#"{"messages":[{"role":"user","content":"\ud83d \u00e9"},{"role":"assistant","tool_calls":[{"id":"a","function":
+        {"name":"f","arguments":"{\"n\":12345678901234567890123,\"x\":1.50}"}}]}],"tools":[{"type":"function","function":
+        {"name":"f","parameters":{"type":"object","maximum":1e400}}}],"temperature":0.70}"#;
+    for wire in [Wire::Anthropic, Wire::Gemini] {
+        let said = wire.request(chat).expect("it can be said");
+        let said = std::str::from_utf8(&said).expect("UTF-8");
+        for kept in [
+            r#""\ud83d \u00e9""#,
+            r#"{"n":12345678901234567890123,"x":1.50}"#,
+            r#""maximum":1e400"#,
+            ":0.70",
+        ] {
+            assert!(said.contains(kept), "{wire:?} lost {kept} in {said}");
         }
     }
 }

@@ -4,8 +4,9 @@ use std::{collections::HashSet, env, fs, io::Read, path::PathBuf};
 
 use flate2::read::GzDecoder;
 use openapi::{
+    dialect::messages,
     document::{CONTENT_SECURITY_POLICY, document, page},
-    endpoint::{Endpoint, Operation},
+    endpoint::{Endpoint, Operation, is_anthropic_path},
     error::ErrorBody,
     model::{Model, ModelList},
 };
@@ -76,8 +77,13 @@ fn every_operation_has_its_own_id_a_known_tag_and_errors() {
             let reference = operation["responses"][status]["$ref"].as_str();
             let reference = reference.unwrap_or_else(|| panic!("{method} {path} does not list {status}"));
             let answer = document.pointer(&reference[1..]).expect("references resolve");
+            let schema = if is_anthropic_path(&path) {
+                "#/components/schemas/MessagesError"
+            } else {
+                "#/components/schemas/Error"
+            };
             assert_eq!(
-                answer["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Error",
+                answer["content"]["application/json"]["schema"]["$ref"], schema,
                 "{status} of {method} {path}"
             );
         }
@@ -111,6 +117,9 @@ fn schemas_of_our_own_answers_have_their_members() {
     let envelope: Value = serde_json::from_slice(&error.to_json()).expect("the envelope is JSON");
     check_members("Error", &envelope);
     check_members("ErrorBody", &envelope["error"]);
+    let theirs: Value = serde_json::from_slice(&messages::error(404, &error, "req_1")).expect("JSON");
+    check_members("MessagesError", &theirs);
+    check_members("MessagesErrorBody", &theirs["error"]);
     let model = Model::new("m", 0, "o");
     check_members("Model", &json!(model));
     check_members("ModelList", &json!(ModelList::new(vec![model])));

@@ -10,7 +10,7 @@ use e2e::{Answer, Gateway, World, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const GOVERNED: [(&str, &str); 8] = [
+const GOVERNED: [(&str, &str); 15] = [
     ("GET", "status"),
     ("GET", "upstreams"),
     ("GET", "models"),
@@ -19,6 +19,13 @@ const GOVERNED: [(&str, &str); 8] = [
     ("GET", "config"),
     ("POST", "reload"),
     ("POST", "drain"),
+    ("GET", "keys"),
+    ("POST", "keys"),
+    ("GET", "keys/alice"),
+    ("PATCH", "keys/alice"),
+    ("DELETE", "keys/alice"),
+    ("POST", "keys/alice/rotate"),
+    ("GET", "audit"),
 ];
 
 async fn told(gateway: &Gateway, path: &str) -> Value {
@@ -176,4 +183,93 @@ async fn an_administrator_drains() {
     let mut gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
     assert_eq!(send(gateway.admin(Method::POST, "drain")).await.status(), 202);
     assert_eq!(gateway.wait(SOON).await.code(), Some(0));
+}
+
+/// The schema that an answer has in the document, following references.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).expect("references resolve"),
+        None => schema,
+    }
+}
+
+/// Every member of a value is described, and every member that must be there is.
+fn described(document: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = resolved(document, schema);
+    match value {
+        Value::Object(members) if schema["properties"].is_object() => {
+            for (name, value) in members {
+                let described_as = &schema["properties"][name];
+                assert!(described_as.is_object(), "{place}.{name} is not described");
+                described(document, described_as, value, &format!("{place}.{name}"));
+            }
+            for required in schema["required"].as_array().into_iter().flatten() {
+                let name = required.as_str().expect("names are texts");
+                assert!(members.contains_key(name), "{place}.{name} is missing");
+            }
+        }
+        Value::Array(items) => {
+            for (nth, item) in items.iter().enumerate() {
+                described(document, &schema["items"], item, &format!("{place}[{nth}]"));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_describes_what_is_answered() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!(
+        "keys: [{{name: alice, secret: sk-alice}}]\nbackends: [{{name: a, url: '{}'}}]\nmodels: [{{name: m, routes: [{{backend: a, model: mock}}], price: {{prompt: 1}}}}]",
+        mock.url()
+    ));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    assert_eq!(
+        send(request(&url, chat("m")).bearer_auth("sk-alice")).await.status(),
+        200
+    );
+    let document = Answer::of(get(&format!("{}/openapi.json", gateway.admin_url())).await)
+        .await
+        .json();
+    let paths = document["paths"].as_object().expect("there are paths");
+    assert!(
+        paths.contains_key("/v1/chat/completions"),
+        "the clients' API is here too"
+    );
+    let governed = paths.iter().filter(|(path, _)| path.starts_with("/admin/v1/"));
+    let mut operations: Vec<_> = governed
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .into_iter()
+                .flatten()
+                .map(move |(method, operation)| (path, method, operation))
+        })
+        .filter(|(path, ..)| !path.ends_with("/drain"))
+        .collect();
+    // A key must be made before it is changed, and changed before it is revoked.
+    operations.sort_by_key(|(path, method, _)| (path.len(), *method == "delete"));
+    operations.sort_by_key(|(_, method, _)| *method == "delete");
+    let mut asked = 0;
+    for (path, method, operation) in operations {
+        let answers = operation["responses"].as_object().expect("responses");
+        let (status, answer) = answers
+            .iter()
+            .find(|(status, _)| status.starts_with('2'))
+            .expect("a good one");
+        let short = path.trim_start_matches("/admin/v1/").replace("{name}", "made");
+        let mut request = gateway.admin(method.to_uppercase().parse().expect("a method"), &short);
+        let body = &operation["requestBody"]["content"]["application/json"]["example"];
+        if body.is_object() {
+            let text = body.to_string();
+            request = request.body(text.replace("\"alice\"", "\"made\""));
+        }
+        let answered = Answer::of(send(request).await).await;
+        assert_eq!(answered.status.as_str(), status, "{method} {path}: {}", answered.text());
+        let schema = &answer["content"]["application/json"]["schema"];
+        described(&document, schema, &answered.json(), &format!("{method} {path}"));
+        asked += 1;
+    }
+    assert_eq!(asked, 14, "an operation is not in the document, or new");
 }

@@ -235,7 +235,7 @@ async fn a_converted_file_serves_as_the_one_it_came_from() {
     let same = |file: &str| succeed(&world, &["check", "--config", file]).0;
     assert_eq!(same("m.toml"), same("m.yaml"));
 
-    let gateway = world.gateway_of("m.toml");
+    let gateway = world.gateway_of("m.toml", &[]);
     let url = format!("{}/v1/chat/completions", gateway.url());
     let answer = Answer::of(post(&url, chat("mock")).await).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -25,10 +25,11 @@ impl Gateway {
         Self::listening(spawn(name, dir, yaml), name, dir, scheme)
     }
 
-    /// Starts it with a file of the world's, as it is.
-    pub(crate) fn of(name: &str, dir: &Path, file: &Path) -> Self {
+    /// Starts it with a file of the world's, as it is, and these variables.
+    pub(crate) fn of(name: &str, dir: &Path, file: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(mulberry());
         command.arg("serve").arg("--config").arg(file);
+        command.envs(variables.iter().copied());
         Self::listening(Process::start(&mut command, name, dir), name, dir, "http")
     }
 

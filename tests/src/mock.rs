@@ -68,7 +68,10 @@ impl Mock {
     pub fn log(&self) -> Vec<Value> {
         match self.ask("/_log") {
             Value::Array(mut entries) => {
-                let is_probe = |path: &Value| path == "/v1/models" || path == "/api/version";
+                let is_probe = |path: &Value| {
+                    let path = path.as_str().unwrap_or_default().split('?').next();
+                    matches!(path, Some("/v1/models" | "/v1beta/models" | "/api/version"))
+                };
                 entries.retain(|entry| !(entry["method"] == "GET" && is_probe(&entry["path"])));
                 entries
             }

@@ -60,10 +60,10 @@ impl World {
         Gateway::start(&self.name("gateway"), &self.dir, yaml)
     }
 
-    /// Starts `mulberry serve` with a file of this world, as it is, and waits until it listens.
+    /// Starts `mulberry serve` with a file of this world, as it is, and these variables, and waits until it listens.
     #[must_use]
-    pub fn gateway_of(&self, file: &str) -> Gateway {
-        Gateway::of(&self.name("gateway"), &self.dir, &self.dir.join(file))
+    pub fn gateway_of(&self, file: &str, variables: &[(&str, &str)]) -> Gateway {
+        Gateway::of(&self.name("gateway"), &self.dir, &self.dir.join(file), variables)
     }
 
     /// Starts `mulberry serve` with a configuration that it must refuse, and gives what it said.

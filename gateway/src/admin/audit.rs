@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Admin, data, keys, problem};
 
@@ -24,8 +25,8 @@ const fn hundred() -> u32 {
     100
 }
 
-#[derive(Serialize)]
-struct EntryView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct EntryView {
     at_ms: i64,
     actor: String,
     action: String,

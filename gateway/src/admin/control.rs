@@ -8,12 +8,13 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Admin, problem, token::Actor};
 use crate::live::ReloadError;
 
-#[derive(Serialize)]
-struct ConfigView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConfigView {
     file: String,
     hash: String,
     loaded_at: u64,
@@ -35,8 +36,8 @@ pub(super) async fn config(State(admin): State<Admin>) -> Response {
     .into_response()
 }
 
-#[derive(Serialize)]
-struct ReloadedView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReloadedView {
     hash: String,
     changed: Vec<&'static str>,
     needs_restart: Vec<&'static str>,
@@ -63,8 +64,8 @@ pub(super) async fn reload(State(admin): State<Admin>, Extension(actor): Extensi
     }
 }
 
-#[derive(Serialize)]
-struct DrainingView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct DrainingView {
     phase: &'static str,
 }
 

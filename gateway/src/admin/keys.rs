@@ -12,6 +12,7 @@ use backends::serve::BoxError;
 use billing_store::{KeyError, Sha256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Admin, data, problem, token::Actor};
 use crate::{
@@ -28,22 +29,22 @@ pub(super) fn router() -> Router<Admin> {
 }
 
 /// A key with what it used in the last 60 seconds.
-#[derive(Serialize)]
-struct KeyNow {
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyNow {
     #[serde(flatten)]
     key: KeyView,
     now: Now,
 }
 
-#[derive(Serialize)]
-struct Now {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Now {
     requests: u64,
     tokens: u64,
     in_flight: u32,
 }
 
-#[derive(Serialize)]
-struct IssuedView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct IssuedView {
     key: KeyNow,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,

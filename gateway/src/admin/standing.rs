@@ -8,12 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Admin, data};
 use crate::{app::unix_seconds, drain::Phase, metrics::Snapshot};
 
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
     version: &'static str,
     started_at: u64,
     uptime_s: u64,
@@ -26,8 +27,8 @@ struct Status {
     config: ConfigStatus,
 }
 
-#[derive(Serialize)]
-struct ConfigStatus {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConfigStatus {
     file: String,
     hash: String,
     loaded_at: u64,
@@ -59,8 +60,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
     .into_response()
 }
 
-#[derive(Serialize)]
-struct UpstreamView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UpstreamView {
     name: String,
     backend: String,
     kind: &'static str,
@@ -113,8 +114,8 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
     data(views)
 }
 
-#[derive(Serialize)]
-struct ModelView<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ModelView<'a> {
     name: &'a str,
     aliases: &'a [String],
     routes: Vec<RouteView<'a>>,
@@ -122,8 +123,8 @@ struct ModelView<'a> {
     price: Option<PriceView<'a>>,
 }
 
-#[derive(Serialize)]
-struct RouteView<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct RouteView<'a> {
     backend: &'a str,
     model: Option<&'a str>,
     weight: u32,
@@ -131,8 +132,8 @@ struct RouteView<'a> {
 }
 
 /// Per million tokens, as decimal text: a JSON number would be read as a float.
-#[derive(Serialize)]
-struct PriceView<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct PriceView<'a> {
     currency: &'a str,
     prompt: String,
     cached: Option<String>,

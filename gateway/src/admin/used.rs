@@ -8,6 +8,7 @@ use axum::{
 use billing::RequestRecord;
 use billing_store::{GroupBy, ReadError, Reader, UsageQuery, UsageRow};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Admin, data, problem};
 use crate::app::unix_seconds;
@@ -40,8 +41,8 @@ enum By {
     Upstream,
 }
 
-#[derive(Serialize)]
-struct UsageView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UsageView {
     group: Option<String>,
     requests: u64,
     failures: u64,
@@ -103,8 +104,8 @@ const fn fifty() -> u32 {
     50
 }
 
-#[derive(Serialize)]
-struct RequestView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct RequestView {
     request_id: String,
     started_at_ms: i64,
     key: Option<String>,
@@ -123,8 +124,8 @@ struct RequestView {
     error_code: Option<String>,
 }
 
-#[derive(Serialize)]
-struct UsageCounts {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UsageCounts {
     prompt: u64,
     cached: u64,
     completion: u64,

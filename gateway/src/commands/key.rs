@@ -20,13 +20,13 @@ use crate::{
     admin::token,
     app::database,
     cli::key::{ImportFrom, KeyArgs, KeyCommand, Output},
-    config::{Config, Environment, Process},
+    config::{Config, Environment, KeyHash, Process},
     directory::{Directory, Issued, KeyEdit, Written, time},
 };
 
 use remote::{Remote, Unreached};
 
-mod litellm;
+pub(super) mod litellm;
 mod print;
 mod remote;
 
@@ -36,6 +36,8 @@ enum KeyCommandError {
     NoDatabase,
     #[error("there is no key named '{0}'")]
     NotFound(String),
+    #[error("--sha256 is not 64 hexadecimal digits: write the output of `printf %s \"$KEY\" | sha256sum`")]
+    Hash,
     #[error("nothing to change was named; see `mulberry key update --help`")]
     Nothing,
 }
@@ -93,7 +95,9 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), BoxError> {
         } => import(&place, &file, output).await,
         KeyCommand::Create { name, edit, sha256 } => {
             let edit = edit.into_edit();
-            let sha256 = sha256.map(|hash| Sha256(*hash.as_bytes()));
+            // Read here and not by clap, which repeats what it refuses: the likeliest mistake is the key itself.
+            let hash = sha256.map(|hex| KeyHash::parse(&hex).ok_or(KeyCommandError::Hash));
+            let sha256 = hash.transpose()?.map(|hash| Sha256(*hash.as_bytes()));
             change(&place, Change::Create { name, edit, sha256 }, output).await
         }
         KeyCommand::Update { name, edit } => {
@@ -180,6 +184,8 @@ struct Place {
     /// `None` where only a database was named.
     config: Option<Config>,
     database: Option<PathBuf>,
+    /// Whether the database was not there before.
+    is_new: bool,
     /// Who, in the audit log, unless an admin token says it.
     actor: String,
 }
@@ -191,13 +197,16 @@ impl Place {
         if let Some(path) = &args.database {
             return Ok(Self {
                 config: None,
+                is_new: !path.exists(),
                 database: Some(path.clone()),
                 actor,
             });
         }
         let config = Config::load(&file(args.config.config.clone())?, &Process)?;
+        let database = database(&config);
         Ok(Self {
-            database: database(&config),
+            is_new: database.as_ref().is_some_and(|path| !path.exists()),
+            database,
             config: Some(config),
             actor,
         })
@@ -281,10 +290,14 @@ impl Place {
 
     fn written(&self) -> String {
         let path = self.database.as_deref().unwrap_or(Path::new(""));
-        format!(
-            "written to {}, which a running gateway notices within a second",
-            path.display()
-        )
+        // In full: a relative `data_dir` starts at the working directory, which may not be the gateway's.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let path = path.display();
+        if self.is_new {
+            format!("written to {path}, which is new")
+        } else {
+            format!("written to {path}, which a running gateway notices within a second")
+        }
     }
 }
 

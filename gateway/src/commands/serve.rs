@@ -11,7 +11,7 @@ use crate::{
     app::App,
     cli::ServeArgs,
     logging,
-    signal::Signals,
+    signal::{Hangup, Signals},
     source::{Origin, Source},
 };
 
@@ -42,6 +42,8 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
         tracing::warn!(%warning, "the configuration deserves a look");
     }
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
+    // Heard from here on too, for a reload may be asked as soon as we say that we listen.
+    let hangup = Hangup::install()?;
     let app = App::build(source, loaded, reading.files).await?;
     if let Some(address) = app.address() {
         tracing::info!(%address, admin = app.admin_address().map(tracing::field::display), "listening");
@@ -52,7 +54,7 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
         second.next().await;
         second.next().await;
     };
-    Ok(app.run(first.next(), hurry).await?)
+    Ok(app.run(hangup, first.next(), hurry).await?)
 }
 
 /// The configuration file that was named, or the one that is here.

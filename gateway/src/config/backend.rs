@@ -67,6 +67,8 @@ choice! {
         Llamacpp = "llamacpp",
         Ollama = "ollama",
         Tgi = "tgi",
+        Anthropic = "anthropic",
+        Gemini = "gemini",
         OpenaiCompatible = "openai-compatible",
     }
 }
@@ -78,6 +80,7 @@ choice! {
         Completions = "completions",
         Embeddings = "embeddings",
         Responses = "responses",
+        Messages = "messages",
         Moderations = "moderations",
         Rerank = "rerank",
         Score = "score",
@@ -262,6 +265,18 @@ impl Backend {
             let fix = "leave it out for the default of the kind, or name an endpoint";
             section.report("endpoints", "is empty", fix, problems);
         }
+        let known = |endpoint: &Endpoint| matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Messages);
+        let is_translated = matches!(self.kind, Kind::Anthropic | Kind::Gemini);
+        if let Some(endpoints) = self.endpoints.as_ref().filter(|_| is_translated)
+            && let Some(at) = endpoints.iter().position(|endpoint| !known(endpoint))
+        {
+            section.report(
+                &format!("endpoints[{at}]"),
+                format!("kind {} has no {}", self.kind.as_str(), endpoints[at].as_str()),
+                "remove it; chat_completions and messages are translated",
+                problems,
+            );
+        }
         if self.ca_file.is_some() && !self.upstreams.iter().any(|u| u.url.is_https()) {
             section.report(
                 "ca_file",
@@ -312,9 +327,10 @@ fn upstreams(section: &mut Section<'_>, kind: Kind, problems: &mut Problems) -> 
     }
     for upstream in &mut upstreams {
         // Hosted providers serve more than one API and keep the base path that they document.
-        let keeps_path = matches!(kind, Kind::Openai | Kind::Azure);
-        if !keeps_path || upstream.url.path() == "/v1" {
-            upstream.url.strip_v1();
+        match kind {
+            Kind::Openai | Kind::Azure if upstream.url.path() != "/v1" => {}
+            Kind::Gemini => upstream.url.strip("/v1beta"),
+            _ => upstream.url.strip("/v1"),
         }
         if upstream.api_key.is_none() {
             upstream.api_key.clone_from(&api_key);

@@ -26,6 +26,16 @@ section! {
             let fix = "write the pattern as the `name` of a model of its own";
             section.report(&format!("aliases[{i}]"), "an alias has no `*`", fix, problems);
         }
+        let models = model.routes.iter().map(|route| route.model.as_deref());
+        for (i, there) in models.enumerate().filter_map(|(i, there)| Some((i, there?))) {
+            let item = format!("routes[{i}].model");
+            if there.contains('*') && !model.name.ends_with('*') {
+                let fix = "leave it out to send the name that the client sent";
+                section.report(&item, "the name that a backend knows has no `*`", fix, problems);
+            } else if !is_pattern(there) {
+                section.report(&item, bad_pattern(&section.quoted(&item)), PATTERN_FIX, problems);
+            }
+        }
         if !section.has("routes") || section.is_empty_list("routes") {
             let fix = "add `routes: [{backend: NAME}]`";
             section.report("routes", "a model needs a route", fix, problems);
@@ -61,7 +71,7 @@ section! {
     pub(crate) struct Route {
         /// The name of a backend.
         backend: String,
-        /// The name that the backend knows; `None` for the one that the client sent.
+        /// The name that the backend knows; `null` for the one that the client sent. Under a pattern it may be one too: what stands for the `*` there stands for it here.
         model: Option<String> = None,
         /// Its share among routes of equal priority.
         weight: u32 = 1,
@@ -70,14 +80,6 @@ section! {
     }
     check |route: &Route, section: &Section<'_>, problems: &mut Problems| {
         section.refuse_zero(&[("weight", route.weight == 0)], problems);
-        if route.model.as_ref().is_some_and(|model| model.contains('*')) {
-            section.report(
-                "model",
-                "the name that a backend knows has no `*`",
-                "leave it out to send the name that the client sent",
-                problems,
-            );
-        }
     }
 }
 

@@ -39,9 +39,9 @@ impl BaseUrl {
         &self.path
     }
 
-    /// Drops a `/v1` at the end of the path, since every endpoint brings its own.
-    pub(super) fn strip_v1(&mut self) {
-        if let Some(shorter) = self.path.strip_suffix("/v1") {
+    /// Drops a version such as `/v1` at the end of the path, since every endpoint brings its own.
+    pub(super) fn strip(&mut self, version: &str) {
+        if let Some(shorter) = self.path.strip_suffix(version) {
             self.path.truncate(shorter.len());
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use billing_store::Grant;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::{Tier, Timestamp, is_pattern};
 
@@ -15,7 +16,7 @@ const MAX_TEXT: usize = 256;
 const MAX_ITEMS: usize = 256;
 
 /// Changes to a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyEdit {
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
@@ -35,7 +36,7 @@ pub(crate) struct KeyEdit {
     pub(crate) tags: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsEdit {
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]

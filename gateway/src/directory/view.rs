@@ -2,11 +2,12 @@
 
 use billing_store::StoredKey;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::ToSchema;
 
 use super::merge::moment;
 use crate::config::Key;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct KeyView {
     pub(crate) name: String,
     owner: Option<String>,
@@ -20,11 +21,12 @@ pub(crate) struct KeyView {
     disabled: bool,
     revoked_at: Option<String>,
     #[serde(serialize_with = "object")]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     tags: Vec<(String, String)>,
     created_at: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct LimitsView {
     requests_per_minute: Option<u32>,
     tokens_per_minute: Option<u32>,

@@ -225,10 +225,7 @@ impl Pursuer {
                 };
                 let retry = error.failure.retry();
                 let place = error.place.clone();
-                let is_exhausted = matches!(
-                    error.failure,
-                    Failure::NoUpstream(_) | Failure::QueueFull | Failure::QueueTimeout(_)
-                );
+                let is_exhausted = error.failure.is_of_backend();
                 tracing::debug!(request = %search.job.id, upstream = %place, failure = %error.failure, "attempt failed");
                 search.note(error);
                 let outbound = &search.job.outbound;

@@ -8,12 +8,14 @@ use backends::{
 };
 use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
-use openapi::endpoint::Operation;
+use openapi::endpoint::{Operation, is_anthropic_path};
 use tower_layer::Layer;
 
 use crate::call::{Named, RequestId};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What Anthropic's clients look for.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The name that OpenAI documents for a client's own id.
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
@@ -48,6 +50,7 @@ where
         // The upstream sees the same name; vLLM makes it the id of the completion.
         request.headers_mut().insert(X_REQUEST_ID, id.header());
         let header = id.header();
+        let is_anthropic = is_anthropic_path(request.uri().path());
         let operation = Operation::parse(request.method().as_str(), request.uri().path());
         let mut response = self
             .inner
@@ -59,6 +62,9 @@ where
                 span: None,
             })
             .await?;
+        if is_anthropic {
+            response.headers_mut().insert(REQUEST_ID, header.clone());
+        }
         response.headers_mut().insert(X_REQUEST_ID, header);
         Ok(response)
     }

@@ -1,6 +1,7 @@
 //! Rescue: the last place where an error may exist. Below it errors are values, above it answers.
 //!
 //! Inside Observe, so that metrics see the status that the client sees.
+//! Who asks on Anthropic's paths gets errors in Anthropic's shape, under the same status and headers.
 
 use backends::{
     body::BoxBody,
@@ -8,6 +9,7 @@ use backends::{
     serve::{BoxError, Serve},
 };
 use http::Response;
+use openapi::endpoint::is_anthropic_path;
 use tower_layer::Layer;
 
 use crate::{
@@ -41,6 +43,7 @@ where
 
     async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
         let id = named.id.clone();
+        let is_anthropic = is_anthropic_path(named.request.uri().path());
         match self.inner.call(named).await {
             Ok(response) => Ok(response),
             Err(error) => {
@@ -56,7 +59,7 @@ where
                         .downcast_ref::<LimitError>()
                         .map(LimitError::word),
                 };
-                let mut response = refusal.into_response();
+                let mut response = refusal.into_response(is_anthropic.then_some(&id));
                 response.extensions_mut().insert(refused);
                 Ok(response)
             }

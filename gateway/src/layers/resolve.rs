@@ -73,7 +73,8 @@ where
 fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
     let endpoint = call.outbound.operation.endpoint;
     let Some(model) = call.outbound.model.as_deref() else {
-        if endpoint.is_inference() && call.outbound.operation.is_root_post {
+        let operation = &call.outbound.operation;
+        if endpoint.is_inference() && (operation.is_root_post || operation.is_count_tokens()) {
             return unnamed(catalog, &call.account, endpoint);
         }
         // Files, batches and stored responses belong to the upstream's account, whatever model they are for.

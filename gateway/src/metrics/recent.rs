@@ -14,11 +14,12 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::histogram::micros;
 
 /// What the last 60 seconds were like. Times are of jobs: what no upstream was to be asked for is in the rate only.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Snapshot {
     /// Answers that ended, refusals included.
     pub(crate) requests_per_second: f64,
@@ -31,7 +32,7 @@ pub(crate) struct Snapshot {
 }
 
 /// In milliseconds, to about 6 per cent; `None` where nothing ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Quantiles {
     pub(crate) p50: Option<f64>,
     pub(crate) p95: Option<f64>,

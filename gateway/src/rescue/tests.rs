@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use openapi::{endpoint::Endpoint, sse::TooLong};
+use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
 use crate::layers::failover::ShuttingDown;
@@ -49,6 +49,11 @@ fn errors() -> Vec<BoxError> {
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
+        Failure::Untranslatable(Untranslatable {
+            param: "n".into(),
+            message: "Anthropic gives one answer. Leave n out.".to_owned(),
+        }),
+        Failure::Closed,
         Failure::QueueFull,
         Failure::QueueTimeout(after),
         Failure::NotAdmitted("no".into()),
@@ -75,6 +80,9 @@ fn errors() -> Vec<BoxError> {
     let mut errors: Vec<BoxError> = vec![
         Box::new(AuthenticateError::Missing),
         Box::new(AuthenticateError::Unknown),
+        Box::new(AuthenticateError::Token(TokenError::Signature)),
+        Box::new(AuthenticateError::Token(TokenError::NoKeys)),
+        Box::new(AuthenticateError::Token(TokenError::TooMany)),
         Box::new(LimitError::Requests {
             limit: 1,
             used: 1,

@@ -169,8 +169,11 @@ impl Chunks {
     }
 
     /// The last chunk but `[DONE]`. It is written whether or not it was asked for: the reader behind us hides it.
-    pub(super) fn usage(&self, used: Used, out: &mut BytesMut) {
-        self.chunk(Vec::new()).with("usage", used.members()).write_event(out);
+    /// What nobody counted is not told: zeros would pass for a count.
+    pub(super) fn usage(&self, used: Option<Used>, out: &mut BytesMut) {
+        if let Some(used) = used {
+            self.chunk(Vec::new()).with("usage", used.members()).write_event(out);
+        }
     }
 
     pub(super) fn done(&self, out: &mut BytesMut) {

@@ -201,3 +201,42 @@ pub(super) struct ErrorBody {
     #[schema(required)]
     code: Option<String>,
 }
+
+/// An answer of Anthropic's Messages API.
+#[derive(ToSchema)]
+pub(super) struct Message {
+    id: Option<String>,
+    /// `message`.
+    r#type: Option<String>,
+    role: Option<String>,
+    model: Option<String>,
+    /// Blocks: `text`, `thinking`, `tool_use` and their like.
+    content: Vec<Value>,
+    /// `end_turn`, `max_tokens`, `stop_sequence`, `tool_use` or `refusal`.
+    stop_reason: Option<String>,
+    stop_sequence: Option<String>,
+    usage: Option<Value>,
+}
+
+/// How many tokens a message would be.
+#[derive(ToSchema)]
+pub(super) struct MessageTokens {
+    input_tokens: i64,
+}
+
+/// The envelope of every error on the paths of Anthropic's API.
+#[derive(ToSchema)]
+pub(super) struct MessagesError {
+    /// `error`.
+    r#type: String,
+    error: MessagesErrorBody,
+    request_id: String,
+}
+
+/// What is inside the envelope.
+#[derive(ToSchema)]
+pub(super) struct MessagesErrorBody {
+    /// The class that SDKs show, such as `invalid_request_error`.
+    r#type: String,
+    message: String,
+}

@@ -8,6 +8,7 @@ use utoipa::{
 };
 
 use super::answer;
+use crate::endpoint::is_anthropic_path;
 
 /// An error that any operation may answer.
 struct Row {
@@ -125,19 +126,8 @@ const fn row(status: &'static str, name: &'static str, description: &'static str
 
 /// Puts the errors and the headers among the components.
 pub(super) fn register(components: &mut Components) {
-    for row in &ROWS {
-        let schema = Ref::from_schema_name(answer::Error::name());
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let mut response = ResponseBuilder::new()
-            .description(row.description)
-            .content("application/json", content);
-        for name in EVERYWHERE.into_iter().chain(row.header) {
-            response = response.header_ref(name, header(name));
-        }
-        components
-            .responses
-            .insert(row.name.to_owned(), response.build().into());
-    }
+    register_rows(components, "", answer::Error::name().as_ref());
+    register_rows(components, MESSAGES, answer::MessagesError::name().as_ref());
     for (name, kind, description) in HEADERS {
         let header: Header = HeaderBuilder::new()
             .schema(Some(ObjectBuilder::new().schema_type(kind)))
@@ -147,10 +137,31 @@ pub(super) fn register(components: &mut Components) {
     }
 }
 
-/// Adds the errors that an operation may answer.
-pub(super) fn add(mut responses: ResponsesBuilder, has_body: bool) -> ResponsesBuilder {
+/// Stands before the names of errors in Anthropic's shape.
+const MESSAGES: &str = "Messages";
+
+fn register_rows(components: &mut Components, prefix: &str, schema: &str) {
+    for row in &ROWS {
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(schema)))
+            .build();
+        let mut response = ResponseBuilder::new()
+            .description(row.description)
+            .content("application/json", content);
+        for name in EVERYWHERE.into_iter().chain(row.header) {
+            response = response.header_ref(name, header(name));
+        }
+        components
+            .responses
+            .insert(format!("{prefix}{}", row.name), response.build().into());
+    }
+}
+
+/// Adds the errors that the operation at `path` may answer.
+pub(super) fn add(mut responses: ResponsesBuilder, path: &str, has_body: bool) -> ResponsesBuilder {
+    let prefix = if is_anthropic_path(path) { MESSAGES } else { "" };
     for row in ROWS.iter().filter(|row| has_body || !row.needs_body) {
-        responses = responses.response(row.status, Ref::from_response_name(row.name));
+        responses = responses.response(row.status, Ref::from_response_name(format!("{prefix}{}", row.name)));
     }
     responses
 }

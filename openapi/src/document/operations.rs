@@ -113,6 +113,30 @@ fn text() -> Vec<Row> {
             UNREAD,
         ),
         row(
+            "/v1/messages",
+            "createMessage",
+            "Answer a message (Anthropic's API)",
+            Request::Json {
+                schema: reference::<request::MessageRequest>(),
+                example: json!({
+                    "model": "my-model",
+                    "messages": [{"role": "user", "content": "Say hello."}],
+                    "max_tokens": 64,
+                }),
+            },
+            Answer::ObjectOrEvents {
+                whole: Some(reference::<answer::Message>()),
+                data: None,
+            },
+        ),
+        row(
+            "/v1/messages/count_tokens",
+            "countMessageTokens",
+            "Count the tokens of a message (Anthropic's API)",
+            pass_through(json!({"model": "my-model", "messages": [{"role": "user", "content": "Say hello."}]})),
+            Answer::Json(reference::<answer::MessageTokens>()),
+        ),
+        row(
             "/tokenize",
             "tokenize",
             "Text to token ids",

@@ -135,6 +135,33 @@ pub(super) struct PassThroughRequest {
     model: Option<String>,
 }
 
+/// A message to answer, in the words of Anthropic's API.
+#[derive(ToSchema)]
+pub(super) struct MessageRequest {
+    /// A model of `GET /v1/models`.
+    #[schema(min_length = 1)]
+    model: String,
+    /// The conversation so far: roles `user` and `assistant`.
+    messages: Vec<ChatRequestMessage>,
+    /// The most tokens to generate.
+    #[schema(minimum = 1, maximum = 2147483647)]
+    max_tokens: i64,
+    /// What stands before the conversation: a text, or a list of text blocks.
+    system: Option<Value>,
+    /// Answer with server-sent events.
+    stream: Option<bool>,
+    #[schema(minimum = 0, maximum = 1)]
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    stop_sequences: Option<Vec<String>>,
+    /// Functions that the model may call.
+    tools: Option<Vec<Value>>,
+    /// `{"type": "auto"}`, `any`, `none`, or `tool` with a `name`.
+    tool_choice: Option<Value>,
+    /// `{"type": "enabled", "budget_tokens": …}`.
+    thinking: Option<Value>,
+}
+
 /// A recording and what to do with it.
 #[derive(ToSchema)]
 pub(super) struct AudioForm {

@@ -196,3 +196,23 @@ fn debug_shows_no_content() {
     let body = parse(r#"{"model":"m","messages":[{"role":"user","content":"tell nobody"}]}"#).expect("a good body");
     assert!(!format!("{body:?}").contains("tell nobody"));
 }
+
+#[test]
+fn a_message_needs_its_bound_and_counts_its_system_prompt() {
+    let parse = |json: &str| RequestBody::parse(Endpoint::Messages, Bytes::copy_from_slice(json.as_bytes()));
+    let body = parse(r#"{"model":"m","max_tokens":7,"system":"short","messages":[]}"#).expect("a good body");
+    assert_eq!((body.max_output_tokens(), body.input_len()), (Some(7), 9));
+    assert_eq!(
+        body.affinity(),
+        Some(&b"\"short\""[..]),
+        "what comes first is shared first"
+    );
+    let missing = |json: &str| parse(json).err().and_then(|error| error.param());
+    assert_eq!(missing(r#"{"model":"m","messages":[]}"#), Some("max_tokens"));
+    assert_eq!(missing(r#"{"model":"m","max_tokens":7}"#), Some("messages"));
+    let chat = super::RequestBody::parse(
+        Endpoint::ChatCompletions,
+        Bytes::from_static(br#"{"model":"m","system":"a vendor's","messages":[]}"#),
+    );
+    assert_eq!(chat.expect("a good body").input_len(), 2);
+}

@@ -222,6 +222,73 @@ fn typed_events_pass_and_must_end() {
     );
 }
 
+/// A message that says `hi`, without its `message_stop`.
+fn message() -> String {
+    [
+        r#"{"type":"message_start","message":{"id":"msg_1","usage":{"input_tokens":5,"cache_read_input_tokens":3,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+        r#"{"type":"some_day","x":1e999}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#,
+    ]
+    .map(typed)
+    .concat()
+}
+
+fn typed(data: &str) -> String {
+    let kind: serde_json::Value = serde_json::from_str(&data.replace("1e999", "1")).expect("JSON");
+    format!("event: {}\ndata: {data}\n\n", kind["type"].as_str().expect("a type"))
+}
+
+#[test]
+fn a_message_passes_and_must_stop() {
+    let check = |stream: &str, expect: &str, outcome: &str| {
+        check_with(Protocol::Messages, true, stream, expect, outcome);
+    };
+    let (message, stop) = (message(), typed(r#"{"type":"message_stop"}"#));
+    let ping = typed(r#"{"type":"ping"}"#);
+    let whole = format!("{message}{ping}{stop}");
+    check(&format!("{whole}{ping}"), &whole, "complete");
+    let cr = whole.replace('\n', "\r\n");
+    check(&cr, &whole, "complete");
+    check(&message, &message, "Truncated");
+    check(&format!("{message}{END}"), &message, "Truncated");
+    check(&stop, "", "Truncated");
+    let error = typed(r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
+    check(&format!("{message}{error}{stop}"), &message, "upstream: Overloaded");
+    check(
+        &format!("{message}event: error\ndata: boom\n\n"),
+        &message,
+        "upstream: The upstream reported an error.",
+    );
+    check(&format!("{message}data: {{\n\n"), &message, "Malformed");
+}
+
+#[test]
+fn a_message_is_counted() {
+    let stream = message() + &typed(r#"{"type":"ping"}"#);
+    let facts = Reader::new(Protocol::Messages, true, 1 << 20)
+        .feed(Bytes::from(stream))
+        .facts;
+    let usage = WireUsage {
+        prompt: 8,
+        cached: 3,
+        completion: 7,
+        reasoning: 0,
+    };
+    assert_eq!(
+        (facts.frames, facts.deltas, facts.text_len, facts.usage),
+        (6, 2, 4, Some(usage))
+    );
+    let ping = Reader::new(Protocol::Messages, true, 1 << 20).feed(Bytes::from(typed(r#"{"type":"ping"}"#)));
+    assert_eq!(
+        ping.facts,
+        Facts::default(),
+        "no frame yet, so another upstream may still answer"
+    );
+}
+
 #[test]
 fn an_event_named_error_is_one_whatever_it_holds() {
     let check_error = |event: &str, message: &str| {
@@ -323,7 +390,7 @@ fn bytes_that_are_not_text_are_malformed() {
         (batch.bytes, batch.outcome)
     };
     let malformed = (Bytes::new(), Some(Outcome::Failed(Fault::Malformed)));
-    for protocol in [Protocol::Chat, Protocol::Responses] {
+    for protocol in [Protocol::Chat, Protocol::Responses, Protocol::Messages] {
         assert_eq!(bad(protocol, b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"), malformed);
         assert_eq!(bad(protocol, b": \xff\n\n"), (Bytes::new(), None), "a comment");
     }

@@ -16,7 +16,7 @@ use crate::{
 mod table;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ImportError {
+pub(in crate::commands) enum ImportError {
     #[error("cannot read {path}")]
     Read { path: String, source: std::io::Error },
     #[error("the file is neither JSON (a list of rows, or `keys` or `data` with one) nor CSV with a heading: {what}")]
@@ -25,14 +25,14 @@ pub(super) enum ImportError {
 
 /// What a table holds.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) keys: Vec<NewKey>,
+pub(in crate::commands) struct Found {
+    pub(in crate::commands) keys: Vec<NewKey>,
     /// Name, and why not.
-    pub(super) skipped: Vec<(String, String)>,
+    pub(in crate::commands) skipped: Vec<(String, String)>,
     /// Name, and what is not as it was.
-    pub(super) changed: Vec<(String, String)>,
+    pub(in crate::commands) changed: Vec<(String, String)>,
     /// Fields that are left behind, with how many keys had them.
-    pub(super) dropped: BTreeMap<String, usize>,
+    pub(in crate::commands) dropped: BTreeMap<String, usize>,
 }
 
 /// The fields that are read, or say nothing of what a key may do.
@@ -55,7 +55,7 @@ const READ: [&str; 16] = [
     "updated_by",
 ];
 
-pub(super) fn read(text: &str) -> Result<Found, ImportError> {
+pub(in crate::commands) fn read(text: &str) -> Result<Found, ImportError> {
     let rows = table::rows(text)?;
     if !rows.iter().any(|row| row.contains_key("token")) && !rows.is_empty() {
         return Err(ImportError::Shape {
@@ -63,7 +63,7 @@ pub(super) fn read(text: &str) -> Result<Found, ImportError> {
         });
     }
     let mut found = Found::default();
-    let mut names: BTreeSet<String> = rows.iter().filter_map(|row| named(row)).collect();
+    let mut names: BTreeSet<String> = rows.iter().filter_map(named).collect();
     for row in &rows {
         let name = named(row).unwrap_or_else(|| {
             // LiteLLM's own name for it shows the end of the secret.

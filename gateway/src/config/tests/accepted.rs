@@ -69,6 +69,9 @@ fn base_paths() {
     check_url("openai-compatible", "https://a/v10", "https://a/v10");
     check_url("openai", "https://a/v1", "https://a");
     check_url("openai", "https://a/openai/v1", "https://a/openai/v1");
+    check_url("anthropic", "https://a/anthropic/v1", "https://a/anthropic");
+    check_url("gemini", "https://a/v1beta/", "https://a");
+    check_url("gemini", "https://a/v1", "https://a/v1");
     check_url("azure", "https://a/openai/v1/", "https://a/openai/v1");
     check_url("tgi", "http://[::1]:80", "http://[::1]:80");
 }
@@ -128,6 +131,7 @@ fn a_near_miss_among_variables_is_a_warning() {
     let env = Fake::default()
         .variable("MULBERRY_LITSEN", "sk-hidden")
         .variable("MULBERRY_LISTEN", "127.0.0.1:1")
+        .variable("MULBERRY_ADMIN_TOKEN", "sk-hidden")
         .variable("MULBERRY_PORT", "1")
         .variable("LISTENS", "1");
     config_in(&env, B);

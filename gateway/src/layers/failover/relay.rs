@@ -15,6 +15,7 @@ use backends::{
 };
 use bytes::Bytes;
 use openapi::{
+    dialect::messages,
     endpoint::Protocol,
     error::ErrorBody,
     sse::HEARTBEAT,
@@ -192,6 +193,7 @@ impl Relay {
         let bytes = match (events, self.protocol) {
             (Some(events), _) => events.error_event(error),
             (None, Protocol::Responses) => error.to_response_event(0),
+            (None, Protocol::Messages) => messages::error_event(error),
             (None, _) => error.to_event(),
         };
         Piece {

@@ -20,7 +20,7 @@ pub(in super::super) fn stream(asked: Asked) -> Box<dyn Translate> {
     Box::new(Streaming::new(Interpreter {
         chunks: Chunks::new(asked),
         is_begun: false,
-        used: Used::default(),
+        used: None,
         stop: None,
         blocks: Vec::new(),
         begun_blocks: 0,
@@ -33,7 +33,7 @@ pub(in super::super) fn stream(asked: Asked) -> Box<dyn Translate> {
 struct Interpreter {
     chunks: Chunks,
     is_begun: bool,
-    used: Used,
+    used: Option<Used>,
     /// The finish reason and the stop sequence, said at the end only.
     stop: Option<(&'static str, Option<String>)>,
     /// The blocks that are open: one at a time, as far as we know.
@@ -114,14 +114,14 @@ impl Interpreter {
     /// Counts are totals so far; those of a later event may lack what an earlier one told.
     fn count(&mut self, object: &Object<'_, '_>) -> Result<(), Wrong> {
         object.object("usage", |usage| {
-            let now = used(&usage);
-            self.used = Used {
-                prompt: self.used.prompt.max(now.prompt),
-                cached: self.used.cached.max(now.cached),
-                cache_write: self.used.cache_write.max(now.cache_write),
-                completion: self.used.completion.max(now.completion),
-                reasoning: self.used.reasoning.max(now.reasoning),
-            };
+            let (before, now) = (self.used.unwrap_or_default(), used(&usage));
+            self.used = Some(Used {
+                prompt: before.prompt.max(now.prompt),
+                cached: before.cached.max(now.cached),
+                cache_write: before.cache_write.max(now.cache_write),
+                completion: before.completion.max(now.completion),
+                reasoning: before.reasoning.max(now.reasoning),
+            });
             Ok::<_, Wrong>(())
         })?;
         Ok(())

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::super::{
     Dialect, Untranslatable,
-    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Tool, ToolChoice},
+    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Text, Tool, ToolChoice},
     effort,
     object::{self, Object},
     value::{Json, Members},
@@ -45,13 +44,13 @@ pub(in super::super) fn request(chat: &Object<'_, '_>, model: &str) -> Result<By
     Ok(body.to_bytes())
 }
 
-/// Whether a model takes a budget of thoughts, as the generations before Gemini 3 do. Those to come take a level.
+/// Whether a model is of the generations before Gemini 3, which take a budget of thoughts. Those to come take a level.
 fn has_budget(model: &str) -> bool {
     model.contains("gemini-1") || model.contains("gemini-2")
 }
 
-fn text<'a>(written: &'a RawValue) -> Json<'a> {
-    Members::new().with("text", written).into()
+fn text(text: Text<'_>) -> Json<'_> {
+    Members::new().with("text", text.written).into()
 }
 
 /// Who said a turn. Results of tools are a turn of their own, which must have as many parts as there were calls.
@@ -62,8 +61,9 @@ enum Speaker {
     Tools,
 }
 
-#[derive(Default)]
 struct Contents<'a> {
+    /// Gemini 3 and later know ids of calls and want signatures; those before refuse a member `id`.
+    is_new: bool,
     turns: Vec<(Speaker, Vec<Json<'a>>)>,
     /// The id and name of every call so far.
     calls: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -71,8 +71,13 @@ struct Contents<'a> {
     results: Vec<(usize, Json<'a>)>,
 }
 
-fn contents(conversation: Conversation<'_>, needs_signatures: bool) -> Result<Vec<Json<'_>>, Untranslatable> {
-    let mut contents = Contents::default();
+fn contents(conversation: Conversation<'_>, is_new: bool) -> Result<Vec<Json<'_>>, Untranslatable> {
+    let mut contents = Contents {
+        is_new,
+        turns: Vec::new(),
+        calls: Vec::new(),
+        results: Vec::new(),
+    };
     for message in conversation.messages {
         match message {
             Message::User(parts) => {
@@ -80,7 +85,7 @@ fn contents(conversation: Conversation<'_>, needs_signatures: bool) -> Result<Ve
                 contents.say(Speaker::User, parts);
             }
             Message::Assistant(assistant) => {
-                let parts = contents.said(assistant, needs_signatures);
+                let parts = contents.said(assistant);
                 contents.say(Speaker::Model, parts);
             }
             Message::Tool { call, parts, path } => contents.result(call, parts, &path)?,
@@ -122,23 +127,23 @@ impl<'a> Contents<'a> {
     }
 
     /// What a model said before. Of its thoughts only the signatures go back.
-    fn said(&mut self, assistant: Assistant<'a>, needs_signatures: bool) -> Vec<Json<'a>> {
+    fn said(&mut self, assistant: Assistant<'a>) -> Vec<Json<'a>> {
         let mut parts = Vec::new();
         let last_text = assistant.texts.len().wrapping_sub(1);
-        for (index, written) in assistant.texts.into_iter().enumerate() {
+        for (index, text) in assistant.texts.into_iter().enumerate() {
             let signature = assistant.signature.filter(|_| index == last_text);
-            let part = Members::new().with("text", written);
+            let part = Members::new().with("text", text.written);
             parts.push(part.with_some("thoughtSignature", signature).into());
         }
         let is_signed = assistant.calls.iter().any(|call| call.signature.is_some());
         for (index, call) in assistant.calls.into_iter().enumerate() {
-            let made_up = needs_signatures && !is_signed && index == 0;
+            let made_up = self.is_new && !is_signed && index == 0;
             let signature = match call.signature {
                 Some(signature) => Some(Json::Raw(signature)),
                 None => made_up.then(|| NO_SIGNATURE.into()),
             };
             let function = Members::new()
-                .with("id", call.id.clone())
+                .with_some("id", self.is_new.then(|| call.id.clone()))
                 .with("name", call.name.clone())
                 .with("args", call.arguments);
             let part = Members::new().with("functionCall", function);
@@ -157,7 +162,7 @@ impl<'a> Contents<'a> {
         };
         let mut output = String::new();
         for part in parts {
-            let Part::Text(written) = part else {
+            let Part::Text(text) = part else {
                 return Err(Untranslatable::new(
                     format!("{path}.content"),
                     "The result of a tool can only be text for this model. Put the rest into a user message.",
@@ -166,11 +171,11 @@ impl<'a> Contents<'a> {
             if !output.is_empty() {
                 output.push('\n');
             }
-            output.push_str(&object::text(written).unwrap_or_default());
+            output.push_str(&object::text(text.written).unwrap_or_default());
         }
         let name = self.calls[call].1.clone();
         let response = Members::new()
-            .with("id", id)
+            .with_some("id", self.is_new.then_some(id))
             .with("name", name)
             .with("response", Members::new().with("output", output));
         self.results
@@ -181,7 +186,7 @@ impl<'a> Contents<'a> {
 
 fn part(part: Part<'_>) -> Json<'_> {
     match part {
-        Part::Text(written) => text(written),
+        Part::Text(said) => text(said),
         Part::Image(media, _) | Part::Audio(media, _) | Part::File(media, _) => medium(media).into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Gemini's event stream as chunks: every event is a response of its own, with the next parts of each candidate.
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use bytes::BytesMut;
 use serde_json::value::RawValue;
@@ -22,19 +22,22 @@ pub(in super::super) fn stream(asked: Asked) -> Box<dyn Translate> {
         chunks: Chunks::new(asked),
         is_begun: false,
         candidates: Vec::new(),
-        used: Used::default(),
+        used: None,
     }))
 }
+
+/// OpenAI's document: `n` is at most 128.
+const MAX_CANDIDATES: u64 = 128;
 
 struct Interpreter {
     chunks: Chunks,
     is_begun: bool,
     candidates: Vec<Candidate>,
-    used: Used,
+    used: Option<Used>,
 }
 
+#[derive(Default)]
 struct Candidate {
-    index: u64,
     calls: u64,
     /// Said at the end of the body only.
     finish_reason: Option<&'static str>,
@@ -58,7 +61,7 @@ impl Interpret for Interpreter {
         }
         // The counts of an event are those so far, and the last event has all.
         response.object("usageMetadata", |usage| {
-            self.used = used(&usage);
+            self.used = Some(used(&usage));
             Ok::<_, Wrong>(())
         })?;
         for (position, candidate) in response.list("candidates")?.into_iter().enumerate() {
@@ -79,9 +82,9 @@ impl Interpret for Interpreter {
         if self.candidates.is_empty() || !self.candidates.iter().all(is_whole) {
             return;
         }
-        for candidate in &self.candidates {
+        for (index, candidate) in (0..).zip(&self.candidates) {
             if let Some(reason) = candidate.finish_reason {
-                self.chunks.finish(candidate.index, reason, None, out);
+                self.chunks.finish(index, reason, None, out);
             }
         }
         self.chunks.usage(self.used, out);
@@ -94,26 +97,21 @@ impl Interpret for Interpreter {
 }
 
 impl Interpreter {
-    /// Where a candidate is kept; it begins with its role.
+    /// Where a candidate is kept. Those with lower indices begin before it, for OpenAI's SDKs count on that.
     fn position(&mut self, index: u64, out: &mut BytesMut) -> usize {
-        let known = self.candidates.iter().position(|candidate| candidate.index == index);
-        known.unwrap_or_else(|| {
-            self.chunks.role(index, out);
-            self.candidates.push(Candidate {
-                index,
-                calls: 0,
-                finish_reason: None,
-            });
-            self.candidates.len() - 1
-        })
+        while self.candidates.len() as u64 <= index {
+            self.chunks.role(self.candidates.len() as u64, out);
+            self.candidates.push(Candidate::default());
+        }
+        index as usize
     }
 
     fn candidate(&mut self, candidate: &Object<'_, '_>, out: &mut BytesMut) -> Result<ControlFlow<()>, Wrong> {
         let index = candidate.count("index")?.unwrap_or(0);
-        let at = self.position(index, out);
-        if at >= MAX_BLOCKS {
-            return Err(candidate.path.wrong("within 1024 candidates"));
+        if index >= MAX_CANDIDATES {
+            return Err(candidate.path.wrong("within 128 candidates"));
         }
+        let at = self.position(index, out);
         let mut logprobs = logprobs(candidate)?;
         candidate.object("content", |content| {
             for (position, value) in content.list("parts")?.into_iter().enumerate() {
@@ -157,17 +155,16 @@ impl Interpreter {
                     return Err(value.path.wrong("within 1024 calls"));
                 }
                 candidate.calls += 1;
-                let call = call.members(self.chunks.id(), candidate.index, number, signature);
+                let call = call.members(self.chunks.id(), at as u64, number, signature);
                 delta.put("tool_calls", vec![call.after("index", number).into()]);
-                self.chunks.delta(candidate.index, delta, out);
+                self.chunks.delta(at as u64, delta, out);
                 return Ok(());
             }
             _ => {}
         }
         delta.put_some("extra_content", signature.map(extra_content));
         if !delta.is_empty() {
-            self.chunks
-                .delta_with_logprobs(candidate.index, delta, logprobs.take(), out);
+            self.chunks.delta_with_logprobs(at as u64, delta, logprobs.take(), out);
         }
         Ok(())
     }
@@ -177,6 +174,6 @@ fn is_empty(text: &RawValue) -> bool {
     text.get() == r#""""#
 }
 
-fn is_unspecified(reason: &Cow<'_, str>) -> bool {
-    matches!(&**reason, "" | "FINISH_REASON_UNSPECIFIED")
+fn is_unspecified(reason: &str) -> bool {
+    matches!(reason, "" | "FINISH_REASON_UNSPECIFIED")
 }

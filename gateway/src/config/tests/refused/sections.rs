@@ -126,7 +126,14 @@ fn backends() {
         "name: a\nurl: http://a\nendpoints: [chat]",
         &[
             "m.yaml:4:17: `backends[0].endpoints[0]`: `chat` is not known here",
-            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+            "fix: write one of `chat_completions`, `completions`, `embeddings`, `responses`, `messages`, `moderations`, `rerank`, `score`, `tokenize`, `detokenize`, `audio`, `images`, `files`, `batches`",
+        ],
+    );
+    check_backend(
+        "name: a\nurl: http://a\nkind: gemini\nendpoints: [messages, embeddings]",
+        &[
+            "m.yaml:5:27: `backends[0].endpoints[1]`: kind gemini has no embeddings",
+            "fix: remove it; chat_completions and messages are translated",
         ],
     );
     check_backend(
@@ -317,6 +324,13 @@ fn models() {
         &[
             "m.yaml:2:49: `models[0].routes[0].model`: the name that a backend knows has no `*`",
             "fix: leave it out to send the name that the client sent",
+        ],
+    );
+    check_with_backend(
+        "models: [{name: 'x/*', routes: [{backend: a, model: 'y/*'}, {backend: a, model: 'a*b'}]}]",
+        &[
+            "m.yaml:2:83: `models[0].routes[1].model`: `a*b` has a `*` that is not its last character",
+            "fix: write a name, or the beginning of names and one `*`",
         ],
     );
 }
