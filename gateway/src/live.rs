@@ -229,7 +229,8 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             "limits.connections",
             started.limits.connections != now.limits.connections,
         ),
-        ("log", started.log != now.log),
+        ("log.level", started.log.level != now.log.level),
+        ("log.format", started.log.format != now.log.format),
         ("telemetry", started.telemetry != now.telemetry),
     ];
     differs

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -150,8 +150,11 @@ impl Metrics {
 
     /// All that is not read from others.
     fn register(&self, registry: &mut Registry) {
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "Which Mulberry this is", Info::new(version));
+        let build: Family<Vec<(&str, &str)>, Gauge> = Family::default();
+        build
+            .get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        registry.register("build_info", "1; which Mulberry this is", build);
         let help = "Requests answered, by endpoint and status";
         registry.register("requests", help, self.requests.clone());
         let help = "Requests whose answer has not ended";

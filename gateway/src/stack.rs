@@ -102,6 +102,8 @@ pub(crate) struct StackConfig {
     pub(crate) limits: BodyLimits,
     pub(crate) retry: RetryConfig,
     pub(crate) origins: Vec<String>,
+    /// Whether each request has a line in the log.
+    pub(crate) log_requests: bool,
     /// `None` keeps no answers.
     pub(crate) idempotency: Option<Bounds>,
 }
@@ -171,6 +173,7 @@ pub(crate) fn edge(
         // Beside the name: whoever is asked hangs below us in the client's trace.
         .layer(TraceLayer {
             telemetry: parts.telemetry.clone(),
+            log_requests: config.log_requests,
         })
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {

@@ -1,7 +1,7 @@
-//! Traces: one span for each request that is recorded and one for each of its attempts, sent to a collector in the
-//! background.
+//! What is told of single requests when they have ended: spans to a collector of traces, in the background, and a line
+//! to the log, where the operator wants either.
 //!
-//! A span holds ids, names of the configuration, the model's name, counts, times and codes; it has no field for a
+//! A trace has one span for the request and one for each of its attempts. A span holds ids, names of the configuration, the model's name, counts, times and codes; it has no field for a
 //! prompt, a completion or a header.
 //! Nothing on the way of a request waits for it: what finds the queue full is counted and dropped.
 
@@ -11,11 +11,11 @@ use backends::{client::TargetError, trace::TraceContext};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 
-use crate::{call::Named, config, metrics::Metrics, tls::TlsError};
+use crate::{config, metrics::Metrics, tls::TlsError};
 
 pub(crate) use exporter::Exporter;
-use span::Ended;
-pub(crate) use span::{RequestSpan, TracedJob};
+use span::TracedRequest;
+pub(crate) use span::{RequestSpan, Traced, TracedJob};
 
 mod exporter;
 mod otlp;
@@ -41,7 +41,7 @@ pub(crate) struct Telemetry(Option<Arc<Sink>>);
 
 /// Where spans go when their request has ended.
 struct Sink {
-    queue: mpsc::Sender<Ended>,
+    queue: mpsc::Sender<TracedRequest>,
     sample_percent: u32,
     dropped: Counter,
     closed: watch::Sender<bool>,
@@ -74,16 +74,14 @@ impl Telemetry {
         Some(TraceContext::begin(fastrand::u32(..100) < sink.sample_percent))
     }
 
-    /// The span of a request, if its trace is recorded. `theirs` is the client's.
-    pub(crate) fn span(
-        &self,
-        ours: TraceContext,
-        theirs: Option<TraceContext>,
-        named: &Named,
-    ) -> Option<Arc<RequestSpan>> {
+    /// The place of a request in its trace, if that is recorded. `theirs` is the client's.
+    pub(crate) fn traced(&self, ours: TraceContext, theirs: Option<TraceContext>) -> Option<Traced> {
         let sink = self.0.as_ref().filter(|_| ours.is_sampled())?;
-        let parent = theirs.map(|theirs| theirs.span);
-        Some(Arc::new(RequestSpan::new(sink.clone(), ours, parent, named)))
+        Some(Traced {
+            sink: sink.clone(),
+            context: ours,
+            parent: theirs.map(|theirs| theirs.span),
+        })
     }
 
     /// No request will end any more: what is queued is sent, and the exporter ends.
@@ -95,9 +93,9 @@ impl Telemetry {
 }
 
 impl Sink {
-    fn take(&self, ended: Ended) {
-        let spans = ended.spans();
-        if self.queue.try_send(ended).is_err() {
+    fn take(&self, request: TracedRequest) {
+        let spans = request.spans();
+        if self.queue.try_send(request).is_err() {
             self.dropped.inc_by(spans);
         }
     }

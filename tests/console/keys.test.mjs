@@ -120,7 +120,7 @@ for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
 
     // All of it is in the audit log.
     await console.visit("audit");
-    await page.getByText("models: mock → mock, fault/*").waitFor();
+    await page.getByText("models: mock → mock, fault/*").first().waitFor();
     for (let i = 0; i < 4; i++) await page.getByRole("cell", { name }).nth(i).waitFor();
     await console.screenshot("audit-of-a-key");
     assert.ok(!(await page.content()).includes(secret));

@@ -286,6 +286,7 @@ impl JobMeter {
         });
         if let Some(span) = self.span.take() {
             span.job(TracedJob {
+                key: self.key.clone(),
                 pattern: self.offer.pattern.clone(),
                 model: self.model.clone(),
                 is_stream: self.is_stream,
@@ -293,7 +294,10 @@ impl JobMeter {
                 error: self.error_type(end),
                 first_frame: self.first_frame,
                 overhead: self.overhead,
-                attempts: self.trail.take_spans(),
+                backend: steps.backend.clone(),
+                upstream: steps.upstream.clone(),
+                attempts: steps.attempts,
+                spans: self.trail.take_spans(),
             });
         }
         self.records.write(RequestRecord {

@@ -93,7 +93,10 @@ impl Observed {
         self.metrics.in_flight.dec();
         self.metrics.request(self.endpoint, self.status, took);
         if let Some(span) = self.span.take() {
-            span.answered(self.endpoint, self.status, end);
+            span.answered(self.endpoint, self.status, end, code);
+            if span.is_logged() {
+                return;
+            }
         }
         tracing::debug!(
             request = %self.named.0,

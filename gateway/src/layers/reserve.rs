@@ -57,7 +57,7 @@ where
                 offer,
                 catalog,
                 hooks: self.unpriced.clone(),
-                trail: Arc::new(Trail::traced(call.span.as_ref().map(|span| span.context()))),
+                trail: Arc::new(Trail::traced(call.span.as_ref().and_then(|span| span.context()))),
                 span: call.span,
             })
             .await

@@ -6,6 +6,8 @@
 //! Where traces are exported, a request without one begins its own; whether it is recorded is drawn once, here, and
 //! told to the upstream. Where they are not, none is made.
 
+use std::sync::Arc;
+
 use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
@@ -14,11 +16,16 @@ use backends::{
 use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use crate::{call::Named, telemetry::Telemetry};
+use crate::{
+    call::Named,
+    telemetry::{RequestSpan, Telemetry},
+};
 
 #[derive(Debug, Clone)]
 pub(crate) struct TraceLayer {
     pub(crate) telemetry: Telemetry,
+    /// Whether each request has a line in the log.
+    pub(crate) log_requests: bool,
 }
 
 impl<S> Layer<S> for TraceLayer {
@@ -27,6 +34,7 @@ impl<S> Layer<S> for TraceLayer {
     fn layer(&self, inner: S) -> Trace<S> {
         Trace {
             telemetry: self.telemetry.clone(),
+            log_requests: self.log_requests,
             inner,
         }
     }
@@ -35,6 +43,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Debug)]
 pub(crate) struct Trace<S> {
     telemetry: Telemetry,
+    log_requests: bool,
     inner: S,
 }
 
@@ -49,7 +58,10 @@ where
         let ours = theirs.map(TraceContext::child).or_else(|| self.telemetry.begin());
         if let Some(ours) = ours {
             named.request.headers_mut().insert(TRACEPARENT, ours.header());
-            named.span = self.telemetry.span(ours, theirs, &named);
+        }
+        let traced = ours.and_then(|ours| self.telemetry.traced(ours, theirs));
+        if traced.is_some() || self.log_requests {
+            named.span = Some(Arc::new(RequestSpan::new(traced, self.log_requests, &named)));
         }
         self.inner.call(named).await
     }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     TelemetryError,
     otlp::{self, Now},
-    span::Ended,
+    span::TracedRequest,
 };
 use crate::{config, metrics::Metrics, tls};
 
@@ -43,7 +43,7 @@ pub(crate) struct Exporter {
     uri: http::Uri,
     headers: HeaderMap,
     timeout: Duration,
-    queue: mpsc::Receiver<Ended>,
+    queue: mpsc::Receiver<TracedRequest>,
     closing: watch::Receiver<bool>,
     exported: Counter,
     dropped: Counter,
@@ -77,7 +77,7 @@ impl Exporter {
     pub(super) fn new(
         service: &str,
         config: &config::Otlp,
-        queue: mpsc::Receiver<Ended>,
+        queue: mpsc::Receiver<TracedRequest>,
         closing: watch::Receiver<bool>,
         metrics: &Metrics,
     ) -> Result<Self, TelemetryError> {
@@ -144,7 +144,7 @@ impl Exporter {
     }
 
     /// Waits a little for more.
-    async fn fill(&mut self, batch: &mut Vec<Ended>) {
+    async fn fill(&mut self, batch: &mut Vec<TracedRequest>) {
         let more = async {
             while batch.len() < BATCH {
                 let room = BATCH - batch.len();
@@ -159,8 +159,8 @@ impl Exporter {
         }
     }
 
-    async fn export(&mut self, batch: &[Ended], tries: u32) {
-        let spans: u64 = batch.iter().map(Ended::spans).sum();
+    async fn export(&mut self, batch: &[TracedRequest], tries: u32) {
+        let spans: u64 = batch.iter().map(TracedRequest::spans).sum();
         let body = Bytes::from(otlp::encode(&self.service, batch, now()));
         let mut pause = PAUSE;
         for left in (0..tries).rev() {
