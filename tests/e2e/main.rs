@@ -9,6 +9,7 @@ mod config_cli;
 mod count;
 mod demo;
 mod dialects;
+mod doctor;
 mod failover;
 mod faults;
 mod flow;
