@@ -4,12 +4,14 @@
 //! The checkers are functions of what they are given; each has tests of its own that show it refusing something, so
 //! that a rule which silently stopped looking would be noticed.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 #[path = "tidy/decisions.rs"]
 mod decisions;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/events.rs"]
+mod events;
 #[path = "tidy/names.rs"]
 mod names;
 #[path = "tidy/packages.rs"]
@@ -147,6 +149,25 @@ fn documents_name_files_that_exist() {
     assert_none(
         &problems,
         "The document is a map: correct it in the commit that moved the file. Name files, never lines.",
+    );
+}
+
+#[test]
+fn what_is_logged_is_documented() {
+    let tree = repository();
+    let logged: BTreeSet<String> = sources(&tree)
+        .iter()
+        .filter(|(path, _)| events::is_logged(path))
+        .flat_map(|(_, text)| events::rows(text))
+        .collect();
+    assert!(logged.len() > 20, "the events of the sources were not found");
+    let documented = events::documented(&read(root(), "docs/observability.md"));
+    let missing = logged.difference(&documented).map(|row| format!("missing: {row}"));
+    let gone = documented.difference(&logged).map(|row| format!("gone: {row}"));
+    assert_none(
+        &missing.chain(gone).collect::<Vec<_>>(),
+        "The table of events in docs/observability.md is the log's schema, on which operators build. Copy the missing \
+         rows into it and take out those that are gone.",
     );
 }
 

@@ -7,14 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use openapi::{
     endpoint::{Endpoint, Operation},
     request::RequestBody,
 };
 
 use crate::{
-    backend::Backend, body::BoxBody, kind::Kind, route::Leg, serve::BoxError, upstream::Upstream, verdict::Tier,
+    body::BoxBody,
+    error::Failure,
+    kind::Kind,
+    route::Leg,
+    serve::BoxError,
+    trace::{AttemptSpan, TraceContext},
+    upstream::Upstream,
+    verdict::Tier,
 };
 
 /// What to send, to which backend, by when.
@@ -33,7 +40,12 @@ pub struct Attempt {
 
 /// Where a job has been so far.
 #[derive(Debug, Default)]
-pub struct Trail(Mutex<Steps>);
+pub struct Trail {
+    steps: Mutex<Steps>,
+    /// The span above the attempts, where they are traced.
+    parent: Option<TraceContext>,
+    spans: Mutex<Vec<AttemptSpan>>,
+}
 
 /// The attempts of a job, and the place of the last.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +64,70 @@ pub struct Steps {
 }
 
 impl Trail {
+    /// Of a job whose attempts hang below this span.
+    pub fn traced(parent: Option<TraceContext>) -> Self {
+        Self {
+            parent,
+            ..Self::default()
+        }
+    }
+
+    /// The span of the attempt under way, for the upstream to hang below.
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        let parent = self.parent?;
+        let span = self.lock_spans().last()?.id;
+        Some(TraceContext { span, ..parent })
+    }
+
+    /// The attempt under way has its answer.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        self.note(|span| span.status = Some(status.as_u16()));
+    }
+
+    /// The attempt under way has failed.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        self.note(|span| {
+            span.ended = Some(Instant::now());
+            span.status = failure.status().map(|status| status.as_u16());
+            span.error = Some(failure.word());
+        });
+    }
+
+    fn note(&self, note: impl FnOnce(&mut AttemptSpan)) {
+        if self.parent.is_some() {
+            self.lock_spans().last_mut().map(note);
+        }
+    }
+
+    /// The spans of the attempts so far. They are given once.
+    pub fn take_spans(&self) -> Vec<AttemptSpan> {
+        std::mem::take(&mut *self.lock_spans())
+    }
+
+    fn lock_spans(&self) -> MutexGuard<'_, Vec<AttemptSpan>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An upstream was chosen and a place there taken.
-    pub(crate) fn step(&self, upstream: &Upstream, backend: &Backend) {
+    pub(crate) fn step(&self, upstream: &Upstream, leg: &Leg) {
+        let backend = &leg.backend;
+        if self.parent.is_some() {
+            let now = Instant::now();
+            let mut spans = self.lock_spans();
+            // The one before went no further than its place.
+            spans.last_mut().map(|span| span.ended.get_or_insert(now));
+            spans.push(AttemptSpan {
+                id: fastrand::u64(1..),
+                upstream: upstream.name.clone(),
+                backend: backend.name.clone(),
+                kind: backend.kind,
+                model: leg.model.clone(),
+                started: now,
+                ended: None,
+                status: None,
+                error: None,
+            });
+        }
         let mut steps = self.lock();
         steps.attempts = steps.attempts.saturating_add(1);
         steps.upstream = Some(upstream.name.clone());
@@ -75,7 +149,7 @@ impl Trail {
     }
 
     fn lock(&self) -> MutexGuard<'_, Steps> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -85,7 +85,7 @@ where
             }
             Err(NoPlace::NoCandidate(excluded)) => return Err(failed(&attempt, Failure::NoUpstream(excluded))),
         };
-        attempt.trail.step(in_use.upstream(), &attempt.leg.backend);
+        attempt.trail.step(in_use.upstream(), &attempt.leg);
         self.inner.call(Placed { attempt, in_use }).await
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     error::{AttemptError, Failure},
     kind::Kind,
     serve::{BoxError, Serve},
+    trace::TRACEPARENT,
     translation::{Translation, Way, as_chat},
     upstream::Upstream,
 };
@@ -120,7 +121,11 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
     *request.uri_mut() =
         uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
-    *request.headers_mut() = headers(outbound, backend, upstream, admitted);
+    *request.headers_mut() = headers(outbound, backend, upstream, admitted, way);
+    if let Some(context) = placed.attempt.trail.context() {
+        // Below the attempt, of which there may be several.
+        request.headers_mut().insert(TRACEPARENT, context.header());
+    }
 
     let is_stream = outbound.is_stream();
     let hide_usage = is_stream && !outbound.json().is_some_and(RequestBody::wants_usage);
@@ -295,7 +300,7 @@ fn encode_segment(segment: &str) -> String {
     encoded
 }
 
-fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted: HeaderMap) -> HeaderMap {
+fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted: HeaderMap, way: Way) -> HeaderMap {
     let mut headers = outbound.headers.clone();
     headers.insert(header::HOST, upstream.host.clone());
     if matches!(outbound.payload, Payload::Json(_)) {
@@ -304,7 +309,12 @@ fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if let Some((name, value)) = backend.kind.demanded_header() {
-        headers.entry(name).or_insert(value);
+        // What we translated is in the version that we know, whatever the client speaks.
+        if way == Way::AsItCame {
+            headers.entry(name).or_insert(value);
+        } else {
+            headers.insert(name, value);
+        }
     }
     for (name, value) in &backend.headers {
         headers.insert(name, value.clone());

@@ -151,6 +151,40 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The status of the upstream's answer, where that was the failure.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } | Self::Credentials(status) | Self::NotJson(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// For a trace: one of few words.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoUpstream(_) => "no_upstream",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout(_) => "queue_timeout",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Closed => "no_operation",
+            Self::NotAdmitted(_) => "not_admitted",
+            Self::Connect(_) => "connect",
+            Self::Dropped(_) => "dropped",
+            Self::Protocol(_) => "protocol",
+            Self::Upload(_) => "upload",
+            Self::Timeout(_) => "timeout",
+            Self::Status { .. } => "status",
+            Self::Credentials(_) => "credentials",
+            Self::NotJson(_) => "not_json",
+            Self::Disguised(_) => "error_in_answer",
+            Self::TooLarge { .. } => "too_large",
+            Self::Stream(_) => "stream",
+            Self::Body(_) => "body",
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -193,7 +193,7 @@ impl Kind {
         }
     }
 
-    /// A header that it demands, sent where neither the client nor the configuration has it.
+    /// A header that it demands; the configuration's own goes before it.
     pub fn demanded_header(self) -> Option<(HeaderName, HeaderValue)> {
         (self == Self::Anthropic).then(|| {
             (

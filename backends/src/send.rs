@@ -73,7 +73,11 @@ impl Serve<Encoded> for Send {
         let waiting = attempt.trail.wait();
         let answer = exchange.run(request, &mut in_use).await;
         drop(waiting);
+        if let Ok(answer) = &answer {
+            attempt.trail.answered(answer.status);
+        }
         answer.map_err(|failure| {
+            attempt.trail.failed(&failure);
             if let Some(mut in_use) = in_use {
                 in_use.judge(&failure);
             }

@@ -57,6 +57,20 @@ impl Account {
         }
     }
 
+    pub(crate) fn of_subject(subject: Subject) -> Self {
+        Self {
+            name: Some(subject.name),
+            min_tier: tier(subject.min_tier),
+            expires: None,
+            models: subject.models,
+            counted: Some(Counted {
+                id: subject.id,
+                limits: subject.limits,
+                limiter: subject.limiter,
+            }),
+        }
+    }
+
     /// Whose use is counted together; `None` for the anonymous account.
     pub(crate) fn id(&self) -> Option<&AccountId> {
         self.counted.as_ref().map(|counted| &counted.id)
@@ -94,6 +108,17 @@ impl Account {
             None => pattern == model,
         })
     }
+}
+
+/// Who an identity provider says is asking, and what the configuration allows them.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) id: AccountId,
+    pub(crate) models: Vec<String>,
+    pub(crate) min_tier: config::Tier,
+    pub(crate) limits: KeyLimits,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// All accounts, by the hash of their key.
@@ -177,8 +202,8 @@ impl Accounts {
     }
 
     /// The account of a key. Looking up a hash tells an attacker who measures time nothing of any key.
-    pub(crate) fn find(&self, key: &str) -> Option<&Arc<Account>> {
-        self.by_hash.get(KeyHash::of(key).as_bytes())
+    pub(crate) fn find(&self, key: &KeyHash) -> Option<&Arc<Account>> {
+        self.by_hash.get(key.as_bytes())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     catalog::{Catalog, Offer},
     layers::idempotency::Ending,
     limiter::Allowance,
+    telemetry::RequestSpan,
 };
 
 /// A request with its name; all that follows is named by it.
@@ -29,6 +30,8 @@ pub(crate) struct Named {
     pub(crate) request: http::Request<Incoming>,
     /// What its method and path ask for: read once, for Observe and Router.
     pub(crate) operation: Result<Operation, Unroutable>,
+    /// Of a request that is traced.
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// A request that is a known operation.
@@ -38,6 +41,7 @@ pub(crate) struct Inbound {
     pub(crate) arrived: Instant,
     pub(crate) request: http::Request<Incoming>,
     pub(crate) operation: Operation,
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// A request whose account is known. Its body is still unread: we do not parse for strangers.
@@ -62,6 +66,7 @@ pub(crate) struct Call {
     pub(crate) arrived: Instant,
     pub(crate) account: Arc<Account>,
     pub(crate) allowance: Allowance,
+    pub(crate) span: Option<Arc<RequestSpan>>,
     pub(crate) outbound: Outbound,
     /// How long the client's body was waited for.
     pub(crate) awaited: Duration,
@@ -101,6 +106,7 @@ pub(crate) struct Job {
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,
+    pub(crate) span: Option<Arc<RequestSpan>>,
 }
 
 /// The name of a request: the client's where it gave a sane one, else ours.

@@ -141,6 +141,17 @@ pub(crate) enum LimitError {
     Concurrency { limit: u32 },
 }
 
+impl LimitError {
+    /// The limit, for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Requests { .. } => "requests",
+            Self::Tokens { .. } | Self::NeverTokens { .. } => "tokens",
+            Self::Concurrency { .. } => "concurrency",
+        }
+    }
+}
+
 impl Limiter {
     /// Counts a request, if the limits allow one more.
     pub(crate) fn begin(self: &Arc<Self>, limits: &KeyLimits, now: Instant) -> Result<Allowance, LimitError> {

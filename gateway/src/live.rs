@@ -16,11 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     admin::token::AdminTokens,
-    app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
+    app::{StartError, unix_seconds},
+    assembly::{Assembled, Standing, assemble, stack_config},
     config::{Config, ConfigError, Process},
     directory::Directory,
     listener::ListenerConfig,
     notify::Supervisor,
+    oidc::Issuers,
     signal::Hangup,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
@@ -187,10 +189,13 @@ impl Live {
             standing,
             catalog,
             listener,
-        } = assemble(&config, &state.standing, self.started_at)?;
+        } = assemble(&config, &state.standing, self.started_at).map_err(StartError::from)?;
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
+        let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
+            .map_err(StartError::from)?;
         // From here on nothing can fail.
         self.parts.catalog.store(Arc::new(catalog));
+        self.parts.issuers.store(Arc::new(issuers));
         self.swapped.directory.configure(&config);
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
@@ -225,7 +230,9 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             "limits.connections",
             started.limits.connections != now.limits.connections,
         ),
-        ("log", started.log != now.log),
+        ("log.level", started.log.level != now.log.level),
+        ("log.format", started.log.format != now.log.format),
+        ("telemetry", started.telemetry != now.telemetry),
     ];
     differs
         .into_iter()

@@ -7,6 +7,7 @@ use clap::Parser;
 mod accounts;
 mod admin;
 mod app;
+mod assembly;
 mod call;
 mod catalog;
 mod cli;
@@ -22,6 +23,7 @@ mod live;
 mod logging;
 mod metrics;
 mod notify;
+mod oidc;
 mod records;
 mod replays;
 mod rescue;
@@ -29,6 +31,7 @@ mod routes;
 mod signal;
 mod source;
 mod stack;
+mod telemetry;
 mod tls;
 
 fn main() -> ExitCode {

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -22,7 +22,7 @@ use recent::Recent;
 
 use crate::{catalog::Catalog, records::Records};
 
-pub(crate) use job::{EndedJob, ErrorType, Server};
+pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use recent::Snapshot;
 
 mod histogram;
@@ -96,6 +96,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// 1 while the keys in the database cannot be read.
     pub(crate) keys_stale: Gauge,
+    pub(crate) spans_exported: Counter,
+    pub(crate) spans_dropped: Counter,
     refused: Family<ByKind, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
@@ -119,6 +121,8 @@ impl Metrics {
             client_retries: Counter::default(),
             connections: Gauge::default(),
             keys_stale: Gauge::default(),
+            spans_exported: Counter::default(),
+            spans_dropped: Counter::default(),
             refused: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
@@ -146,8 +150,11 @@ impl Metrics {
 
     /// All that is not read from others.
     fn register(&self, registry: &mut Registry) {
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "Which Mulberry this is", Info::new(version));
+        let build: Family<Vec<(&str, &str)>, Gauge> = Family::default();
+        build
+            .get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        registry.register("build_info", "1; which Mulberry this is", build);
         let help = "Requests answered, by endpoint and status";
         registry.register("requests", help, self.requests.clone());
         let help = "Requests whose answer has not ended";
@@ -176,6 +183,10 @@ impl Metrics {
         registry.register("config_loaded_timestamp_seconds", help, self.config_loaded.clone());
         let help = "1 while API keys in the database cannot be read, and those known before stay in force";
         registry.register("keys_stale", help, self.keys_stale.clone());
+        let help = "Spans that a collector of traces took";
+        registry.register("spans_exported", help, self.spans_exported.clone());
+        let help = "Spans that were lost: the queue was full, or the collector did not take them";
+        registry.register("spans_dropped", help, self.spans_dropped.clone());
     }
 
     /// An answer has ended.

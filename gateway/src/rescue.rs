@@ -27,7 +27,7 @@ use crate::layers::{
     route::RouteError,
     throttle::Limited,
 };
-use crate::{limiter::LimitError, replays::TurnError};
+use crate::{limiter::LimitError, oidc::TokenError, replays::TurnError};
 
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
@@ -120,6 +120,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string())
                     .header("www-authenticate", HeaderValue::from_static("Bearer"))
             }
+            AuthenticateError::Token(error) => from_token(error),
             AuthenticateError::ForeignHost => forbidden("foreign_host"),
             AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
         };
@@ -194,6 +195,18 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+}
+
+fn from_token(error: &TokenError) -> Refusal {
+    match error {
+        TokenError::NoKeys => Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", error.to_string())
+            .retry_after(Duration::from_secs(5)),
+        TokenError::TooMany => overloaded(error.to_string()),
+        _ => Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_api_key", error.to_string()).header(
+            "www-authenticate",
+            HeaderValue::from_static("Bearer error=\"invalid_token\""),
+        ),
+    }
 }
 
 fn from_limit(error: &LimitError) -> Refusal {

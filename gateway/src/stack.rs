@@ -25,7 +25,7 @@ use crate::{
     drain::Drain,
     layers::{
         admit::{Admission, AdmitLayer},
-        authenticate::AuthenticateLayer,
+        authenticate::{AuthenticateLayer, Authenticator},
         body_limit::BodyLimitLayer,
         catch_panic::CatchPanicLayer,
         cors::CorsLayer,
@@ -45,15 +45,18 @@ use crate::{
     },
     limiter::Limiters,
     metrics::Metrics,
+    oidc::Issuers,
     records::Records,
     replays::{Bounds, Replays},
     routes::models::Models,
+    telemetry::Telemetry,
 };
 
 /// What the floors share, and what outlives them when the configuration changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) issuers: Arc<ArcSwap<Issuers>>,
     /// What accounts used; it outlives every snapshot of them.
     pub(crate) limiters: Arc<Limiters>,
     /// Answers that may be given again; they outlive the stack.
@@ -63,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The Edge floor that is in force. A request keeps the one that it began with.
@@ -98,16 +102,18 @@ pub(crate) struct StackConfig {
     pub(crate) limits: BodyLimits,
     pub(crate) retry: RetryConfig,
     pub(crate) origins: Vec<String>,
+    /// Whether each request has a line in the log.
+    pub(crate) log_requests: bool,
     /// `None` keeps no answers.
     pub(crate) idempotency: Option<Bounds>,
 }
 
 /// From a known operation to its answer.
-fn call(config: &StackConfig, parts: &Parts) -> Floor<Inbound, Response<BoxBody>> {
+fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> Floor<Inbound, Response<BoxBody>> {
     let stack = ServiceBuilder::new()
         // Before Decode: we do not parse for strangers.
         .layer(AuthenticateLayer {
-            accounts: parts.accounts.clone(),
+            authenticator: authenticator.clone(),
         })
         // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
         .layer(ThrottleLayer)
@@ -146,10 +152,14 @@ pub(crate) fn edge(
     config: &StackConfig,
     parts: &Parts,
 ) -> impl Serve<Request<Incoming>, Response = Response<BoxBody>> + use<> {
-    let call = call(config, parts);
+    let authenticator = Authenticator {
+        accounts: parts.accounts.clone(),
+        issuers: parts.issuers.clone(),
+    };
+    let call = call(config, parts, &authenticator);
     let router = Router {
         models: Models {
-            accounts: parts.accounts.clone(),
+            authenticator,
             catalog: parts.catalog.clone(),
             call: call.clone(),
         },
@@ -161,7 +171,10 @@ pub(crate) fn edge(
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.
-        .layer(TraceLayer)
+        .layer(TraceLayer {
+            telemetry: parts.telemetry.clone(),
+            log_requests: config.log_requests,
+        })
         // Outside Rescue: it sees the status that the client sees.
         .layer(ObserveLayer {
             metrics: parts.metrics.clone(),

@@ -148,7 +148,7 @@ impl<'a> Shape<'a> {
     fn of(json: &'a str) -> Option<Self> {
         let mut shape = Self::default();
         let is_object = json::for_members(json, |name, value| {
-            let member = match name {
+            let member = match &*name {
                 "error" => &mut shape.error,
                 "error_type" => &mut shape.error_type,
                 "object" => &mut shape.object,

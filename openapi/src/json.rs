@@ -48,9 +48,9 @@ fn end_of_string(json: &[u8], mut at: usize) -> usize {
 /// Gives `each` the members of an object in order: the name as it reads, the value as it is written.
 /// Nothing is kept and nothing is built, however large or deep the object is. `false` when it is no JSON object;
 /// `each` may have been called by then.
-pub(crate) fn for_members<'a>(json: &'a str, each: impl FnMut(&str, &'a RawValue)) -> bool {
+pub(crate) fn for_members<'a>(json: &'a str, each: impl FnMut(Cow<'a, str>, &'a RawValue)) -> bool {
     struct Object<F>(F);
-    impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Object<F> {
+    impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for Object<F> {
         type Value = ();
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("an object")
@@ -58,7 +58,7 @@ pub(crate) fn for_members<'a>(json: &'a str, each: impl FnMut(&str, &'a RawValue
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
                 if let Some(key) = string(key) {
-                    (self.0)(&key, value);
+                    (self.0)(key, value);
                 }
             }
             Ok(())
@@ -136,7 +136,7 @@ mod tests {
         let json = format!(r#"{{"a\ud83d":1e999,"\u0062":"\udead","d":{deep}}}"#);
         let mut seen = Vec::new();
         assert!(for_members(&json, |key, value| {
-            seen.push((key.to_owned(), value.get().len()));
+            seen.push((key.into_owned(), value.get().len()));
         }));
         let name = |name: &str, len: usize| (name.to_owned(), len);
         assert_eq!(seen[1..], [name("b", 8), name("d", deep.len())]);

@@ -64,7 +64,7 @@ impl<'a> View<'a> {
     fn outline(text: &'a str) -> Option<Self> {
         let mut view = Self::default();
         let is_object = json::for_members(text, |name, value| {
-            let member = match name {
+            let member = match &*name {
                 "error" => &mut view.error,
                 "status" => &mut view.status,
                 "usage" => &mut view.usage,
@@ -181,7 +181,7 @@ pub(crate) fn usage_of(raw: &RawValue) -> Option<WireUsage> {
 /// An object's members that are finite numbers, and those of the objects in it; empty for what is no object.
 fn readable(object: &str, levels: usize) -> String {
     let mut out = String::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Cow<'_, str>> = Vec::new();
     let is_object = json::for_members(object, |name, value| {
         let value = value.get();
         let value = if value.starts_with('{') && levels > 0 {
@@ -193,14 +193,10 @@ fn readable(object: &str, levels: usize) -> String {
         };
         let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let is_details = name.ends_with("_details");
-        if is_plain
-            && is_details == value.starts_with('{')
-            && seen.len() < 64
-            && !seen.iter().any(|other| other == name)
-        {
+        if is_plain && is_details == value.starts_with('{') && seen.len() < 64 && !seen.contains(&name) {
             let comma = if out.is_empty() { "" } else { "," };
             out.push_str(&format!(r#"{comma}"{name}":{value}"#));
-            seen.push(name.to_owned());
+            seen.push(name);
         }
     });
     if is_object { format!("{{{out}}}") } else { String::new() }

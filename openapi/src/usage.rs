@@ -21,6 +21,8 @@ impl<'de> Deserialize<'de> for WireUsage {
         struct Details {
             cached_tokens: Count,
             reasoning_tokens: Count,
+            /// Anthropic's name.
+            thinking_tokens: Count,
         }
         #[derive(Deserialize, Default)]
         #[serde(default)]
@@ -69,7 +71,7 @@ impl<'de> Deserialize<'de> for WireUsage {
             },
             cached: input.cached_tokens.0.max(read),
             completion,
-            reasoning: output.reasoning_tokens.0,
+            reasoning: output.reasoning_tokens.0.max(output.thinking_tokens.0),
         })
     }
 }
@@ -149,8 +151,8 @@ mod tests {
             (7, 2, 1, 0),
         );
         check(
-            r#"{"input_tokens":7,"output_tokens":3,"cache_read_input_tokens":20,"cache_creation_input_tokens":4,"cache_creation":{"ephemeral_5m_input_tokens":4},"service_tier":"standard"}"#,
-            (31, 20, 3, 0),
+            r#"{"input_tokens":7,"output_tokens":3,"cache_read_input_tokens":20,"cache_creation_input_tokens":4,"cache_creation":{"ephemeral_5m_input_tokens":4},"output_tokens_details":{"thinking_tokens":2},"service_tier":"standard"}"#,
+            (31, 20, 3, 2),
         );
         check(
             r#"{"prompt_tokens":27,"completion_tokens":3,"cache_read_input_tokens":20,"prompt_tokens_details":{"cached_tokens":20}}"#,

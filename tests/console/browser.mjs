@@ -1,9 +1,8 @@
 // Debian's Chromium, without a screen. A page that complains in its console, breaks its policy or asks another origin fails its test.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -42,19 +41,24 @@ export async function openConsole(browser, gateway, { viewport = WIDE, scheme = 
   context.setDefaultTimeout(SOON_MS);
   const page = await context.newPage();
   const complaints = [];
+  // Told at once too: a page that does not work ends in a wait that says nothing.
+  const complain = (text) => {
+    complaints.push(text);
+    process.stderr.write(`${text}\n`);
+  };
   const expected = [];
   const origin = new URL(gateway.admin).origin;
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
     const at = expected.findIndex((status) => message.text().includes(`status of ${status}`));
     if (at >= 0) expected.splice(at, 1);
-    else complaints.push(`console: ${message.text()}`);
+    else complain(`console: ${message.text()}`);
   });
-  page.on("pageerror", (error) => complaints.push(`script: ${error.stack}`));
+  page.on("pageerror", (error) => complain(`script: ${error.stack}`));
   await page.route("**/*", (route) => {
     const url = new URL(route.request().url());
     if (url.origin === origin) return route.continue();
-    complaints.push(`another origin: ${url.href}`);
+    complain(`another origin: ${url.href}`);
     return route.abort();
   });
   await page.addInitScript(() => {

@@ -66,7 +66,7 @@ for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
     await dialog.waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(secret));
     assert.equal(await gateway.ask(secret), 200);
-    assert.equal(await gateway.ask(secret, "gone"), 404);
+    assert.equal(await gateway.ask(secret, "gone"), 403);
 
     // Changed: another model, and a limit of one request.
     await button(`Edit ${name}`).waitFor();
@@ -120,6 +120,7 @@ for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
 
     // All of it is in the audit log.
     await console.visit("audit");
+    await page.getByText("models: mock → mock, fault/*").first().waitFor();
     for (let i = 0; i < 4; i++) await page.getByRole("cell", { name }).nth(i).waitFor();
     await console.screenshot("audit-of-a-key");
     assert.ok(!(await page.content()).includes(secret));
@@ -150,7 +151,7 @@ test("what the gateway refuses is told in the form", async () => {
   await console.close();
 });
 
-test("a name that is markup stays text", async () => {
+test("a name that is markup stays text, a long one makes no wide page", async () => {
   const console = await openConsole(browser, gateway);
   const { page } = console;
   const owner = '<img src="x" onerror="document.title=1"><b>bold</b>';
@@ -158,12 +159,22 @@ test("a name that is markup stays text", async () => {
   await console.visit("keys");
   await page.getByRole("button", { name: "New key" }).click();
   const dialog = page.getByRole("dialog");
-  await dialog.getByLabel("Name").fill("markup");
+  await dialog.getByLabel("Name").fill("x".repeat(120));
   await dialog.getByLabel("Owner").fill(owner);
   await dialog.getByRole("button", { name: "Create" }).click();
   await dialog.getByRole("button", { name: "I have kept it" }).click();
   await page.getByText(owner).waitFor();
   assert.equal(await page.locator("main img, main b").count(), 0);
+  await console.fits("a long name");
+  await console.screenshot("long-name");
+  await console.visit("audit");
+  await page.getByText(owner).waitFor();
+  await console.fits("a long name in the audit log");
+  await page.setViewportSize(NARROW);
+  await console.fits("a long name in the audit log, narrow");
+  await console.visit("keys");
+  await page.getByText(owner).waitFor();
+  await console.fits("a long name, narrow");
   await console.quiet();
   await console.close();
 });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use e2e::client::{client, get, send};
 use e2e::sse::pieces;
 use e2e::wait::SOON;
-use e2e::{Answer, Gateway, Mock, World, eventually, raw};
+use e2e::{Answer, Collector, Gateway, Mock, World, eventually, raw};
 use reqwest::RequestBuilder;
 use serde_json::json;
 
@@ -68,6 +68,7 @@ struct Observed {
     /// Refuses the gateway's own credentials.
     _strict: Mock,
     gateway: Gateway,
+    collector: Collector,
     _world: World,
 }
 
@@ -77,8 +78,10 @@ impl Observed {
         let world = World::new();
         let mock = world.mock(&["--require-key", &words.upstream_key]);
         let strict = world.mock(&["--require-key", "another"]);
+        let collector = Collector::new();
         let gateway = world.gateway(&format!(
-            "keys: [{{name: alice, secret: '{client}', models: ['mock', 'fault/*', 'locked', 'nowhere', 'denied-no']}}]\n\
+            "telemetry: {{otlp: {{endpoint: '{collector}', headers: {{authorization: 'Bearer {upstream}'}}}}}}\n\
+             keys: [{{name: alice, secret: '{client}', models: ['mock', 'fault/*', 'locked', 'nowhere', 'denied-no']}}]\n\
              backends:\n  - {{name: main, url: '{main}', api_key: '{upstream}', timeouts: {{first_frame: 300ms, idle: 300ms, total: 2s}}}}\n\
              \x20 - {{name: locked, url: '{strict}', api_key: '{upstream}'}}\n\
              \x20 - {{name: nowhere, url: 'http://127.0.0.1:9', api_key: '{upstream}', headers: {{x-team: '{cookie}'}}}}\n\
@@ -93,12 +96,14 @@ impl Observed {
             cookie = words.cookie,
             main = mock.url(),
             strict = strict.url(),
+            collector = collector.url(),
         ));
         Self {
             words,
             mock,
             _strict: strict,
             gateway,
+            collector,
             _world: world,
         }
     }
@@ -350,6 +355,12 @@ async fn check(level: &str) {
     assert!(text.contains("shutting_down"), "{text}");
     assert_eq!(observed.gateway.wait(SOON).await.code(), Some(0));
     observed.assert_silent(&data);
+    let traces = observed.collector.posts();
+    let spans = observed.collector.spans();
+    assert!(spans.len() > 20, "{} spans", spans.len());
+    for trace in traces {
+        observed.words.assert_absent("a trace", &trace.body);
+    }
     observed
         .words
         .assert_absent("the records", observed.gateway.records().join("\n").as_bytes());

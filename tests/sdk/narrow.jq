@@ -6,7 +6,7 @@ def model($schema): .components.schemas[$schema].properties.model = {enum: [$mod
 
 {type: "string", minLength: 1, maxLength: 200} as $text
 # A made-up name is 404, and nothing behind it is reached.
-| reduce ("ChatCompletionRequest", "CompletionRequest", "EmbeddingRequest", "ResponseRequest", "PassThroughRequest", "AudioForm", "ImageForm") as $schema
+| reduce ("ChatCompletionRequest", "CompletionRequest", "EmbeddingRequest", "ResponseRequest", "MessageRequest", "PassThroughRequest", "AudioForm", "ImageForm") as $schema
     (.; model($schema) | require($schema; ["model"]))
 | narrow("ChatCompletionRequest"; "messages"; {minItems: 1, maxItems: 3})
 | narrow("ChatRequestMessage"; "role"; {enum: ["system", "user", "assistant"]})
@@ -17,6 +17,7 @@ def model($schema): .components.schemas[$schema].properties.model = {enum: [$mod
 | narrow("EmbeddingRequest"; "input"; $text)
 | narrow("EmbeddingRequest"; "encoding_format"; {enum: ["float", "base64"]})
 | narrow("EmbeddingRequest"; "dimensions"; {minimum: 1, maximum: 64})
+| narrow("MessageRequest"; "messages"; {minItems: 1, maxItems: 3})
 | narrow("ResponseRequest"; "input"; $text)
 | require("ResponseRequest"; ["input"])
 # What moderations, rerank, score, tokenize, audio and images ask for; each reads its own.

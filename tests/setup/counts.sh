@@ -8,7 +8,7 @@ counts() {
   passed=0 failed=0 skipped=0
   case $name in
     rust) _sum "$log" 'test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*' ;;
-    python) _pytest "$log" ;;
+    python | deploy) _pytest "$log" ;;
     node | console) _node "$log" ;;
     conformance)
       _pytest "$log"

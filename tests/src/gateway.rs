@@ -220,8 +220,11 @@ fn has_key(yaml: &str, key: &str) -> bool {
         .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
-/// The value of `name=value` in a line of the log.
+/// The value of `name=value`, or of `"name":"value"`, in a line of the log.
 fn field(line: &str, name: &str) -> Option<String> {
+    if let Some((_, rest)) = line.split_once(&format!("\"{name}\":\"")) {
+        return rest.split_once('"').map(|(value, _)| value.to_owned());
+    }
     let mut words = line.split_whitespace();
     words
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))

@@ -8,6 +8,7 @@
 //! asynchronous. Nothing here sleeps in the hope that something has happened by then: see [`wait::eventually`].
 
 pub mod client;
+pub mod collector;
 pub mod gateway;
 pub mod llama;
 pub mod mock;
@@ -20,6 +21,7 @@ pub mod wait;
 pub mod world;
 
 pub use client::{Answer, Envelope};
+pub use collector::Collector;
 pub use gateway::Gateway;
 pub use llama::Llama;
 pub use mock::Mock;

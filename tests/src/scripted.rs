@@ -9,7 +9,15 @@ use std::thread;
 #[derive(Debug)]
 pub struct Scripted {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    posts: Arc<Mutex<Vec<Post>>>,
+}
+
+/// A POST that came.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Its request line and headers, in lower case.
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 impl Scripted {
@@ -19,16 +27,14 @@ impl Scripted {
         let answer = answer.into();
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = requests.clone();
+        let posts = Arc::new(Mutex::new(Vec::new()));
+        let kept = posts.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if let Some(request) = serve(stream, &answer) {
-                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-                }
+                serve(stream, &answer, &kept);
             }
         });
-        Self { address, requests }
+        Self { address, posts }
     }
 
     /// A 200 of JSON with this body.
@@ -53,15 +59,21 @@ impl Scripted {
         format!("http://{}", self.address)
     }
 
-    /// The bodies of the POSTs that came.
+    /// The POSTs that came.
+    #[must_use]
+    pub fn posts(&self) -> Vec<Post> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Their bodies.
     #[must_use]
     pub fn bodies(&self) -> Vec<Vec<u8>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.posts().into_iter().map(|post| post.body).collect()
     }
 }
 
-/// Reads one request and answers it; gives the body of a POST.
-fn serve(mut stream: TcpStream, answer: &[u8]) -> Option<Vec<u8>> {
+/// Reads one request, keeps it if it is a POST, and answers it; `None` if it does not come whole.
+fn serve(mut stream: TcpStream, answer: &[u8], kept: &Mutex<Vec<Post>>) -> Option<()> {
     let mut request = Vec::new();
     let mut piece = [0; 16 << 10];
     let head = loop {
@@ -78,7 +90,14 @@ fn serve(mut stream: TcpStream, answer: &[u8]) -> Option<Vec<u8>> {
         let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
         request.extend_from_slice(&piece[..count]);
     }
+    if text.starts_with("post ") {
+        // Before the answer: who has it will look.
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(Post {
+            body: request[head..].to_vec(),
+            head: text,
+        });
+    }
     // A client that has heard enough may have closed.
     drop(stream.write_all(answer));
-    text.starts_with("post ").then(|| request[head..].to_vec())
+    Some(())
 }

@@ -37,6 +37,10 @@ const MEMBERS: &[&str] = &[
     "output_format",
     "cache_control",
     "inference_geo",
+    "diagnostics",
+    "speed",
+    "user_profile_id",
+    "workspace_id",
 ];
 const LEAST_THINKING: u64 = 1024;
 const THOUGHT: &str = "The words are known beforehand.";
@@ -63,6 +67,8 @@ struct Usage {
     input: u64,
     cached: u64,
     output: u64,
+    /// A part of `output`.
+    thought: u64,
 }
 
 pub(crate) fn unary(body: &Value, plan: &Plan, id: u64) -> Result<Value, Refusal> {
@@ -90,7 +96,10 @@ pub(crate) fn stream(body: &Value, plan: &Plan, id: u64) -> Result<Events, Refus
     start["stop_reason"] = Value::Null;
     start["stop_sequence"] = Value::Null;
     start["usage"] = answer.usage.at_start();
-    let mut counted = json!({"output_tokens": answer.usage.output});
+    let mut counted = json!({
+        "output_tokens": answer.usage.output,
+        "output_tokens_details": {"thinking_tokens": answer.usage.thought},
+    });
     if plan.has(Fault::NoUsage) {
         start["usage"] = Value::Null;
         counted = Value::Null;
@@ -154,6 +163,11 @@ fn answer(body: &Value, plan: &Plan, id: u64) -> Result<Answer, Refusal> {
             input: prompt - cached,
             cached,
             output: blocks.iter().map(Block::tokens).sum(),
+            thought: blocks
+                .iter()
+                .filter(|block| matches!(block, Block::Thinking))
+                .map(Block::tokens)
+                .sum(),
         },
         blocks,
         stop_reason,
@@ -389,6 +403,7 @@ impl Usage {
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": self.cached,
             "output_tokens": self.output,
+            "output_tokens_details": {"thinking_tokens": self.thought},
             "service_tier": "standard",
         })
     }

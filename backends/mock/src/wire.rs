@@ -12,8 +12,8 @@ pub(crate) enum Wire {
     Gemini,
 }
 
-/// The one version of Anthropic's API that has a name today.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// What Anthropic's clients send, the older and the newer.
+const ANTHROPIC_VERSIONS: [&[u8]; 2] = [b"2023-06-01", b"2026-10-21"];
 
 impl Wire {
     pub(crate) fn of(path: &str) -> Self {
@@ -42,8 +42,8 @@ impl Wire {
         match self {
             Self::Anthropic => {
                 let version = parts.headers.get("anthropic-version").map(http::HeaderValue::as_bytes);
-                let is_known = version == Some(ANTHROPIC_VERSION.as_bytes());
-                (!is_known).then_some("anthropic-version: header is required, and 2023-06-01 is the only version")
+                let is_known = version.is_some_and(|version| ANTHROPIC_VERSIONS.contains(&version));
+                (!is_known).then_some("anthropic-version: header is required and must name a known version")
             }
             Self::Gemini => {
                 let streams = parts.uri.path().ends_with(":streamGenerateContent");

@@ -4,7 +4,6 @@ import { post } from "../api.js";
 import { copyButton } from "../copy.js";
 import { h, say } from "../dom.js";
 import { list as listed, short, text, when } from "../format.js";
-import { notice } from "../notice.js";
 import { following } from "../section.js";
 
 const EVERY_MS = 5000;
@@ -50,7 +49,6 @@ function open(root) {
       const what = changed?.length > 0 ? `Changed: ${listed(changed)}.` : "Nothing in it changed.";
       const later = waiting?.length > 0 ? ` At the next start: ${listed(waiting)}.` : "";
       outcome.textContent = `Loaded ${short(hash)}. ${what}${later}`;
-      notice("The configuration was loaded.");
       tellRefusal(null);
     } catch (error) {
       if (error.status === 422) {

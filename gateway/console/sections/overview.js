@@ -136,7 +136,7 @@ function open(root) {
 /** One number with its line. */
 function figure(title, value, shown) {
   const number = h("p", { class: "figure-value" }, "–");
-  const peak = h("p", { class: "figure-note" }, "peak –");
+  const peak = h("p", { class: "figure-note" }, "nothing measured yet");
   const chart = lines({ label: `${title}`, series: ["main"], gapMs: GAP_MS });
   return {
     element: h("div", { class: "figure" }, h("h2", {}, title), number, chart.element, peak),
@@ -149,14 +149,14 @@ function figure(title, value, shown) {
 }
 
 function tellPeak(element, value) {
-  say(element, `peak ${value} in ${pulse.span() / 60_000} min`);
+  say(element, value === "–" ? "nothing measured yet" : `peak ${value} in ${pulse.span() / 60_000} min`);
 }
 
 /** Median and tails with their lines. */
 function percentiles(title, value) {
   const names = ["p50", "p95", "p99"];
   const numbers = names.map(() => h("dd", {}, "–"));
-  const peak = h("p", { class: "figure-note" }, "peak –");
+  const peak = h("p", { class: "figure-note" }, "nothing measured yet");
   const chart = lines({ label: `${title}`, series: names, gapMs: GAP_MS });
   const pairs = names.map((name, at) => h("div", { class: name }, h("dt", {}, name), numbers[at]));
   return {

@@ -66,7 +66,13 @@ function open(root) {
     columns: COLUMNS,
     key: (row) => row.request_id,
     empty: "No request yet.",
-    actions: (row) => [h("button", { type: "button", class: "quiet", on: { click: () => detail(row()) } }, "Details")],
+    actions: (row) => [
+      h(
+        "button",
+        { type: "button", class: "quiet", "aria-label": `Details of ${row().request_id}`, on: { click: () => detail(row()) } },
+        "Details",
+      ),
+    ],
   });
   const asking = following({
     path: () => `requests?limit=${SHOWN}`,

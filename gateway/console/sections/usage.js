@@ -29,8 +29,9 @@ const DAYS = [
 
 const total = (row) => CLASSES.reduce((sum, name) => sum + (row[name] ?? 0), 0);
 
-const COLUMNS = [
-  { title: "Group", cell: (row) => text(row.group), order: (row) => row.group },
+/** @param by what the first column says */
+const columns = (by) => [
+  { title: by, cell: (row) => text(row.group), order: (row) => row.group },
   number("Requests", "requests"),
   {
     title: "Failures",
@@ -52,17 +53,13 @@ function number(title, name) {
 
 function open(root) {
   let rows = [];
-  const group = choice({ on: { change } }, GROUPS, "model");
+  const group = choice({ on: { change: regroup } }, GROUPS, "model");
   const days = choice({ on: { change } }, DAYS, "30");
   const save = h("button", { type: "button", disabled: true, on: { click: write } }, "Download CSV");
   const sums = h("p", { class: "hint" });
   const bars = h("div", { class: "bars" });
-  const list = table({
-    label: "Usage",
-    columns: COLUMNS,
-    key: (row) => text(row.group),
-    empty: "Nothing was used in this time.",
-  });
+  const place = h("div", {});
+  let list;
   const path = () => `usage?by=${group.value}&days=${days.value}`;
   let asked = path();
   const asking = following({
@@ -74,11 +71,25 @@ function open(root) {
       rows = data;
       draw();
     },
-    fail: list.fail,
+    fail: (why) => list.fail(why),
   });
 
+  /** A table anew, because the first column is another one. */
+  function start() {
+    const by = GROUPS.find(([value]) => value === group.value)[1];
+    list = table({ label: "Usage", columns: columns(by), key: (row) => text(row.group), empty: "Nothing was used in this time." });
+    place.replaceChildren(list.element);
+  }
+
   function change() {
+    // What is shown is the answer to another question, until this one is answered.
+    save.disabled = true;
     asking.now();
+  }
+
+  function regroup() {
+    start();
+    change();
   }
 
   function draw() {
@@ -87,11 +98,10 @@ function open(root) {
     const requests = rows.reduce((sum, row) => sum + row.requests, 0);
     const tokens = rows.reduce((sum, row) => sum + total(row), 0);
     say(sums, `${plural(requests, "request")}, ${plural(tokens, "token")}`);
-    // Days in their order, everything else by size.
-    const shown = group.value === "day" ? rows.toSorted((a, b) => String(a.group).localeCompare(String(b.group))) : rows.toSorted((a, b) => total(b) - total(a));
+    const shown = drawn();
     const largest = Math.max(0, ...shown.map(total));
     bars.replaceChildren(
-      ...shown.slice(0, BARS).map((row) =>
+      ...shown.map((row) =>
         h(
           "div",
           { class: "bar-row" },
@@ -101,6 +111,12 @@ function open(root) {
         ),
       ),
     );
+  }
+
+  /** The latest days in their order; of everything else the largest. */
+  function drawn() {
+    if (group.value !== "day") return rows.toSorted((a, b) => total(b) - total(a)).slice(0, BARS);
+    return rows.toSorted((a, b) => String(a.group).localeCompare(String(b.group))).slice(-BARS);
   }
 
   function write() {
@@ -114,9 +130,10 @@ function open(root) {
     h("div", { class: "tools" }, field("By", group), field("Over", days), save, sums),
     asking.problem,
     h("section", { class: "block", "aria-label": "Tokens" }, h("div", { class: "block-head" }, h("h2", {}, "Tokens"), legend), bars),
-    list.element,
+    place,
     h("p", { class: "hint" }, "Estimated are the requests whose tokens the gateway counted itself, because the upstream told none."),
   );
+  start();
   return asking.stop;
 }
 

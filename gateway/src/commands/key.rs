@@ -184,6 +184,8 @@ struct Place {
     /// `None` where only a database was named.
     config: Option<Config>,
     database: Option<PathBuf>,
+    /// Whether the database was not there before.
+    is_new: bool,
     /// Who, in the audit log, unless an admin token says it.
     actor: String,
 }
@@ -195,13 +197,16 @@ impl Place {
         if let Some(path) = &args.database {
             return Ok(Self {
                 config: None,
+                is_new: !path.exists(),
                 database: Some(path.clone()),
                 actor,
             });
         }
         let config = Config::load(&file(args.config.config.clone())?, &Process)?;
+        let database = database(&config);
         Ok(Self {
-            database: database(&config),
+            is_new: database.as_ref().is_some_and(|path| !path.exists()),
+            database,
             config: Some(config),
             actor,
         })
@@ -285,10 +290,14 @@ impl Place {
 
     fn written(&self) -> String {
         let path = self.database.as_deref().unwrap_or(Path::new(""));
-        format!(
-            "written to {}, which a running gateway notices within a second",
-            path.display()
-        )
+        // In full: a relative `data_dir` starts at the working directory, which may not be the gateway's.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let path = path.display();
+        if self.is_new {
+            format!("written to {path}, which is new")
+        } else {
+            format!("written to {path}, which a running gateway notices within a second")
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn run(args: MockArgs) -> Result<(), BoxError> {
     logging::install(&config::Log {
         level: config::LogLevel::Info,
         format: config::LogFormat::Text,
+        requests: false,
     });
     let listener = listener::bind(args.listen)?;
     let address = listener.local_addr()?;

@@ -39,7 +39,7 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
     let loaded = reading.config?;
     logging::install(&loaded.config.log);
     for warning in source.warnings() {
-        tracing::warn!("{warning}");
+        tracing::warn!(%warning, "the configuration deserves a look");
     }
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
     // Heard from here on too, for a reload may be asked as soon as we say that we listen.

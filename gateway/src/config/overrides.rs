@@ -12,6 +12,9 @@ use super::problem::{Place, Problems, nearest};
 
 const PREFIX: &str = "MULBERRY_";
 
+/// What the commands read themselves, and is no slip.
+const OTHERS: [&str; 2] = ["config", "admin_token"];
+
 /// Applies the overrides among `variables` to the tree, whose top has the keys `sections`.
 pub(super) fn apply(root: &mut Node, sections: &[&str], mut variables: Vec<(String, String)>, problems: &mut Problems) {
     // So that list indices are appended in order, whatever order the environment has.
@@ -35,6 +38,7 @@ pub(super) fn near_misses(sections: &[&str], variables: Vec<(String, String)>) -
         let Some(path) = path(&name) else { continue };
         let section = path.split("__").next().unwrap_or_default();
         if !sections.contains(&section)
+            && !OTHERS.contains(&path.as_str())
             && let Some(near) = nearest(section, sections)
         {
             let near = near.to_uppercase();

@@ -197,6 +197,8 @@ section! {
     pub(crate) struct Log {
         level: LogLevel = LogLevel::Info,
         format: LogFormat = LogFormat::Text,
+        /// One line for each request when it has ended, at `info`.
+        requests: bool = false,
     }
 }
 

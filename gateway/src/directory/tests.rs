@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::KeyHash;
 
 /// On loopback, with these keys in the file.
 fn written(keys: &[(&str, &str)]) -> Written {
@@ -20,7 +21,7 @@ async fn store() -> Store {
 }
 
 fn name(directory: &Directory, key: &str) -> Option<String> {
-    directory.accounts.load().find(key)?.name.clone()
+    directory.accounts.load().find(&KeyHash::of(key))?.name.clone()
 }
 
 #[tokio::test]

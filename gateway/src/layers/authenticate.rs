@@ -1,6 +1,7 @@
 //! Authenticate: who asks. Before the body is read, for we do not parse for strangers.
 //!
 //! Reads `authorization: Bearer`, `api-key` (Azure's clients) and `x-api-key` (Anthropic's).
+//! What is there is an API key; or, if it is none that we know and has the shape of one, a token of an issuer.
 
 use std::{
     sync::Arc,
@@ -16,9 +17,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 use tower_layer::Layer;
 
 use crate::{
-    accounts::{Account, Accounts, Foreign},
+    accounts::{Account, Accounts, Anonymous, Foreign},
     call::{Authenticated, Inbound},
-    config::Timestamp,
+    config::{KeyHash, Timestamp},
+    oidc::{Issuers, TokenError},
 };
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +31,8 @@ pub(crate) enum AuthenticateError {
     Unknown,
     #[error("This API key expired on {at}. Ask the operator of this gateway for a new one.")]
     Expired { at: Timestamp },
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error(
         "This gateway has no API keys and serves its own machine only. Call it by address or as localhost, or configure keys."
     )]
@@ -41,7 +45,7 @@ pub(crate) enum AuthenticateError {
 
 #[derive(Debug, Clone)]
 pub(crate) struct AuthenticateLayer {
-    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) authenticator: Authenticator,
 }
 
 impl<S> Layer<S> for AuthenticateLayer {
@@ -49,7 +53,7 @@ impl<S> Layer<S> for AuthenticateLayer {
 
     fn layer(&self, inner: S) -> Authenticate<S> {
         Authenticate {
-            accounts: self.accounts.clone(),
+            authenticator: self.authenticator.clone(),
             inner,
         }
     }
@@ -57,7 +61,7 @@ impl<S> Layer<S> for AuthenticateLayer {
 
 #[derive(Debug)]
 pub(crate) struct Authenticate<S> {
-    accounts: Arc<ArcSwap<Accounts>>,
+    authenticator: Authenticator,
     inner: S,
 }
 
@@ -68,36 +72,94 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), &inbound.request)?;
+        let account = self.authenticator.authenticate(&inbound.request).await?;
         self.inner.call(Authenticated { inbound, account }).await
     }
 }
 
-/// The account that a request speaks for.
-pub(crate) fn authenticate<B>(accounts: &Accounts, request: &Request<B>) -> Result<Arc<Account>, AuthenticateError> {
-    let headers = request.headers();
-    let authority = request.uri().authority().map(Authority::as_str);
-    if let Some(anonymous) = accounts.anonymous() {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        // HTTP/2 names the host in the request's target.
-        let host = authority.or_else(|| text(header::HOST)).unwrap_or_default();
-        return anonymous
-            .admit(host, text(header::ORIGIN))
-            .cloned()
-            .map_err(|foreign| match foreign {
-                Foreign::Host => AuthenticateError::ForeignHost,
-                Foreign::Origin => AuthenticateError::ForeignOrigin,
-            });
+/// All who may be let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticator {
+    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) issuers: Arc<ArcSwap<Issuers>>,
+}
+
+/// What a request presents, as far as that can be said without waiting.
+enum Presented {
+    Account(Arc<Account>),
+    /// A token that was not verified before.
+    Token {
+        text: String,
+        hash: KeyHash,
+    },
+}
+
+impl Authenticator {
+    /// The account that a request speaks for.
+    pub(crate) fn authenticate<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Result<Arc<Account>, AuthenticateError>> + Send + use<B> {
+        let presented = self.look(request, unix_seconds());
+        // A reload must not exchange the issuers under a token that is being verified.
+        let issuers = match &presented {
+            Ok(Presented::Token { .. }) => Some(self.issuers.load_full()),
+            _ => None,
+        };
+        async move {
+            match (presented?, issuers) {
+                (Presented::Token { text, hash }, Some(issuers)) => {
+                    Ok(issuers.verify(&text, *hash.as_bytes(), unix_seconds()).await?)
+                }
+                (Presented::Token { .. }, None) => Err(AuthenticateError::Unknown),
+                (Presented::Account(account), _) => Ok(account),
+            }
+        }
     }
-    let key = presented(headers).ok_or(AuthenticateError::Missing)?;
-    let account = accounts.find(key).ok_or(AuthenticateError::Unknown)?;
-    match account.expires {
-        Some(at) if at.unix_seconds() <= unix_seconds() => Err(AuthenticateError::Expired { at }),
-        _ => Ok(account.clone()),
+
+    fn look<B>(&self, request: &Request<B>, now: u64) -> Result<Presented, AuthenticateError> {
+        let headers = request.headers();
+        let accounts = self.accounts.load();
+        let issuers = self.issuers.load();
+        if let Some(anonymous) = accounts.anonymous().filter(|_| issuers.is_empty()) {
+            return admit(anonymous, request).map(Presented::Account);
+        }
+        let key = presented(headers).ok_or(AuthenticateError::Missing)?;
+        let hash = KeyHash::of(key);
+        if let Some(account) = accounts.find(&hash) {
+            return match account.expires {
+                Some(at) if at.unix_seconds() <= now => Err(AuthenticateError::Expired { at }),
+                _ => Ok(Presented::Account(account.clone())),
+            };
+        }
+        if !issuers.may_verify(key) {
+            return Err(AuthenticateError::Unknown);
+        }
+        Ok(match issuers.remembered(hash.as_bytes(), now) {
+            Some(account) => Presented::Account(account),
+            None => Presented::Token {
+                text: key.to_owned(),
+                hash,
+            },
+        })
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a key expires at a time of day")]
+/// For a gateway that asks for no key.
+fn admit<B>(anonymous: &Anonymous, request: &Request<B>) -> Result<Arc<Account>, AuthenticateError> {
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    // HTTP/2 names the host in the request's target.
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = authority.or_else(|| text(header::HOST)).unwrap_or_default();
+    let admitted = anonymous.admit(host, text(header::ORIGIN));
+    admitted.cloned().map_err(|foreign| match foreign {
+        Foreign::Host => AuthenticateError::ForeignHost,
+        Foreign::Origin => AuthenticateError::ForeignOrigin,
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "keys and tokens expire at a time of day")]
 fn unix_seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs()
@@ -121,7 +183,7 @@ mod tests {
     use super::*;
     use crate::{config::Key, limiter::Limiters};
 
-    fn check(name: &'static str, value: &'static str, expect: Result<&str, AuthenticateError>) {
+    async fn check(name: &'static str, value: &'static str, expect: Result<&str, AuthenticateError>) {
         let key = Key::named("alice", "sk-alice");
         let off = Key {
             disabled: true,
@@ -140,29 +202,35 @@ mod tests {
         request
             .headers_mut()
             .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        let found = authenticate(&accounts, &request);
+        let issuers = Issuers::new(&[], &Arc::default(), None).expect("nothing to set up");
+        let authenticator = Authenticator {
+            accounts: Arc::new(ArcSwap::from_pointee(accounts)),
+            issuers: Arc::new(ArcSwap::from_pointee(issuers)),
+        };
+        let found = authenticator.authenticate(&request).await;
         let found = found
             .as_ref()
             .map(|account| account.name.as_deref().unwrap_or_default());
         assert_eq!(found, expect.as_ref().copied(), "for {name}: {value}");
     }
 
-    #[test]
-    fn keys_in_every_header_that_clients_use() {
-        check("authorization", "Bearer sk-alice", Ok("alice"));
-        check("authorization", "bearer  sk-alice ", Ok("alice"));
-        check("api-key", "sk-alice", Ok("alice"));
-        check("x-api-key", "sk-alice", Ok("alice"));
-        check("authorization", "Bearer sk-alic", Err(AuthenticateError::Unknown));
-        check("authorization", "Bearer sk-bob", Err(AuthenticateError::Unknown));
+    #[tokio::test]
+    async fn keys_in_every_header_that_clients_use() {
+        check("authorization", "Bearer sk-alice", Ok("alice")).await;
+        check("authorization", "bearer  sk-alice ", Ok("alice")).await;
+        check("api-key", "sk-alice", Ok("alice")).await;
+        check("x-api-key", "sk-alice", Ok("alice")).await;
+        check("authorization", "Bearer sk-alic", Err(AuthenticateError::Unknown)).await;
+        check("authorization", "Bearer sk-bob", Err(AuthenticateError::Unknown)).await;
         let at = Timestamp::from_unix_seconds(1_000_000_000);
         check(
             "authorization",
             "Bearer sk-carol",
             Err(AuthenticateError::Expired { at }),
-        );
-        check("authorization", "Bearer sk-dave", Ok("dave"));
-        check("authorization", "Basic c2s=", Err(AuthenticateError::Missing));
-        check("accept", "*/*", Err(AuthenticateError::Missing));
+        )
+        .await;
+        check("authorization", "Bearer sk-dave", Ok("dave")).await;
+        check("authorization", "Basic c2s=", Err(AuthenticateError::Missing)).await;
+        check("accept", "*/*", Err(AuthenticateError::Missing)).await;
     }
 }

@@ -131,6 +131,7 @@ impl BodyLimits {
             arrived: inbound.arrived,
             account,
             allowance,
+            span: inbound.span,
             awaited,
             deadline,
             ending: None,

@@ -35,6 +35,7 @@ use crate::{
     metrics::{EndedJob, ErrorType, Metrics, Server},
     records::Records,
     rescue::{self, full},
+    telemetry::{RequestSpan, TracedJob},
 };
 
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
@@ -117,6 +118,7 @@ struct JobMeter {
     /// For an estimate: bytes of what the model reads.
     input_len: u64,
     trail: Arc<Trail>,
+    span: Option<Arc<RequestSpan>>,
     status: u16,
     facts: Facts,
     first_frame: Option<Duration>,
@@ -151,6 +153,7 @@ impl JobMeter {
             generates: endpoint.is_inference() && outbound.operation.is_root_post,
             input_len: outbound.json().map_or(0, |body| body.input_len() as u64),
             trail: job.trail.clone(),
+            span: job.span.clone(),
             status: CLIENT_LEFT,
             facts: Facts::default(),
             first_frame: None,
@@ -281,6 +284,22 @@ impl JobMeter {
             took,
             error: self.error_type(end),
         });
+        if let Some(span) = self.span.take() {
+            span.job(TracedJob {
+                key: self.key.clone(),
+                pattern: self.offer.pattern.clone(),
+                model: self.model.clone(),
+                is_stream: self.is_stream,
+                usage: (source != UsageSource::None).then_some(usage),
+                error: self.error_type(end),
+                first_frame: self.first_frame,
+                overhead: self.overhead,
+                backend: steps.backend.clone(),
+                upstream: steps.upstream.clone(),
+                attempts: steps.attempts,
+                spans: self.trail.take_spans(),
+            });
+        }
         self.records.write(RequestRecord {
             request_id: std::mem::take(&mut self.request_id),
             started_at_ms: unix_ms_at(self.arrived),

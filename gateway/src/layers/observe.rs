@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use openapi::endpoint::Endpoint;
 use tower_layer::Layer;
 
-use super::rescue::ErrorCode;
-use crate::{call::Named, metrics::Metrics};
+use super::rescue::Refused;
+use crate::{call::Named, metrics::Metrics, telemetry::RequestSpan};
 
 #[derive(Debug, Clone)]
 pub(crate) struct ObserveLayer {
@@ -49,6 +49,7 @@ where
             metrics: self.metrics.clone(),
             endpoint: named.operation.as_ref().ok().map(|operation| operation.endpoint),
             named: (named.id.clone(), named.arrived),
+            span: named.span.clone(),
             status: 499,
             is_over: false,
         };
@@ -58,7 +59,11 @@ where
         }
         let mut response = self.inner.call(named).await?;
         observed.status = response.status().as_u16();
-        let code = response.extensions_mut().remove::<ErrorCode>().and_then(|code| code.0);
+        let refused = response.extensions_mut().remove::<Refused>();
+        if let Some(limit) = refused.as_ref().and_then(|refused| refused.limit) {
+            self.metrics.refused(limit);
+        }
+        let code = refused.and_then(|refused| refused.code);
         Ok(response.map(|body| BoxBody::new(OnEnd::new(body, move |end| observed.end(end, code.as_deref())))))
     }
 }
@@ -74,6 +79,7 @@ struct Observed {
     metrics: Arc<Metrics>,
     endpoint: Option<Endpoint>,
     named: (crate::call::RequestId, std::time::Instant),
+    span: Option<Arc<RequestSpan>>,
     status: u16,
     is_over: bool,
 }
@@ -86,6 +92,12 @@ impl Observed {
         let took = self.named.1.elapsed();
         self.metrics.in_flight.dec();
         self.metrics.request(self.endpoint, self.status, took);
+        if let Some(span) = self.span.take() {
+            span.answered(self.endpoint, self.status, end, code);
+            if span.is_logged() {
+                return;
+            }
+        }
         tracing::debug!(
             request = %self.named.0,
             endpoint = self.endpoint.map(Endpoint::as_str),

@@ -59,6 +59,7 @@ where
                 arrived: Instant::now(),
                 request,
                 operation,
+                span: None,
             })
             .await?;
         if is_anthropic {

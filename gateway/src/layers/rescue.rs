@@ -15,6 +15,7 @@ use tower_layer::Layer;
 use crate::{
     call::Named,
     layers::{failover::FailoverError, throttle::Limited},
+    limiter::LimitError,
     rescue::rescue,
 };
 
@@ -52,18 +53,27 @@ where
                 } else {
                     tracing::debug!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), "request refused");
                 }
-                let code = refusal.code().map(str::to_owned);
+                let refused = Refused {
+                    code: refusal.code().map(str::to_owned),
+                    limit: Limited::cause(&error)
+                        .downcast_ref::<LimitError>()
+                        .map(LimitError::word),
+                };
                 let mut response = refusal.into_response(is_anthropic.then_some(&id));
-                response.extensions_mut().insert(ErrorCode(code));
+                response.extensions_mut().insert(refused);
                 Ok(response)
             }
         }
     }
 }
 
-/// The code of a refusal, for Observe. In an extension, for it must not depend on the body.
+/// What Observe tells of a refusal. In an extension, for it must not depend on the body.
 #[derive(Debug, Clone)]
-pub(crate) struct ErrorCode(pub(crate) Option<String>);
+pub(crate) struct Refused {
+    pub(crate) code: Option<String>,
+    /// The limit that the account has reached, if it was one.
+    pub(crate) limit: Option<&'static str>,
+}
 
 /// An error and its causes on one line. Our own errors hold no content; foreign ones at the leaves are of hyper,
 /// rustls and the operating system.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use backends::{
-    attempt::{Hooks, Unpriced},
+    attempt::{Hooks, Trail, Unpriced},
     body::BoxBody,
     serve::{BoxError, Serve},
 };
@@ -57,7 +57,8 @@ where
                 offer,
                 catalog,
                 hooks: self.unpriced.clone(),
-                trail: Arc::default(),
+                trail: Arc::new(Trail::traced(call.span.as_ref().and_then(|span| span.context()))),
+                span: call.span,
             })
             .await
     }

@@ -45,6 +45,7 @@ impl Serve<Named> for Router {
             arrived,
             request,
             operation,
+            span,
         } = named;
         match operation {
             Ok(operation) => {
@@ -54,6 +55,7 @@ impl Serve<Named> for Router {
                     arrived,
                     request,
                     operation,
+                    span,
                 };
                 if is_models {
                     self.models.call(inbound).await

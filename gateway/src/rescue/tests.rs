@@ -80,6 +80,9 @@ fn errors() -> Vec<BoxError> {
     let mut errors: Vec<BoxError> = vec![
         Box::new(AuthenticateError::Missing),
         Box::new(AuthenticateError::Unknown),
+        Box::new(AuthenticateError::Token(TokenError::Signature)),
+        Box::new(AuthenticateError::Token(TokenError::NoKeys)),
+        Box::new(AuthenticateError::Token(TokenError::TooMany)),
         Box::new(LimitError::Requests {
             limit: 1,
             used: 1,

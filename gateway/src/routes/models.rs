@@ -15,23 +15,22 @@ use openapi::model::ModelList;
 use serde::Serialize;
 
 use crate::{
-    accounts::Accounts,
     call::Inbound,
     catalog::Catalog,
-    layers::{authenticate::authenticate, resolve, route::RouteError},
+    layers::{authenticate::Authenticator, resolve, route::RouteError},
     rescue::full,
 };
 
 #[derive(Debug)]
 pub(crate) struct Models {
-    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) authenticator: Authenticator,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) call: Floor<Inbound, Response<BoxBody>>,
 }
 
 impl Models {
     pub(crate) async fn call(&self, inbound: Inbound) -> Result<Response<BoxBody>, BoxError> {
-        let account = authenticate(&self.accounts.load(), &inbound.request)?;
+        let account = self.authenticator.authenticate(&inbound.request).await?;
         let catalog = self.catalog.load();
         let method = inbound.request.method();
         let is_read = matches!(*method, Method::GET | Method::HEAD);

@@ -15,8 +15,7 @@ use crate::json;
 /// The messages of a request. What `system` and `developer` say is gathered, wherever it stood.
 #[derive(Default)]
 pub(super) struct Conversation<'a> {
-    /// Texts as they are written.
-    pub(super) instructions: Vec<&'a RawValue>,
+    pub(super) instructions: Vec<Text<'a>>,
     pub(super) messages: Vec<Message<'a>>,
 }
 
@@ -34,8 +33,7 @@ pub(super) enum Message<'a> {
 #[derive(Default)]
 pub(super) struct Assistant<'a> {
     pub(super) thoughts: Vec<Thought<'a>>,
-    /// Texts as they are written.
-    pub(super) texts: Vec<&'a RawValue>,
+    pub(super) texts: Vec<Text<'a>>,
     pub(super) calls: Vec<Call<'a>>,
     /// Google's signature of the text.
     pub(super) signature: Option<&'a RawValue>,
@@ -59,9 +57,16 @@ pub(super) struct Call<'a> {
     pub(super) signature: Option<&'a RawValue>,
 }
 
+/// A text as it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) written: &'a RawValue,
+    /// Anthropic's mark for its cache, which clients put beside texts and tools.
+    pub(super) cache_control: Option<&'a RawValue>,
+}
+
 pub(super) enum Part<'a> {
-    /// A text as it is written.
-    Text(&'a RawValue),
+    Text(Text<'a>),
     Image(Media<'a>, String),
     Audio(Media<'a>, String),
     File(Media<'a>, String),
@@ -83,6 +88,7 @@ pub(super) struct Tool<'a> {
     /// A JSON Schema.
     pub(super) parameters: Option<&'a RawValue>,
     pub(super) is_strict: bool,
+    pub(super) cache_control: Option<&'a RawValue>,
 }
 
 pub(super) enum ToolChoice<'a> {
@@ -156,7 +162,10 @@ impl<'a> Assistant<'a> {
             signature: signature(message)?,
             ..Self::default()
         };
-        assistant.texts.extend(message.raw_text("refusal")?);
+        let refusal = message.raw_text("refusal")?;
+        assistant
+            .texts
+            .extend(refusal.and_then(|refusal| Text::read(refusal, message)));
         for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
             let path = message.path.element("tool_calls", index);
             assistant.calls.push(Call::read(&Object::read(call, path)?)?);
@@ -247,7 +256,7 @@ fn thoughts<'a>(message: &Object<'a, '_>) -> Result<Vec<Thought<'a>>, Untranslat
 }
 
 /// Content that can only be text.
-fn texts<'a>(message: &Object<'a, '_>) -> Result<Vec<&'a RawValue>, Untranslatable> {
+fn texts<'a>(message: &Object<'a, '_>) -> Result<Vec<Text<'a>>, Untranslatable> {
     let mut texts = Vec::new();
     for (index, part) in parts(message)?.into_iter().enumerate() {
         let Part::Text(text) = part else {
@@ -265,7 +274,7 @@ fn parts<'a>(message: &Object<'a, '_>) -> Result<Vec<Part<'a>>, Untranslatable> 
         return Ok(Vec::new());
     };
     if object::is_text(content) {
-        return Ok(Part::text(content).into_iter().collect());
+        return Ok(Text::read(content, message).map(Part::Text).into_iter().collect());
     }
     let mut parts = Vec::new();
     for (index, part) in message.list("content")?.into_iter().enumerate() {
@@ -275,18 +284,25 @@ fn parts<'a>(message: &Object<'a, '_>) -> Result<Vec<Part<'a>>, Untranslatable> 
     Ok(parts)
 }
 
-impl<'a> Part<'a> {
-    fn text(written: &'a RawValue) -> Option<Self> {
-        (written.get() != r#""""#).then_some(Self::Text(written))
+impl<'a> Text<'a> {
+    /// `None` for an empty text.
+    fn read(written: &'a RawValue, beside: &Object<'a, '_>) -> Option<Self> {
+        let text = Self {
+            written,
+            cache_control: beside.get("cache_control"),
+        };
+        (written.get() != r#""""#).then_some(text)
     }
+}
 
+impl<'a> Part<'a> {
     fn read(part: &Object<'a, '_>) -> Result<Option<Self>, Untranslatable> {
         let place = || part.path.to_string();
         match &*part.kind("type") {
             kind @ ("text" | "refusal") => {
                 let written = part.raw_text(kind)?;
                 let missing = || part.path.member("text").wrong("there; it is a required string");
-                Ok(Self::text(written.ok_or_else(missing)?))
+                Ok(Text::read(written.ok_or_else(missing)?, part).map(Self::Text))
             }
             "image_url" => {
                 let url = match part.get("image_url") {
@@ -377,6 +393,7 @@ impl<'a> Tool<'a> {
                 description: function.raw_text("description")?,
                 parameters: parameters.and_then(|()| function.get("parameters")),
                 is_strict: function.flag("strict")? == Some(true),
+                cache_control: tool.get("cache_control").or(function.get("cache_control")),
             })
         })?;
         read.ok_or_else(|| tool.path.member("function").wrong("there; it is required").into())

@@ -1,6 +1,6 @@
 //! How hard to think: `reasoning_effort` in words, and the budgets in tokens of models that want a number.
 
-/// The efforts, each with its budget in tokens. A budget read back becomes the first effort that covers it.
+/// The efforts, each with its budget in tokens.
 const EFFORTS: [(&str, u64); 6] = [
     ("minimal", 1024),
     ("low", 2048),
@@ -16,10 +16,13 @@ pub(super) fn budget(effort: &str) -> Option<u64> {
     known.map(|(_, budget)| *budget)
 }
 
-/// The effort that covers a budget. What is beyond `xhigh` stays there: OpenAI's wire has no more.
+/// The effort that covers a budget, of the three that every server knows.
 pub(super) fn of_budget(budget: u64) -> &'static str {
-    let covering = EFFORTS[..5].iter().find(|(_, covers)| budget <= *covers);
-    covering.map_or("xhigh", |(name, _)| name)
+    match budget {
+        0..=2048 => "low",
+        2049..=8192 => "medium",
+        _ => "high",
+    }
 }
 
 #[cfg(test)]
@@ -28,13 +31,15 @@ mod tests {
 
     #[test]
     fn a_budget_comes_back_as_its_effort() {
-        for (effort, tokens) in &EFFORTS[..5] {
-            assert_eq!(of_budget(*tokens), *effort);
-            assert_eq!(budget(effort), Some(*tokens));
+        for effort in ["low", "medium", "high"] {
+            assert_eq!(budget(effort).map(of_budget), Some(effort));
         }
-        assert_eq!(of_budget(0), "minimal");
-        assert_eq!(of_budget(10_000), "high");
-        assert_eq!(of_budget(u64::MAX), "xhigh");
+        assert_eq!(budget("minimal").map(of_budget), Some("low"));
+        assert_eq!(budget("max").map(of_budget), Some("high"));
+        assert_eq!(
+            [0, 2049, 8193, u64::MAX].map(of_budget),
+            ["low", "medium", "high", "high"]
+        );
         assert_eq!(budget("much"), None);
     }
 }

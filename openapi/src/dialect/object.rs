@@ -71,7 +71,7 @@ impl fmt::Display for Path<'_> {
 /// The members of an object. Holds content, so there is no `Debug`.
 pub(super) struct Object<'a, 'p> {
     pub(super) path: Path<'p>,
-    members: Vec<(String, &'a RawValue)>,
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 impl<'a, 'p> Object<'a, 'p> {
@@ -89,7 +89,7 @@ impl<'a, 'p> Object<'a, 'p> {
         let mut members = Vec::new();
         let is_object = json::for_members(text, |name, value| {
             if value.get() != "null" {
-                members.push((name.to_owned(), value));
+                members.push((name, value));
             }
         });
         if is_object {

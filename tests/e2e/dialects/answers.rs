@@ -33,15 +33,7 @@ async fn usage_is_recorded_as_the_upstream_told_it() {
         for (mode, usage) in [
             ("tokens-7", [4, 0, 7, 0]),
             ("tokens-7+cached", [2, 2, 7, 0]),
-            // Anthropic counts thoughts, and does not say how many they were.
-            (
-                "tokens-7+reasoning",
-                if kind == "anthropic" {
-                    [4, 0, 12, 0]
-                } else {
-                    [4, 0, 7, 5]
-                },
-            ),
+            ("tokens-7+reasoning", [4, 0, 7, 5]),
         ] {
             for is_stream in [false, true] {
                 let body = wire.ask(&format!("fault/{mode}"), is_stream);

@@ -13,7 +13,9 @@ async fn each_kind_is_called_at_its_place_with_its_key() {
             let served = serve(kind);
             let body = wire.ask("fault/tokens-2+tag-a", is_stream);
             let request = served.request(&format!("{}?beta=true", wire.path()), &body);
-            let answer = Answer::of(send(request.header("x-goog-api-key", "sk-theirs")).await).await;
+            let request = request.header("x-goog-api-key", "sk-theirs");
+            let request = request.header("anthropic-version", "2026-10-21");
+            let answer = Answer::of(send(request).await).await;
             assert_eq!(answer.status, 200, "{wire:?} {kind}: {}", answer.text());
             let seen = served.mock.only();
             let place = place(kind, "fault/tokens-2+tag-a", is_stream);
@@ -34,7 +36,9 @@ async fn each_kind_is_called_at_its_place_with_its_key() {
                 "{wire:?} {kind}: {whole}"
             );
             if kind == "anthropic" {
-                assert_eq!(headers["anthropic-version"], "2023-06-01");
+                // Theirs is for their own words; ours is what we translated to.
+                let version = if is_plain { "2026-10-21" } else { "2023-06-01" };
+                assert_eq!(headers["anthropic-version"], version);
             }
         }
     }
@@ -56,6 +60,10 @@ async fn between_two_of_anthropics_bytes_pass() {
         let seen = served.mock.only();
         assert_eq!(seen["body"], body);
         assert_eq!(seen["headers"]["anthropic-beta"], "some-beta-2026-01-01");
+        assert_eq!(
+            seen["headers"]["anthropic-version"], "2023-06-01",
+            "where nobody says one"
+        );
         let direct = request_to(&served.mock.url(), &body).await.text();
         assert_eq!(
             without_ids(&answer.text()),

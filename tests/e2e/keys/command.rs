@@ -123,7 +123,11 @@ async fn without_a_gateway_the_database_is_written() {
     );
     assert!(!data.exists(), "a question makes nothing");
 
-    let alice = secret(&run(&config, "null", &["create", "alice", "--output", "text"]));
+    let made = run(&config, "null", &["create", "alice", "--output", "text"]);
+    let alice = secret(&made);
+    // A path that is not where the gateway looks must be seen.
+    let new = format!("written to {}/mulberry.db, which is new", data.display());
+    assert!(stderr(&made).contains(&new), "{}", stderr(&made));
     let json = run(&config, "null", &["create", "bob", "--output", "json"]);
     let json: Value = serde_json::from_slice(&json.stdout).expect("it is JSON");
     assert_eq!(json["key"]["name"], "bob");

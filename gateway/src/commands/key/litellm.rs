@@ -63,7 +63,7 @@ pub(in crate::commands) fn read(text: &str) -> Result<Found, ImportError> {
         });
     }
     let mut found = Found::default();
-    let mut names: BTreeSet<String> = rows.iter().filter_map(|row| named(row)).collect();
+    let mut names: BTreeSet<String> = rows.iter().filter_map(named).collect();
     for row in &rows {
         let name = named(row).unwrap_or_else(|| {
             // LiteLLM's own name for it shows the end of the secret.

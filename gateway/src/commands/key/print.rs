@@ -29,11 +29,16 @@ pub(super) fn table(keys: &[Value]) -> String {
         ]
     });
     let rows: Vec<[String; 7]> = std::iter::once(heading).chain(rows).collect();
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&mut widths) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut table = String::new();
     for row in &rows {
         let mut line = String::new();
-        for (i, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+        for (cell, width) in row.iter().zip(widths) {
             line.push_str(&format!("{cell:width$}  "));
         }
         table.push_str(line.trim_end());

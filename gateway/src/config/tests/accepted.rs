@@ -131,6 +131,7 @@ fn a_near_miss_among_variables_is_a_warning() {
     let env = Fake::default()
         .variable("MULBERRY_LITSEN", "sk-hidden")
         .variable("MULBERRY_LISTEN", "127.0.0.1:1")
+        .variable("MULBERRY_ADMIN_TOKEN", "sk-hidden")
         .variable("MULBERRY_PORT", "1")
         .variable("LISTENS", "1");
     config_in(&env, B);

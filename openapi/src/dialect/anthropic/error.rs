@@ -23,7 +23,8 @@ fn named(mut error: ErrorBody) -> ErrorBody {
         return error;
     }
     let (kind, code) = match &*error.kind {
-        "invalid_request_error" | "request_too_large" => ("invalid_request_error", None),
+        "invalid_request_error" => ("invalid_request_error", None),
+        "request_too_large" => ("invalid_request_error", Some("request_too_large")),
         "authentication_error" => ("invalid_request_error", Some("invalid_api_key")),
         "billing_error" => ("insufficient_quota", Some("insufficient_quota")),
         "permission_error" => ("permission_error", Some("permission_denied")),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::{
     Dialect, Untranslatable,
-    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Thought, Tool, ToolChoice},
+    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Text, Thought, Tool, ToolChoice},
     effort,
     object::Object,
     value::{Json, Members},
@@ -65,12 +65,26 @@ pub(in super::super) fn request(chat: &Object<'_, '_>, model: &str) -> Result<By
     if let Some(user) = user {
         body.put("metadata", Members::new().with("user_id", user));
     }
+    body.put_some("cache_control", chat.get("cache_control"));
     body.put_some("stream", chat.flag("stream")?.filter(|stream| *stream));
     Ok(body.to_bytes())
 }
 
-fn text<'a>(written: &'a RawValue) -> Json<'a> {
-    Members::new().with("type", "text").with("text", written).into()
+fn text(text: Text<'_>) -> Json<'_> {
+    Members::new()
+        .with("type", "text")
+        .with("text", text.written)
+        .with_some("cache_control", text.cache_control)
+        .into()
+}
+
+/// Anthropic takes letters, digits, `_` and `-` in the id of a call, and other servers write others too.
+fn call_id(id: Cow<'_, str>) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if id.chars().all(is_plain) {
+        return id;
+    }
+    id.replace(|c| !is_plain(c), "_").into()
 }
 
 /// Turns that alternate: what one side said in a row is one turn, and results of parallel calls are the next.
@@ -81,7 +95,9 @@ fn turns(conversation: Conversation<'_>) -> Result<Vec<Json<'_>>, Untranslatable
             Message::User(parts) => ("user", blocks(parts)?),
             Message::Assistant(assistant) => ("assistant", said(assistant)),
             Message::Tool { call, parts, .. } => {
-                let mut result = Members::new().with("type", "tool_result").with("tool_use_id", call);
+                let mut result = Members::new()
+                    .with("type", "tool_result")
+                    .with("tool_use_id", call_id(call));
                 if !parts.is_empty() {
                     result.put("content", blocks(parts)?);
                 }
@@ -121,7 +137,7 @@ fn said(assistant: Assistant<'_>) -> Vec<Json<'_>> {
     for call in assistant.calls {
         let block = Members::new()
             .with("type", "tool_use")
-            .with("id", call.id)
+            .with("id", call_id(call.id))
             .with("name", call.name)
             .with("input", call.arguments);
         blocks.push(block.into());
@@ -204,6 +220,7 @@ fn tool(tool: Tool<'_>) -> Json<'_> {
         .with_some("description", tool.description)
         .with("input_schema", schema)
         .with_some("strict", tool.is_strict.then_some(true))
+        .with_some("cache_control", tool.cache_control)
         .into()
 }
 

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::super::{
     Dialect, Untranslatable,
-    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Tool, ToolChoice},
+    conversation::{self, Assistant, Conversation, Format, Media, Message, Part, Text, Tool, ToolChoice},
     effort,
     object::{self, Object},
     value::{Json, Members},
@@ -50,8 +49,8 @@ fn has_budget(model: &str) -> bool {
     model.contains("gemini-1") || model.contains("gemini-2")
 }
 
-fn text<'a>(written: &'a RawValue) -> Json<'a> {
-    Members::new().with("text", written).into()
+fn text(text: Text<'_>) -> Json<'_> {
+    Members::new().with("text", text.written).into()
 }
 
 /// Who said a turn. Results of tools are a turn of their own, which must have as many parts as there were calls.
@@ -131,9 +130,9 @@ impl<'a> Contents<'a> {
     fn said(&mut self, assistant: Assistant<'a>) -> Vec<Json<'a>> {
         let mut parts = Vec::new();
         let last_text = assistant.texts.len().wrapping_sub(1);
-        for (index, written) in assistant.texts.into_iter().enumerate() {
+        for (index, text) in assistant.texts.into_iter().enumerate() {
             let signature = assistant.signature.filter(|_| index == last_text);
-            let part = Members::new().with("text", written);
+            let part = Members::new().with("text", text.written);
             parts.push(part.with_some("thoughtSignature", signature).into());
         }
         let is_signed = assistant.calls.iter().any(|call| call.signature.is_some());
@@ -163,7 +162,7 @@ impl<'a> Contents<'a> {
         };
         let mut output = String::new();
         for part in parts {
-            let Part::Text(written) = part else {
+            let Part::Text(text) = part else {
                 return Err(Untranslatable::new(
                     format!("{path}.content"),
                     "The result of a tool can only be text for this model. Put the rest into a user message.",
@@ -172,7 +171,7 @@ impl<'a> Contents<'a> {
             if !output.is_empty() {
                 output.push('\n');
             }
-            output.push_str(&object::text(written).unwrap_or_default());
+            output.push_str(&object::text(text.written).unwrap_or_default());
         }
         let name = self.calls[call].1.clone();
         let response = Members::new()
@@ -187,7 +186,7 @@ impl<'a> Contents<'a> {
 
 fn part(part: Part<'_>) -> Json<'_> {
     match part {
-        Part::Text(written) => text(written),
+        Part::Text(said) => text(said),
         Part::Image(media, _) | Part::Audio(media, _) | Part::File(media, _) => medium(media).into(),
     }
 }

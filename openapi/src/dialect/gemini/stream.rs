@@ -1,6 +1,6 @@
 //! Gemini's event stream as chunks: every event is a response of its own, with the next parts of each candidate.
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use bytes::BytesMut;
 use serde_json::value::RawValue;
@@ -174,6 +174,6 @@ fn is_empty(text: &RawValue) -> bool {
     text.get() == r#""""#
 }
 
-fn is_unspecified(reason: &Cow<'_, str>) -> bool {
-    matches!(&**reason, "" | "FINISH_REASON_UNSPECIFIED")
+fn is_unspecified(reason: &str) -> bool {
+    matches!(reason, "" | "FINISH_REASON_UNSPECIFIED")
 }

@@ -447,8 +447,8 @@ fn put_thinking<'a>(messages: &Object<'a, '_>, body: &mut Members<'a>) -> Result
         Ok::<_, Wrong>(())
     })?;
     let effort: Option<Json<'a>> = match (effort.as_deref(), budget.flatten()) {
-        // OpenAI's wire has no more.
-        (Some("max"), _) => Some("xhigh".into()),
+        // The most that every server knows: vLLM refuses other words.
+        (Some("xhigh" | "max"), _) => Some("high".into()),
         (Some(_), _) => effort.map(Json::Text),
         (None, Some(budget)) => Some(effort::of_budget(budget).into()),
         (None, None) => None,

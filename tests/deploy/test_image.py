@@ -1,0 +1,211 @@
+"""The image: its Dockerfile is linted, its context and its binary are built, and that binary runs in its root.
+
+No container engine is here. What `docker build` would do is done by hand: the files that .dockerignore leaves, the
+command of the build stage in the dev profile, and a root that has only what distroless/cc and the last stage have.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import CACHE, REPO, output
+from dockerfile import Ignore, context, stages, values, words
+from sandbox import Sandbox, started, until
+
+DOCKERFILE = (REPO / "Dockerfile").read_text()
+BEFORE, BUILD, IMAGE = stages(DOCKERFILE)
+# What gcr.io/distroless/cc-debian12 has of glibc and gcc.
+LIBRARIES = {"ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
+
+
+def test_hadolint_finds_nothing():
+    output("hadolint", "--failure-threshold", "style", REPO / "Dockerfile")
+
+
+def test_the_build_uses_our_toolchain():
+    channel = tomllib.loads((REPO / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
+    assert f"RUST=rust:{channel}-slim-bookworm" in values(BEFORE, "ARG")
+    assert any(f"RUSTUP_TOOLCHAIN={channel} " in env for env in values(BUILD, "ENV"))
+
+
+def test_the_build_is_the_production_one():
+    (run,) = values(BUILD, "RUN")
+    for flag in ["--locked", "--release", "--no-default-features", "--package gateway", "--bin mulberry"]:
+        assert flag in run
+
+
+def test_no_base_floats():
+    bases = {arg.split("=", 1)[1] for arg in values(BEFORE, "ARG")}
+    assert len(bases) == 2
+    for base in bases:
+        assert re.search(r":[^:]+$|@sha256:[0-9a-f]{64}$", base) and not base.endswith(":latest"), base
+
+
+def test_the_user_is_a_number_and_not_root():
+    (user,) = values(IMAGE, "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    assert any(f"--chown={user} " in copy and copy.endswith(" /var/lib/mulberry") for copy in values(IMAGE, "COPY"))
+
+
+def test_signals_reach_the_gateway():
+    # In shell form a shell would be process 1, and distroless has none.
+    assert [words(value) for value in values(IMAGE, "ENTRYPOINT")] == [["/usr/bin/mulberry"]]
+    assert [words(value) for value in values(IMAGE, "CMD")] == [["serve"]]
+    assert values(IMAGE, "STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_what_is_written_is_a_volume_and_the_working_directory():
+    assert values(IMAGE, "VOLUME") == values(IMAGE, "WORKDIR") == ["/var/lib/mulberry"]
+
+
+def test_the_labels_are_those_of_the_oci():
+    (labels,) = values(IMAGE, "LABEL")
+    names = re.findall(r"(\S+?)=\"", labels)
+    assert {name.removeprefix("org.opencontainers.image.") for name in names} == {"title", "description", "licenses", "version", "revision"}
+    version = tomllib.loads((REPO / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    assert f"VERSION={version}" in values(IMAGE, "ARG")
+
+
+@pytest.mark.parametrize(
+    ("path", "is_taken"),
+    [
+        ("Cargo.lock", True),
+        ("gateway/src/main.rs", True),
+        ("billing/store/migrations/0001_requests.sql", True),
+        ("tests/Cargo.toml", True),
+        ("tests/.cache/venv/bin/python", False),
+        ("tests/sdk/node/node_modules/openai/index.js", False),
+        ("target/release/mulberry", False),
+        ("deploy/compose/.env", False),
+        ("mulberry.yaml", False),
+        ("mulberry-data/mulberry.db", False),
+        (".git/config", False),
+    ],
+)
+def test_the_context_has_what_the_build_needs_and_no_secret(path: str, is_taken: bool):
+    assert Ignore((REPO / ".dockerignore").read_text()).takes(path) is is_taken
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    """The command of the build stage, in the context that a builder would be sent, without optimisation."""
+    sources = CACHE / "context"
+    sources.mkdir(parents=True, exist_ok=True)
+    sent = context(REPO, sources)
+    assert "gateway/src/main.rs" in sent
+    (command,) = re.findall(r"(cargo build .*?) &&", values(BUILD, "RUN")[0])
+    command = command.replace("--release ", "")
+    target = CACHE / "target"
+    # Not ours: what another suite has set for its own build.
+    environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
+    output("bash", "-c", command, cwd=sources, env={**environment, "CARGO_TARGET_DIR": target, "CARGO_TERM_COLOR": "never"})
+    return target / "debug/mulberry"
+
+
+def test_the_context_builds(binary: Path):
+    assert output(binary, "--version").startswith("mulberry ")
+
+
+def test_the_production_binary_has_no_scripted_engine(binary: Path):
+    refused = subprocess.run([binary, "mock"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "unrecognized subcommand 'mock'" in refused.stderr
+
+
+def needed(binary: Path) -> dict[str, Path]:
+    """The libraries that the binary is linked to, and where they are here."""
+    found = {}
+    for line in output("ldd", binary).splitlines():
+        if match := re.search(r"(?:(\S+) => )?(/\S+) \(0x", line):
+            path = Path(match[2])
+            found[match[1] or path.name] = path
+    return {Path(name).name: path for name, path in found.items()}
+
+
+def test_the_base_has_every_library(binary: Path):
+    libraries = set(needed(binary))
+    assert "libc.so.6" in libraries
+    assert libraries <= LIBRARIES, f"distroless/cc does not have {libraries - LIBRARIES}"
+
+
+@pytest.fixture
+def root(binary: Path, tmp_path: Path) -> Path:
+    """What the image has: the binary, its libraries, CA certificates, two lines of users, empty folders."""
+    root = tmp_path / "root"
+    for folder in ["etc/ssl/certs", "etc/mulberry", "usr/bin", "var/lib/mulberry", "proc", "dev"]:
+        (root / folder).mkdir(parents=True)
+    shutil.copy2(binary, root / "usr/bin/mulberry")
+    for path in needed(binary).values():
+        target = root / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    shutil.copy2("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n")
+    return root
+
+
+@pytest.fixture
+def sandbox(root: Path, tmp_path: Path) -> Sandbox:
+    (user,) = values(IMAGE, "USER")
+    variables = dict(env.split("=", 1) for line in values(IMAGE, "ENV") for env in line.split())
+    (workdir,) = values(IMAGE, "WORKDIR")
+    return Sandbox(root, tmp_path, user=int(user.split(":")[0]), workdir=workdir, variables=variables)
+
+
+CONFIG = """
+listen: 0.0.0.0:0
+admin_listen: 0.0.0.0:0
+keys: [{{name: alice, secret: sk-alice}}]
+backends:
+  - {{name: mock, url: "http://{mock}"}}
+  # Trust roots are read at start: from the image, for nothing else is there.
+  - {{name: far, url: "https://127.0.0.1:1", health: {{enabled: false}}}}
+models: [{{name: small, routes: [{{backend: mock, model: mock}}]}}]
+drain: {{timeout: 5s}}
+reload: {{watch: 100ms}}
+"""
+
+
+def test_the_image_serves_with_a_read_only_root_as_nobody_in_particular(sandbox: Sandbox, mulberry: Path, tmp_path: Path):
+    with started(mulberry, "mock", "--listen", "127.0.0.1:0", log=tmp_path / "mock.log") as mock:
+        address = until(lambda: re.search(r"listening ([0-9.:]+)", mock.log()))[1]
+        sandbox.configure(CONFIG.format(mock=address))
+        with sandbox.run(words(values(IMAGE, "ENTRYPOINT")[0]) + words(values(IMAGE, "CMD")[0])) as gateway:
+            api, admin = until(lambda: re.search(r"listening address=\S+?:(\d+) admin=\S+?:(\d+)", gateway.log())).groups()
+
+            # The healthcheck of the image, word for word but for the port, which the image has fixed and a test has not.
+            check = words(values(IMAGE, "HEALTHCHECK")[0]) + ["--admin-listen", f"127.0.0.1:{admin}"]
+            assert sandbox.once(check).returncode == 0
+            until(lambda: sandbox.once([*check[:2], *check[3:]]).returncode == 0)
+
+            status = Path(f"/proc/{gateway.inner()}/status").read_text()
+            assert re.search(r"^Uid:\s+65532\s+65532\s", status, re.M) or os.geteuid() != 0
+            assert re.search(r"^CapEff:\s+0+$", status, re.M)
+            assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+            mounts = Path(f"/proc/{gateway.inner()}/mountinfo").read_text()
+            assert re.search(r" / ro,", mounts), mounts
+
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{api}/v1/chat/completions",
+                data=json.dumps({"model": "small", "messages": [{"role": "user", "content": "hi"}]}).encode(),
+                headers={"authorization": "Bearer sk-alice", "content-type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert json.load(answer)["object"] == "chat.completion"
+            # The default data_dir, a relative path, is in the volume.
+            database = "/var/lib/mulberry/mulberry-data/mulberry.db"
+            until(lambda: "small" in sandbox.once(["/usr/bin/mulberry", "usage", "--database", database]).stdout)
+            # Without any /tmp.
+            assert sandbox.once(["/usr/bin/mulberry", "backup", "/var/lib/mulberry/copy.db", "--database", database]).returncode == 0
+            assert "small" in sandbox.once(["/usr/bin/mulberry", "usage", "--database", "/var/lib/mulberry/copy.db"]).stdout
+
+            gateway.stop()
+        assert gateway.code == 0, gateway.log()
+        gone = sandbox.once(check)
+        assert gone.returncode == 1 and gone.stderr.startswith("mulberry: "), gone
