@@ -133,7 +133,9 @@ fn answer(body: &Value, plan: &Plan, id: u64) -> Result<Answer, Refusal> {
         stop: strings(&body["stop_sequences"]),
     };
     let mut blocks = Vec::new();
-    let thinks = ["enabled", "adaptive"].map(Value::from).contains(&body["thinking"]["type"]);
+    let thinks = ["enabled", "adaptive"]
+        .map(Value::from)
+        .contains(&body["thinking"]["type"]);
     if thinks || plan.has(Fault::Reasoning) {
         blocks.push(Block::Thinking);
     }
@@ -183,7 +185,7 @@ fn check(body: &Value) -> Result<(), Refusal> {
             return Err(Refusal::bad(format!("{name}: Extra inputs are not permitted")));
         }
     }
-    if !body["max_tokens"].as_u64().is_some_and(|most| most > 0) {
+    if body["max_tokens"].as_u64().unwrap_or(0) == 0 {
         return Err(Refusal::bad("max_tokens: Field required"));
     }
     if body["temperature"]
