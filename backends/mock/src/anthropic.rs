@@ -185,7 +185,7 @@ fn check(body: &Value) -> Result<(), Refusal> {
             return Err(Refusal::bad(format!("{name}: Extra inputs are not permitted")));
         }
     }
-    if body["max_tokens"].as_u64().unwrap_or(0) == 0 {
+    if body["max_tokens"].as_u64().is_none_or(|most| most == 0) {
         return Err(Refusal::bad("max_tokens: Field required"));
     }
     if body["temperature"]
