@@ -133,7 +133,9 @@ fn answer(body: &Value, plan: &Plan, id: u64) -> Result<Answer, Refusal> {
         stop: strings(&body["stop_sequences"]),
     };
     let mut blocks = Vec::new();
-    let thinks = ["enabled", "adaptive"].map(Value::from).contains(&body["thinking"]["type"]);
+    let thinks = ["enabled", "adaptive"]
+        .map(Value::from)
+        .contains(&body["thinking"]["type"]);
     if thinks || plan.has(Fault::Reasoning) {
         blocks.push(Block::Thinking);
     }
