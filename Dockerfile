@@ -32,8 +32,8 @@ LABEL org.opencontainers.image.title="mulberry" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/usr/bin/mulberry /usr/bin/mulberry
-# The one folder that is written; all else may be read-only.
-COPY --from=build --chown=65532:65532 /out/var/lib/mulberry /var/lib/mulberry
+# The one folder that is written; all else may be read-only. Copied from above it, or its mode would be lost.
+COPY --from=build --chown=65532:65532 /out/var/lib /var/lib
 VOLUME /var/lib/mulberry
 # By number, so that runAsNonRoot can be checked without a look into /etc/passwd.
 USER 65532:65532

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     admin::token::AdminTokens,
-    app::{Assembled, Standing, StartError, assemble, stack_config, unix_seconds},
+    app::{StartError, unix_seconds},
+    assembly::{Assembled, Standing, assemble, stack_config},
     config::{Config, ConfigError, Process},
     directory::Directory,
     listener::ListenerConfig,
@@ -188,7 +189,7 @@ impl Live {
             standing,
             catalog,
             listener,
-        } = assemble(&config, &state.standing, self.started_at)?;
+        } = assemble(&config, &state.standing, self.started_at).map_err(StartError::from)?;
         let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
         let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
             .map_err(StartError::from)?;

@@ -7,6 +7,7 @@ use clap::Parser;
 mod accounts;
 mod admin;
 mod app;
+mod assembly;
 mod call;
 mod catalog;
 mod cli;

@@ -1,6 +1,7 @@
 """Programs in a root of their own, by bubblewrap, and programs beside them."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -32,6 +33,13 @@ class Running:
 
     def log(self) -> str:
         return self.path.read_text()
+
+    def said(self, pattern: str) -> re.Match[str]:
+        """Waits for words in its log."""
+        try:
+            return until(lambda: re.search(pattern, self.log()))
+        except AssertionError as error:
+            raise AssertionError(f"'{pattern}' was never said:\n{self.log()}") from error
 
     def inner(self) -> int:
         """The process within: the sandbox is a chain of parents with one child each."""
@@ -72,7 +80,7 @@ class Sandbox:
         if os.geteuid() == 0:
             # As it will be: the user exists outside too, and owns the volume.
             os.chown(self.data, user, user)
-            for path in [folder, *folder.parents]:
+            for path in [folder, *folder.parents, *root.parents]:
                 if path.stat().st_uid == 0 and path != Path("/"):
                     path.chmod(path.stat().st_mode | 0o011)
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "bwrap"]

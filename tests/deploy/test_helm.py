@@ -253,6 +253,9 @@ def test_prometheus_finds_each_gateway():
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["port"] in [port["name"] for port in service(objects, "admin")["spec"]["ports"]]
     assert endpoint["path"] == "/metrics"
+    (down,) = [rule for rule in read(DEPLOY / "prometheus/alerts.yml")["groups"][0]["rules"] if rule["expr"].startswith("up{")]
+    job = service(objects, "admin")["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    assert re.fullmatch(re.search(r'job=~"(.*?)"', down["expr"])[1], job)
 
 
 def test_the_dashboard_and_the_alerts_are_those_of_the_repository():

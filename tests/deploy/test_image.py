@@ -1,7 +1,8 @@
 """The image: its Dockerfile is linted, its context and its binary are built, and that binary runs in its root.
 
-No container engine is here. What `docker build` would do is done by hand: the files that .dockerignore leaves, the
-command of the build stage in the dev profile, and a root that has only what distroless/cc and the last stage have.
+No registry of images can be reached from here, so the two bases are missing. The build stage is done by hand: its
+command, in the dev profile, in the files that .dockerignore leaves. The last stage is built by buildah, on a base that
+holds no more than distroless/cc does.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import CACHE, REPO, output
 from dockerfile import Ignore, context, stages, values, words
+from engine import Engine, why_not
 from sandbox import Sandbox, started, until
 
 DOCKERFILE = (REPO / "Dockerfile").read_text()
@@ -50,7 +52,7 @@ def test_no_base_floats():
 def test_the_user_is_a_number_and_not_root():
     (user,) = values(IMAGE, "USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    assert any(f"--chown={user} " in copy and copy.endswith(" /var/lib/mulberry") for copy in values(IMAGE, "COPY"))
+    assert any(f"--chown={user} " in copy and copy.endswith(" /var/lib") for copy in values(IMAGE, "COPY"))
 
 
 def test_signals_reach_the_gateway():
@@ -134,19 +136,70 @@ def test_the_base_has_every_library(binary: Path):
     assert libraries <= LIBRARIES, f"distroless/cc does not have {libraries - LIBRARIES}"
 
 
-@pytest.fixture
-def root(binary: Path, tmp_path: Path) -> Path:
-    """What the image has: the binary, its libraries, CA certificates, two lines of users, empty folders."""
-    root = tmp_path / "root"
-    for folder in ["etc/ssl/certs", "etc/mulberry", "usr/bin", "var/lib/mulberry", "proc", "dev"]:
+@pytest.fixture(scope="session")
+def base(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What distroless/cc has that matters here: the libraries, CA certificates, two lines of users, empty folders."""
+    root = tmp_path_factory.mktemp("base")
+    root.chmod(0o755)
+    for folder in ["etc/ssl/certs", "etc/mulberry", "usr/bin", "var/lib", "proc", "dev"]:
         (root / folder).mkdir(parents=True)
-    shutil.copy2(binary, root / "usr/bin/mulberry")
     for path in needed(binary).values():
         target = root / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
     shutil.copy2("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def image(base: Path, binary: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The engine that built the image, and its name there."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("engine")
+    built = folder / "built"
+    (built / "out/usr/bin").mkdir(parents=True)
+    (built / "out/var/lib/mulberry").mkdir(parents=True, mode=0o700)
+    shutil.copy2(binary, built / "out/usr/bin/mulberry")
+    engine = Engine(folder / "store")
+    yield engine, engine.last_stage(engine.image_of(base, "localhost/base"), built)
+    engine.end()
+
+
+def test_the_image_says_how_it_is_run(image: tuple[Engine, str]):
+    engine, name = image
+    config = engine.config(name)
+    assert config["User"] == "65532:65532"
+    assert config["Entrypoint"] == ["/usr/bin/mulberry"] and config["Cmd"] == ["serve"]
+    assert config["WorkingDir"] == "/var/lib/mulberry" and set(config["Volumes"]) == {"/var/lib/mulberry"}
+    assert set(config["ExposedPorts"]) == {"8080/tcp", "9090/tcp"}
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/bin/mulberry", "healthcheck", "--live"]
+    assert config["Labels"]["org.opencontainers.image.revision"] == "0123abc"
+
+
+def test_the_image_holds_what_it_should(image: tuple[Engine, str], base: Path):
+    engine, name = image
+    root = engine.root_of(name)
+    data, program = (root / "var/lib/mulberry").stat(), (root / "usr/bin/mulberry").stat()
+    assert (data.st_uid, data.st_gid, data.st_mode & 0o777) == (65532, 65532, 0o700)
+    assert (program.st_uid, program.st_mode & 0o777) == (0, 0o755)
+    added = {path.relative_to(root) for path in root.rglob("*")} - {path.relative_to(base) for path in base.rglob("*")}
+    assert (root / "var/lib").stat().st_uid == 0
+    assert {str(path) for path in added} <= {"usr/bin/mulberry", "var/lib/mulberry", "run"}, added
+
+
+@pytest.fixture(params=["by hand", "by buildah"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The root of the image: put together here, or as the engine has it."""
+    if request.param == "by buildah":
+        engine, name = request.getfixturevalue("image")
+        return engine.root_of(name)
+    root = tmp_path / "root"
+    shutil.copytree(request.getfixturevalue("base"), root, symlinks=True)
+    (root / "var/lib/mulberry").mkdir()
+    shutil.copy2(request.getfixturevalue("binary"), root / "usr/bin/mulberry")
     return root
 
 
@@ -174,10 +227,10 @@ reload: {{watch: 100ms}}
 
 def test_the_image_serves_with_a_read_only_root_as_nobody_in_particular(sandbox: Sandbox, mulberry: Path, tmp_path: Path):
     with started(mulberry, "mock", "--listen", "127.0.0.1:0", log=tmp_path / "mock.log") as mock:
-        address = until(lambda: re.search(r"listening ([0-9.:]+)", mock.log()))[1]
+        address = mock.said(r"listening ([0-9.:]+)")[1]
         sandbox.configure(CONFIG.format(mock=address))
         with sandbox.run(words(values(IMAGE, "ENTRYPOINT")[0]) + words(values(IMAGE, "CMD")[0])) as gateway:
-            api, admin = until(lambda: re.search(r"listening address=\S+?:(\d+) admin=\S+?:(\d+)", gateway.log())).groups()
+            api, admin = gateway.said(r"listening address=\S+?:(\d+) admin=\S+?:(\d+)").groups()
 
             # The healthcheck of the image, word for word but for the port, which the image has fixed and a test has not.
             check = words(values(IMAGE, "HEALTHCHECK")[0]) + ["--admin-listen", f"127.0.0.1:{admin}"]

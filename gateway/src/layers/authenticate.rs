@@ -227,7 +227,8 @@ mod tests {
             "authorization",
             "Bearer sk-carol",
             Err(AuthenticateError::Expired { at }),
-        );
+        )
+        .await;
         check("authorization", "Bearer sk-dave", Ok("dave")).await;
         check("authorization", "Basic c2s=", Err(AuthenticateError::Missing)).await;
         check("accept", "*/*", Err(AuthenticateError::Missing)).await;
