@@ -1,4 +1,4 @@
-//! What a request used, as plain values.
+//! What a request used, and what that costs, as plain values.
 //!
 //! This package counts; it does no I/O, reads no clock and runs nothing in the background.
 //! Times come in as arguments, and `billing-store` puts the values on disk.

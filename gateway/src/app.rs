@@ -10,11 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use billing_store::{OpenError, ReadError, Store};
-use tokio::{
-    net::TcpListener,
-    sync::Notify,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     admin::{

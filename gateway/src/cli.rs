@@ -26,6 +26,8 @@ pub(crate) enum Command {
     /// Make a configuration from that of another gateway
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Examine a server that speaks OpenAI's API, and say what differs and what that means
+    Doctor(DoctorArgs),
     /// Show what was used, from the records of requests
     Usage(UsageArgs),
     /// Make, change and end the API keys of clients
@@ -110,6 +112,39 @@ pub(crate) struct LitellmArgs {
     /// Exit with 2 where anything is not carried over
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// Where it is, with or without /v1
+    pub(crate) url: String,
+    /// Its API key
+    #[arg(long, env = "MULBERRY_DOCTOR_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// The model to ask; the first that is listed otherwise
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) output: DoctorOutput,
+    /// How long one answer may take, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+/// Without the key.
+impl std::fmt::Debug for DoctorArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DoctorArgs")
+            .field("url", &self.url)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorOutput {
+    Table,
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod check;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod healthcheck;
 mod import;
 mod key;
@@ -22,6 +23,7 @@ mod usage;
 /// The exit status is that of a command which could do what it was asked.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
     let done = match command {
+        Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),

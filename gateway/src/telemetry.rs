@@ -106,3 +106,51 @@ impl fmt::Debug for Telemetry {
         f.write_str("Telemetry")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{call::RequestId, telemetry::span::Ended};
+
+    #[test]
+    fn what_finds_the_queue_full_is_counted_and_dropped() {
+        const TOO_MANY: usize = 100;
+        let (queue, mut waiting) = mpsc::channel(QUEUE);
+        let sink = Sink {
+            queue,
+            sample_percent: 100,
+            dropped: Counter::default(),
+            closed: watch::channel(false).0,
+        };
+        for _ in 0..QUEUE + TOO_MANY {
+            sink.take(TracedRequest {
+                context: TraceContext::begin(true),
+                parent: None,
+                ended: Ended::new(RequestId::generate(0), http::Method::POST, Instant::now()),
+            });
+        }
+        assert_eq!(sink.dropped.get(), TOO_MANY as u64);
+        waiting.close();
+        let kept = std::iter::from_fn(|| waiting.try_recv().ok()).count();
+        assert_eq!(kept, QUEUE);
+    }
+
+    #[test]
+    fn as_many_traces_are_recorded_as_was_said() {
+        let sampled = |sample_percent| {
+            let telemetry = Telemetry(Some(Arc::new(Sink {
+                queue: mpsc::channel(1).0,
+                sample_percent,
+                dropped: Counter::default(),
+                closed: watch::channel(false).0,
+            })));
+            let contexts = (0..1000).filter_map(|_| telemetry.begin());
+            contexts.filter(|context| context.is_sampled()).count()
+        };
+        assert_eq!((sampled(0), sampled(100)), (0, 1000));
+        assert!((300..700).contains(&sampled(50)));
+        assert_eq!(Telemetry(None).begin(), None);
+    }
+}

@@ -27,7 +27,7 @@ mod object;
 mod streaming;
 mod value;
 
-use object::{Object, Path, Wrong};
+use object::{Object, Wrong};
 
 /// The longest event of an upstream's stream, in bytes: Gemini sends images whole.
 pub const MAX_EVENT: usize = 16 * 1024 * 1024;

@@ -187,6 +187,17 @@ impl RequestBody {
         len(&self.view.input) + len(&self.view.system)
     }
 
+    /// The same, with an image, a sound or a file within it counted as a page of text: what such a thing costs follows
+    /// its pixels and its seconds, and not the length of its base64.
+    pub fn text_len(&self) -> usize {
+        let spans = [&self.view.input, &self.view.system];
+        let inputs = spans
+            .into_iter()
+            .flatten()
+            .filter_map(|span| self.raw.expose().get(span.clone()));
+        inputs.map(text_len).sum()
+    }
+
     /// What requests that share a prefix share: `prompt_cache_key`, else the beginning of the input.
     pub fn affinity(&self) -> Option<&[u8]> {
         /// Long enough to hold a system prompt's beginning, short enough that the first user turn rarely differs.
@@ -537,6 +548,27 @@ fn clip(mut name: String) -> String {
         name.truncate(end);
     }
     name
+}
+
+/// The length of an input, long runs of base64 apart.
+fn text_len(input: &[u8]) -> usize {
+    /// No text goes on for so long without a space.
+    const LONG: usize = 4096;
+    /// About a page.
+    const ATTACHMENT: usize = 6000;
+    if input.len() <= LONG {
+        return input.len();
+    }
+    // A slash may be escaped.
+    let is_base64 =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\');
+    let mut len = input.len();
+    for run in input.split(|byte| !is_base64(byte)) {
+        if run.len() > LONG {
+            len -= run.len().saturating_sub(ATTACHMENT);
+        }
+    }
+    len
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ fn pieces_change_nothing() {
 /// Cut anywhere, a stream is a beginning of the whole one, or ends in an error; it never ends like a whole one.
 #[test]
 fn a_cut_stream_has_no_end() {
-    for Fixture { wire, name, input, .. } in streams() {
+    for Fixture { wire, name, input, .. } in streams().filter(|fixture| fixture.what == "stream") {
         let whole = wire.streamed(&[&input]);
         // The last line end says nothing.
         for len in 0..input.trim_ascii_end().len() {

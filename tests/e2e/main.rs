@@ -10,6 +10,7 @@ mod count;
 mod dashboards;
 mod demo;
 mod dialects;
+mod doctor;
 mod failover;
 mod faults;
 mod flow;

@@ -43,7 +43,7 @@ async fn status(gateway: &Gateway) -> Value {
 }
 
 #[tokio::test]
-async fn models_and_keys_go_at_once_and_64_streams_stay() {
+async fn models_keys_and_limits_change_at_once_and_64_streams_stay() {
     let world = World::new();
     let mock = world.mock(&[]);
     let both = format!("{}, {}", model("one"), model("two"));
@@ -56,7 +56,9 @@ async fn models_and_keys_go_at_once_and_64_streams_stay() {
     }))
     .await;
 
-    gateway.rewrite(&yaml(&mock, &model("one"), "keys: [{name: alice, secret: sk-alice}]\n"));
+    // Of her requests in this minute, 32 streams are counted already.
+    let limited = "keys: [{name: alice, secret: sk-alice, limits: {requests_per_minute: 33}}]\n";
+    gateway.rewrite(&yaml(&mock, &model("one"), limited));
     let answer = gateway.reload().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["changed"], serde_json::json!(["keys", "models"]));
@@ -65,6 +67,8 @@ async fn models_and_keys_go_at_once_and_64_streams_stay() {
     assert!(gone.is(401, "invalid_request_error", "invalid_api_key"), "{gone:?}");
     let gone = ask(&gateway, "sk-alice", "two").await.envelope();
     assert!(gone.is(404, "invalid_request_error", "model_not_found"), "{gone:?}");
+    let spent = ask(&gateway, "sk-alice", "one").await.envelope();
+    assert!(spent.is(429, "requests", "rate_limit_exceeded"), "{spent:?}");
     let listed = send(
         e2e::client::client()
             .get(format!("{}/v1/models", gateway.url()))

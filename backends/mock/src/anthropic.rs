@@ -133,7 +133,10 @@ fn answer(body: &Value, plan: &Plan, id: u64) -> Result<Answer, Refusal> {
         stop: strings(&body["stop_sequences"]),
     };
     let mut blocks = Vec::new();
-    if body["thinking"]["type"] == "enabled" || plan.has(Fault::Reasoning) {
+    let thinks = ["enabled", "adaptive"]
+        .map(Value::from)
+        .contains(&body["thinking"]["type"]);
+    if thinks || plan.has(Fault::Reasoning) {
         blocks.push(Block::Thinking);
     }
     let tools = tools(body, plan)?;
@@ -182,7 +185,7 @@ fn check(body: &Value) -> Result<(), Refusal> {
             return Err(Refusal::bad(format!("{name}: Extra inputs are not permitted")));
         }
     }
-    if !body["max_tokens"].as_u64().is_some_and(|most| most > 0) {
+    if body["max_tokens"].as_u64().is_none_or(|most| most == 0) {
         return Err(Refusal::bad("max_tokens: Field required"));
     }
     if body["temperature"]

@@ -31,7 +31,7 @@ function open(root) {
   const command = h("pre", { class: "code", tabindex: 0, role: "region", "aria-label": "The same with curl" });
   /** @type {AbortController | null} */
   let running = null;
-  let address = "http://ADDRESS";
+  let address = "ADDRESS";
 
   const typed = () =>
     question({ model: model.value, system: system.value, user: user.value, most: Number(most.value) || null });

@@ -60,9 +60,9 @@ fn estimate(outbound: &Outbound) -> u64 {
     if !endpoint.is_inference() || !outbound.operation.is_root_post {
         return 0;
     }
-    let prompt = (body.input_len() as u64).div_ceil(BYTES_PER_TOKEN);
+    let prompt = (body.text_len() as u64).div_ceil(BYTES_PER_TOKEN);
     let completion = match endpoint {
-        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses => {
+        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages => {
             body.max_output_tokens().unwrap_or(DEFAULT_COMPLETION)
         }
         _ => 0,

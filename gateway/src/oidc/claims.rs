@@ -29,7 +29,8 @@ pub(super) fn holds(claim: &Value, value: &str) -> bool {
 fn is(claim: &Value, value: &str) -> bool {
     match claim {
         Value::String(text) => text == value,
-        Value::Bool(_) | Value::Number(_) => claim.to_string() == value,
+        Value::Bool(claim) => claim.to_string() == value,
+        Value::Number(claim) => claim.to_string() == value,
         _ => false,
     }
 }

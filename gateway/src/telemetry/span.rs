@@ -78,17 +78,11 @@ impl RequestSpan {
         Self {
             traced,
             is_logged,
-            ended: Mutex::new(Ended {
-                id: named.id.clone(),
-                method: named.request.method().clone(),
-                started: named.arrived,
-                ended: None,
-                endpoint: None,
-                status: None,
-                end: None,
-                code: None,
-                job: None,
-            }),
+            ended: Mutex::new(Ended::new(
+                named.id.clone(),
+                named.request.method().clone(),
+                named.arrived,
+            )),
         }
     }
 
@@ -130,6 +124,22 @@ impl Drop for RequestSpan {
         }
         if let Some(traced) = self.traced.take() {
             traced.tell(ended);
+        }
+    }
+}
+
+impl Ended {
+    pub(super) fn new(id: RequestId, method: Method, started: Instant) -> Self {
+        Self {
+            id,
+            method,
+            started,
+            ended: None,
+            endpoint: None,
+            status: None,
+            end: None,
+            code: None,
+            job: None,
         }
     }
 }

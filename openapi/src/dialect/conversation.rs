@@ -291,7 +291,7 @@ impl<'a> Text<'a> {
             written,
             cache_control: beside.get("cache_control"),
         };
-        (written.get() != r#""""#).then_some(text)
+        (!object::is_empty(written)).then_some(text)
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{
     completion::{self, Used},
-    object::{Object, Wrong},
+    object::{Object, Wrong, is_empty},
     value::{Json, Members},
 };
 
@@ -89,7 +89,7 @@ fn part<'a>(part: &Object<'a, '_>) -> Result<(Part<'a>, Option<&'a RawValue>), W
         let missing = || call.path.member("name").wrong("there; it is a required string");
         let arguments = call.object("args", |_| Ok::<_, Wrong>(()))?;
         Ok::<_, Wrong>(Call {
-            id: call.raw_text("id")?.filter(|id| id.get() != r#""""#),
+            id: call.raw_text("id")?.filter(|id| !is_empty(id)),
             name: call.raw_text("name")?.ok_or_else(missing)?,
             arguments: arguments
                 .and_then(|()| call.get("args"))

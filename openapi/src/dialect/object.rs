@@ -186,6 +186,11 @@ pub(super) fn is_text(value: &RawValue) -> bool {
     value.get().starts_with('"')
 }
 
+/// Whether a text as it is written says nothing.
+pub(super) fn is_empty(text: &RawValue) -> bool {
+    text.get() == r#""""#
+}
+
 /// What a JSON string says, however long, with U+FFFD for each lone surrogate. `None` for what is no string.
 pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     struct Text;

@@ -216,3 +216,20 @@ fn a_message_needs_its_bound_and_counts_its_system_prompt() {
     );
     assert_eq!(chat.expect("a good body").input_len(), 2);
 }
+
+#[test]
+fn an_image_is_not_as_long_as_its_base64() {
+    let check = |content: String, expect: std::ops::Range<usize>| {
+        let body = parse(&format!(r#"{{"model":"m","messages":[{content}]}}"#)).expect("a good body");
+        let len = body.text_len();
+        assert!(expect.contains(&len), "{len} for {} bytes", body.input_len());
+    };
+    let image = "iVBORw0KGgo/+8".repeat(100_000);
+    let escaped = image.replace('/', r"\/");
+    check(format!(r#""data:image/png;base64,{image}","what is it?""#), 6000..6100);
+    check(format!(r#""data:image/png;base64,{escaped}""#), 6000..6100);
+    check(format!(r#""{image}","{image}""#), 12_000..12_100);
+    let text = "Words are no attachment. ".repeat(10_000);
+    check(format!(r#""{text}""#), 250_004..250_005);
+    check(r#""short""#.to_owned(), 9..10);
+}

@@ -126,6 +126,8 @@ def test_reasoning(client, model):
     message = ask(client, f"{model}-reasoning").choices[0].message
     assert message.reasoning_content == "The words are known beforehand."
     assert "known beforehand." in message.content
+    asked = ask(client, model, reasoning_effort="low").choices[0].message
+    assert asked.reasoning_content == message.reasoning_content
     chunks = list(ask(client, f"{model}-reasoning", stream=True))
     thoughts = "".join(getattr(c.choices[0].delta, "reasoning_content", None) or "" for c in chunks)
     assert thoughts == "The words are known beforehand."

@@ -3,12 +3,13 @@
 use std::{borrow::Cow, ops::ControlFlow};
 
 use bytes::BytesMut;
+use serde_json::value::RawValue;
 
 use super::{
     super::{
         Asked, MAX_BLOCKS, MAX_EVENT, Translate,
         completion::{self, Chunks, Used},
-        object::{Object, Path, Wrong},
+        object::{Object, Path, Wrong, is_empty},
         streaming::{Interpret, Streaming},
         value::{Json, Members},
     },
@@ -149,12 +150,12 @@ impl Interpreter {
     fn block(&mut self, block: &Object<'_, '_>, out: &mut BytesMut) -> Result<Block, Wrong> {
         match &*block.kind("type") {
             "text" => {
-                self.say("content", block.text("text")?.unwrap_or_default(), out);
+                self.say("content", block.raw_text("text")?, out);
                 Ok(Block::Text)
             }
             "thinking" => {
                 let text = block.text("thinking")?.unwrap_or_default();
-                self.say("reasoning_content", Cow::Borrowed(&text), out);
+                self.say("reasoning_content", block.raw_text("thinking")?, out);
                 Ok(Block::Thought {
                     text: text.into_owned(),
                     signature: block.text("signature")?.unwrap_or_default().into_owned(),
@@ -188,13 +189,13 @@ impl Interpreter {
         let at = event.tokens("index");
         event.object("delta", |delta| match &*delta.kind("type") {
             "text_delta" => {
-                self.say("content", delta.required_text("text")?, out);
+                self.say("content", delta.raw_text("text")?, out);
                 Ok(())
             }
             "thinking_delta" => {
                 let piece = delta.required_text("thinking")?;
                 self.remember(at, &delta.path, |text, _| text.push_str(&piece))?;
-                self.say("reasoning_content", piece, out);
+                self.say("reasoning_content", delta.raw_text("thinking")?, out);
                 Ok(())
             }
             "signature_delta" => {
@@ -202,16 +203,15 @@ impl Interpreter {
                 self.remember(at, &delta.path, |_, signature| signature.push_str(&piece))
             }
             "input_json_delta" => {
-                let piece = delta.required_text("partial_json")?;
-                if piece.is_empty() {
+                let Some(piece) = delta.raw_text("partial_json")?.filter(|piece| !is_empty(piece)) else {
                     return Ok(());
-                }
+                };
                 let Some(Block::Call { index, is_said, .. }) = self.open(at) else {
                     return Err(delta.path.wrong("of a block that is open"));
                 };
                 *is_said = true;
                 let index = *index;
-                self.say_arguments(index, piece, out);
+                self.say_arguments(index, Json::Raw(piece), out);
                 Ok(())
             }
             // Citations, and what is new.
@@ -253,7 +253,7 @@ impl Interpreter {
                 index,
                 input,
                 is_said: false,
-            } => self.say_arguments(index, Cow::Owned(input), out),
+            } => self.say_arguments(index, input.into(), out),
             // A thought without a signature is nothing that the next turn could bring back.
             Block::Thought { text, signature } if !signature.is_empty() => {
                 let detail = answer::thought(self.details, &text, &signature);
@@ -285,8 +285,8 @@ impl Interpreter {
         Ok(ControlFlow::Break(()))
     }
 
-    fn say(&self, name: &'static str, text: Cow<'_, str>, out: &mut BytesMut) {
-        if !text.is_empty() {
+    fn say(&self, name: &'static str, text: Option<&RawValue>, out: &mut BytesMut) {
+        if let Some(text) = text.filter(|text| !is_empty(text)) {
             self.chunks.delta(0, Members::new().with(name, text), out);
         }
     }
@@ -298,7 +298,7 @@ impl Interpreter {
             .delta(0, Members::new().with("reasoning_details", details), out);
     }
 
-    fn say_arguments(&self, index: u64, arguments: Cow<'_, str>, out: &mut BytesMut) {
+    fn say_arguments(&self, index: u64, arguments: Json<'_>, out: &mut BytesMut) {
         let function = Members::new().with("arguments", arguments);
         self.say_call(Members::new().with("index", index).with("function", function), out);
     }

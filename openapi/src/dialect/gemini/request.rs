@@ -1,6 +1,6 @@
 //! A chat completion as a generateContent request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use bytes::Bytes;
 
@@ -65,8 +65,10 @@ struct Contents<'a> {
     /// Gemini 3 and later know ids of calls and want signatures; those before refuse a member `id`.
     is_new: bool,
     turns: Vec<(Speaker, Vec<Json<'a>>)>,
-    /// The id and name of every call so far.
-    calls: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The place and name of the latest call with an id.
+    calls: HashMap<Cow<'a, str>, (usize, Cow<'a, str>)>,
+    /// How many calls there were.
+    places: usize,
     /// The results of the turn that is open, each with the place of its call, for they go in the order of the calls.
     results: Vec<(usize, Json<'a>)>,
 }
@@ -75,7 +77,8 @@ fn contents(conversation: Conversation<'_>, is_new: bool) -> Result<Vec<Json<'_>
     let mut contents = Contents {
         is_new,
         turns: Vec::new(),
-        calls: Vec::new(),
+        calls: HashMap::new(),
+        places: 0,
         results: Vec::new(),
     };
     for message in conversation.messages {
@@ -121,7 +124,7 @@ impl<'a> Contents<'a> {
 
     fn end_results(&mut self) {
         let mut results = std::mem::take(&mut self.results);
-        results.sort_by_key(|(call, _)| *call);
+        results.sort_by_key(|(place, _)| *place);
         let results = results.into_iter().map(|(_, result)| result).collect();
         self.add(Speaker::Tools, results);
     }
@@ -148,13 +151,15 @@ impl<'a> Contents<'a> {
                 .with("args", call.arguments);
             let part = Members::new().with("functionCall", function);
             parts.push(part.with_some("thoughtSignature", signature).into());
-            self.calls.push((call.id, call.name));
+            let place = self.places;
+            self.places += 1;
+            self.calls.insert(call.id, (place, call.name));
         }
         parts
     }
 
     fn result(&mut self, id: Cow<'a, str>, parts: Vec<Part<'a>>, path: &str) -> Result<(), Untranslatable> {
-        let Some(call) = self.calls.iter().rposition(|(known, _)| *known == id) else {
+        let Some((place, name)) = self.calls.get(&id).cloned() else {
             return Err(Untranslatable::new(
                 format!("{path}.tool_call_id"),
                 "It names no tool call of the messages before, which this model needs. Send the assistant's message with the call too.",
@@ -173,13 +178,12 @@ impl<'a> Contents<'a> {
             }
             output.push_str(&object::text(text.written).unwrap_or_default());
         }
-        let name = self.calls[call].1.clone();
         let response = Members::new()
             .with_some("id", self.is_new.then_some(id))
             .with("name", name)
             .with("response", Members::new().with("output", output));
         self.results
-            .push((call, Members::new().with("functionResponse", response).into()));
+            .push((place, Members::new().with("functionResponse", response).into()));
         Ok(())
     }
 }

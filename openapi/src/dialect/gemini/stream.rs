@@ -3,13 +3,12 @@
 use std::ops::ControlFlow;
 
 use bytes::BytesMut;
-use serde_json::value::RawValue;
 
 use super::{
     super::{
         Asked, MAX_BLOCKS, Translate,
         completion::{Chunks, Used},
-        object::{Object, Wrong},
+        object::{Object, Wrong, is_empty},
         streaming::{Interpret, Streaming},
         value::{Json, Members},
     },
@@ -168,10 +167,6 @@ impl Interpreter {
         }
         Ok(())
     }
-}
-
-fn is_empty(text: &RawValue) -> bool {
-    text.get() == r#""""#
 }
 
 fn is_unspecified(reason: &str) -> bool {

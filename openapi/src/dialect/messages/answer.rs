@@ -6,7 +6,7 @@ use super::super::{
     MAX_BLOCKS,
     completion::Used,
     conversation,
-    object::{Object, Wrong},
+    object::{Object, Wrong, is_empty},
     value::{Json, Members},
 };
 
@@ -41,7 +41,7 @@ fn content<'a>(message: &Object<'a, '_>, is_cut: bool) -> Result<Vec<Json<'a>>, 
     let mut blocks = thoughts(message)?;
     for name in ["content", "refusal"] {
         let text = message.raw_text(name)?;
-        if let Some(text) = text.filter(|text| text.get() != r#""""#) {
+        if let Some(text) = text.filter(|text| !is_empty(text)) {
             blocks.push(Members::new().with("type", "text").with("text", text).into());
         }
     }
@@ -87,7 +87,7 @@ fn thoughts<'a>(message: &Object<'a, '_>) -> Result<Vec<Json<'a>>, Wrong> {
         let reasoning = message
             .raw_text("reasoning_content")?
             .or(message.raw_text("reasoning").ok().flatten());
-        if let Some(reasoning) = reasoning.filter(|text| text.get() != r#""""#) {
+        if let Some(reasoning) = reasoning.filter(|text| !is_empty(text)) {
             let block = Members::new().with("type", "thinking").with("thinking", reasoning);
             blocks.push(block.with("signature", "").into());
         }

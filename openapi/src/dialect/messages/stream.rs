@@ -6,11 +6,12 @@
 use std::{borrow::Cow, ops::ControlFlow};
 
 use bytes::BytesMut;
+use serde_json::value::RawValue;
 
 use super::super::{
     MAX_BLOCKS, Translate,
     completion::Used,
-    object::{Object, Wrong},
+    object::{Object, Path, Wrong, is_empty},
     streaming::{Interpret, Streaming},
     value::{Json, Members},
 };
@@ -131,15 +132,15 @@ impl Interpreter {
 
     fn delta(&mut self, delta: &Object<'_, '_>, out: &mut BytesMut) -> Result<(), Wrong> {
         let reasoning = delta
-            .text("reasoning_content")?
-            .or(delta.text("reasoning").ok().flatten());
+            .raw_text("reasoning_content")?
+            .or(delta.raw_text("reasoning").ok().flatten());
         self.say(Open::Thinking, reasoning, &delta.path, out)?;
         for (index, detail) in delta.list("reasoning_details")?.into_iter().enumerate() {
             let detail = Object::read(detail, delta.path.element("reasoning_details", index))?;
             self.detail(&detail, out)?;
         }
-        self.say(Open::Text, delta.text("content")?, &delta.path, out)?;
-        self.say(Open::Text, delta.text("refusal")?, &delta.path, out)?;
+        self.say(Open::Text, delta.raw_text("content")?, &delta.path, out)?;
+        self.say(Open::Text, delta.raw_text("refusal")?, &delta.path, out)?;
         for (index, piece) in delta.list("tool_calls")?.into_iter().enumerate() {
             let piece = Object::read(piece, delta.path.element("tool_calls", index))?;
             self.piece(&piece, out)?;
@@ -148,14 +149,8 @@ impl Interpreter {
     }
 
     /// Text or reasoning, in the block that is open for it or a new one.
-    fn say(
-        &mut self,
-        what: Open,
-        text: Option<Cow<'_, str>>,
-        path: &super::super::Path<'_>,
-        out: &mut BytesMut,
-    ) -> Result<(), Wrong> {
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
+    fn say(&mut self, what: Open, text: Option<&RawValue>, path: &Path<'_>, out: &mut BytesMut) -> Result<(), Wrong> {
+        let Some(text) = text.filter(|text| !is_empty(text)) else {
             return Ok(());
         };
         let thinking = matches!(what, Open::Thinking);
@@ -224,8 +219,8 @@ impl Interpreter {
             self.begin_block(Open::Call(index), block, &piece.path, out)?;
             self.calls.push(index);
         }
-        let arguments = piece.object("function", |function| function.text("arguments"))?;
-        if let Some(arguments) = arguments.flatten().filter(|arguments| !arguments.is_empty()) {
+        let arguments = piece.object("function", |function| function.raw_text("arguments"))?;
+        if let Some(arguments) = arguments.flatten().filter(|arguments| !is_empty(arguments)) {
             let delta = Members::new().with("type", "input_json_delta");
             self.block_delta(delta.with("partial_json", arguments), out);
         }
@@ -236,7 +231,7 @@ impl Interpreter {
         &mut self,
         open: Open,
         block: Members<'_>,
-        path: &super::super::Path<'_>,
+        path: &Path<'_>,
         out: &mut BytesMut,
     ) -> Result<(), Wrong> {
         self.end_block(out);

@@ -329,7 +329,7 @@ fn models() {
     check_with_backend(
         "models: [{name: 'x/*', routes: [{backend: a, model: 'y/*'}, {backend: a, model: 'a*b'}]}]",
         &[
-            "m.yaml:2:83: `models[0].routes[1].model`: `a*b` has a `*` that is not its last character",
+            "m.yaml:2:81: `models[0].routes[1].model`: `a*b` has a `*` that is not its last character",
             "fix: write a name, or the beginning of names and one `*`",
         ],
     );
