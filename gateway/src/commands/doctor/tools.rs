@@ -117,7 +117,7 @@ mod tests {
         let first = json!({ "index": 0, "id": "c", "function": { "name": "f", "arguments": "{\"a\"" } });
         let second = json!({ "index": 0, "function": { "arguments": ":1}" } });
         check(&[first.clone(), second.clone()], Grade::Ok, "1 called, in good order");
-        check(&[first.clone()], Grade::Fault, "the arguments are not JSON");
+        check(std::slice::from_ref(&first), Grade::Fault, "the arguments are not JSON");
         let unplaced = json!({ "function": { "arguments": ":1}" } });
         check(&[first.clone(), unplaced], Grade::Fault, "a piece has no `index`");
         let again = json!({ "index": 0, "id": "c", "function": { "name": "f", "arguments": ":1}" } });

@@ -22,7 +22,7 @@ pub(super) fn shifted(text: &str, shift: i32) -> Option<u64> {
     if digits.is_empty() {
         return Some(0);
     }
-    if exponent < 0 || exponent > 20 {
+    if !(0..=20).contains(&exponent) {
         return None;
     }
     digits.extend(std::iter::repeat_n('0', usize::try_from(exponent).ok()?));
