@@ -190,3 +190,36 @@ impl Interpreter {
         self.after.as_ref().map(|_| messages::error_event(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways() {
+        let check = |path: &str, kind: Kind, expect: &str| {
+            let operation = Operation::parse("POST", path).expect("an operation");
+            let shown = match Way::of(&operation, kind) {
+                Way::AsItCame => "as it came".to_owned(),
+                Way::Closed => "closed".to_owned(),
+                Way::Translated { to, from_messages } => format!("{to:?} {from_messages}"),
+            };
+            assert_eq!(shown, expect, "{path} at {kind}");
+        };
+        let (chat, messages) = ("/v1/chat/completions", "/v1/messages");
+        check(chat, Kind::Vllm, "as it came");
+        check(chat, Kind::Anthropic, "Some(Anthropic) false");
+        check(chat, Kind::Gemini, "Some(Gemini) false");
+        check("/v1/chat/completions/chatcmpl-1", Kind::Anthropic, "closed");
+        check(messages, Kind::Anthropic, "as it came");
+        check(messages, Kind::Vllm, "None true");
+        check(messages, Kind::Azure, "None true");
+        check(messages, Kind::Gemini, "Some(Gemini) true");
+        let count = "/v1/messages/count_tokens";
+        check(count, Kind::Anthropic, "as it came");
+        check(count, Kind::LlamaCpp, "as it came");
+        check(count, Kind::Gemini, "closed");
+        check(count, Kind::OpenAi, "closed");
+        check("/v1/embeddings", Kind::OpenAi, "as it came");
+    }
+}

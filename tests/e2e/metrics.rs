@@ -242,3 +242,34 @@ async fn breakers_and_clients_that_ask_again_are_seen() {
     assert_eq!(served.value("mulberry_config_reload_success").await, Some(1.0));
     assert_eq!(served.value("mulberry_build_info{version=\"0.1.0\"}").await, Some(1.0));
 }
+
+#[tokio::test]
+async fn operations_have_the_words_of_the_convention() {
+    let served = serve("");
+    for (path, body) in [
+        ("embeddings", r#"{"model":"plain","input":"a word"}"#),
+        ("completions", r#"{"model":"plain","prompt":"a word"}"#),
+        ("responses", r#"{"model":"plain","input":"a word"}"#),
+        (
+            "messages",
+            r#"{"model":"plain","max_tokens":9,"messages":[{"role":"user","content":"a word"}]}"#,
+        ),
+        ("rerank", r#"{"model":"plain","query":"a word","documents":["a","b"]}"#),
+    ] {
+        let url = format!("{}/v1/{path}", served.gateway.url());
+        let answer = Answer::of(post(&url, body).await).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    // What was answered before is read, and no model runs.
+    let url = format!("{}/v1/responses/resp_of_before", served.gateway.url());
+    get(&url).await;
+    let series = served.after(6).await;
+    let counted = |operation: &str| {
+        let family = "gen_ai_server_request_duration_seconds_count";
+        let begins = format!("{family}{{gen_ai_operation_name=\"{operation}\"");
+        let of_operation = series.iter().filter(|(name, _)| name.starts_with(&begins));
+        of_operation.map(|(_, count)| count).sum::<f64>()
+    };
+    let operations = ["embeddings", "text_completion", "chat", "rerank"];
+    assert_eq!(operations.map(counted), [1.0, 1.0, 2.0, 1.0]);
+}

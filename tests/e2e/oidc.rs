@@ -383,3 +383,30 @@ async fn keys_from_a_file_and_from_an_address() {
     let said = refused("jwks_url: 'http://id.example/keys'");
     assert!(said.contains("use https"), "{said}");
 }
+
+#[tokio::test]
+async fn a_file_of_keys_that_changes_is_read_again() {
+    let issuer = Issuer::start().await;
+    let (old, new) = (Signer::new("k", Algorithm::ES256), Signer::new("k", Algorithm::ES256));
+    let keys = World::new();
+    let of = |signer: &Signer| json!({"keys": [signer.jwk()]}).to_string();
+    let file = keys.file("jwks.json", of(&old));
+    let provided = provided("urn:x", &format!("jwks_file: '{}'", file.display()));
+    let claims = with(&issuer.claims("alice"), json!({"iss": "urn:x"}));
+    let (old_token, new_token) = (old.sign(&claims), new.sign(&claims));
+    assert_eq!(provided.ask(&old_token, "mock").await.status, 200);
+    provided
+        .refuses("a key that is not in the file yet", &new_token, "signature")
+        .await;
+
+    // Broken first: that changes nothing.
+    keys.file("jwks.json", "{");
+    assert!(eventually(SOON, || provided.gateway.log().contains("not a JSON Web Key Set")).await);
+    assert_eq!(provided.ask(&old_token, "mock").await.status, 200);
+    keys.file("jwks.json", of(&new));
+    assert!(eventually(SOON, || provided.gateway.log().contains("configuration reloaded")).await);
+    assert_eq!(provided.ask(&new_token, "mock").await.status, 200);
+    provided
+        .refuses("a token that was believed under the old file", &old_token, "signature")
+        .await;
+}

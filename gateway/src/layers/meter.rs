@@ -32,7 +32,7 @@ use crate::{
     call::Job,
     catalog::Offer,
     limiter::Allowance,
-    metrics::{EndedJob, ErrorType, Metrics, Server},
+    metrics::{EndedJob, ErrorType, Metrics, Server, operation},
     records::Records,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
@@ -270,7 +270,8 @@ impl JobMeter {
         let steps = self.trail.steps();
         let took = now.saturating_duration_since(self.arrived);
         self.metrics.job(&EndedJob {
-            endpoint: self.endpoint,
+            // Reading what was answered before, or counting its tokens, runs no model.
+            operation: operation(self.endpoint).filter(|_| self.generates || !self.endpoint.is_inference()),
             model: &self.offer.pattern,
             server: steps.backend.as_deref().zip(steps.kind).map(|(backend, kind)| Server {
                 backend,

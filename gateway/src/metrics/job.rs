@@ -32,7 +32,8 @@ use super::{
 /// A job that has ended.
 #[derive(Debug)]
 pub(crate) struct EndedJob<'a> {
-    pub(crate) endpoint: Endpoint,
+    /// What [`operation`] says; `None` where no model ran.
+    pub(crate) operation: Option<&'static str>,
     /// The name of the offer: a configured name or pattern; empty where none was asked for.
     pub(crate) model: &'a str,
     /// Who served it, if anyone was asked.
@@ -144,7 +145,7 @@ impl Jobs {
         let Some(server) = job.server else { return };
         let upstream_time = self.upstream_time.get([server.backend], || Histogram::new(&DURATION));
         upstream_time.observe_time(server.waited);
-        let Some(operation) = operation(job.endpoint) else {
+        let Some(operation) = job.operation else {
             return;
         };
         let series = self
