@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What is read of the collector's answer.
 const MAX_ANSWER: usize = 64 * 1024;
 /// The end of the process does not wait longer for the collector, whatever is under way then.
-const LAST_CHANCE: Duration = Duration::from_secs(5);
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Exporter {
     service: String,
