@@ -100,7 +100,7 @@ impl App {
             }
             None => (Records::new(None), None),
         };
-        let tokens = AdminTokens::of(config)?;
+        let tokens = AdminTokens::of(config, config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
         let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
         let limiters = Arc::new(Limiters::default());

@@ -179,7 +179,7 @@ impl Live {
             catalog,
             listener,
         } = assemble(&config, &state.standing, self.started_at).map_err(StartError::from)?;
-        let tokens = AdminTokens::of(&config).map_err(StartError::from)?;
+        let tokens = AdminTokens::of(&config, &self.started).map_err(StartError::from)?;
         let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
             .map_err(StartError::from)?;
         // From here on nothing can fail.

@@ -98,6 +98,7 @@ impl Replays {
     ) -> Result<Found, TurnError> {
         let mut table = self.lock();
         table.expire(now);
+        table.shorten(&key, now, bounds.ttl);
         if let Some(entry) = table.by_key.get(&key) {
             return match &entry.answer {
                 _ if entry.request != request => Err(TurnError::Reused),
@@ -135,6 +136,15 @@ impl Table {
                 return;
             }
             self.evict();
+        }
+    }
+
+    /// Drops an answer that is older than answers may be now: a reload may have changed that since it was kept.
+    fn shorten(&mut self, key: &Digest, now: Instant, ttl: Duration) {
+        let answer = self.by_key.get(key).and_then(|entry| entry.answer.as_ref());
+        if let Some(kept) = answer.filter(|kept| kept.until <= now || kept.since + ttl <= now) {
+            self.memory -= kept.size;
+            self.by_key.remove(key);
         }
     }
 
@@ -338,6 +348,30 @@ mod tests {
         assert!(!is_kept(&replays, 1, now));
         let table = replays.lock();
         assert_eq!((table.memory, table.kept.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_time_that_became_shorter_holds_for_what_is_kept_already() {
+        let replays = Arc::new(Replays::default());
+        let now = Instant::now();
+        keep(&replays, 1, 10, now);
+        let short = Bounds {
+            ttl: Duration::from_secs(1),
+            ..BOUNDS
+        };
+        match replays.find(key(2), key(0), short, now) {
+            Ok(Found::Turn(mut turn)) => {
+                assert!(turn.may_record(10));
+                turn.keep(replay(10), now);
+            }
+            other => panic!("key 2 is not free: {other:?}"),
+        }
+        let later = now + short.ttl;
+        for n in [1, 2] {
+            let found = replays.find(key(n), key(0), short, later);
+            assert!(matches!(found, Ok(Found::Turn(_))), "{n}: {found:?}");
+        }
+        assert_eq!(replays.lock().memory, 0, "of both");
     }
 
     #[test]

@@ -35,6 +35,30 @@ async fn told(gateway: &Gateway, path: &str) -> Value {
     answer.json()
 }
 
+/// What waits for the next start must not move the token that the operator holds.
+#[tokio::test]
+async fn the_token_outlives_a_file_that_names_another_folder_or_no_listener() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let backends = format!("backends: [{{name: a, url: '{}'}}]\n", mock.url());
+    let gateway = world.gateway(&backends);
+    let other = world.dir().join("other");
+    fs::create_dir(&other).expect("a folder can be made");
+    for (key, line) in [
+        ("data_dir", format!("data_dir: {}\n", other.display())),
+        ("data_dir", "data_dir: null\n".to_owned()),
+        ("admin_listen", "admin_listen: null\n".to_owned()),
+    ] {
+        gateway.rewrite(&format!("{backends}{line}"));
+        let answer = gateway.reload().await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.text());
+        assert_eq!(answer.json()["needs_restart"], json!([key]));
+        told(&gateway, "status").await;
+    }
+    let made = fs::read_dir(&other).expect("it is there").count();
+    assert_eq!(made, 0, "nothing is written where the gateway does not live yet");
+}
+
 #[tokio::test]
 async fn nothing_is_told_without_a_token() {
     let world = World::new();

@@ -200,7 +200,7 @@ pub(super) fn refused(error: DirectoryError) -> Response {
             (StatusCode::NOT_FOUND, "key_not_found")
         }
         DirectoryError::NoDatabase => (StatusCode::CONFLICT, "no_database"),
-        DirectoryError::InFile { .. } => (StatusCode::CONFLICT, "key_in_file"),
+        DirectoryError::InFile { .. } | DirectoryError::Resting { .. } => (StatusCode::CONFLICT, "key_in_file"),
         DirectoryError::HashInFile { .. }
         | DirectoryError::Key(KeyError::NameTaken { .. } | KeyError::NameRevoked { .. } | KeyError::HashTaken { .. }) => {
             (StatusCode::CONFLICT, "key_exists")
