@@ -1,6 +1,7 @@
 //! W3C Trace Context: whose child a request is. <https://www.w3.org/TR/trace-context/>
 //!
-//! Version 00 of `traceparent` is read, section 3.2; what is not valid is no context. `tracestate` is not looked at.
+//! `traceparent` is read as section 3.2 has it, of a later version what version 00 knows; what is not valid is no context.
+//! `tracestate` is not looked at.
 
 use std::{sync::Arc, time::Instant};
 
@@ -46,21 +47,27 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// Reads a `traceparent`: `00-{trace id}-{parent id}-{flags}`, lower-case hexadecimal.
+    /// Reads a `traceparent`: `{version}-{trace id}-{parent id}-{flags}`, lower-case hexadecimal.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let is_shaped = value.len() == LENGTH
-            && value.iter().enumerate().all(|(at, byte)| match at {
-                2 | 35 | 52 => *byte == b'-',
-                _ => is_hex(byte),
-            });
-        let text = std::str::from_utf8(value).ok().filter(|_| is_shaped)?;
+        let (known, more) = value.split_at_checked(LENGTH)?;
+        let is_shaped = known.iter().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => is_hex(byte),
+        });
+        let text = std::str::from_utf8(known).ok().filter(|_| is_shaped)?;
+        let is_version = match &text[..2] {
+            "00" => more.is_empty(),
+            "ff" => false,
+            // Section 4.3: a later version may add members, and only at the end.
+            _ => more.first().is_none_or(|byte| *byte == b'-'),
+        };
         let context = Self {
             trace: u128::from_str_radix(&text[3..35], 16).ok()?,
             span: u64::from_str_radix(&text[36..52], 16).ok()?,
             flags: u8::from_str_radix(&text[53..], 16).ok()?,
         };
-        (&text[..2] == "00" && context.trace != 0 && context.span != 0).then_some(context)
+        (is_version && context.trace != 0 && context.span != 0).then_some(context)
     }
 
     /// The `traceparent` of a request whose parent is this span.
@@ -114,8 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_later_version_we_read_what_we_know() {
+        let known = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for text in [format!("01-{known}"), format!("cc-{known}-what-the-future-will-be")] {
+            let context = TraceContext::parse(text.as_bytes()).expect("it is valid");
+            assert_eq!(context.header(), format!("00-{known}"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_valid_is_no_context() {
         for text in [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.more",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",

@@ -168,6 +168,7 @@ impl Interpreter {
     }
 
     fn tell(&mut self, mut batch: Batch) -> Batch {
+        batch.facts.so_far = self.before.as_ref().and_then(|before| before.usage_so_far());
         let Some(after) = &mut self.after else { return batch };
         let mut told = BytesMut::new();
         if !batch.bytes.is_empty() {

@@ -20,6 +20,10 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The most tokens of one total that are believed. No model reads or writes four thousand million, and an upstream
+    /// that claims to must make no sum overflow.
+    pub const MOST: u64 = u32::MAX as u64;
+
     /// Splits the overlapping counts of the wire.
     ///
     /// The totals are what upstreams agree on, so they win: a part greater than its total is cut down to it.

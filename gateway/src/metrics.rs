@@ -57,7 +57,7 @@ const REFUSED: &str = "refused";
 
 /// Of one class in one request; records have the same bound. An upstream that claims 2^64 - 1 would turn a counter
 /// back.
-const MOST_TOKENS: u64 = u32::MAX as u64;
+const MOST_TOKENS: u64 = billing::Usage::MOST;
 
 /// 1 ms to 9 minutes, threefold.
 static DURATION: Scale = Scale::times(&[

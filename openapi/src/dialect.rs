@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::error::ErrorBody;
+use crate::{error::ErrorBody, usage::WireUsage};
 
 mod anthropic;
 mod completion;
@@ -79,6 +79,15 @@ pub trait Translate: Send + std::fmt::Debug {
     fn feed(&mut self, bytes: &[u8], out: &mut BytesMut);
     /// The upstream's body has ended. Never invents an end: a stream that was cut gets no finish reason and no `[DONE]`.
     fn finish(&mut self, out: &mut BytesMut);
+    /// What the upstream has said of usage until now, which is told at the end only.
+    fn usage_so_far(&self) -> Option<WireUsage> {
+        None
+    }
+}
+
+/// The error of an `error` event of Anthropic's.
+pub(crate) fn error_of_event(data: &[u8]) -> ErrorBody {
+    anthropic::error::of_event(data)
 }
 
 impl Dialect {

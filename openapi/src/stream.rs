@@ -43,6 +43,9 @@ pub struct Facts {
     pub text_len: u64,
     /// The usage that the upstream claims, last word.
     pub usage: Option<WireUsage>,
+    /// What it said of usage before the end: exact for the prompt, and for the answer at least so much. For a stream
+    /// that does not come to its last word.
+    pub so_far: Option<WireUsage>,
 }
 
 impl Facts {
@@ -51,6 +54,7 @@ impl Facts {
         self.deltas += more.deltas;
         self.text_len += more.text_len;
         self.usage = more.usage.or(self.usage);
+        self.so_far = more.so_far.or(self.so_far);
     }
 }
 

@@ -16,6 +16,7 @@ const PRICED: &str = "
   - {name: priced, routes: [{backend: only, model: mock}], price: {currency: EUR, prompt: 0.1, completion: 0.4, request: 0.000001}}
   - {name: cached, routes: [{backend: only, model: fault/cached}], price: {prompt: 1000, cached: 10, completion: 0}}
   - {name: plain, routes: [{backend: only, model: mock}]}
+  - {name: claimed, routes: [{backend: only, model: fault/usage-overflow}], price: {completion: 1}}
   - {name: 'fault/*', routes: [{backend: only}]}
 ";
 
@@ -161,6 +162,19 @@ async fn what_is_priced_is_charged_to_the_billionth() {
     assert!(from_cache > 0);
     let nano = 1_000_000 * fresh + 10_000 * from_cache;
     assert_eq!(cached.header("x-mulberry-cost"), format!("0.{nano:09} USD"));
+}
+
+#[tokio::test]
+async fn what_no_model_can_use_turns_no_counter_back() {
+    let served = serve("");
+    let total = "mulberry_cost_total{currency=\"USD\",model=\"claimed\"}";
+    for job in 1..=3 {
+        let answer = served.ask(chat("claimed")).await;
+        // The record has the same number of tokens, at a dollar for a million.
+        assert_eq!(answer.header("x-mulberry-cost"), "4294.967295000 USD");
+        let off = served.after(job).await[total] - job as f64 * 4294.967295;
+        assert!(off.abs() < 1e-6, "off by {off} after {job}");
+    }
 }
 
 #[tokio::test]

@@ -10,8 +10,7 @@ use crate::reader::ReadError;
 pub(crate) const TEXT_LIMIT: usize = 256;
 
 /// Greatest count of one class in a row.
-/// No model reads or writes four thousand million tokens, and an upstream that claims to must not make our sums overflow.
-pub(crate) const COUNT_LIMIT: u64 = u32::MAX as u64;
+pub(crate) const COUNT_LIMIT: u64 = Usage::MOST;
 
 /// Rows in one INSERT: a multiple saves statements, and a fixed number lets SQLite keep its plan.
 const ROWS_A_STATEMENT: usize = 64;

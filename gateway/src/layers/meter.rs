@@ -343,10 +343,7 @@ impl JobMeter {
             reasoning,
         }) = self.facts.usage
         {
-            return (
-                Usage::from_totals(prompt, cached, completion, reasoning),
-                UsageSource::Upstream,
-            );
+            return (believable(prompt, cached, completion, reasoning), UsageSource::Upstream);
         }
         let was_tried = self.trail.attempts() > 0;
         // A client that left while an upstream was at work has had its prompt read.
@@ -357,11 +354,23 @@ impl JobMeter {
         let by_length = self.facts.text_len.div_ceil(BYTES_PER_TOKEN);
         // A delta is about a token; engines that batch several into one are caught by their length.
         let completion = self.facts.deltas.max(by_length);
-        (
-            Usage::from_totals(self.input_len.div_ceil(BYTES_PER_TOKEN), 0, completion, 0),
-            UsageSource::Estimated,
-        )
+        let usage = match self.facts.so_far {
+            // Some say at the beginning what the prompt was.
+            Some(so_far) if so_far.prompt > 0 => believable(
+                so_far.prompt,
+                so_far.cached,
+                completion.max(so_far.completion),
+                so_far.reasoning,
+            ),
+            _ => Usage::from_totals(self.input_len.div_ceil(BYTES_PER_TOKEN), 0, completion, 0),
+        };
+        (usage, UsageSource::Estimated)
     }
+}
+
+/// Bounded before anything is made of it, so that record, cost, limits and metrics say the same.
+fn believable(prompt: u64, cached: u64, completion: u64, reasoning: u64) -> Usage {
+    Usage::from_totals(prompt.min(Usage::MOST), cached, completion.min(Usage::MOST), reasoning)
 }
 
 impl Drop for JobMeter {

@@ -140,7 +140,10 @@ impl Jobs {
     pub(super) fn note(&self, job: &EndedJob<'_>) {
         if let Some((currency, cost)) = job.cost {
             let nano = self.costs.get([currency, job.model], AtomicU64::default);
-            nano.fetch_add(cost.nano(), Ordering::Relaxed);
+            // A counter that went back would look like a new start of the process.
+            let add = |sum: u64| Some(sum.saturating_add(cost.nano()));
+            // It always has a next value.
+            let _ = nano.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         }
         let Some(server) = job.server else { return };
         let upstream_time = self.upstream_time.get([server.backend], || Histogram::new(&DURATION));

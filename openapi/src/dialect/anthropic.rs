@@ -1,7 +1,7 @@
 //! Anthropic's Messages API for an upstream (platform.claude.com/docs, "Messages").
 
 mod answer;
-mod error;
+pub(super) mod error;
 mod request;
 mod stream;
 

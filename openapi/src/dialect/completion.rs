@@ -6,7 +6,7 @@ use super::{
     Asked,
     value::{Json, Members},
 };
-use crate::{error::ErrorBody, sse};
+use crate::{error::ErrorBody, sse, usage::WireUsage};
 
 /// What was used. `cached` and `cache_write` are part of `prompt`, `reasoning` is part of `completion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +19,15 @@ pub(super) struct Used {
 }
 
 impl Used {
+    pub(super) fn wire(self) -> WireUsage {
+        WireUsage {
+            prompt: self.prompt,
+            cached: self.cached,
+            completion: self.completion,
+            reasoning: self.reasoning,
+        }
+    }
+
     fn members(self) -> Members<'static> {
         let mut prompt = Members::new().with("cached_tokens", self.cached);
         if self.cache_write > 0 {

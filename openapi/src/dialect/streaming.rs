@@ -6,10 +6,11 @@ use std::{fmt, ops::ControlFlow};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{MAX_EVENT, Translate, object::Wrong};
+use super::{MAX_EVENT, Translate, completion::Used, object::Wrong};
 use crate::{
     error::ErrorBody,
     sse::{Event, Splitter},
+    usage::WireUsage,
 };
 
 /// Knows what the events of one stream mean.
@@ -18,6 +19,10 @@ pub(super) trait Interpret: Send {
     fn event(&mut self, event: &Event<'_>, out: &mut BytesMut) -> Result<ControlFlow<()>, Wrong>;
     /// The body ended cleanly after the last event. For dialects whose end is that.
     fn end(&mut self, _out: &mut BytesMut) {}
+    /// What the upstream has said of usage until now.
+    fn used(&self) -> Option<Used> {
+        None
+    }
     /// Tells the client of an error, after which nothing comes.
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut);
 }
@@ -104,5 +109,9 @@ impl<T: Interpret> Translate for Streaming<T> {
             }
         }
         self.interpreter.end(out);
+    }
+
+    fn usage_so_far(&self) -> Option<WireUsage> {
+        self.interpreter.used().map(Used::wire)
     }
 }

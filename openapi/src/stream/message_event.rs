@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Facts, Fate, Fault, Last, Outcome, chunk::malformed};
 use crate::{
+    dialect,
     error::ErrorBody,
     json::{self, TextLen},
     response::usage_of,
@@ -64,8 +65,8 @@ impl State {
             if serde_json::from_str::<IgnoredAny>(text).is_err() {
                 return malformed();
             }
-            if let Some(error) = ErrorBody::from_upstream(data) {
-                return Fate::End(Outcome::Failed(Fault::Upstream(error)), Last::Drop);
+            if ErrorBody::from_upstream(data).is_some() {
+                return failed(data);
             }
             return self.keep(facts);
         };
@@ -76,7 +77,8 @@ impl State {
             "ping" => return Fate::Keep,
             "message_start" => {
                 let usage = typed.message.and_then(|message| message.usage);
-                self.begun = usage.and_then(usage_of).unwrap_or_default();
+                facts.so_far = usage.and_then(usage_of);
+                self.begun = facts.so_far.unwrap_or_default();
             }
             "content_block_delta" => {
                 let len = typed
@@ -85,7 +87,10 @@ impl State {
                 facts.text_len += len;
                 facts.deltas += u64::from(len > 0);
             }
-            "message_delta" => facts.usage = typed.usage.and_then(usage_of).map(|usage| self.whole(usage)),
+            "message_delta" => {
+                let usage = typed.usage.and_then(usage_of).map(|usage| self.whole(usage));
+                facts.usage = usage.or(facts.usage);
+            }
             "message_stop" if self.is_begun => {
                 facts.frames += 1;
                 let last = if event.is_clean {
@@ -124,9 +129,10 @@ impl State {
     }
 }
 
+/// By our codes, so that the record and the client's error name what it was.
 fn failed(data: &[u8]) -> Fate {
     Fate::End(
-        Outcome::Failed(Fault::Upstream(ErrorBody::from_error(data))),
+        Outcome::Failed(Fault::Upstream(dialect::error_of_event(data))),
         Last::Drop,
     )
 }

@@ -266,6 +266,21 @@ fn a_message_passes_and_must_stop() {
 }
 
 #[test]
+fn a_messages_error_has_our_code() {
+    for event in [
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+        "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+        "data: {\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"},\"delta\":5}\n\n",
+    ] {
+        let batch = Reader::new(Protocol::Messages, true, 1 << 20).feed(Bytes::from(event));
+        let Some(Outcome::Failed(Fault::Upstream(error))) = batch.outcome else {
+            panic!("{event}: {:?}", batch.outcome);
+        };
+        assert_eq!(error.code.as_deref(), Some("overloaded"), "{event}");
+    }
+}
+
+#[test]
 fn a_message_is_counted() {
     let stream = message() + &typed(r#"{"type":"ping"}"#);
     let facts = Reader::new(Protocol::Messages, true, 1 << 20)
@@ -281,6 +296,13 @@ fn a_message_is_counted() {
         (facts.frames, facts.deltas, facts.text_len, facts.usage),
         (6, 2, 4, Some(usage))
     );
+    let so_far = WireUsage { completion: 1, ..usage };
+    assert_eq!(facts.so_far, Some(so_far));
+    let silent = message() + &typed(r#"{"type":"message_delta","delta":{}}"#);
+    let facts = Reader::new(Protocol::Messages, true, 1 << 20)
+        .feed(Bytes::from(silent))
+        .facts;
+    assert_eq!(facts.usage, Some(usage), "what says nothing of usage unsays none");
     let ping = Reader::new(Protocol::Messages, true, 1 << 20).feed(Bytes::from(typed(r#"{"type":"ping"}"#)));
     assert_eq!(
         ping.facts,

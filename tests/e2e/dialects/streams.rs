@@ -59,6 +59,9 @@ async fn an_upstreams_error_in_a_stream_is_told_in_the_clients_words() {
             _ => "upstream exploded",
         };
         assert_eq!(message, expect, "{wire:?} {kind}:\n{}", stream.text);
+        if (wire, kind) == (Wire::Messages, "anthropic") {
+            assert_eq!(wire.error_in(&stream).0, "overloaded_error", "{}", stream.text);
+        }
     }
 }
 
@@ -109,6 +112,15 @@ async fn a_client_that_leaves_frees_the_upstream() {
         let record = record::of(&served.gateway, "left").await;
         assert_eq!((record.end.as_str(), record.status), ("cancelled", 200), "{record:?}");
         assert_eq!(record.field("usage"), "estimated", "{record:?}");
+        if kind == "anthropic" {
+            // It says at the beginning what the prompt was; that is no estimate.
+            let request = served.request(wire.path(), &wire.ask("fault/tokens-2", true));
+            let whole = Flow::begin(request.header("x-request-id", "stayed")).await;
+            drop(whole.end().await);
+            let stayed = record::of(&served.gateway, "stayed").await;
+            assert_eq!(stayed.field("usage"), "upstream", "{stayed:?}");
+            assert_eq!(record.usage()[..2], stayed.usage()[..2], "{record:?} {stayed:?}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(in super::super) fn error(status: u16, body: &[u8]) -> Option<(u16, ErrorBod
 }
 
 /// The error of an `error` event, which has no status.
-pub(super) fn of_event(data: &[u8]) -> ErrorBody {
+pub(in super::super) fn of_event(data: &[u8]) -> ErrorBody {
     named(ErrorBody::from_error(data))
 }
 

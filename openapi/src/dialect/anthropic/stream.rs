@@ -91,6 +91,10 @@ impl Interpret for Interpreter {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn used(&self) -> Option<Used> {
+        self.used
+    }
+
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut) {
         self.chunks.error(error, out);
     }

@@ -90,6 +90,10 @@ impl Interpret for Interpreter {
         self.chunks.done(out);
     }
 
+    fn used(&self) -> Option<Used> {
+        self.used
+    }
+
     fn fail(&mut self, error: &ErrorBody, out: &mut BytesMut) {
         self.chunks.error(error, out);
     }
