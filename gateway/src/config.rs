@@ -41,7 +41,7 @@ pub(crate) use convert::convert;
 pub(crate) use describe::document as json_schema;
 pub(crate) use document::{Entry, Format, Node, Value as NodeValue, parse as parse_document};
 pub(crate) use environment::{Environment, Process};
-pub(crate) use key::{Key, KeyHash, KeyLimits, Tags, Tier};
+pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, MAX_KEY_NAME, Tags, Tier, is_key_name};
 pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::{ConfigError, Place, Problems};

@@ -5,9 +5,10 @@
 //! Where the database cannot be read at the start there is no gateway; later the last known keys stay in force, and
 //! the log and a metric say so.
 //!
-//! A name or a hash that is in the file and in the database belongs to the file.
+//! A name or a hash that is in the file and in the database belongs to the file; but what was revoked stays refused.
 //! Without any key the gateway serves its own machine, and only if no other can connect; a key in the database,
-//! revoked ones included, ends that for good.
+//! revoked ones included, ends that for good, and a key or an issuer in the file until the next start: whoever takes
+//! the last one out takes access away and gives none.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,7 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{
     accounts::Accounts,
-    config::{Config, Key},
+    config::{Config, Key, KeyHash},
     layers::rescue::Chain,
     limiter::Limiters,
 };
@@ -53,6 +54,10 @@ pub(crate) enum DirectoryError {
     InFile { name: String },
     #[error("this API key is in the configuration file already, as '{name}'")]
     HashInFile { name: String },
+    #[error(
+        "the key '{name}' rests, because a secret of it is in the configuration file; change it there, or take it out there first"
+    )]
+    Resting { name: String },
     #[error("there is no key named '{name}'")]
     NotFound { name: String },
     #[error(transparent)]
@@ -100,6 +105,8 @@ pub(crate) struct Written {
     is_local: bool,
     /// Whether there are other credentials than keys.
     has_issuers: bool,
+    /// Whether a file before this one, since the start, had keys or issuers.
+    had_any: bool,
 }
 
 impl Written {
@@ -110,7 +117,13 @@ impl Written {
             origins: origins.unwrap_or_default(),
             is_local: config.listen.ip().to_canonical().is_loopback(),
             has_issuers: !config.oidc.is_empty(),
+            had_any: false,
         }
+    }
+
+    /// Whether there are, or were since the start, keys or issuers.
+    fn has_any(&self) -> bool {
+        self.had_any || self.has_issuers || !self.keys.is_empty()
     }
 
     /// Where there is no configuration at all: nobody is let in without a key.
@@ -120,6 +133,7 @@ impl Written {
             origins: Vec::new(),
             is_local: false,
             has_issuers: false,
+            had_any: false,
         }
     }
 }
@@ -129,6 +143,7 @@ struct State {
     limiters: Arc<Limiters>,
     stored: KeySnapshot,
     shadowed: Vec<String>,
+    revoked: Vec<String>,
 }
 
 impl Directory {
@@ -155,6 +170,7 @@ impl Directory {
             limiters,
             stored,
             shadowed: Vec::new(),
+            revoked: Vec::new(),
         };
         let accounts = Arc::new(ArcSwap::from_pointee(state.accounts()));
         Ok(Self {
@@ -180,10 +196,17 @@ impl Directory {
     /// Takes the keys of a new configuration. Its `listen` is not in force before the next start.
     pub(crate) fn configure(&self, config: &Config) {
         let mut state = self.state();
+        let had_any = state.written.has_any();
         state.written = Written {
             is_local: state.written.is_local,
+            had_any,
             ..Written::of(config)
         };
+        if had_any && state.written.keys.is_empty() && !state.written.has_issuers && state.stored.keys.is_empty() {
+            tracing::warn!(
+                "the last API key is gone: everybody is refused until there is one, or until the next start"
+            );
+        }
         self.accounts.store(Arc::new(state.accounts()));
     }
 
@@ -206,7 +229,6 @@ impl Directory {
             }
             Err(error) => {
                 if self.stale.set(1) == 0 {
-                    let error = BoxError::from(error);
                     tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
                 }
             }
@@ -235,7 +257,11 @@ impl Directory {
     /// All keys, those of the file first; revoked ones are among them.
     pub(crate) fn list(&self) -> Vec<KeyView> {
         let state = self.state();
-        let file = state.written.keys.iter().map(KeyView::of_file);
+        let file = state.written.keys.iter().map(|key| {
+            let mut view = KeyView::of_file(key);
+            view.disabled |= state.revoked.contains(&key.name);
+            view
+        });
         let stored = state.stored.keys.iter().filter(|key| !state.is_in_file(&key.name));
         file.chain(stored.map(KeyView::of_database)).collect()
     }
@@ -258,6 +284,7 @@ impl Directory {
         let mut grant = fresh();
         edit.apply(&mut grant)?;
         let (secret, sha256) = match sha256 {
+            Some(sha256) if KeyHash::of_bytes(sha256.0).is_of_nothing() => return Err(EditError::HashOfNothing.into()),
             Some(sha256) => (None, sha256),
             None => {
                 let secret = Minted::new().ok_or(DirectoryError::Random)?;
@@ -307,6 +334,7 @@ impl Directory {
     pub(crate) async fn update(&self, name: &str, edit: &KeyEdit, actor: &str) -> Result<KeyView, DirectoryError> {
         let database = self.database()?;
         self.refuse_known(name, None)?;
+        self.refuse_resting(name)?;
         // Refused before anything is written, for below nothing can be.
         edit.apply(&mut fresh())?;
         let _order = self.order.lock().await;
@@ -322,6 +350,7 @@ impl Directory {
     pub(crate) async fn rotate(&self, name: &str, grace: Duration, actor: &str) -> Result<Issued, DirectoryError> {
         let database = self.database()?;
         self.refuse_known(name, None)?;
+        self.refuse_resting(name)?;
         let secret = Minted::new().ok_or(DirectoryError::Random)?;
         let by = by(actor);
         let grace_ms = whole_seconds(by.at_ms, grace);
@@ -358,7 +387,7 @@ impl Directory {
             .map_err(BoxError::from)
             .and_then(|written| written.map_err(BoxError::from));
         if let Err(error) = outcome {
-            tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
+            tracing::error!(cause = %Chain(&*error), actor, action, object, "the audit log does not take what was done");
         }
     }
 
@@ -387,6 +416,14 @@ impl Directory {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Refuses to change what would not be in force; to end it is always in force.
+    fn refuse_resting(&self, name: &str) -> Result<(), DirectoryError> {
+        if self.state().shadowed.iter().any(|resting| resting == name) {
+            return Err(DirectoryError::Resting { name: name.to_owned() });
+        }
+        Ok(())
     }
 
     /// Puts a changed key in force. The caller holds `order`.
@@ -419,15 +456,25 @@ impl State {
     }
 
     fn accounts(&mut self) -> Accounts {
-        let Merged { keys, shadowed } = merge::merge(&self.written.keys, &self.stored.keys, unix_ms());
+        let Merged {
+            keys,
+            shadowed,
+            revoked,
+        } = merge::merge(&self.written.keys, &self.stored.keys, unix_ms());
         if shadowed != self.shadowed {
             if !shadowed.is_empty() {
                 tracing::warn!(names = ?shadowed, "these API keys of the database are in the configuration file too, which wins");
             }
             self.shadowed = shadowed;
         }
+        if revoked != self.revoked {
+            if !revoked.is_empty() {
+                tracing::warn!(names = ?revoked, "these API keys of the configuration file were revoked in the database, and stay refused");
+            }
+            self.revoked = revoked;
+        }
         let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters);
-        if self.written.is_local && !self.written.has_issuers && self.stored.keys.is_empty() {
+        if self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty() {
             accounts
         } else {
             accounts.closed()

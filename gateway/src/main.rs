@@ -1,6 +1,6 @@
 //! `mulberry`: read the command line, do it, say how it went.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -34,6 +34,9 @@ mod stack;
 mod telemetry;
 mod tls;
 
+/// How long calls to the file system that nobody waits for any more are let run at the end.
+const LINGER: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -41,13 +44,18 @@ fn main() -> ExitCode {
         .thread_name("mulberry")
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(cli.command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::run(cli.command));
+            // A read that hangs on a file system must not keep a process that has nothing left to do.
+            runtime.shutdown_timeout(LINGER);
+            outcome
+        }
         Err(error) => Err(error.into()),
     };
     match outcome {
         Ok(status) => status,
         Err(error) => {
-            let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&error));
+            let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&*error));
             // Without a standard error there is nobody to tell; the status still says it.
             drop(told);
             ExitCode::from(1)

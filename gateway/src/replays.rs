@@ -63,6 +63,8 @@ struct Table {
     kept: VecDeque<(Digest, Instant)>,
     /// What all answers take, in bytes.
     memory: usize,
+    /// How often all was forgotten.
+    cleared: u64,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Replays {
     ) -> Result<Found, TurnError> {
         let mut table = self.lock();
         table.expire(now);
+        table.shorten(&key, now, bounds.ttl);
         if let Some(entry) = table.by_key.get(&key) {
             return match &entry.answer {
                 _ if entry.request != request => Err(TurnError::Reused),
@@ -109,12 +112,14 @@ impl Replays {
             key,
             bounds,
             taken: 0,
+            cleared: table.cleared,
         }))
     }
 
-    /// Forgets what is kept.
+    /// Forgets what is kept, and what is under way will not be: once this is off, nobody comes to let it go.
     pub(crate) fn clear(&self) {
         let mut table = self.lock();
+        table.cleared += 1;
         while table.evict() {}
     }
 
@@ -131,6 +136,15 @@ impl Table {
                 return;
             }
             self.evict();
+        }
+    }
+
+    /// Drops an answer that is older than answers may be now: a reload may have changed that since it was kept.
+    fn shorten(&mut self, key: &Digest, now: Instant, ttl: Duration) {
+        let answer = self.by_key.get(key).and_then(|entry| entry.answer.as_ref());
+        if let Some(kept) = answer.filter(|kept| kept.until <= now || kept.since + ttl <= now) {
+            self.memory -= kept.size;
+            self.by_key.remove(key);
         }
     }
 
@@ -167,6 +181,8 @@ pub(crate) struct Turn {
     bounds: Bounds,
     /// Memory that was taken for the answer, in bytes.
     taken: usize,
+    /// As it was at the beginning.
+    cleared: u64,
 }
 
 impl Turn {
@@ -200,7 +216,7 @@ impl Turn {
         let size = replay.body.len() + text + OVERHEAD;
         let mut table = self.replays.lock();
         table.memory -= std::mem::take(&mut self.taken);
-        if !table.take(size, self.bounds.memory) {
+        if table.cleared != self.cleared || !table.take(size, self.bounds.memory) {
             return;
         }
         let Some(entry) = table.by_key.get_mut(&self.key) else {
@@ -319,6 +335,43 @@ mod tests {
         replays.clear();
         assert_eq!(replays.lock().memory, 0);
         assert!(replays.lock().by_key.is_empty());
+    }
+
+    #[test]
+    fn what_is_under_way_when_all_is_forgotten_is_not_kept() {
+        let replays = Arc::new(Replays::default());
+        let now = Instant::now();
+        let mut turn = turn_for(&replays, 1, now);
+        assert!(turn.may_record(10));
+        replays.clear();
+        turn.keep(replay(10), now);
+        assert!(!is_kept(&replays, 1, now));
+        let table = replays.lock();
+        assert_eq!((table.memory, table.kept.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_time_that_became_shorter_holds_for_what_is_kept_already() {
+        let replays = Arc::new(Replays::default());
+        let now = Instant::now();
+        keep(&replays, 1, 10, now);
+        let short = Bounds {
+            ttl: Duration::from_secs(1),
+            ..BOUNDS
+        };
+        match replays.find(key(2), key(0), short, now) {
+            Ok(Found::Turn(mut turn)) => {
+                assert!(turn.may_record(10));
+                turn.keep(replay(10), now);
+            }
+            other => panic!("key 2 is not free: {other:?}"),
+        }
+        let later = now + short.ttl;
+        for n in [1, 2] {
+            let found = replays.find(key(n), key(0), short, later);
+            assert!(matches!(found, Ok(Found::Turn(_))), "{n}: {found:?}");
+        }
+        assert_eq!(replays.lock().memory, 0, "of both");
     }
 
     #[test]

@@ -74,13 +74,13 @@ impl Source {
         };
         let (config, text) = match &self.origin {
             // The text once more, for its name only.
-            Origin::File(path) => (Config::load(path, &recording), std::fs::read(path).unwrap_or_default()),
-            Origin::Backend(url) => (Config::single(url, &recording), Vec::new()),
-            Origin::Text(name, text) => (Config::parse(text, name, &recording), Vec::new()),
+            Origin::File(path) => (Config::load(path, &recording), Process.read(path).unwrap_or_default()),
+            Origin::Backend(url) => (Config::single(url, &recording), String::new()),
+            Origin::Text(name, text) => (Config::parse(text, name, &recording), String::new()),
         };
         Reading {
             config: config.map(|config| Loaded {
-                hash: hash(&text, &config),
+                hash: hash(text.as_bytes(), &config),
                 config,
             }),
             files: recording.files.into_inner(),

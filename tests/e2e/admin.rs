@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use e2e::client::{chat, client, get, post, request, send};
+use e2e::raw::exchange_and_close;
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, World, eventually};
 use reqwest::Method;
@@ -32,6 +33,30 @@ async fn told(gateway: &Gateway, path: &str) -> Value {
     let answer = Answer::of(send(gateway.admin(Method::GET, path)).await).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
+}
+
+/// What waits for the next start must not move the token that the operator holds.
+#[tokio::test]
+async fn the_token_outlives_a_file_that_names_another_folder_or_no_listener() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let backends = format!("backends: [{{name: a, url: '{}'}}]\n", mock.url());
+    let gateway = world.gateway(&backends);
+    let other = world.dir().join("other");
+    fs::create_dir(&other).expect("a folder can be made");
+    for (key, line) in [
+        ("data_dir", format!("data_dir: {}\n", other.display())),
+        ("data_dir", "data_dir: null\n".to_owned()),
+        ("admin_listen", "admin_listen: null\n".to_owned()),
+    ] {
+        gateway.rewrite(&format!("{backends}{line}"));
+        let answer = gateway.reload().await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.text());
+        assert_eq!(answer.json()["needs_restart"], json!([key]));
+        told(&gateway, "status").await;
+    }
+    let made = fs::read_dir(&other).expect("it is there").count();
+    assert_eq!(made, 0, "nothing is written where the gateway does not live yet");
 }
 
 #[tokio::test]
@@ -272,4 +297,32 @@ async fn the_document_describes_what_is_answered() {
         asked += 1;
     }
     assert_eq!(asked, 14, "an operation is not in the document, or new");
+}
+
+#[tokio::test]
+async fn a_change_is_whole_though_whoever_asked_for_it_has_left() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let address = gateway.admin_url().replace("http://", "");
+    let head = format!(
+        "POST /admin/v1/reload HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: 0\r\n\r\n",
+        gateway.admin_token()
+    );
+    for _ in 0..20 {
+        let answer = exchange_and_close(&address, head.as_bytes());
+        assert!(answer.is_empty(), "it had left:\n{}", String::from_utf8_lossy(&answer));
+    }
+    // Some leave so soon that nothing is begun.
+    let begun = || gateway.log().matches("an administrator reloads").count();
+    assert!(eventually(SOON, || begun() > 0).await);
+    let mut written = 0;
+    for _ in 0..200 {
+        written = told(&gateway, "audit").await["data"].as_array().map_or(0, Vec::len);
+        if written == begun() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} reloads were begun, and {written} are in the audit log", begun());
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::client::{chat, chat_stream, request, send};
 use e2e::process::mulberry;
 use e2e::wait::SOON;
-use e2e::{Answer, Gateway, Mock, World, eventually};
+use e2e::{Answer, Gateway, Mock, Scripted, World, eventually};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};

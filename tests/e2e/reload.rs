@@ -86,6 +86,27 @@ async fn models_keys_and_limits_change_at_once_and_64_streams_stay() {
     }
 }
 
+/// As on a network file system whose server is gone.
+#[tokio::test]
+async fn a_file_that_never_ends_or_never_begins_stops_neither_work_nor_the_end() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let mut gateway = world.gateway(&yaml(&mock, &model("one"), KEYS));
+    fs::remove_file(gateway.config()).expect("it is there");
+    symlink("/dev/zero", gateway.config()).expect("a link can be made");
+    let answer = gateway.reload().await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("file too large"), "{}", answer.text());
+    fs::remove_file(gateway.config()).expect("it is there");
+    let made = std::process::Command::new("mkfifo").arg(gateway.config()).status();
+    assert!(made.expect("mkfifo is there").success());
+    gateway.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(ask(&gateway, "sk-alice", "one").await.status, 200);
+    gateway.signal("TERM");
+    assert!(gateway.wait(SOON).await.success());
+}
+
 #[tokio::test]
 async fn a_typo_changes_nothing_however_it_arrives() {
     let world = World::new();

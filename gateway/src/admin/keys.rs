@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use backends::serve::BoxError;
 use billing_store::{KeyError, Sha256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -201,14 +200,13 @@ pub(super) fn refused(error: DirectoryError) -> Response {
             (StatusCode::NOT_FOUND, "key_not_found")
         }
         DirectoryError::NoDatabase => (StatusCode::CONFLICT, "no_database"),
-        DirectoryError::InFile { .. } => (StatusCode::CONFLICT, "key_in_file"),
+        DirectoryError::InFile { .. } | DirectoryError::Resting { .. } => (StatusCode::CONFLICT, "key_in_file"),
         DirectoryError::HashInFile { .. }
         | DirectoryError::Key(KeyError::NameTaken { .. } | KeyError::NameRevoked { .. } | KeyError::HashTaken { .. }) => {
             (StatusCode::CONFLICT, "key_exists")
         }
         DirectoryError::Key(KeyError::Revoked { .. }) => (StatusCode::CONFLICT, "key_revoked"),
         DirectoryError::Key(_) | DirectoryError::Audit(_) | DirectoryError::Random => {
-            let error = BoxError::from(error);
             tracing::error!(cause = %Chain(&error), "an administrator's request failed");
             (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
         }

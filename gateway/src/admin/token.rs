@@ -4,7 +4,7 @@
 //! gateway's user only: who can read that file could as well read the database beside it.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -50,27 +50,32 @@ pub(crate) struct AdminTokens(Vec<(String, KeyHash)>);
 
 impl AdminTokens {
     /// The configured tokens; where there are none, the one in the data directory, made if it is not there.
-    pub(crate) fn of(config: &Config) -> Result<Self, TokenError> {
+    ///
+    /// `started`: what the process was started with. It says where the data directory is and whether anybody listens
+    /// until the next start, whatever a file says that is read meanwhile.
+    pub(crate) fn of(config: &Config, started: &Config) -> Result<Self, TokenError> {
         let configured: Vec<_> = config
             .admin
             .tokens
             .iter()
             .map(|token| (token.name.clone(), token.sha256))
             .collect();
-        if !configured.is_empty() || config.admin_listen.is_none() {
+        if !configured.is_empty() || started.admin_listen.is_none() {
             return Ok(Self(configured));
         }
-        let Some(folder) = &config.data_dir else {
+        let Some(folder) = &started.data_dir else {
             return Ok(Self::default());
         };
         let path = folder.join(FILE);
         let token = match read(&path)? {
             Some(token) => token,
             None => {
-                let token = make().ok_or(TokenError::Random)?;
-                write(&path, &token)?;
+                write(&path, &random().ok_or(TokenError::Random)?)?;
                 tracing::info!(file = %path.display(), "an admin token was made and kept in a file");
-                token
+                // Perhaps that of a gateway that started beside us.
+                read(&path)?.ok_or_else(|| TokenError::Empty {
+                    path: path.display().to_string(),
+                })?
             }
         };
         Ok(Self(vec![("admin".to_owned(), KeyHash::of(&token))]))
@@ -78,6 +83,9 @@ impl AdminTokens {
 
     /// The name of a token. Looking up a hash tells an attacker who measures time nothing of any token.
     pub(super) fn find(&self, token: &[u8]) -> Option<&str> {
+        if token.is_empty() {
+            return None;
+        }
         let hash = KeyHash::of(std::str::from_utf8(token).ok()?);
         let found = self.0.iter().find(|(_, known)| *known == hash);
         found.map(|(name, _)| name.as_str())
@@ -93,7 +101,7 @@ pub(crate) fn file(config: &Config) -> Option<PathBuf> {
 pub(crate) fn read(path: &Path) -> Result<Option<String>, TokenError> {
     let shown = || path.display().to_string();
     let mut text = String::new();
-    match std::fs::File::open(path) {
+    match fs::File::open(path) {
         Ok(file) => file
             .take(MAX_FILE)
             .read_to_string(&mut text)
@@ -109,31 +117,41 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, TokenError> {
     Ok(Some(token.to_owned()))
 }
 
-fn write(path: &Path, token: &str) -> Result<(), TokenError> {
+/// Writes a token where there is none. The file is there whole or not at all, whatever ends us meanwhile; one that
+/// another process put there first stays.
+fn write(path: &Path, digits: &str) -> Result<(), TokenError> {
+    let beside = path.with_file_name(format!("{FILE}.{}", &digits[..16]));
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)
+        .open(&beside)
         .and_then(|mut file| {
-            file.write_all(format!("{token}\n").as_bytes())?;
-            file.sync_all()
+            file.write_all(format!("mba-{}\n", &digits[16..]).as_bytes())?;
+            file.sync_all()?;
+            match fs::hard_link(&beside, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                // A file system without links.
+                Err(_) => fs::rename(&beside, path),
+                Ok(()) => Ok(()),
+            }
         });
+    // Its work is done, or it is gone already.
+    drop(fs::remove_file(&beside));
     written.map_err(|source| TokenError::Write {
         path: path.display().to_string(),
         source,
     })
 }
 
-/// 32 random bytes in hexadecimal; `None` where the system has none.
-fn make() -> Option<String> {
-    let mut bytes = [0; 32];
+/// Random digits in hexadecimal: 16 for the name of a file and 64 for a token; `None` where the system has none.
+fn random() -> Option<String> {
+    let mut bytes = [0; 40];
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random
         .fill(&mut bytes)
         .ok()?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("mba-{digits}"))
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Lets in who brings a token, and says who it is to those behind.
@@ -170,4 +188,41 @@ pub(super) fn refused() -> Response {
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_that_start_at_once_all_have_the_same_token() {
+        let folder = std::env::temp_dir().join(format!("mulberry-token-{:016x}", fastrand::u64(..)));
+        fs::create_dir(&folder).expect("a temporary folder can be made");
+        let yaml = format!(
+            "data_dir: {}\nbackends: [{{name: b, url: 'http://127.0.0.1:1'}}]",
+            folder.display()
+        );
+        let config = Config::parse(&yaml, "m.yaml", &crate::config::Process).expect("it is whole");
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            let starting = (0..8).map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    AdminTokens::of(&config, &config).map(|tokens| tokens.0)
+                })
+            });
+            let starting: Vec<_> = starting.collect();
+            let kept = || read(&folder.join(FILE)).expect("it can be read").expect("it is there");
+            for one in starting {
+                let tokens = one
+                    .join()
+                    .expect("it does not panic")
+                    .expect("the folder can be written");
+                assert_eq!(tokens, [("admin".to_owned(), KeyHash::of(&kept()))]);
+            }
+        });
+        let left = fs::read_dir(&folder).expect("it is there").count();
+        assert_eq!(left, 1, "nothing lies beside it");
+        fs::remove_dir_all(&folder).expect("it can be removed");
+    }
 }

@@ -6,7 +6,7 @@ use super::document::Node;
 use super::environment::Environment;
 use super::model;
 use super::problem::{Problems, nearest};
-use super::{Config, Key};
+use super::{AdminToken, Config, Key};
 
 /// Reports every rule that `config`, read from `root`, breaks.
 pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     checker.listeners(config);
     checker.unique("keys", "name", config.keys.iter().map(|key| &key.name));
     checker.key_hashes(&config.keys);
+    checker.token_hashes(&config.admin.tokens);
     checker.unique("oidc", "issuer", config.oidc.iter().map(|oidc| &oidc.issuer));
     checker.unique(
         "admin.tokens",
@@ -103,6 +104,20 @@ impl Checker<'_> {
                 let message = format!("is the same API key as that of {other}");
                 let fix = "give each client a key of its own";
                 self.report(&format!("keys[{i}]"), message, fix);
+            }
+        }
+    }
+
+    /// Whose token it is stands in the audit log. One may be an API key too, as LiteLLM's master key is.
+    fn token_hashes(&mut self, tokens: &[AdminToken]) {
+        for (i, token) in tokens.iter().enumerate() {
+            if token.sha256 != super::KeyHash::STAND_IN
+                && let Some(other) = tokens[..i].iter().position(|other| other.sha256 == token.sha256)
+            {
+                let other = self.quoted(&format!("admin.tokens[{other}].name"));
+                let message = format!("is the same token as that of {other}");
+                let fix = "give each administrator a token of its own";
+                self.report(&format!("admin.tokens[{i}]"), message, fix);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! What a configuration may read besides its own text: environment variables and files.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
+
+/// The largest file that is read, in bytes: a path may lead to what has no end.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The world outside the configuration file.
 ///
@@ -36,7 +39,14 @@ impl Environment for Process {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
+        let mut text = String::new();
+        std::fs::File::open(path)?
+            .take(MAX_FILE + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(text)
     }
 
     fn is_file(&self, path: &Path) -> bool {

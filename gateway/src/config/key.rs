@@ -99,16 +99,35 @@ impl Decode for Key {
             tags: section.or("tags", Tags::default(), problems),
         };
         check_patterns(&read.models, &section, problems);
+        // An empty one stands for one that was missing, which is told already.
+        if !read.name.is_empty() && !is_key_name(&read.name) {
+            let fix = "use up to 256 bytes without `/` and control characters, white space at no end, no `oidc:` in front, and neither `.` nor `..`";
+            section.report("name", "cannot be the name of a key", fix, problems);
+        }
         section.close(problems);
         Some(read)
     }
+}
+
+/// Longest name of a key, in bytes; records cut names at it.
+pub(crate) const MAX_KEY_NAME: usize = 256;
+
+/// Names stand in records, in paths of the admin API, and beside those of OIDC subjects.
+pub(crate) fn is_key_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_KEY_NAME
+        && name.trim() == name
+        && !name.chars().any(|c| c.is_control() || c == '/')
+        // No browser and no client sends these as a part of a path.
+        && !matches!(name, "." | "..")
+        && !name.starts_with("oidc:")
 }
 
 impl Describe for Key {
     fn describe(definitions: &mut Definitions) -> serde_json::Value {
         definitions.mapping("Key", |to| {
             let mut mapping = Mapping::new(&["An API key of a client."]);
-            mapping.required::<String>("name", &["Stands in records and metrics."], to);
+            mapping.required::<String>("name", &["Stands in records and in the log of requests."], to);
             let doc = ["Who answers for it: a person, a team. Shown, never interpreted."];
             mapping.or::<Option<String>>("owner", &doc, &Shown::Null, to);
             describe_hash(&mut mapping, to);
@@ -270,6 +289,11 @@ impl KeyHash {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
+    /// Whether it is the hash of no text at all, which a variable that is not set makes of a key: everybody has it.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        *self == Self::of("")
+    }
+
     pub(crate) const fn of_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -296,6 +320,15 @@ impl Decode for KeyHash {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let text = scalar(node, key, "64 hexadecimal digits", problems)?;
         let hash = Self::parse(text);
+        if hash.is_some_and(|hash| hash.is_of_nothing()) {
+            problems.report(
+                &node.place,
+                key,
+                "is the hash of an empty text, which everybody has",
+                "hash the key itself; the variable that should have held it was empty",
+            );
+            return None;
+        }
         if hash.is_some() {
             return hash;
         }

@@ -66,6 +66,13 @@ impl Decode for BaseUrl {
                 problems.report(&node.place, key, message, fix);
                 None
             }
+            Err(Fault::Query) => {
+                // A query may hold a key: not quoted.
+                let message = "has a query or a fragment, which a base URL has not";
+                let fix = "remove what stands from the `?` or `#` on, and use `api_key:` or `headers:` for a key";
+                problems.report(&node.place, key, message, fix);
+                None
+            }
             Err(Fault::Shape(message)) => {
                 let message = format!("{}: {message}", node.quoted());
                 let fix = "write it like `http://127.0.0.1:8000` or `https://api.example.com/v1`";
@@ -78,6 +85,7 @@ impl Decode for BaseUrl {
 
 enum Fault {
     Credentials,
+    Query,
     Shape(&'static str),
 }
 
@@ -86,7 +94,7 @@ fn parse(text: &str) -> Result<BaseUrl, Fault> {
         return Err(Fault::Credentials);
     }
     if text.contains(['?', '#']) {
-        return Err(Fault::Shape("a base URL has no query and no fragment"));
+        return Err(Fault::Query);
     }
     if !text.contains("://") {
         return Err(Fault::Shape("the scheme is missing"));

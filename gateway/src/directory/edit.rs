@@ -8,10 +8,10 @@ use billing_store::Grant;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{Tier, Timestamp, is_pattern};
+use crate::config::{MAX_KEY_NAME, Tier, Timestamp, is_key_name, is_pattern};
 
-/// Longest name, owner, tag and pattern, in bytes; records cut names at it.
-const MAX_TEXT: usize = 256;
+/// Longest name, owner, tag and pattern, in bytes.
+const MAX_TEXT: usize = MAX_KEY_NAME;
 /// Most patterns and tags of one key.
 const MAX_ITEMS: usize = 256;
 
@@ -51,9 +51,11 @@ pub(crate) struct LimitsEdit {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     #[error(
-        "a key's name has 1 to {MAX_TEXT} bytes, no white space at its ends, no control character, no `/`, and does not begin with `oidc:`"
+        "a key's name has 1 to {MAX_TEXT} bytes, no white space at its ends, no control character, no `/`, is not `.` or `..`, and does not begin with `oidc:`"
     )]
     Name,
+    #[error("this is the hash of an empty text, which everybody has; hash the key itself")]
+    HashOfNothing,
     #[error("`{field}` is longer than {MAX_TEXT} bytes, or holds a control character")]
     Text { field: &'static str },
     #[error("more than {MAX_ITEMS} {field} are too many")]
@@ -155,14 +157,13 @@ pub(crate) fn fresh() -> Grant {
     }
 }
 
-/// Names stand in records, in paths of the admin API, and beside those of OIDC subjects.
+/// The rule of the configuration file, for all keys.
 pub(crate) fn check_name(name: &str) -> Result<(), EditError> {
-    let is_good = !name.is_empty()
-        && name.len() <= MAX_TEXT
-        && name.trim() == name
-        && !name.chars().any(|c| c.is_control() || c == '/')
-        && !name.starts_with("oidc:");
-    if is_good { Ok(()) } else { Err(EditError::Name) }
+    if is_key_name(name) {
+        Ok(())
+    } else {
+        Err(EditError::Name)
+    }
 }
 
 fn check_text(field: &'static str, text: &str) -> Result<(), EditError> {
@@ -256,7 +257,7 @@ mod tests {
         for good in ["alice", "team a", "a.b-c_d@e", "\u{fc}ber", &"x".repeat(256)] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
-        for bad in ["", " a", "a ", "a\nb", "a/b", "oidc:alice", &"x".repeat(257)] {
+        for bad in ["", " a", "a ", "a\nb", "a/b", ".", "..", "oidc:alice", &"x".repeat(257)] {
             assert_eq!(check_name(bad), Err(EditError::Name), "{bad}");
         }
     }

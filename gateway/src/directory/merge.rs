@@ -12,11 +12,20 @@ pub(super) struct Merged {
     pub(super) keys: Vec<Key>,
     /// Names of the database that the file has too, or whose hash it has.
     pub(super) shadowed: Vec<String>,
+    /// Names of the file whose hash was revoked in the database: they stay refused.
+    pub(super) revoked: Vec<String>,
 }
 
 pub(super) fn merge(file: &[Key], stored: &[StoredKey], now_ms: i64) -> Merged {
     let mut keys = file.to_vec();
     let mut shadowed = Vec::new();
+    let gone = stored.iter().filter(|key| key.revoked_at_ms.is_some());
+    let gone: HashSet<&[u8; 32]> = gone.flat_map(|key| &key.hashes).map(|hash| &hash.sha256.0).collect();
+    let mut revoked = Vec::new();
+    for key in keys.iter_mut().filter(|key| gone.contains(key.sha256.as_bytes())) {
+        key.disabled = true;
+        revoked.push(key.name.clone());
+    }
     let names: HashSet<&str> = file.iter().map(|key| key.name.as_str()).collect();
     let hashes: HashSet<&[u8; 32]> = file.iter().map(|key| key.sha256.as_bytes()).collect();
     for key in stored {
@@ -47,7 +56,11 @@ pub(super) fn merge(file: &[Key], stored: &[StoredKey], now_ms: i64) -> Merged {
             });
         }
     }
-    Merged { keys, shadowed }
+    Merged {
+        keys,
+        shadowed,
+        revoked,
+    }
 }
 
 /// A word that this program does not know asks for the most: prompts are never less protected than somebody wanted.
@@ -148,6 +161,29 @@ mod tests {
             ],
             &["a", "c"],
         );
+    }
+
+    #[test]
+    fn what_is_revoked_does_not_come_back_by_the_file() {
+        let mut revoked = stored("a", &[("sk-old", Some(1)), ("sk-a", None)]);
+        revoked.revoked_at_ms = Some(1);
+        let file = [
+            Key::named("b", "sk-a"),
+            Key::named("c", "sk-c"),
+            Key::named("a", "sk-old"),
+        ];
+        check(
+            &file,
+            std::slice::from_ref(&revoked),
+            5,
+            &[
+                ("b", "sk-a", None, true),
+                ("c", "sk-c", None, false),
+                ("a", "sk-old", None, true),
+            ],
+            &["a"],
+        );
+        assert_eq!(merge(&file, &[revoked], 5).revoked, ["b", "a"]);
     }
 
     #[test]

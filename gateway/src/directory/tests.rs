@@ -95,6 +95,44 @@ async fn only_a_gateway_of_this_machine_without_any_key_is_open() {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_is_in_the_file_too_is_not_changed_in_vain_and_ends_when_it_is_revoked() {
+    let store = store().await;
+    let sha256 = Sha256(*KeyHash::of("sk-both").as_bytes());
+    let before = open(written(&[]), &store).await;
+    let made = before.create("alice", &KeyEdit::default(), Some(sha256), "ops").await;
+    made.expect("a free name");
+    let directory = open(written(&[("filed", "sk-both")]), &store).await;
+    assert_eq!(name(&directory, "sk-both").as_deref(), Some("filed"));
+    let rotated = directory.rotate("alice", Duration::ZERO, "ops").await;
+    assert!(matches!(rotated, Err(DirectoryError::Resting { .. })), "{rotated:?}");
+    let updated = directory.update("alice", &KeyEdit::default(), "ops").await;
+    assert!(matches!(updated, Err(DirectoryError::Resting { .. })), "{updated:?}");
+    directory.revoke("alice", "ops").await.expect("it is there");
+    assert_eq!(name(&directory, "sk-both"), None, "it was said to be revoked");
+}
+
+#[tokio::test]
+async fn who_takes_the_last_key_out_of_the_file_opens_nothing() {
+    let config = |keys: Vec<Key>| {
+        let backend = "backends: [{name: b, url: 'http://127.0.0.1:1'}]";
+        let config = Config::parse(backend, "m.yaml", &crate::config::Process).expect("it is whole");
+        Config { keys, ..config }
+    };
+    let directory = Directory::open(written(&[("a", "sk-a")]), None, Arc::default(), Gauge::default());
+    let directory = directory.await.expect("there is nothing to read");
+    directory.configure(&config(Vec::new()));
+    assert_eq!(name(&directory, "sk-a"), None);
+    assert!(
+        directory.accounts.load().anonymous().is_none(),
+        "whoever had the key would stay in"
+    );
+    directory.configure(&config(vec![Key::named("b", "sk-b")]));
+    assert_eq!(name(&directory, "sk-b").as_deref(), Some("b"));
+    directory.configure(&config(Vec::new()));
+    assert!(directory.accounts.load().anonymous().is_none());
+}
+
 #[test]
 fn a_grace_ends_at_a_whole_second() {
     for (now_ms, grace_ms, expect) in [

@@ -18,7 +18,7 @@ pub(crate) struct KeyView {
     limits: LimitsView,
     /// Times are texts of RFC 3339, in UTC.
     expires: Option<String>,
-    disabled: bool,
+    pub(super) disabled: bool,
     revoked_at: Option<String>,
     #[serde(serialize_with = "object")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]

@@ -100,7 +100,7 @@ impl Authenticator {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Result<Arc<Account>, AuthenticateError>> + Send + use<B> {
-        let presented = self.look(request, unix_seconds());
+        let presented = self.look(request);
         // A reload must not exchange the issuers under a token that is being verified.
         let issuers = match &presented {
             Ok(Presented::Token { .. }) => Some(self.issuers.load_full()),
@@ -117,7 +117,7 @@ impl Authenticator {
         }
     }
 
-    fn look<B>(&self, request: &Request<B>, now: u64) -> Result<Presented, AuthenticateError> {
+    fn look<B>(&self, request: &Request<B>) -> Result<Presented, AuthenticateError> {
         let headers = request.headers();
         let accounts = self.accounts.load();
         let issuers = self.issuers.load();
@@ -128,14 +128,14 @@ impl Authenticator {
         let hash = KeyHash::of(key);
         if let Some(account) = accounts.find(&hash) {
             return match account.expires {
-                Some(at) if at.unix_seconds() <= now => Err(AuthenticateError::Expired { at }),
+                Some(at) if at.unix_seconds() <= unix_seconds() => Err(AuthenticateError::Expired { at }),
                 _ => Ok(Presented::Account(account.clone())),
             };
         }
         if !issuers.may_verify(key) {
             return Err(AuthenticateError::Unknown);
         }
-        Ok(match issuers.remembered(hash.as_bytes(), now) {
+        Ok(match issuers.remembered(hash.as_bytes(), unix_seconds()) {
             Some(account) => Presented::Account(account),
             None => Presented::Token {
                 text: key.to_owned(),
@@ -167,13 +167,15 @@ fn unix_seconds() -> u64 {
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name)?.to_str().ok();
-    if let Some(value) = text(header::AUTHORIZATION.as_str())
-        && let Some((scheme, key)) = value.split_once(' ')
-        && scheme.eq_ignore_ascii_case("bearer")
-    {
-        return Some(key.trim());
-    }
-    text("api-key").or_else(|| text("x-api-key"))
+    let bearer = text(header::AUTHORIZATION.as_str())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let key = match bearer {
+        Some((_, key)) => Some(key.trim()),
+        None => text("api-key").or_else(|| text("x-api-key")),
+    };
+    // An empty text is no key, whatever hashes are in the database.
+    key.filter(|key| !key.is_empty())
 }
 
 #[cfg(test)]
@@ -197,7 +199,9 @@ mod tests {
             expires: Some(Timestamp::from_unix_seconds(4_000_000_000)),
             ..Key::named("dave", "sk-dave")
         };
-        let accounts = Accounts::new(&[key, off, old, new], &[], &Limiters::default());
+        // As an older program may have left it in the database.
+        let nothing = Key::named("nobody", "");
+        let accounts = Accounts::new(&[key, off, old, new, nothing], &[], &Limiters::default());
         let mut request = Request::new(());
         request
             .headers_mut()
@@ -230,6 +234,8 @@ mod tests {
         )
         .await;
         check("authorization", "Bearer sk-dave", Ok("dave")).await;
+        check("api-key", "", Err(AuthenticateError::Missing)).await;
+        check("authorization", "Bearer  ", Err(AuthenticateError::Missing)).await;
         check("authorization", "Basic c2s=", Err(AuthenticateError::Missing)).await;
         check("accept", "*/*", Err(AuthenticateError::Missing)).await;
     }

@@ -216,3 +216,36 @@ async fn a_wrong_token_is_no_way_in_and_the_database_is_written_instead() {
         assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
     }
 }
+
+/// A program of somebody else's that took the port says 200 to everything.
+#[tokio::test]
+async fn what_is_no_gateway_is_not_believed() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&yaml(&mock, ""));
+    let alice = create(&gateway, "alice").await;
+    assert_eq!(ask(&gateway, &alice).await.status, 200);
+    let run = |stranger: &Scripted, args: &[&str]| {
+        Command::new(mulberry())
+            .arg("key")
+            .args(args)
+            .arg("--config")
+            .arg(gateway.config())
+            .env("MULBERRY_ADMIN_LISTEN", stranger.url().trim_start_matches("http://"))
+            .env("MULBERRY_ADMIN_TOKEN", "any")
+            .output()
+            .expect("the binary has started before")
+    };
+    for body in ["[]", "{}", "\"ok\"", r#"{"data": {}, "key": {"name": "bob"}}"#] {
+        let listed = run(&Scripted::json(body), &["list"]);
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(listed.status.success() && text.contains("alice"), "{body}: {text}");
+    }
+    let rotated = secret(&run(&Scripted::json("{}"), &["rotate", "alice", "--grace", "1h"]));
+    let revoked = run(&Scripted::json("{}"), &["revoke", "alice"]);
+    assert!(stderr(&revoked).contains("is no gateway"), "{}", stderr(&revoked));
+    let begun = Instant::now();
+    while ask(&gateway, &alice).await.status != 401 || ask(&gateway, &rotated).await.status != 401 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it was said to be revoked");
+    }
+}

@@ -28,7 +28,15 @@ async fn bodies_that_make_no_sense_change_nothing() {
             invalid,
         ),
         ("POST", "keys", r#"{"name": "a", "sha256": "abc"}"#, invalid),
+        // Of no text at all: what a variable that is not set comes to.
+        (
+            "POST",
+            "keys",
+            r#"{"name": "a", "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+            invalid,
+        ),
         ("POST", "keys", r#"{"name": "oidc:a"}"#, invalid),
+        ("POST", "keys", r#"{"name": ".."}"#, invalid),
         ("POST", "keys", r#"{"name": "alice"}"#, (409, "key_exists")),
         ("POST", "keys", r#"{"name": "gone"}"#, (409, "key_exists")),
         ("POST", "keys", r#"{"name": "filed"}"#, (409, "key_in_file")),

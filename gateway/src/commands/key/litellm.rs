@@ -104,6 +104,9 @@ fn key(name: &str, row: &Map<String, Value>, found: &mut Found) -> Result<NewKey
         KeyHash::parse(token)
     };
     let hash = hash.ok_or("its `token` is no SHA-256")?;
+    if hash.is_of_nothing() {
+        return Err("its `token` is the hash of an empty text");
+    }
     if row.get("team_id").and_then(Value::as_str) == Some("litellm-dashboard") {
         return Err("it is a session of LiteLLM's dashboard");
     }

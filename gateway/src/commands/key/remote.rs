@@ -34,7 +34,7 @@ pub(super) enum Unreached {
     BadToken,
     #[error("no gateway answers at {0}")]
     Silent(SocketAddr),
-    #[error("what answers at {0} does not know our admin token")]
+    #[error("what answers at {0} is no gateway, or one that does not know our admin token")]
     Stranger(SocketAddr),
 }
 
@@ -87,9 +87,9 @@ impl Remote {
 
     pub(super) async fn list(&self) -> Result<Vec<Value>, RemoteError> {
         let mut answer = self.ask(Method::GET, "keys", None).await?;
-        match answer["data"].take() {
-            Value::Array(keys) => Ok(keys),
-            _ => Err(self.lost()),
+        match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(keys)) => Ok(keys),
+            _ => Err(self.stranger()),
         }
     }
 
@@ -118,6 +118,9 @@ impl Remote {
                 json!({"key": key})
             }
         };
+        if !is_answer_to(change, &answer) {
+            return Err(self.stranger());
+        }
         let text = |name: &str| answer[name].as_str().map(str::to_owned);
         Ok(Outcome {
             secret: text("secret"),
@@ -151,19 +154,37 @@ impl Remote {
         match (status, answer) {
             (status, Some(answer)) if status.is_success() => Ok(answer),
             // Another gateway, another program, or a token that was changed.
-            (StatusCode::UNAUTHORIZED, _) => Err(RemoteError::Unreached(Unreached::Stranger(self.address))),
+            (StatusCode::UNAUTHORIZED, _) => Err(self.stranger()),
             (_, Some(answer)) if code.is_some_and(|code| code.is_string()) => {
                 let message = answer["error"]["message"].as_str().unwrap_or_default();
                 Err(RemoteError::Refused(message.to_owned()))
             }
-            (status, _) if status.is_client_error() => Err(RemoteError::Unreached(Unreached::Stranger(self.address))),
+            (status, _) if status.is_client_error() => Err(self.stranger()),
             _ => Err(self.lost()),
         }
+    }
+
+    fn stranger(&self) -> RemoteError {
+        RemoteError::Unreached(Unreached::Stranger(self.address))
     }
 
     fn lost(&self) -> RemoteError {
         RemoteError::Lost(LostError { address: self.address })
     }
+}
+
+/// Whether this says that the change was made: any other program may answer 200 to whatever it is asked.
+fn is_answer_to(change: &Change, answer: &Value) -> bool {
+    let (name, has_secret, is_over) = match change {
+        Change::Create { name, sha256, .. } => (name, sha256.is_none(), false),
+        Change::Update { name, .. } => (name, false, false),
+        Change::Rotate { name, .. } => (name, true, false),
+        Change::Revoke { name } => (name, false, true),
+    };
+    let key = &answer["key"];
+    key["name"] == name.as_str()
+        && answer["secret"].is_string() == has_secret
+        && key["revoked_at"].is_string() == is_over
 }
 
 /// The path of a key: everything but letters, digits and a few signs is percent-encoded.
@@ -177,6 +198,33 @@ fn path(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_gateway_says_of_this_key_is_an_answer() {
+        let revoke = Change::Revoke {
+            name: "alice".to_owned(),
+        };
+        let rotate = Change::Rotate {
+            name: "alice".to_owned(),
+            grace: Duration::ZERO,
+        };
+        let check = |change: &Change, answer: Value, expect: bool| {
+            assert_eq!(is_answer_to(change, &answer), expect, "{answer}");
+        };
+        for nothing in [json!(null), json!([]), json!("ok"), json!({}), json!({"key": null})] {
+            check(&revoke, nothing.clone(), false);
+            check(&rotate, nothing, false);
+        }
+        let at = "2026-01-01T00:00:00Z";
+        check(&revoke, json!({"key": {"name": "alice", "revoked_at": at}}), true);
+        check(&revoke, json!({"key": {"name": "alice", "revoked_at": null}}), false);
+        check(&revoke, json!({"key": {"name": "bob", "revoked_at": at}}), false);
+        let alice = json!({"name": "alice", "revoked_at": null});
+        check(&rotate, json!({"key": alice, "secret": "sk-mb-1"}), true);
+        check(&rotate, json!({"key": alice}), false);
+    }
+
     #[test]
     fn names_stand_in_paths() {
         assert_eq!(super::path("a b\u{fc}?"), "keys/a%20b%C3%BC%3F");

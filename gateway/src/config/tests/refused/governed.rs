@@ -55,6 +55,40 @@ fn limits_of_a_key() {
 }
 
 #[test]
+fn names_of_keys() {
+    for name in ["'oidc:alice'", "a/b", "'..'", "\"a\\nb\"", "' a'"] {
+        check(
+            &format!("{B}keys: [{{name: {name}, secret: s}}]"),
+            &[
+                "m.yaml:2:15: `keys[0].name`: cannot be the name of a key",
+                "fix: use up to 256 bytes without `/` and control characters, white space at no end, no `oidc:` in front, and neither `.` nor `..`",
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_hash_of_nothing_and_secrets_that_two_have() {
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    check_with_backend(
+        &format!("keys: [{{name: a, sha256: {nothing}}}]\nadmin: {{tokens: [{{name: a, sha256: {nothing}}}]}}"),
+        &[
+            "m.yaml:2:26: `keys[0].sha256`: is the hash of an empty text, which everybody has",
+            "fix: hash the key itself; the variable that should have held it was empty",
+            "m.yaml:3:36: `admin.tokens[0].sha256`: is the hash of an empty text, which everybody has",
+            "fix: hash the key itself; the variable that should have held it was empty",
+        ],
+    );
+    check_with_backend(
+        "keys: [{name: k, secret: one}]\nadmin: {tokens: [{name: a, secret: two}, {name: b, secret: two}, {name: c, secret: one}]}",
+        &[
+            "m.yaml:3:42: `admin.tokens[1]`: is the same token as that of `a`",
+            "fix: give each administrator a token of its own",
+        ],
+    );
+}
+
+#[test]
 fn the_end_of_a_key() {
     for time in [
         "tomorrow",

@@ -234,7 +234,6 @@ fn urls() {
         ("http://a b", "this is not a URL"),
         ("http://a:99999", "the port must be a number from 1 to 65535"),
         ("http://a:", "the port must be a number from 1 to 65535"),
-        ("http://a/?key=1", "a base URL has no query and no fragment"),
     ] {
         check_backend(
             &format!("name: a\nurl: '{url}'"),
@@ -249,6 +248,13 @@ fn urls() {
         &[
             "m.yaml:3:10: `backends[0].url`: has credentials before the host",
             "fix: remove what stands before the `@`, and use `api_key:` or `headers:`",
+        ],
+    );
+    check_backend(
+        "name: a\nurl: https://a/?key=sk-hidden",
+        &[
+            "m.yaml:3:10: `backends[0].url`: has a query or a fragment, which a base URL has not",
+            "fix: remove what stands from the `?` or `#` on, and use `api_key:` or `headers:` for a key",
         ],
     );
 }
