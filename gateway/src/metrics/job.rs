@@ -141,9 +141,9 @@ impl Jobs {
         if let Some((currency, cost)) = job.cost {
             let nano = self.costs.get([currency, job.model], AtomicU64::default);
             // A counter that went back would look like a new start of the process.
-            let add = |sum: u64| Some(sum.saturating_add(cost.nano()));
-            // It always has a next value.
-            let _ = nano.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            nano.update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
+                sum.saturating_add(cost.nano())
+            });
         }
         let Some(server) = job.server else { return };
         let upstream_time = self.upstream_time.get([server.backend], || Histogram::new(&DURATION));

@@ -48,6 +48,10 @@ pub(crate) struct Relay {
     failure: Option<String>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a relay has a box of its own, one for a stream"
+)]
 enum State {
     /// The client has its status; the first data frame is still sought.
     Waiting(Pursuit),
