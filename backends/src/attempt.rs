@@ -144,8 +144,18 @@ impl Trail {
 
     pub fn steps(&self) -> Steps {
         let mut steps = self.lock().clone();
-        steps.stop(Instant::now());
+        steps.stop();
         steps
+    }
+
+    pub fn attempts(&self) -> u32 {
+        self.lock().attempts
+    }
+
+    /// How long others were waited for until now.
+    pub fn waited(&self) -> Duration {
+        let steps = self.lock();
+        steps.waited + steps.waiting_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, Steps> {
@@ -154,9 +164,9 @@ impl Trail {
 }
 
 impl Steps {
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self) {
         if let Some(since) = self.waiting_since.take() {
-            self.waited += now.saturating_duration_since(since);
+            self.waited += since.elapsed();
         }
     }
 }
@@ -167,7 +177,7 @@ pub(crate) struct Waiting<'a>(&'a Trail);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().stop(Instant::now());
+        self.0.lock().stop();
     }
 }
 

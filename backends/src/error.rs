@@ -149,9 +149,7 @@ impl Failure {
             | Self::TooLarge { .. } => false,
         }
     }
-}
 
-impl Failure {
     /// The status of the upstream's answer, where that was the failure.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

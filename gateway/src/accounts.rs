@@ -77,9 +77,9 @@ impl Account {
     }
 
     /// Counts a request, if the limits allow one more.
-    pub(crate) fn begin(&self, now: Instant) -> Result<Allowance, LimitError> {
+    pub(crate) fn begin(&self) -> Result<Allowance, LimitError> {
         match &self.counted {
-            Some(counted) => counted.limiter.begin(&counted.limits, now),
+            Some(counted) => counted.limiter.begin(&counted.limits, Instant::now()),
             None => Ok(Allowance::default()),
         }
     }
@@ -90,10 +90,10 @@ impl Account {
     }
 
     /// What is left of the limits; `None` where there are none.
-    pub(crate) fn remainder(&self, now: Instant) -> Option<Remainder> {
+    pub(crate) fn remainder(&self) -> Option<Remainder> {
         let Counted { limits, limiter, .. } = self.counted.as_ref()?;
         let is_limited = limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some();
-        is_limited.then(|| limiter.remainder(limits, now))
+        is_limited.then(|| limiter.remainder(limits, Instant::now()))
     }
 
     /// Whether no model is closed to the account.

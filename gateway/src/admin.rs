@@ -148,6 +148,7 @@ fn router(admin: Admin) -> Router {
             )
         })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(to_the_end))
         // Before any handler: who may not is told nothing, not even what exists.
         .layer(middleware::from_fn_with_state(admin.tokens.clone(), token::require));
     Router::new()
@@ -161,6 +162,18 @@ fn router(admin: Admin) -> Router {
         .nest("/admin/v1", governed)
         .with_state(admin)
         .merge(console::router())
+}
+
+/// A change goes on when whoever asked for it leaves: it is whole, in force and in the audit log.
+async fn to_the_end(request: Request<Body>, next: middleware::Next) -> AxumResponse {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let change = tokio::spawn(next.run(request));
+    change.await.unwrap_or_else(|_panicked| {
+        let message = "The gateway failed at this; its log has the place.";
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    })
 }
 
 /// Ready: not draining, and at least one upstream passes its health check. Says why not.

@@ -213,7 +213,7 @@ impl App {
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
-        if let Some(listener) = admin {
+        let operators = admin.map(|listener| {
             let admin = Admin {
                 live: live.clone(),
                 reloader,
@@ -223,8 +223,8 @@ impl App {
                 reader,
                 ending: ending.clone(),
             };
-            background.spawn(admin::serve(listener, admin, edge.clone()));
-        }
+            tokio::spawn(admin::serve(listener, admin, edge.clone()))
+        });
         let door = Door {
             listener,
             connections: config.limits.connections as usize,
@@ -244,6 +244,13 @@ impl App {
         if outcome.is_ok() {
             supervisor.stopping(&live.in_force().config.drain);
             shut_down(&live.in_force().config.drain, &control, serving, hurry).await;
+            // Nobody waits for what operators have open: it is told the end, and has its record.
+            control.enter(Phase::Cutting);
+            if let Some(operators) = operators
+                && operators.await.is_err()
+            {
+                tracing::error!("the operators' listener ended by a panic");
+            }
         }
         background.abort_all();
         // After every stream: its span is made when it ends.

@@ -229,7 +229,6 @@ impl Directory {
             }
             Err(error) => {
                 if self.stale.set(1) == 0 {
-                    let error = BoxError::from(error);
                     tracing::error!(cause = %Chain(&error), "API keys in the database cannot be read; those known before stay in force");
                 }
             }
@@ -388,7 +387,7 @@ impl Directory {
             .map_err(BoxError::from)
             .and_then(|written| written.map_err(BoxError::from));
         if let Err(error) = outcome {
-            tracing::error!(cause = %Chain(&error), actor, action, object, "the audit log does not take what was done");
+            tracing::error!(cause = %Chain(&*error), actor, action, object, "the audit log does not take what was done");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     assembly::{Assembled, Standing, assemble, stack_config},
     config::{Config, ConfigError, Process},
     directory::Directory,
+    layers::rescue::Chain,
     listener::ListenerConfig,
     notify::Supervisor,
     oidc::Issuers,
@@ -37,20 +38,8 @@ pub(crate) enum ReloadError {
     Build(#[from] StartError),
     #[error("the gateway is shutting down")]
     Ending,
-}
-
-impl ReloadError {
-    /// All causes in one text, for the log and the administrator.
-    pub(crate) fn told(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
+    #[error("the gateway failed at it; the log has the place")]
+    Panicked,
 }
 
 /// What a reload did.
@@ -174,7 +163,7 @@ impl Live {
                 }
             }
             Err(error) => {
-                let reason = error.told();
+                let reason = Chain(error).to_string();
                 tracing::error!(%reason, "the new configuration is refused and the old one serves on");
                 self.state().force.last_error = Some(reason);
             }
@@ -269,17 +258,18 @@ pub(crate) async fn run(live: Arc<Live>, mut orders: mpsc::Receiver<Order>, mut 
                 None
             }
         };
-        let outcome;
-        (watch, outcome) = {
+        let reading = {
             let live = live.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                let (outcome, files) = live.reload();
-                (Watch::new(files), Some(outcome))
-            });
-            read.await.unwrap_or_default()
+            tokio::task::spawn_blocking(move || live.reload())
         };
-        // `None` after a panic of ours: the log has its place, and the old configuration is untouched.
-        let outcome = outcome.unwrap_or(Err(ReloadError::Ending));
+        let outcome = match reading.await {
+            Ok((outcome, files)) => {
+                watch = Watch::new(files);
+                outcome
+            }
+            // What was watched before stays watched.
+            Err(_) => Err(ReloadError::Panicked),
+        };
         supervisor.reloaded(outcome.is_ok());
         if let Some(order) = told {
             // Who asked may be gone.

@@ -104,7 +104,7 @@ mod tests {
         let log = String::from_utf8_lossy(&lines.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
         assert!(log.contains("panic") && log.contains("logging.rs"), "{log}");
         let answer = String::from_utf8_lossy(&rescue(&error).body.to_json()).into_owned();
-        let chain = crate::layers::rescue::Chain(&error).to_string();
+        let chain = crate::layers::rescue::Chain(&*error).to_string();
         for told in [&log, &answer, &chain] {
             assert!(!told.contains(CANARY), "{told}");
         }

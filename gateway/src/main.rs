@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(status) => status,
         Err(error) => {
-            let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&error));
+            let told = writeln!(std::io::stderr(), "mulberry: {}", layers::rescue::Chain(&*error));
             // Without a standard error there is nobody to tell; the status still says it.
             drop(told);
             ExitCode::from(1)

@@ -63,6 +63,8 @@ struct Table {
     kept: VecDeque<(Digest, Instant)>,
     /// What all answers take, in bytes.
     memory: usize,
+    /// How often all was forgotten.
+    cleared: u64,
 }
 
 #[derive(Debug)]
@@ -110,12 +112,14 @@ impl Replays {
             key,
             bounds,
             taken: 0,
+            cleared: table.cleared,
         }))
     }
 
-    /// Forgets what is kept.
+    /// Forgets what is kept, and what is under way will not be: once this is off, nobody comes to let it go.
     pub(crate) fn clear(&self) {
         let mut table = self.lock();
+        table.cleared += 1;
         while table.evict() {}
     }
 
@@ -177,6 +181,8 @@ pub(crate) struct Turn {
     bounds: Bounds,
     /// Memory that was taken for the answer, in bytes.
     taken: usize,
+    /// As it was at the beginning.
+    cleared: u64,
 }
 
 impl Turn {
@@ -210,7 +216,7 @@ impl Turn {
         let size = replay.body.len() + text + OVERHEAD;
         let mut table = self.replays.lock();
         table.memory -= std::mem::take(&mut self.taken);
-        if !table.take(size, self.bounds.memory) {
+        if table.cleared != self.cleared || !table.take(size, self.bounds.memory) {
             return;
         }
         let Some(entry) = table.by_key.get_mut(&self.key) else {
@@ -353,6 +359,19 @@ mod tests {
             assert!(matches!(found, Ok(Found::Turn(_))), "{n}: {found:?}");
         }
         assert_eq!(replays.lock().memory, 0, "of both");
+    }
+
+    #[test]
+    fn what_is_under_way_when_all_is_forgotten_is_not_kept() {
+        let replays = Arc::new(Replays::default());
+        let now = Instant::now();
+        let mut turn = turn_for(&replays, 1, now);
+        assert!(turn.may_record(10));
+        replays.clear();
+        turn.keep(replay(10), now);
+        assert!(!is_kept(&replays, 1, now));
+        let table = replays.lock();
+        assert_eq!((table.memory, table.kept.len()), (0, 0));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What is told of single requests when they have ended: spans to a collector of traces, in the background, and a line
 //! to the log, where the operator wants either.
 //!
-//! A trace has one span for the request and one for each of its attempts. A span holds ids, names of the configuration, the model's name, counts, times and codes; it has no field for a
-//! prompt, a completion or a header.
+//! A trace has one span for the request and one for each of its attempts. A span holds ids, names of the configuration,
+//! the model's name, counts, times and codes; it has no field for a prompt, a completion or a header.
 //! Nothing on the way of a request waits for it: what finds the queue full is counted and dropped.
 
 use std::{fmt, sync::Arc};

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use e2e::client::{chat, client, get, post, request, send};
+use e2e::raw::exchange_and_close;
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, World, eventually};
 use reqwest::Method;
@@ -296,4 +297,32 @@ async fn the_document_describes_what_is_answered() {
         asked += 1;
     }
     assert_eq!(asked, 14, "an operation is not in the document, or new");
+}
+
+#[tokio::test]
+async fn a_change_is_whole_though_whoever_asked_for_it_has_left() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let address = gateway.admin_url().replace("http://", "");
+    let head = format!(
+        "POST /admin/v1/reload HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: 0\r\n\r\n",
+        gateway.admin_token()
+    );
+    for _ in 0..20 {
+        let answer = exchange_and_close(&address, head.as_bytes());
+        assert!(answer.is_empty(), "it had left:\n{}", String::from_utf8_lossy(&answer));
+    }
+    // Some leave so soon that nothing is begun.
+    let begun = || gateway.log().matches("an administrator reloads").count();
+    assert!(eventually(SOON, || begun() > 0).await);
+    let mut written = 0;
+    for _ in 0..200 {
+        written = told(&gateway, "audit").await["data"].as_array().map_or(0, Vec::len);
+        if written == begun() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} reloads were begun, and {written} are in the audit log", begun());
 }

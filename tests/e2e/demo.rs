@@ -200,7 +200,7 @@ async fn the_demo_does_what_it_says() {
         document["paths"]["/v1/chat/completions"]["post"].is_object(),
         "{document}"
     );
-    let metrics = Answer::of(get(demo.url("operator")).await).await;
+    let metrics = Answer::of(get(demo.url("metrics")).await).await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
 

@@ -159,6 +159,23 @@ async fn what_is_open_after_the_drain_timeout_is_told_so() {
 }
 
 #[tokio::test]
+async fn what_an_operator_has_open_is_told_the_end_and_recorded() {
+    let mut served = serve("timeout: 20s").await;
+    let url = format!("{}/v1/chat/completions", served.gateway.admin_url());
+    let asked = request(&url, chat_stream("fault/stall"))
+        .header("x-mulberry-admin-token", served.gateway.admin_token())
+        .header("x-request-id", "playground");
+    let live = Flow::begin(asked).await;
+    served.gateway.signal("TERM");
+    let error = live.end().await.error();
+    assert!(error.is(0, "server_error", "shutting_down"), "{error:?}");
+    assert_eq!(served.gateway.wait(Duration::from_secs(10)).await.code(), Some(0));
+    let records = record::all(&served.gateway);
+    assert_eq!(records.len(), 1, "{records:#?}");
+    assert_eq!(records[0].field("code"), "shutting_down");
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
     for signals in [["TERM", "TERM"], ["INT", "TERM"], ["INT", "INT"]] {
         let mut served = serve("delay: 30s, timeout: 60s").await;

@@ -309,3 +309,24 @@ async fn a_collector_that_is_down_disturbs_nobody() {
         assert_eq!(warnings, 1, "it is told once:\n{}", gateway.log());
     }
 }
+
+#[tokio::test]
+async fn a_collector_that_never_answers_does_not_hold_up_the_end() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let silent = silent.expect("there is a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let mut gateway = world.gateway(&format!(
+        "backends: [{{name: only, url: '{}'}}]\ntelemetry: {{otlp: {{endpoint: 'http://{address}', timeout: 120s}}}}\n",
+        mock.url()
+    ));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    assert_eq!(post(&url, chat("mock")).await.status(), 200);
+    let (posting, _) = silent.accept().await.expect("the collector is called");
+    posting.readable().await.expect("spans are posted");
+    gateway.signal("TERM");
+    // Records are written after the last spans, and whoever ends us waits ten seconds for both.
+    assert_eq!(gateway.wait(SOON).await.code(), Some(0));
+    assert!(gateway.log().contains("did not take the last traces in time"));
+}

@@ -11,7 +11,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Admin, problem, token::Actor};
-use crate::live::ReloadError;
+use crate::{layers::rescue::Chain, live::ReloadError};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ConfigView {
@@ -60,7 +60,14 @@ pub(super) async fn reload(State(admin): State<Admin>, Extension(actor): Extensi
         Err(error @ ReloadError::Ending) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string())
         }
-        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", error.told()),
+        Err(error @ ReloadError::Panicked) => {
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
+        }
+        Err(error) => problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_configuration",
+            Chain(&error).to_string(),
+        ),
     }
 }
 

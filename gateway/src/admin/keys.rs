@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use backends::serve::BoxError;
 use billing_store::{KeyError, Sha256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -208,7 +207,6 @@ pub(super) fn refused(error: DirectoryError) -> Response {
         }
         DirectoryError::Key(KeyError::Revoked { .. }) => (StatusCode::CONFLICT, "key_revoked"),
         DirectoryError::Key(_) | DirectoryError::Audit(_) | DirectoryError::Random => {
-            let error = BoxError::from(error);
             tracing::error!(cause = %Chain(&error), "an administrator's request failed");
             (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
         }

@@ -20,6 +20,7 @@ use super::{
     usage::{plain, sums},
 };
 use crate::{
+    admin::token,
     app::{App, database},
     cli::{By, DemoArgs},
     listener,
@@ -78,9 +79,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         engine.url,
     );
     let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
-    let records = database(&source.read().config?.config);
+    let config = source.read().config?.config;
+    let records = database(&config);
     serve(source, |app| {
-        Ok(std::io::stdout().write_all(greeting(app, &engine).as_bytes())?)
+        // Made when the gateway was built; on this terminal only, and gone with the folder.
+        let token = token::file(&config).and_then(|path| token::read(&path).ok().flatten());
+        let text = greeting(app, &engine, &token.unwrap_or_default());
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
     })
     .await?;
     if let Some(records) = records {
@@ -157,7 +162,7 @@ async fn scripted() -> Result<Engine, BoxError> {
     })
 }
 
-fn greeting(app: &App, engine: &Engine) -> String {
+fn greeting(app: &App, engine: &Engine, token: &str) -> String {
     let address = app.address().map(|address| address.to_string()).unwrap_or_default();
     let base = format!("http://{address}");
     let mut text = format!(
@@ -187,7 +192,8 @@ fn greeting(app: &App, engine: &Engine) -> String {
         "real, in a temporary folder that goes when the demo ends".to_owned(),
     );
     if let Some(admin) = app.admin_address() {
-        line("operator", format!("http://{admin}/metrics"));
+        line("console", format!("http://{admin}/   sign in with {token}"));
+        line("metrics", format!("http://{admin}/metrics"));
     }
     line(
         "trust",

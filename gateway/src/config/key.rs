@@ -127,7 +127,7 @@ impl Describe for Key {
     fn describe(definitions: &mut Definitions) -> serde_json::Value {
         definitions.mapping("Key", |to| {
             let mut mapping = Mapping::new(&["An API key of a client."]);
-            mapping.required::<String>("name", &["Stands in records and metrics."], to);
+            mapping.required::<String>("name", &["Stands in records and in the log of requests."], to);
             let doc = ["Who answers for it: a person, a team. Shown, never interpreted."];
             mapping.or::<Option<String>>("owner", &doc, &Shown::Null, to);
             describe_hash(&mut mapping, to);

@@ -19,7 +19,7 @@ section! {
         /// The issuer's keys; found through its discovery document when neither is set.
         jwks_url: Option<BaseUrl> = None,
         jwks_file: Option<PathBuf> = None,
-        /// The claim that names the account in records and metrics.
+        /// The claim that names the account in records and in the log of requests.
         name_claim: String = "sub".to_owned(),
         /// How far its clock and ours may differ.
         leeway: Duration = Duration::from_secs(60),

@@ -100,7 +100,7 @@ impl Authenticator {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Result<Arc<Account>, AuthenticateError>> + Send + use<B> {
-        let presented = self.look(request, unix_seconds());
+        let presented = self.look(request);
         // A reload must not exchange the issuers under a token that is being verified.
         let issuers = match &presented {
             Ok(Presented::Token { .. }) => Some(self.issuers.load_full()),
@@ -117,7 +117,7 @@ impl Authenticator {
         }
     }
 
-    fn look<B>(&self, request: &Request<B>, now: u64) -> Result<Presented, AuthenticateError> {
+    fn look<B>(&self, request: &Request<B>) -> Result<Presented, AuthenticateError> {
         let headers = request.headers();
         let accounts = self.accounts.load();
         let issuers = self.issuers.load();
@@ -128,14 +128,14 @@ impl Authenticator {
         let hash = KeyHash::of(key);
         if let Some(account) = accounts.find(&hash) {
             return match account.expires {
-                Some(at) if at.unix_seconds() <= now => Err(AuthenticateError::Expired { at }),
+                Some(at) if at.unix_seconds() <= unix_seconds() => Err(AuthenticateError::Expired { at }),
                 _ => Ok(Presented::Account(account.clone())),
             };
         }
         if !issuers.may_verify(key) {
             return Err(AuthenticateError::Unknown);
         }
-        Ok(match issuers.remembered(hash.as_bytes(), now) {
+        Ok(match issuers.remembered(hash.as_bytes(), unix_seconds()) {
             Some(account) => Presented::Account(account),
             None => Presented::Token {
                 text: key.to_owned(),

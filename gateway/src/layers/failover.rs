@@ -329,9 +329,13 @@ struct Search {
 }
 
 impl Search {
-    /// Keeps the failure that tells the client most: what an upstream did, rather than that no other was left.
+    /// Keeps the failure that tells the client most: what an upstream did, rather than that no other was left or that
+    /// another speaks less. A client that is told that its request is at fault does not come back.
     fn note(&mut self, error: Box<AttemptError>) {
-        let tells_little = matches!(error.failure, Failure::NoUpstream(_));
+        let tells_little = matches!(
+            error.failure,
+            Failure::NoUpstream(_) | Failure::Untranslatable(_) | Failure::Closed
+        );
         if self.last.is_none() || !tells_little {
             self.last = Some(error);
         }

@@ -88,7 +88,7 @@ where
                 meter.status = refusal.status.as_u16();
                 meter.error_code = refusal.code().map(str::to_owned);
                 // Without an attempt the gateway itself declined: no room, nobody to ask.
-                let was_tried = meter.trail.steps().attempts > 0;
+                let was_tried = meter.trail.attempts() > 0;
                 meter.finish(if was_tried { End::Failed } else { End::Refused });
                 Err(error)
             }
@@ -220,8 +220,9 @@ impl JobMeter {
 
     /// The client is about to get its first frame.
     fn begin(&mut self) {
+        let waited = self.trail.waited();
         self.first_frame = Some(self.arrived.elapsed());
-        self.overhead = Some(self.own_time(self.trail.steps().waited));
+        self.overhead = Some(self.own_time(waited));
     }
 
     /// Of the time since arrival, what was spent neither at upstreams nor on waiting for the client's body.
@@ -231,6 +232,9 @@ impl JobMeter {
 
     /// Of a whole answer, whose usage is known before its head is sent.
     fn mark_cost(&self, headers: &mut http::HeaderMap) {
+        if self.offer.price.is_none() {
+            return;
+        }
         let (usage, _) = self.usage(End::Complete);
         if let Some((currency, cost)) = self.cost(&usage)
             && let Ok(value) = HeaderValue::from_str(&format!("{cost} {currency}"))
@@ -261,9 +265,10 @@ impl JobMeter {
         if let Some(ending) = self.ending.take().filter(|_| end == End::Complete) {
             ending.complete();
         }
-        self.allowance.settle(usage.total(), Instant::now());
+        let now = Instant::now();
+        self.allowance.settle(usage.total(), now);
         let steps = self.trail.steps();
-        let took = self.arrived.elapsed();
+        let took = now.saturating_duration_since(self.arrived);
         self.metrics.job(&EndedJob {
             // Reading what was answered before, or counting its tokens, runs no model.
             operation: operation(self.endpoint).filter(|_| self.generates || !self.endpoint.is_inference()),
@@ -343,7 +348,7 @@ impl JobMeter {
                 UsageSource::Upstream,
             );
         }
-        let was_tried = self.trail.steps().attempts > 0;
+        let was_tried = self.trail.attempts() > 0;
         // A client that left while an upstream was at work has had its prompt read.
         let was_generating = was_tried && (end != End::Failed || self.facts.frames > 0);
         if !self.generates || !was_generating {
@@ -423,7 +428,7 @@ impl Drop for MeteredStream {
 /// Milliseconds with one digit after the point.
 fn tenths(duration: Duration) -> HeaderValue {
     let tenths = (duration.as_micros() + 50) / 100;
-    HeaderValue::from_str(&format!("{}.{}", tenths / 10, tenths % 10)).expect("digits stand in a header")
+    HeaderValue::try_from(format!("{}.{}", tenths / 10, tenths % 10)).expect("digits stand in a header")
 }
 
 fn millis(duration: Duration) -> u32 {

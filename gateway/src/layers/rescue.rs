@@ -49,7 +49,7 @@ where
             Err(error) => {
                 let refusal = rescue(&error);
                 if refusal.status.is_server_error() {
-                    tracing::warn!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), upstream = place(&error), cause = %Chain(&error), "request failed");
+                    tracing::warn!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), upstream = place(&error), cause = %Chain(&*error), "request failed");
                 } else {
                     tracing::debug!(request = %id, status = refusal.status.as_u16(), code = refusal.code(), "request refused");
                 }
@@ -77,7 +77,7 @@ pub(crate) struct Refused {
 
 /// An error and its causes on one line. Our own errors hold no content; foreign ones at the leaves are of hyper,
 /// rustls and the operating system.
-pub(crate) struct Chain<'a>(pub(crate) &'a BoxError);
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,7 +3,7 @@
 //! Its mark is on every answer below it, refusals included: what is left of the account's limits, as OpenAI's
 //! clients read it. What an upstream says of *our* account with it is no concern of the client's then, and goes.
 
-use std::{fmt, time::Instant};
+use std::fmt;
 
 use backends::{
     body::BoxBody,
@@ -52,7 +52,7 @@ where
 
     async fn call(&self, request: Authenticated) -> Result<Response<BoxBody>, BoxError> {
         let Authenticated { inbound, account } = request;
-        let answer = match account.begin(Instant::now()) {
+        let answer = match account.begin() {
             Ok(allowance) => {
                 let account = account.clone();
                 let allowed = Allowed {
@@ -65,7 +65,7 @@ where
             Err(refused) => Err(refused.into()),
         };
         // Read now: what the request reserved counts.
-        let Some(remainder) = account.remainder(Instant::now()) else {
+        let Some(remainder) = account.remainder() else {
             return answer;
         };
         match answer {

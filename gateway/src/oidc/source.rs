@@ -206,7 +206,6 @@ impl Source {
                 self.publish(document, keys);
             }
             Err(error) => {
-                let error = error.into();
                 tracing::warn!(issuer = %self.issuer, cause = %Chain(&error), has_keys = self.generation() > 0, "the keys of an issuer of tokens could not be fetched");
             }
         }

@@ -34,8 +34,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What is read of the collector's answer.
 const MAX_ANSWER: usize = 64 * 1024;
-/// The end of the process does not wait longer for the collector.
-const LAST_CHANCE: Duration = Duration::from_secs(5);
+/// The end of the process does not wait longer for the collector, whatever is under way then.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Exporter {
     service: String,
@@ -114,8 +114,20 @@ impl Exporter {
         })
     }
 
-    /// Sends until it is told to close; then what is left, once.
-    pub(crate) async fn run(mut self) {
+    /// Sends until it is told to close; then what is left, once, and not for long: the records come after.
+    pub(crate) async fn run(self) {
+        let mut closing = self.closing.clone();
+        let patience = async {
+            drop(closing.wait_for(|is_closed| *is_closed).await);
+            tokio::time::sleep(LAST_CHANCE).await;
+        };
+        tokio::select! {
+            () = self.send_all() => {}
+            () = patience => tracing::warn!("the collector did not take the last traces in time"),
+        }
+    }
+
+    async fn send_all(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -132,14 +144,9 @@ impl Exporter {
             batch.clear();
         }
         self.queue.close();
-        let rest = async {
-            while self.queue.recv_many(&mut batch, BATCH).await > 0 {
-                self.export(&batch, 1).await;
-                batch.clear();
-            }
-        };
-        if tokio::time::timeout(LAST_CHANCE, rest).await.is_err() {
-            tracing::warn!("the collector did not take the last traces in time");
+        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            self.export(&batch, 1).await;
+            batch.clear();
         }
     }
 

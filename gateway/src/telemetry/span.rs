@@ -118,12 +118,13 @@ impl RequestSpan {
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        let ended = self.lock().clone();
+        let context = self.context();
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.is_logged {
-            log(&ended, self.context());
+            log(ended, context);
         }
         if let Some(traced) = self.traced.take() {
-            traced.tell(ended);
+            traced.tell(ended.clone());
         }
     }
 }

@@ -160,6 +160,25 @@ async fn another_leg_takes_what_the_first_has_no_word_for() {
 }
 
 #[tokio::test]
+async fn what_a_second_leg_has_no_word_for_is_not_the_clients_fault_when_the_first_failed() {
+    let world = World::new();
+    let (first, second) = (world.mock(&[]), world.mock(&[]));
+    let gateway = world.gateway(&format!(
+        "backends:\n  - {{name: first, url: '{}'}}\n  - {{name: second, kind: anthropic, url: '{}'}}\n\
+         models:\n  - {{name: ours, routes: [{{backend: first, model: fault/500}}, {{backend: second, model: mock, priority: 1}}]}}\n",
+        first.url(),
+        second.url()
+    ));
+    let mut body = Wire::Chat.ask("ours", false);
+    body["n"] = 2.into();
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    let answer = Answer::of(send(request(&url, body.to_string())).await).await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains("scripted 500"), "{}", answer.text());
+    assert_eq!((first.log().len(), second.log().len()), (1, 0));
+}
+
+#[tokio::test]
 async fn another_dialect_answers_when_the_first_fails() {
     let world = World::new();
     let (first, second) = (world.mock(&[]), world.mock(&[]));

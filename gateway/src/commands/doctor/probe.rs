@@ -196,10 +196,7 @@ impl Probe {
         let client = Client::new(connector, Duration::ZERO);
         match tokio::time::timeout(self.timeout, client.send(request, false)).await {
             Err(_elapsed) => Err(format!("nothing came within {:?}", self.timeout)),
-            Ok(Err(error)) => {
-                let error: BoxError = error.into();
-                Err(crate::layers::rescue::Chain(&error).to_string())
-            }
+            Ok(Err(error)) => Err(crate::layers::rescue::Chain(&error).to_string()),
             Ok(Ok(response)) => Ok(response),
         }
     }
