@@ -22,7 +22,7 @@ pub struct Usage {
 impl Usage {
     /// The most tokens of one total that are believed. No model reads or writes four thousand million, and an upstream
     /// that claims to must make no sum overflow.
-    pub const MOST: u64 = u32::MAX as u64;
+    pub const MOST: u64 = 4_294_967_295;
 
     /// Splits the overlapping counts of the wire.
     ///

@@ -28,6 +28,9 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
+/// How upstreams name what they say of our account; the second is Anthropic's.
+const THEIRS: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThrottleLayer;
 
@@ -117,7 +120,7 @@ impl std::error::Error for Limited {
 fn mark(headers: &mut HeaderMap, remainder: &Remainder) {
     let theirs: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-ratelimit-"))
+        .filter(|name| THEIRS.iter().any(|prefix| name.as_str().starts_with(prefix)))
         .cloned()
         .collect();
     for name in theirs {
@@ -155,6 +158,7 @@ mod tests {
         headers.append("x-ratelimit-limit-requests", HeaderValue::from_static("10000"));
         headers.append("x-ratelimit-limit-tokens", HeaderValue::from_static("1000000"));
         headers.append("x-ratelimit-limit-tokens", HeaderValue::from_static("2000000"));
+        headers.append("anthropic-ratelimit-requests-remaining", HeaderValue::from_static("4"));
         headers.append("retry-after", HeaderValue::from_static("3"));
         let remainder = Remainder {
             requests: Some(Reading {
