@@ -45,7 +45,7 @@ mod audit;
 mod control;
 mod document;
 mod keys;
-mod standing;
+mod state;
 pub(crate) mod token;
 mod used;
 
@@ -130,9 +130,9 @@ fn boxed(response: AxumResponse) -> Response<BoxBody> {
 
 fn router(admin: Admin) -> Router {
     let governed = Router::new()
-        .route("/status", get(standing::status))
-        .route("/upstreams", get(standing::upstreams))
-        .route("/models", get(standing::models))
+        .route("/status", get(state::status))
+        .route("/upstreams", get(state::upstreams))
+        .route("/models", get(state::models))
         .route("/usage", get(used::usage))
         .route("/requests", get(used::requests))
         .route("/config", get(control::config))

@@ -17,7 +17,7 @@ use crate::{
         self, Admin,
         token::{AdminTokens, TokenError},
     },
-    assembly::{AssembleError, Assembled, Standing, assemble, stack_config},
+    assembly::{AssembleError, Assembled, Installed, assemble, stack_config},
     config::{self, Config, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
@@ -67,7 +67,7 @@ pub(crate) struct App {
     loaded: Loaded,
     /// What the configuration was read from.
     files: Vec<Seen>,
-    standing: Vec<Standing>,
+    installed: Vec<Installed>,
     parts: Parts,
     listener: TcpListener,
     listener_config: ListenerConfig,
@@ -87,7 +87,7 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let Assembled {
-            standing,
+            installed,
             catalog,
             listener: listener_config,
         } = assemble(config, &[], unix_seconds())?;
@@ -139,7 +139,7 @@ impl App {
             source,
             loaded,
             files,
-            standing,
+            installed,
             parts,
             listener,
             listener_config,
@@ -170,7 +170,7 @@ impl App {
             source,
             loaded,
             files,
-            standing,
+            installed,
             parts,
             listener,
             listener_config,
@@ -201,7 +201,7 @@ impl App {
         let live = Arc::new(Live::new(
             source,
             loaded,
-            standing,
+            installed,
             parts.clone(),
             Swapped {
                 listener: listener_config.clone(),

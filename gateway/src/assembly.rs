@@ -38,7 +38,7 @@ pub(crate) enum AssembleError {
 }
 
 /// A backend in force, with what it was made from.
-pub(crate) struct Standing {
+pub(crate) struct Installed {
     config: config::Backend,
     /// What `ca_file` held.
     trust: Vec<u8>,
@@ -59,13 +59,13 @@ impl Drop for HealthWatch {
 
 /// What a configuration becomes before any of it is in force.
 pub(crate) struct Assembled {
-    pub(crate) standing: Vec<Standing>,
+    pub(crate) installed: Vec<Installed>,
     pub(crate) catalog: Catalog,
     pub(crate) listener: ListenerConfig,
 }
 
 /// Builds what a configuration says. A backend that stands and is set as before is taken over as it is.
-pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Result<Assembled, AssembleError> {
+pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> Result<Assembled, AssembleError> {
     let tls = config
         .tls
         .as_ref()
@@ -89,9 +89,9 @@ pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Re
         built.push((backend.clone(), trust, limits, kept));
     }
     // Only now, when nothing can fail, does anything begin to run.
-    let standing: Vec<Standing> = built
+    let installed: Vec<Installed> = built
         .into_iter()
-        .map(|(config, trust, limits, (backend, health))| Standing {
+        .map(|(config, trust, limits, (backend, health))| Installed {
             config,
             trust,
             limits,
@@ -102,10 +102,10 @@ pub(crate) fn assemble(config: &Config, before: &[Standing], created: u64) -> Re
             backend,
         })
         .collect();
-    let backends = standing.iter().map(|standing| standing.backend.clone()).collect();
+    let backends = installed.iter().map(|installed| installed.backend.clone()).collect();
     Ok(Assembled {
         catalog: Catalog::new(backends, &config.models, created),
-        standing,
+        installed,
         listener: ListenerConfig {
             header_read: config.limits.header_read,
             keep_alive: config.limits.keep_alive,

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     admin::token::AdminTokens,
     app::{StartError, unix_seconds},
-    assembly::{Assembled, Standing, assemble, stack_config},
+    assembly::{Assembled, Installed, assemble, stack_config},
     config::{Config, ConfigError, Process},
     directory::Directory,
     layers::rescue::Chain,
@@ -85,7 +85,7 @@ pub(crate) struct Live {
 
 struct State {
     force: InForce,
-    standing: Vec<Standing>,
+    installed: Vec<Installed>,
 }
 
 /// Asks for a reload and waits for its outcome.
@@ -103,7 +103,13 @@ impl Reloader {
 }
 
 impl Live {
-    pub(crate) fn new(source: Source, loaded: Loaded, standing: Vec<Standing>, parts: Parts, swapped: Swapped) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        loaded: Loaded,
+        installed: Vec<Installed>,
+        parts: Parts,
+        swapped: Swapped,
+    ) -> Self {
         let now = unix_seconds();
         Self {
             source,
@@ -119,7 +125,7 @@ impl Live {
                     needs_restart: Vec::new(),
                     last_error: None,
                 },
-                standing,
+                installed,
             }),
         }
     }
@@ -175,10 +181,10 @@ impl Live {
         let Loaded { config, hash } = loaded;
         let mut state = self.state();
         let Assembled {
-            standing,
+            installed,
             catalog,
             listener,
-        } = assemble(&config, &state.standing, self.started_at).map_err(StartError::from)?;
+        } = assemble(&config, &state.installed, self.started_at).map_err(StartError::from)?;
         let tokens = AdminTokens::of(&config, &self.started).map_err(StartError::from)?;
         let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
             .map_err(StartError::from)?;
@@ -203,7 +209,7 @@ impl Live {
                 config: Arc::new(config),
             },
             // Backends that are gone lose their health checks here, and their last request takes them along.
-            standing,
+            installed,
         };
         Ok(reloaded)
     }

@@ -21,7 +21,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, control, keys, standing, used};
+use super::{audit, control, keys, state, used};
 use crate::directory::KeyEdit;
 
 const TAG: &str = "Administration";
@@ -65,21 +65,21 @@ fn rows() -> Vec<Row> {
             "getStatus",
             "The process, its configuration, and the last minute",
             &[],
-            one::<standing::Status>(),
+            one::<state::Status>(),
         ),
         get(
             "/upstreams",
             "listUpstreams",
             "Each upstream, and why it is not in use",
             &[],
-            list::<standing::UpstreamView>(),
+            list::<state::UpstreamView>(),
         ),
         get(
             "/models",
             "listOffers",
             "The models of the configuration",
             &[],
-            list::<standing::ModelView<'_>>(),
+            list::<state::ModelView<'_>>(),
         ),
         get(
             "/usage",
@@ -261,9 +261,9 @@ fn document() -> String {
         .description(Some("Govern the gateway; on the admin listener, with an admin token."));
     document.tags.get_or_insert_default().push(tag.build());
     let components = document.components.get_or_insert_default();
-    document::register::<standing::Status>(components);
-    document::register::<standing::UpstreamView>(components);
-    document::register::<standing::ModelView<'_>>(components);
+    document::register::<state::Status>(components);
+    document::register::<state::UpstreamView>(components);
+    document::register::<state::ModelView<'_>>(components);
     document::register::<used::UsageView>(components);
     document::register::<used::RequestView>(components);
     document::register::<control::ConfigView>(components);
