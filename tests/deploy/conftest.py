@@ -19,6 +19,15 @@ def output(*command: object, **options: object) -> str:
     return done.stdout
 
 
+def refuses(*command: str) -> str | None:
+    """Why this machine runs no such command, if it does not: a container often may not make another."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except OSError as error:
+        return str(error)
+    return f"this machine does not allow `{' '.join(command)}`: {done.stderr.strip()}" if done.returncode else None
+
+
 def read(path: Path) -> object:
     return yaml.safe_load(path.read_text())
 

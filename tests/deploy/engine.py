@@ -6,13 +6,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import REPO, output
+from conftest import REPO, output, refuses
 
 
 def why_not() -> str | None:
     if os.geteuid() != 0:
         return "buildah without root needs user namespaces that not every machine gives"
-    return None if shutil.which("buildah") else "buildah is not installed"
+    if not shutil.which("buildah"):
+        return "buildah is not installed"
+    return refuses("unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt")
 
 
 class Engine:

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import CACHE, REPO, output
+from conftest import CACHE, REPO, output, refuses
 from dockerfile import Ignore, context, stages, values, words
 from engine import Engine, why_not
 from sandbox import Sandbox, started, until
@@ -205,6 +205,8 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sandbox(root: Path, tmp_path: Path) -> Sandbox:
+    if reason := refuses("bwrap", "--unshare-user", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc", "true"):
+        pytest.skip(reason)
     (user,) = values(IMAGE, "USER")
     variables = dict(env.split("=", 1) for line in values(IMAGE, "ENV") for env in line.split())
     (workdir,) = values(IMAGE, "WORKDIR")

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import DEPLOY, output
+from conftest import DEPLOY, output, refuses
 
 HERE = Path(__file__).parent / "systemd"
 UNIT = DEPLOY / "systemd/mulberry.service"
@@ -21,7 +21,7 @@ def why_not() -> str | None:
         return "systemd-nspawn is not installed"
     if "overlay" not in Path("/proc/filesystems").read_text():
         return "this kernel has no overlayfs"
-    return None
+    return refuses("unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from conftest import REPO, refuses
 
 SECTION = re.search(r"^## Ten minutes\n(.*?)^## ", (REPO / "docs/operating.md").read_text(), re.S | re.M)[1]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", SECTION, re.S | re.M)
@@ -78,6 +78,8 @@ echo
 @pytest.fixture(scope="module")
 def typed(mulberry: Path, tmp_path_factory: pytest.TempPathFactory) -> Typed:
     pytest.importorskip("xllamacpp", reason="the tests' environment has no llama.cpp; run tests/setup/venv")
+    if reason := refuses("bwrap", "--dev-bind", "/", "/", "--unshare-net", "--unshare-pid", "--proc", "/proc", "true"):
+        pytest.skip(reason)
     return Typed(tmp_path_factory.mktemp("operator"), mulberry)
 
 
