@@ -1,12 +1,6 @@
 //! App: from a checked configuration to a running gateway, in the order of start-up.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use billing_store::{OpenError, ReadError, Store};
@@ -32,6 +26,7 @@ use crate::{
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
+    wall_clock::unix_seconds,
 };
 
 /// The name of the database in the data directory.
@@ -306,15 +301,4 @@ async fn shut_down(
 /// Where records are kept; `None` when nothing is to be on disk.
 pub(crate) fn database(config: &Config) -> Option<PathBuf> {
     config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "models carry the time at which the gateway came up"
-)]
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }

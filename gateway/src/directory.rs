@@ -12,7 +12,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,7 @@ use crate::{
     config::{Config, Key, KeyHash},
     layers::rescue::Chain,
     limiter::Limiters,
+    wall_clock::unix_ms,
 };
 
 pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
@@ -503,12 +504,6 @@ fn whole_seconds(now_ms: i64, grace: Duration) -> i64 {
     let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX / 4);
     let end_ms = now_ms.saturating_add(grace_ms).saturating_add(999);
     end_ms / 1000 * 1000 - now_ms
-}
-
-#[expect(clippy::disallowed_methods, reason = "keys are made, end and expire at dates")]
-pub(crate) fn unix_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     admin::token::AdminTokens,
-    app::{StartError, unix_seconds},
+    app::StartError,
     assembly::{Assembled, Installed, assemble, stack_config},
     config::{Config, ConfigError, Process},
     directory::Directory,
@@ -27,6 +27,7 @@ use crate::{
     signal::Hangup,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
+    wall_clock::unix_seconds,
 };
 
 /// Why a configuration was refused; the old one serves on.

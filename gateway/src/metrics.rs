@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -20,7 +20,7 @@ use job::{Jobs, JobsCollector};
 use observed::Observed;
 use recent::Recent;
 
-use crate::{catalog::Catalog, records::Records};
+use crate::{catalog::Catalog, records::Records, wall_clock::since_epoch};
 
 pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use recent::Snapshot;
@@ -131,7 +131,7 @@ impl Metrics {
             recent: Recent::new(Instant::now()),
         };
         metrics.reload_success.set(1);
-        metrics.config_loaded.set(unix_seconds());
+        metrics.config_loaded.set(since_epoch().as_secs_f64());
         // What has not happened is shown as 0, so that its first time is a change.
         for outcome in [TAKEN, REFUSED] {
             drop(metrics.reloads.get_or_create(&ByOutcome { outcome }));
@@ -243,7 +243,7 @@ impl Metrics {
         self.reloads.get_or_create(&ByOutcome { outcome }).inc();
         self.reload_success.set(i64::from(ok));
         if ok {
-            self.config_loaded.set(unix_seconds());
+            self.config_loaded.set(since_epoch().as_secs_f64());
         }
     }
 
@@ -267,12 +267,4 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "an operator compares it with the time of day")]
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }

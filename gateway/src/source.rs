@@ -71,12 +71,17 @@ impl Source {
         let recording = Recording {
             below: &flagged,
             files: RefCell::default(),
+            first: RefCell::default(),
         };
-        let (config, text) = match &self.origin {
-            // The text once more, for its name only.
-            Origin::File(path) => (Config::load(path, &recording), Process.read(path).unwrap_or_default()),
-            Origin::Backend(url) => (Config::single(url, &recording), String::new()),
-            Origin::Text(name, text) => (Config::parse(text, name, &recording), String::new()),
+        let config = match &self.origin {
+            Origin::File(path) => Config::load(path, &recording),
+            Origin::Backend(url) => Config::single(url, &recording),
+            Origin::Text(name, text) => Config::parse(text, name, &recording),
+        };
+        // Of a file, its own text: it is read before what it names.
+        let text = match &self.origin {
+            Origin::File(_) => recording.first.take().unwrap_or_default(),
+            Origin::Backend(_) | Origin::Text(..) => String::new(),
         };
         Reading {
             config: config.map(|config| Loaded {
@@ -135,10 +140,11 @@ impl Environment for WithFlags<'_> {
     }
 }
 
-/// The environment, noting which files it was asked for.
+/// The environment, noting which files it was asked for, and what the first that it read held.
 struct Recording<'a> {
     below: &'a dyn Environment,
     files: RefCell<Vec<Seen>>,
+    first: RefCell<Option<String>>,
 }
 
 impl Recording<'_> {
@@ -161,7 +167,9 @@ impl Environment for Recording<'_> {
 
     fn read(&self, path: &Path) -> io::Result<String> {
         self.note(path);
-        self.below.read(path)
+        let text = self.below.read(path)?;
+        self.first.borrow_mut().get_or_insert_with(|| text.clone());
+        Ok(text)
     }
 
     fn is_file(&self, path: &Path) -> bool {

@@ -27,6 +27,13 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// Random bytes for a secret; `None` where the system has none.
+pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    provider().secure_random.fill(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// What clients meet: TLS 1.2 and 1.3, HTTP/2 preferred.
 pub(crate) fn server(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(certificate)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Admin, data};
-use crate::{app::unix_seconds, drain::Phase, metrics::Snapshot};
+use crate::{drain::Phase, metrics::Snapshot, wall_clock::unix_seconds};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {

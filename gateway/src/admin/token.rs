@@ -20,7 +20,10 @@ use axum::{
 };
 
 use super::problem;
-use crate::config::{Config, KeyHash};
+use crate::{
+    config::{Config, KeyHash},
+    tls,
+};
 
 /// Carries an admin token beside a client's own key.
 pub(super) const PLAYGROUND: HeaderName = HeaderName::from_static("x-mulberry-admin-token");
@@ -146,11 +149,7 @@ fn write(path: &Path, digits: &str) -> Result<(), TokenError> {
 
 /// Random digits in hexadecimal: 16 for the name of a file and 64 for a token; `None` where the system has none.
 fn random() -> Option<String> {
-    let mut bytes = [0; 40];
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .ok()?;
+    let bytes: [u8; 40] = tls::random()?;
     Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Admin, data, problem};
-use crate::app::unix_seconds;
+use crate::wall_clock::unix_ms;
 
 /// Groups that are answered with at most.
 const GROUPS: u32 = 1000;
@@ -65,9 +65,8 @@ pub(super) async fn usage(
     let Some(reader) = &admin.reader else {
         return no_database();
     };
-    let now_ms = i64::try_from(unix_seconds()).unwrap_or(i64::MAX).saturating_mul(1000);
     let query = UsageQuery {
-        since_ms: now_ms.saturating_sub(i64::from(parameters.days).saturating_mul(86_400_000)),
+        since_ms: unix_ms().saturating_sub(i64::from(parameters.days).saturating_mul(86_400_000)),
         until_ms: i64::MAX,
         group_by: match parameters.by {
             By::Model => GroupBy::Model,

@@ -1,10 +1,6 @@
 //! `mulberry usage`
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io::Write, path::PathBuf};
 
 use backends::serve::BoxError;
 use billing::RequestRecord;
@@ -15,6 +11,7 @@ use crate::{
     app::database,
     cli::{By, ConfigArgs, UsageArgs},
     config::{Config, Process},
+    wall_clock::unix_ms,
 };
 
 /// Groups that are shown.
@@ -136,12 +133,6 @@ fn recent(records: &[RequestRecord]) -> String {
         ));
     }
     lines
-}
-
-#[expect(clippy::disallowed_methods, reason = "a command that looks back from now")]
-fn unix_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use billing_store::Sha256;
 
-use crate::config::KeyHash;
+use crate::{config::KeyHash, tls};
 
 /// Says whose it is, to people and to tools that look for leaked secrets.
 const PREFIX: &str = "sk-mb-";
@@ -15,10 +15,7 @@ pub(crate) struct Minted(String);
 impl Minted {
     /// 32 random bytes; `None` where the system has none.
     pub(crate) fn new() -> Option<Self> {
-        let mut bytes = [0; 32];
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.secure_random.fill(&mut bytes).ok()?;
-        Some(Self(format!("{PREFIX}{}", base64url(&bytes))))
+        Some(Self(format!("{PREFIX}{}", base64url(&tls::random::<32>()?))))
     }
 
     /// The key itself, for the one answer that shows it.

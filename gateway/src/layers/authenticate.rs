@@ -3,10 +3,7 @@
 //! Reads `authorization: Bearer`, `api-key` (Azure's clients) and `x-api-key` (Anthropic's).
 //! What is there is an API key; or, if it is none that we know and has the shape of one, a token of an issuer.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use backends::{
@@ -21,6 +18,7 @@ use crate::{
     call::{Authenticated, Inbound},
     config::{KeyHash, Timestamp},
     oidc::{Issuers, TokenError},
+    wall_clock::unix_seconds,
 };
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,12 +155,6 @@ fn admit<B>(anonymous: &Anonymous, request: &Request<B>) -> Result<Arc<Account>,
         Foreign::Host => AuthenticateError::ForeignHost,
         Foreign::Origin => AuthenticateError::ForeignOrigin,
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "keys and tokens expire at a time of day")]
-fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs()
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {

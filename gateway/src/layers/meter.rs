@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use backends::{
@@ -36,6 +36,7 @@ use crate::{
     records::Records,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
+    wall_clock::since_epoch,
 };
 
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
@@ -128,7 +129,7 @@ struct JobMeter {
 }
 
 /// About four bytes of text make a token, in English and in most tokenizers.
-const BYTES_PER_TOKEN: u64 = 4;
+pub(super) const BYTES_PER_TOKEN: u64 = 4;
 /// The status of a record whose client left before it got one; nginx's number for it.
 const CLIENT_LEFT: u16 = 499;
 
@@ -444,8 +445,7 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a record carries the time of day")]
 fn unix_ms_at(instant: Instant) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.saturating_sub(instant.elapsed()).as_millis()).unwrap_or(i64::MAX)
+    let at = since_epoch().saturating_sub(instant.elapsed());
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

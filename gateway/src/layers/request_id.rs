@@ -1,6 +1,6 @@
 //! RequestId: takes or makes `x-request-id`, and puts it on the answer, whatever the answer is.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use backends::{
     body::BoxBody,
@@ -11,7 +11,10 @@ use hyper::body::Incoming;
 use openapi::endpoint::{Operation, is_anthropic_path};
 use tower_layer::Layer;
 
-use crate::call::{Named, RequestId};
+use crate::{
+    call::{Named, RequestId},
+    wall_clock::unix_ms,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What Anthropic's clients look for.
@@ -46,7 +49,7 @@ where
         let given = headers.get(X_REQUEST_ID).or_else(|| headers.get(X_CLIENT_REQUEST_ID));
         let id = given
             .and_then(RequestId::from_client)
-            .unwrap_or_else(|| RequestId::generate(unix_ms()));
+            .unwrap_or_else(|| RequestId::generate(unix_ms().unsigned_abs()));
         // The upstream sees the same name; vLLM makes it the id of the completion.
         request.headers_mut().insert(X_REQUEST_ID, id.header());
         let header = id.header();
@@ -68,10 +71,4 @@ where
         response.headers_mut().insert(X_REQUEST_ID, header);
         Ok(response)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge is where a request gets its time")]
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,10 +14,9 @@ use http::Response;
 use openapi::endpoint::Endpoint;
 use tower_layer::Layer;
 
+use super::meter::BYTES_PER_TOKEN;
 use crate::call::{Allotted, Resolved};
 
-/// About four bytes of text make a token.
-const BYTES_PER_TOKEN: u64 = 4;
 /// Of an answer whose length the client did not bound: more than most are, and little enough that small limits work.
 const DEFAULT_COMPLETION: u64 = 256;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::litellm::Found;
-use crate::{commands::usage::plain, config::Timestamp, directory::unix_ms};
+use crate::{commands::usage::plain, config::Timestamp, wall_clock::unix_seconds};
 
 pub(super) fn json(value: &Value) -> String {
     format!("{value:#}\n")
@@ -100,7 +100,7 @@ pub(super) fn import(made: &[String], found: &Found) -> String {
 
 fn state(key: &Value) -> &'static str {
     let expires = key["expires"].as_str().and_then(Timestamp::parse);
-    let now = u64::try_from(unix_ms() / 1000).unwrap_or(0);
+    let now = unix_seconds();
     if !key["revoked_at"].is_null() {
         "revoked"
     } else if expires.is_some_and(|at| at.unix_seconds() <= now) {
