@@ -13,10 +13,18 @@
     clippy::cast_sign_loss
 )]
 
+mod account;
+mod amount;
+mod charge;
+mod lease;
 mod record;
 mod tariff;
 mod usage;
 
+pub use account::{AccountId, BadAccountId, Budget, Level, Payer, Pot, Span, Window};
+pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
+pub use charge::{Charge, ChargeKind, Evidence, Fee, Terms};
+pub use lease::{Ask, Grant, Return};
 pub use record::{End, RequestRecord, UnknownEnd};
 pub use tariff::{Cost, Tariff};
 pub use usage::{UnknownUsageSource, Usage, UsageSource};

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Usage, UsageSource};
 
 /// One request to the gateway, written once, when it ended.
@@ -43,7 +45,8 @@ pub struct RequestRecord {
 }
 
 /// How a request ended. It ends once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// The client got the whole answer.
     Complete,

@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens of one request, each counted in exactly one class.
 ///
 /// The wire counts otherwise: there `prompt_tokens` includes the cached ones and `completion_tokens` includes reasoning.
 /// Use [`Usage::from_totals`] for numbers from the wire, and the `*_total` methods to go back.
 /// Classes have prices of their own, so a token in two of them would be paid twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens that the upstream had to compute.
     pub prompt: u64,
@@ -55,7 +57,8 @@ impl Usage {
 }
 
 /// Who counted a [`Usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UsageSource {
     /// The upstream reported it.
     Upstream,
