@@ -9,6 +9,8 @@ use sqlx::postgres::PgDatabaseError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Busy,
+    /// No connection was free, or could be made, in time.
+    Waiting,
     Full,
     Access,
     Io,
@@ -41,7 +43,7 @@ impl Fault {
                     None => Self::of_code(code.parse().unwrap_or_default()),
                 }
             }
-            Error::PoolTimedOut => Self::Busy,
+            Error::PoolTimedOut => Self::Waiting,
             // What a server says or does not say; SQLite has no sockets.
             Error::Io(_) | Error::Protocol(_) => Self::Away,
             Error::Tls(_) => Self::Tls,
@@ -78,7 +80,7 @@ impl Fault {
                 "08" | "53" | "57" => Self::Away,
                 "28" => Self::Login,
                 // Deadlocks, and what could not be put in an order.
-                "40" => Self::Busy,
+                "40" => Self::Slow,
                 "58" => Self::Io,
                 _ => Self::Statement,
             },
@@ -92,7 +94,8 @@ impl Fault {
 
     pub(crate) fn advice(self) -> &'static str {
         match self {
-            Self::Busy => "something else holds it, another process or a change that takes long; stop that, or let it finish",
+            Self::Busy => "another process holds the file; stop it, or let it finish",
+            Self::Waiting => "no connection to it was to be had in time; it cannot be reached, or does not keep up",
             Self::Full => "the disk is full; free space on it",
             Self::Access => "the file or its folder cannot be opened or written; check owner and permissions",
             Self::Io => "the disk failed; check it and the system log",
@@ -103,9 +106,13 @@ impl Fault {
             Self::Slow => "PostgreSQL was too slow or something else holds a lock in it; check its load and its log",
             Self::Login => "PostgreSQL refuses this user or password; check both, and pg_hba.conf",
             Self::NoDatabase => "PostgreSQL has no such database; create it",
-            Self::Rights => "PostgreSQL does not let this user do that; grant the user CREATE on the database, or make the user its owner",
+            Self::Rights => {
+                "PostgreSQL does not let this user do that; grant the user CREATE on the database, or make the user its owner"
+            }
             Self::Standby => "this PostgreSQL only reads, as a standby does; name the primary",
-            Self::Tls => "the connection to PostgreSQL could not be encrypted as the URL wants; check sslmode and sslrootcert",
+            Self::Tls => {
+                "the connection to PostgreSQL could not be encrypted as the URL wants; check sslmode and sslrootcert"
+            }
             Self::Statement => "this is a bug in Mulberry; please report it with this message",
         }
     }
@@ -142,7 +149,7 @@ mod tests {
             ("3D000", Fault::NoDatabase),
             ("42501", Fault::Rights),
             ("25006", Fault::Standby),
-            ("40P01", Fault::Busy), // deadlock_detected
+            ("40P01", Fault::Slow), // deadlock_detected
             ("57014", Fault::Slow),
             ("XX001", Fault::Damaged),
             ("23505", Fault::Statement), // unique_violation

@@ -90,7 +90,10 @@ impl FromStr for PgUrl {
     type Err = PgUrlError;
 
     fn from_str(text: &str) -> Result<Self, PgUrlError> {
-        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+        {
             return Err(PgUrlError::Scheme);
         }
         let query = text.split_once('?').map_or("", |(_, query)| query);
@@ -98,7 +101,9 @@ impl FromStr for PgUrl {
             match pair.split_once('=') {
                 Some((name, _)) if PARAMETERS.contains(&name) => {}
                 // Its name only where it looks like one.
-                Some((name, _)) if name.len() < 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {
+                Some((name, _))
+                    if name.len() < 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') =>
+                {
                     return Err(PgUrlError::Parameter(name.to_owned()));
                 }
                 _ => return Err(PgUrlError::Form),
@@ -139,7 +144,10 @@ impl PgUrl {
         let is_here = self.options.get_socket().is_some()
             || host.starts_with('/')
             || host == "localhost"
-            || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+            || host
+                .trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         !is_here && !matches!(self.options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull)
     }
 
@@ -177,7 +185,10 @@ mod tests {
         assert!(!format!("{location:?}{location}").contains("hunter2"));
         for (text, expect) in [
             ("mysql://u:hunter2@h/d", PgUrlError::Scheme),
-            ("postgres://u:hunter2@h/d?pasword=hunter2", PgUrlError::Parameter("pasword".into())),
+            (
+                "postgres://u:hunter2@h/d?pasword=hunter2",
+                PgUrlError::Parameter("pasword".into()),
+            ),
             ("postgres://u:hunter2@h/d?hunter2", PgUrlError::Form),
             ("postgres://u:hunter2@h:port/d", PgUrlError::Form),
             ("postgres://u:hunter2@h/d?sslmode=hunter2", PgUrlError::Form),

@@ -20,13 +20,19 @@ pub enum OpenError {
     File { path: PathBuf, source: io::Error },
     #[error("there is no database at {}; the gateway creates it when it starts with this path", path.display())]
     Missing { path: PathBuf },
-    #[error("{at} is damaged or is no SQLite database; restore a backup, or move it away to start anew (nothing was changed)")]
+    #[error(
+        "{at} is damaged or is no SQLite database; restore a backup, or move it away to start anew (nothing was changed)"
+    )]
     Damaged { at: String, source: sqlx::Error },
     #[error("{at} is the database of another program; choose another (nothing was changed)")]
     Foreign { at: String },
-    #[error("{at} has schema version {found}, and this program knows versions up to {known}; run the newer program, or choose another database (nothing was changed)")]
+    #[error(
+        "{at} has schema version {found}, and this program knows versions up to {known}; run the newer program, or choose another database (nothing was changed)"
+    )]
     Newer { at: String, found: i64, known: i64 },
-    #[error("{at} has schema version {found}, and this program reads version {known}; start the gateway of this version once, it upgrades the database")]
+    #[error(
+        "{at} has schema version {found}, and this program reads version {known}; start the gateway of this version once, it upgrades the database"
+    )]
     Older { at: String, found: i64, known: i64 },
     #[error("{at} is of PostgreSQL {found}, and this program needs {needed} or newer")]
     OldServer { at: String, found: i64, needed: i64 },

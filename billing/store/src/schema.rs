@@ -119,10 +119,11 @@ pub(crate) async fn inspect_file(conn: &mut SqliteConnection) -> Result<Contents
 
 /// Looks without changing anything.
 pub(crate) async fn inspect_server(conn: &mut PgConnection) -> Result<Contents, sqlx::Error> {
-    let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = $1")
-        .bind(SCHEMA)
-        .fetch_all(&mut *conn)
-        .await?;
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = $1")
+            .bind(SCHEMA)
+            .fetch_all(&mut *conn)
+            .await?;
     if tables.is_empty() {
         return Ok(Contents::Empty);
     }
@@ -130,9 +131,10 @@ pub(crate) async fn inspect_server(conn: &mut PgConnection) -> Result<Contents, 
         return Ok(Contents::Foreign);
     }
     // Versions are counted by every program that uses sqlx; the first one's name is ours.
-    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT version, description FROM mulberry._sqlx_migrations ORDER BY version")
-        .fetch_all(&mut *conn)
-        .await?;
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("SELECT version, description FROM mulberry._sqlx_migrations ORDER BY version")
+            .fetch_all(&mut *conn)
+            .await?;
     match rows.first() {
         Some((1, name)) if name == "requests" => {}
         None => {}

@@ -72,7 +72,9 @@ pub(crate) async fn migrate(url: &PgUrl) -> Result<(), OpenError> {
         );
     }
     if !within(&location, CONNECT, is_durable(&mut conn)).await? {
-        tracing::warn!("PostgreSQL runs with fsync or full_page_writes off: a power cut loses money and may destroy the database");
+        tracing::warn!(
+            "PostgreSQL runs with fsync or full_page_writes off: a power cut loses money and may destroy the database"
+        );
     }
     sqlx::raw_sql("SET search_path = mulberry; SET statement_timeout = '300s'; SET client_min_messages = warning")
         .execute(&mut conn)
@@ -114,7 +116,9 @@ pub(crate) fn reading_pool(url: &PgUrl, connections: u32, acquire: Duration) -> 
 }
 
 fn pool_options(connections: u32, acquire: Duration) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(acquire)
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(acquire)
 }
 
 /// A connection outside any pool, to a server that is new enough.
@@ -122,7 +126,8 @@ fn pool_options(connections: u32, acquire: Duration) -> PgPoolOptions {
 /// Only here is every failure told as it is; a pool tries again until its time is over, and says that.
 async fn connect(url: &PgUrl, location: &Location) -> Result<PgConnection, OpenError> {
     let mut conn = within(location, CONNECT, options(url).connect()).await?;
-    let version = sqlx::query_scalar("SELECT current_setting('server_version_num')::bigint / 10000").fetch_one(&mut conn);
+    let version =
+        sqlx::query_scalar("SELECT current_setting('server_version_num')::bigint / 10000").fetch_one(&mut conn);
     let found: i64 = within(location, CONNECT, version).await?;
     if found < OLDEST {
         let at = url.place();

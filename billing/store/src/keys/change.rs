@@ -49,7 +49,10 @@ impl KeyStore {
     /// Gives a key another hash. What clients have now is refused `grace_ms` from now, or earlier if that was said before.
     pub async fn rotate(&self, name: &str, sha256: Sha256, grace_ms: i64, by: By<'_>) -> Result<Rotated, KeyError> {
         let mut conn = self.writer.acquire().await?;
-        let outcome = self.writer.within(PATIENCE, rotate(&mut conn, name, sha256, grace_ms, by)).await;
+        let outcome = self
+            .writer
+            .within(PATIENCE, rotate(&mut conn, name, sha256, grace_ms, by))
+            .await;
         conn.release(outcome).await
     }
 
@@ -73,7 +76,9 @@ impl KeyStore {
 async fn begin(conn: &mut Conn) -> Result<Tx<'_>, KeyError> {
     let mut tx = conn.begin().await?;
     if let Either::Postgres(tx) = &mut tx {
-        sqlx::query("SELECT FROM key_state FOR UPDATE").execute(&mut **tx).await?;
+        sqlx::query("SELECT FROM key_state FOR UPDATE")
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(tx)
 }
@@ -87,11 +92,7 @@ async fn create(conn: &mut Conn, new: &NewKey, by: By<'_>) -> Result<StoredKey, 
     Ok(key)
 }
 
-async fn import(
-    conn: &mut Conn,
-    new: &[NewKey],
-    by: By<'_>,
-) -> Result<Vec<Result<(), KeyError>>, KeyError> {
+async fn import(conn: &mut Conn, new: &[NewKey], by: By<'_>) -> Result<Vec<Result<(), KeyError>>, KeyError> {
     let mut transaction = begin(conn).await?;
     let mut db = transaction.db();
     let mut outcomes = Vec::with_capacity(new.len());
@@ -146,13 +147,7 @@ async fn update(
     Ok(key)
 }
 
-async fn rotate(
-    conn: &mut Conn,
-    name: &str,
-    sha256: Sha256,
-    grace_ms: i64,
-    by: By<'_>,
-) -> Result<Rotated, KeyError> {
+async fn rotate(conn: &mut Conn, name: &str, sha256: Sha256, grace_ms: i64, by: By<'_>) -> Result<Rotated, KeyError> {
     let mut transaction = begin(conn).await?;
     let mut db = transaction.db();
     live(&mut db, name).await?;

@@ -84,12 +84,7 @@ pub(super) async fn holder(db: &mut Db<'_>, sha256: &Sha256) -> Result<Option<(S
         .transpose())
 }
 
-pub(super) async fn insert(
-    db: &mut Db<'_>,
-    new: &NewKey,
-    created_by: &str,
-    at_ms: i64,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(db: &mut Db<'_>, new: &NewKey, created_by: &str, at_ms: i64) -> Result<(), sqlx::Error> {
     const SQL: &str = "INSERT INTO keys (owner, models, min_tier, requests_per_minute, tokens_per_minute, \
         concurrency, expires_at_ms, disabled, tags, name, created_at_ms, created_by) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
@@ -113,12 +108,7 @@ pub(super) async fn insert(
     insert_hash(db, &new.name, &new.sha256, at_ms).await
 }
 
-pub(super) async fn insert_hash(
-    db: &mut Db<'_>,
-    name: &str,
-    sha256: &Sha256,
-    at_ms: i64,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_hash(db: &mut Db<'_>, name: &str, sha256: &Sha256, at_ms: i64) -> Result<(), sqlx::Error> {
     const SQL: &str = "INSERT INTO key_hashes (sha256, key, created_at_ms) VALUES ($1, $2, $3)";
     both!(mut *db, db => sqlx::query(SQL)
         .bind(&sha256.0[..])
@@ -237,11 +227,7 @@ fn hash(row: &impl Fields) -> Result<StoredHash, ReadError> {
     })
 }
 
-fn json<T>(
-    row: &impl Fields,
-    column: &'static str,
-    read: impl Fn(Value) -> Option<T>,
-) -> Result<T, ReadError> {
+fn json<T>(row: &impl Fields, column: &'static str, read: impl Fn(Value) -> Option<T>) -> Result<T, ReadError> {
     serde_json::from_str(&row.text(column)?)
         .ok()
         .and_then(read)
