@@ -18,6 +18,7 @@ mod amount;
 mod charge;
 mod lease;
 mod record;
+mod recount;
 mod tariff;
 mod usage;
 
@@ -26,5 +27,6 @@ pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
 pub use charge::{Charge, ChargeKind, Evidence, Fee, Terms};
 pub use lease::{Ask, Grant, Return};
 pub use record::{End, RequestRecord, UnknownEnd};
+pub use recount::{Answer, HiddenReasoning, Recount, Side};
 pub use tariff::{Cost, Tariff};
 pub use usage::{UnknownUsageSource, Usage, UsageSource};
