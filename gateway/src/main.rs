@@ -17,6 +17,7 @@ mod console;
 mod directory;
 mod drain;
 mod layers;
+mod ledger;
 mod limiter;
 mod listener;
 mod live;
