@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod oidc;
 mod records;
+mod recount;
 mod replays;
 mod rescue;
 mod routes;
