@@ -140,7 +140,7 @@ fn grace(text: &str) -> Result<Duration, String> {
     duration(text).ok_or_else(|| "write a number and a unit, such as 30m or 24h".to_owned())
 }
 
-fn tag(text: &str) -> Result<(String, String), String> {
+pub(super) fn tag(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

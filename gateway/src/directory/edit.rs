@@ -166,14 +166,14 @@ pub(crate) fn check_name(name: &str) -> Result<(), EditError> {
     }
 }
 
-fn check_text(field: &'static str, text: &str) -> Result<(), EditError> {
+pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), EditError> {
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         return Err(EditError::Text { field });
     }
     Ok(())
 }
 
-fn check_count(field: &'static str, count: usize) -> Result<(), EditError> {
+pub(crate) fn check_count(field: &'static str, count: usize) -> Result<(), EditError> {
     if count > MAX_ITEMS {
         return Err(EditError::TooMany { field });
     }
