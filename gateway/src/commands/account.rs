@@ -292,7 +292,6 @@ fn statement(answer: &Value) -> String {
         ("deposited", cell(&answer["deposited"])),
         ("withdrawn", cell(&answer["withdrawn"])),
         ("spent", cell(&answer["spent"])),
-        ("refunded", cell(&answer["refunded"])),
         ("closing", cell(&answer["closing"])),
     ]);
     let rows: Vec<[String; 3]> = answer["models"]
