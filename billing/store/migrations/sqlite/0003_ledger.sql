@@ -137,6 +137,8 @@ CREATE TABLE charges (
     key          TEXT,
     day          INTEGER NOT NULL,
     month        INTEGER NOT NULL,
+    -- Of the nine pots of its accounts, those that it was held in, a bit each.
+    bounds       INTEGER NOT NULL CHECK (bounds >= 0 AND bounds < 512),
     currency     TEXT    NOT NULL,
     held         INTEGER NOT NULL CHECK (held >= 0),
     amount       INTEGER NOT NULL CHECK (amount >= 0),
@@ -210,9 +212,8 @@ CREATE TABLE epochs (
     renewed_at_ms  INTEGER NOT NULL,
     -- By the clock of the database.
     lease_until_ms INTEGER NOT NULL,
-    -- The last renewal and what it was answered, so that one that is sent again changes nothing.
+    -- Of the last renewal that was taken; none is taken that is not newer.
     round          INTEGER NOT NULL,
-    answer         TEXT    NOT NULL,
     PRIMARY KEY (node, epoch)
 ) STRICT, WITHOUT ROWID;
 
