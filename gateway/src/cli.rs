@@ -33,12 +33,6 @@ pub(crate) enum Command {
     Usage(UsageArgs),
     /// Make, change and end the API keys of clients
     Key(key::KeyArgs),
-    /// Make and change the accounts that pay, and move money to and from them
-    Account(money::AccountArgs),
-    /// Show what was spent, from the ledger
-    Spend(money::SpendArgs),
-    /// Check the ledger, write it out, and see who spends from it
-    Ledger(money::LedgerArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1

@@ -109,7 +109,12 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
     let made = told(&gateway, &["account", "create", "org:acme"]);
     assert_eq!(
         (&made["id"], &made["currency"], &made["credit"], &made["balance"]),
-        (&json!("org:acme"), &json!("USD"), &json!("0.000000000"), &json!("0.000000000")),
+        (
+            &json!("org:acme"),
+            &json!("USD"),
+            &json!("0.000000000"),
+            &json!("0.000000000")
+        ),
     );
     let alice = key(&gateway, "alice", &["--account", "org:acme"]);
 
@@ -127,7 +132,10 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
         "{message}"
     );
 
-    let deposited = told(&gateway, &["account", "deposit", "org:acme", "0.03", "--memo", "invoice 1"]);
+    let deposited = told(
+        &gateway,
+        &["account", "deposit", "org:acme", "0.03", "--memo", "invoice 1"],
+    );
     assert_eq!(deposited["balance"], "0.030000000");
     let mut spent = 0;
     let mut served = 0_u32;
@@ -150,9 +158,14 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
     let charges = get(&gateway, "accounts/org:acme/charges?limit=1000").await;
     let charges = charges["data"].as_array().expect("a list");
     assert_eq!(charges.len(), served as usize);
-    assert_eq!(charges.iter().map(|charge| nano(&charge["amount"])).sum::<i128>(), spent);
+    assert_eq!(
+        charges.iter().map(|charge| nano(&charge["amount"])).sum::<i128>(),
+        spent
+    );
     assert!(
-        charges.iter().all(|charge| charge["key"] == "alice" && charge["model"] == "mock"),
+        charges
+            .iter()
+            .all(|charge| charge["key"] == "alice" && charge["model"] == "mock"),
         "{charges:?}"
     );
 
@@ -164,7 +177,9 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
     let entries = audit["data"].as_array().expect("a list");
     for action in ["account.create", "key.create", "account.deposit"] {
         assert!(
-            entries.iter().any(|entry| entry["action"] == action && entry["actor"] == "admin"),
+            entries
+                .iter()
+                .any(|entry| entry["action"] == action && entry["actor"] == "admin"),
             "no {action} in {audit}"
         );
     }

@@ -240,4 +240,3 @@ fn or(text: &str, without: &str) -> Result<Bound, String> {
     let amount = text.parse().map_err(|error| format!("it {error}, or `{without}`"))?;
     Ok(Bound(Some(amount)))
 }
-

@@ -54,7 +54,11 @@ impl KeyView {
             disabled: key.disabled,
             revoked_at: None,
             account: key.account.as_ref().map(ToString::to_string),
-            budget: key.budget.as_ref().map(|budget| budget.rules().into()).unwrap_or_default(),
+            budget: key
+                .budget
+                .as_ref()
+                .map(|budget| budget.rules().into())
+                .unwrap_or_default(),
             tags: key.tags.0.clone(),
             created_at: None,
         }

@@ -260,7 +260,8 @@ impl<'de> Deserialize<'de> for Units {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Units, E> {
                 let shown: String = text.chars().take(60).collect();
-                text.parse().map_err(|error| E::custom(format_args!("{shown:?} {error}")))
+                text.parse()
+                    .map_err(|error| E::custom(format_args!("{shown:?} {error}")))
             }
         }
         from.deserialize_str(Text)
@@ -296,10 +297,25 @@ mod tests {
         check("acme", Some("org:acme"));
         check("acme/research", Some("team:acme/research"));
         check("team:acme/research", Some("team:acme/research"));
-        for bad in ["", "org:", "team:acme", "a b", "acme/", "system:earnings", "key:alice", "org:a/b", "a:b"] {
+        for bad in [
+            "",
+            "org:",
+            "team:acme",
+            "a b",
+            "acme/",
+            "system:earnings",
+            "key:alice",
+            "org:a/b",
+            "a:b",
+        ] {
             check(bad, None);
         }
-        assert!(account("key:alice").expect_err("it is a key").to_string().contains("mulberry key update alice"));
+        assert!(
+            account("key:alice")
+                .expect_err("it is a key")
+                .to_string()
+                .contains("mulberry key update alice")
+        );
     }
 
     #[test]
@@ -329,8 +345,13 @@ mod tests {
         };
         edit("{}").budget.apply(&mut budget);
         assert_eq!(budget.day, Some(Nano::saturating(7)));
-        edit(r#"{"budget": {"day": null, "month": "1"}}"#).budget.apply(&mut budget);
-        assert_eq!((budget.day, budget.month), (None, Some(Nano::saturating(1_000_000_000))));
+        edit(r#"{"budget": {"day": null, "month": "1"}}"#)
+            .budget
+            .apply(&mut budget);
+        assert_eq!(
+            (budget.day, budget.month),
+            (None, Some(Nano::saturating(1_000_000_000)))
+        );
         assert_eq!(edit(r#"{"credit": null}"#).credit, Some(None));
         assert!(serde_json::from_str::<AccountEdit>(r#"{"budget": {"week": "1"}}"#).is_err());
         let json = r#"{"credit":null,"budget":{"day":"2.500000000"},"disabled":true}"#;

@@ -27,7 +27,11 @@ async fn a_wrong_balance_is_found_and_named() {
     busy(&gateway).await;
     let clean = mulberry_of(&gateway, false, &["ledger", "verify"]);
     assert!(clean.status.success(), "{}{}", text(&clean.stdout), text(&clean.stderr));
-    assert!(text(&clean.stdout).starts_with("the ledger is right: "), "{}", text(&clean.stdout));
+    assert!(
+        text(&clean.stdout).starts_with("the ledger is right: "),
+        "{}",
+        text(&clean.stdout)
+    );
     // The same without the gateway.
     let alone = mulberry_of(&gateway, true, &["ledger", "verify", "--output", "json"]);
     assert!(alone.status.success(), "{}", text(&alone.stderr));
@@ -40,7 +44,10 @@ async fn a_wrong_balance_is_found_and_named() {
         let found = mulberry_of(&gateway, is_alone, &["ledger", "verify"]);
         assert_eq!(found.status.code(), Some(1), "{}", text(&found.stdout));
         let said = text(&found.stdout);
-        assert!(said.contains("the ledger is wrong") && said.contains("org:acme"), "{said}");
+        assert!(
+            said.contains("the ledger is wrong") && said.contains("org:acme"),
+            "{said}"
+        );
     }
 }
 
@@ -54,7 +61,10 @@ async fn an_export_has_every_transfer_once() {
     let path = file.display().to_string();
     done(&gateway, &["ledger", "export", "--to", &path]);
     let written = std::fs::read_to_string(&file).expect("it was written");
-    let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     assert!(lines.len() > 7, "{written}");
     assert_eq!(done(&gateway, &["ledger", "export"]), written);
     let again = failed(&gateway, &["ledger", "export", "--to", &path]);
@@ -78,13 +88,22 @@ async fn a_copy_brings_back_balances_and_keys() {
     let data = world.dir().join("restored");
     std::fs::create_dir(&data).expect("the world is ours");
     std::fs::copy(&copy, data.join("mulberry.db")).expect("the copy is there");
-    let restored = world.gateway(&yaml(&mock, &format!("data_dir: {}\nadmin: {{tokens: [{{name: ops, secret: the-admin-token-of-this-test}}]}}\n", data.display())));
+    let restored = world.gateway(&yaml(
+        &mock,
+        &format!(
+            "data_dir: {}\nadmin: {{tokens: [{{name: ops, secret: the-admin-token-of-this-test}}]}}\n",
+            data.display()
+        ),
+    ));
     let run = |args: &[&str]| {
         let output = Command::new(mulberry())
             .args(args)
             .args(["--output", "json", "--config"])
             .arg(restored.config())
-            .env("MULBERRY_ADMIN_LISTEN", restored.admin_url().trim_start_matches("http://"))
+            .env(
+                "MULBERRY_ADMIN_LISTEN",
+                restored.admin_url().trim_start_matches("http://"),
+            )
             .env("MULBERRY_ADMIN_TOKEN", "the-admin-token-of-this-test")
             .output()
             .expect("the binary has started before");
@@ -109,7 +128,10 @@ async fn a_gateway_that_lives_is_not_forgotten() {
     let [node] = nodes.as_slice() else {
         panic!("one node: {ledger}");
     };
-    assert_eq!((&node["state"], &node["is_this"], &node["posted"]), (&json!("live"), &json!(true), &json!(3)));
+    assert_eq!(
+        (&node["state"], &node["is_this"], &node["posted"]),
+        (&json!("live"), &json!(true), &json!(3))
+    );
     let earned = ledger["accounts"].as_array().expect("a list").iter();
     let earned = earned.map(|account| nano(&account["balance"])).sum::<i128>();
     assert_eq!(earned, -balance(&gateway, "acme"), "{ledger}");
@@ -125,7 +147,11 @@ async fn without_a_gateway_the_database_itself_is_changed() {
     let mut gateway = world.gateway(&yaml(&mock, ""));
     let made = mulberry_of(&gateway, true, &["account", "create", "acme"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
-    assert!(text(&made.stderr).contains("notices within a second"), "{}", text(&made.stderr));
+    assert!(
+        text(&made.stderr).contains("notices within a second"),
+        "{}",
+        text(&made.stderr)
+    );
     gateway.kill();
     let deposited = mulberry_of(&gateway, true, &["account", "deposit", "acme", "5"]);
     assert!(deposited.status.success(), "{}", text(&deposited.stderr));

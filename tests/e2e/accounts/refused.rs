@@ -25,7 +25,10 @@ async fn amounts_that_are_none_are_refused() {
             let path = format!("accounts/org:acme/{kind}");
             let answer = admin(&gateway, Method::POST, &path, json!({"amount": amount})).await;
             let envelope = answer.envelope();
-            assert!(envelope.is(400, "invalid_request_error", "invalid_value"), "{amount}: {envelope:?}");
+            assert!(
+                envelope.is(400, "invalid_request_error", "invalid_value"),
+                "{amount}: {envelope:?}"
+            );
             assert!(envelope.message.contains(what), "{amount}: {}", envelope.message);
         }
     }
@@ -44,7 +47,13 @@ async fn amounts_that_are_none_are_refused() {
     let most = json!({"amount": "9223372036.854775807"});
     let answer = admin(&gateway, Method::POST, "accounts/org:acme/deposits", most).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let answer = admin(&gateway, Method::POST, "accounts/org:acme/deposits", json!({"amount": "1"})).await;
+    let answer = admin(
+        &gateway,
+        Method::POST,
+        "accounts/org:acme/deposits",
+        json!({"amount": "1"}),
+    )
+    .await;
     assert!(answer.status.is_client_error(), "{}", answer.text());
     assert_eq!(balance(&gateway, "acme"), i128::from(i64::MAX));
 }
@@ -62,9 +71,17 @@ async fn accounts_that_cannot_be_are_refused() {
         (json!({"id": "key:alice"}), 400, "mulberry key update alice"),
         (json!({"id": "team:nobody/research"}), 404, "org:nobody"),
         (json!({"id": "org:b", "currency": "usd"}), 400, "three capital letters"),
-        (json!({"id": "team:acme/a", "currency": "USD"}), 400, "leave `currency` out"),
+        (
+            json!({"id": "team:acme/a", "currency": "USD"}),
+            400,
+            "leave `currency` out",
+        ),
         (json!({"id": "team:acme/a", "credit": "1"}), 400, "set it on org:acme"),
-        (json!({"id": "org:b", "budget": {"week": "1"}}), 400, "unknown field `week`"),
+        (
+            json!({"id": "org:b", "budget": {"week": "1"}}),
+            400,
+            "unknown field `week`",
+        ),
         (json!({"name": "org:b"}), 400, "unknown field `name`"),
     ] {
         let answer = admin(&gateway, Method::POST, "accounts", body.clone()).await;
@@ -72,10 +89,30 @@ async fn accounts_that_cannot_be_are_refused() {
         assert!(answer.envelope().message.contains(what), "{body}: {}", answer.text());
     }
     for (path, body, status, what) in [
-        ("accounts/org:nobody/deposits", json!({"amount": "1"}), 404, "mulberry account create org:nobody"),
-        ("accounts/team:acme%2Fa/deposits", json!({"amount": "1"}), 400, "name org:acme"),
-        ("accounts/org:acme/deposits", json!({"amount": "1", "currency": "USD"}), 400, "EUR"),
-        ("accounts/org:acme/deposits", json!({"amount": "1", "id": "a b"}), 400, "letters, digits"),
+        (
+            "accounts/org:nobody/deposits",
+            json!({"amount": "1"}),
+            404,
+            "mulberry account create org:nobody",
+        ),
+        (
+            "accounts/team:acme%2Fa/deposits",
+            json!({"amount": "1"}),
+            400,
+            "name org:acme",
+        ),
+        (
+            "accounts/org:acme/deposits",
+            json!({"amount": "1", "currency": "USD"}),
+            400,
+            "EUR",
+        ),
+        (
+            "accounts/org:acme/deposits",
+            json!({"amount": "1", "id": "a b"}),
+            400,
+            "letters, digits",
+        ),
         ("accounts/org:acme/withdrawals", json!({"amount": "1"}), 409, "org:acme"),
         ("ledger/nodes/nobody/forget", json!({}), 404, "nobody"),
     ] {
@@ -88,7 +125,11 @@ async fn accounts_that_cannot_be_are_refused() {
     assert!(said.contains("mulberry account create org:nobody"), "{said}");
     let said = failed(&gateway, &["key", "create", "alice", "--account", "nonsense:x"]);
     assert!(said.contains("org:NAME"), "{said}");
-    assert!(get(&gateway, "keys").await["data"].as_array().is_some_and(Vec::is_empty));
+    assert!(
+        get(&gateway, "keys").await["data"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    );
 }
 
 #[tokio::test]
@@ -110,13 +151,18 @@ async fn a_movement_of_one_name_is_made_once() {
     assert_eq!(answer.status, 409, "{}", answer.text());
     assert!(answer.envelope().message.contains("invoice-7"), "{}", answer.text());
     let taken = told(&gateway, &["account", "withdraw", "acme", "2", "--id", "back-1"]);
-    assert_eq!((&taken["kind"], &taken["balance"]), (&json!("withdrawal"), &json!("3.000000000")));
+    assert_eq!(
+        (&taken["kind"], &taken["balance"]),
+        (&json!("withdrawal"), &json!("3.000000000"))
+    );
     let said = failed(&gateway, &["account", "withdraw", "acme", "3.000000001"]);
     assert!(said.contains("--id ") && said.contains("at most once"), "{said}");
     assert_eq!(balance(&gateway, "acme"), 3_000_000_000);
     let transfers = get(&gateway, "accounts/org:acme/transfers").await;
     let kinds = transfers["data"].as_array().expect("a list").iter();
-    let kinds: Vec<_> = kinds.map(|transfer| transfer["kind"].as_str().unwrap_or_default()).collect();
+    let kinds: Vec<_> = kinds
+        .map(|transfer| transfer["kind"].as_str().unwrap_or_default())
+        .collect();
     assert_eq!(kinds, ["withdrawal", "deposit"]);
 }
 
@@ -130,8 +176,15 @@ async fn where_nothing_is_kept_there_is_no_ledger() {
     ));
     for path in ["accounts", "spend", "ledger"] {
         let url = format!("{}/admin/v1/{path}", gateway.admin_url());
-        let request = e2e::client::client().get(url).bearer_auth("the-admin-token-of-this-test");
+        let request = e2e::client::client()
+            .get(url)
+            .bearer_auth("the-admin-token-of-this-test");
         let answer = Answer::of(send(request).await).await;
-        assert_eq!(answer.envelope().code.as_deref(), Some("no_database"), "{path}: {}", answer.text());
+        assert_eq!(
+            answer.envelope().code.as_deref(),
+            Some("no_database"),
+            "{path}: {}",
+            answer.text()
+        );
     }
 }

@@ -9,7 +9,11 @@ async fn spend_adds_up_in_every_group() {
     let gateway = world.gateway(&yaml(&mock, ""));
     done(&gateway, &["account", "create", "acme", "--credit", "unlimited"]);
     done(&gateway, &["account", "create", "acme/research"]);
-    let alice = key(&gateway, "=alice+1", &["--account", "team:acme/research", "--tag", "env=prod"]);
+    let alice = key(
+        &gateway,
+        "=alice+1",
+        &["--account", "team:acme/research", "--tag", "env=prod"],
+    );
     let bob = key(&gateway, "bob", &["--account", "org:acme"]);
     for secret in [&alice, &alice, &bob] {
         assert_eq!(ask(&gateway, secret).await.status, 200);
@@ -25,11 +29,19 @@ async fn spend_adds_up_in_every_group() {
     ] {
         let answer = get(&gateway, &format!("spend?by={by}&days=2")).await;
         let rows = answer["data"].as_array().expect("a list");
-        assert_eq!(rows.iter().map(|row| nano(&row["amount"])).sum::<i128>(), spent, "{answer}");
+        assert_eq!(
+            rows.iter().map(|row| nano(&row["amount"])).sum::<i128>(),
+            spent,
+            "{answer}"
+        );
         for (group, requests) in expect {
             let row = rows.iter().find(|row| row["group"] == *group);
             let row = row.unwrap_or_else(|| panic!("no {group} in {answer}"));
-            assert_eq!((&row["requests"], &row["currency"]), (&json!(requests), &json!("USD")), "{row}");
+            assert_eq!(
+                (&row["requests"], &row["currency"]),
+                (&json!(requests), &json!("USD")),
+                "{row}"
+            );
         }
     }
     let of_team = get(&gateway, "spend?by=key&account=team:acme%2Fresearch").await;
@@ -73,7 +85,10 @@ async fn a_statement_leads_from_one_balance_to_the_next() {
     assert_eq!(nano(&statement["closing"]), balance(&gateway, "acme"));
     assert_eq!(statement["models"][0]["group"], "mock", "{statement}");
     let before = get(&gateway, "accounts/org:acme/statement?month=2020-01").await;
-    assert_eq!((&before["closing"], &before["spent"]), (&json!("0.000000000"), &json!("0.000000000")));
+    assert_eq!(
+        (&before["closing"], &before["spent"]),
+        (&json!("0.000000000"), &json!("0.000000000"))
+    );
     let answer = Answer::of(send(gateway.admin(Method::GET, "accounts/org:acme/statement?month=2020-13")).await).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     let printed = done(&gateway, &["account", "statement", "acme"]);

@@ -56,7 +56,7 @@ fn shown(key: &NewKey) -> Shown {
     ];
     let budget: Vec<(&str, Shown)> = budget
         .into_iter()
-        .filter_map(|(name, bound)| Some((name, bound?.show())))
+        .filter_map(|(name, bound)| Some((name, Shown::Plain(bound?.to_string()))))
         .collect();
     if !budget.is_empty() {
         fields.push(("budget", Shown::map(budget)));

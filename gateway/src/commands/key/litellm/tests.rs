@@ -154,31 +154,64 @@ fn budgets_become_those_of_a_day_a_month_or_what_is_left() {
     check(r#", "max_budget": null, "spend": 3"#, none, 0);
     for daily in ["1d", "24h"] {
         let fields = format!(r#", "max_budget": 2.5, "budget_duration": "{daily}""#);
-        check(&fields, Budget { day: units("2.5"), ..none }, 0);
+        check(
+            &fields,
+            Budget {
+                day: units("2.5"),
+                ..none
+            },
+            0,
+        );
     }
     check(
         r#", "max_budget": "10", "budget_duration": "1mo", "spend": 4"#,
-        Budget { month: units("10"), ..none },
+        Budget {
+            month: units("10"),
+            ..none
+        },
         0,
     );
     check(
         r#", "max_budget": 10, "budget_duration": "30d""#,
-        Budget { month: units("10"), ..none },
+        Budget {
+            month: units("10"),
+            ..none
+        },
         1,
     );
-    check(r#", "max_budget": 10, "budget_duration": "1h""#, Budget { day: units("10"), ..none }, 1);
+    check(
+        r#", "max_budget": 10, "budget_duration": "1h""#,
+        Budget {
+            day: units("10"),
+            ..none
+        },
+        1,
+    );
     check(
         r#", "max_budget": 10, "budget_duration": "90d""#,
-        Budget { total: units("10"), ..none },
+        Budget {
+            total: units("10"),
+            ..none
+        },
         1,
     );
     // What began only once: what is left of it, and a fraction of a billionth is not.
     check(
         r#", "max_budget": 10.0, "spend": 3.1000000000000005"#,
-        Budget { total: units("6.900000000"), ..none },
+        Budget {
+            total: units("6.900000000"),
+            ..none
+        },
         1,
     );
-    check(r#", "max_budget": 1, "spend": 7"#, Budget { total: units("0"), ..none }, 1);
+    check(
+        r#", "max_budget": 1, "spend": 7"#,
+        Budget {
+            total: units("0"),
+            ..none
+        },
+        1,
+    );
     for bad in [
         r#", "max_budget": "much""#,
         r#", "max_budget": -1"#,
