@@ -17,6 +17,7 @@ mod account;
 mod amount;
 mod charge;
 mod lease;
+pub mod receipt;
 mod record;
 mod tariff;
 mod usage;
