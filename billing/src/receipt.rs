@@ -27,7 +27,8 @@ pub use chain::{Chains, Gap};
 pub use checkpoint::{Checkpoint, checkpoint};
 pub use document::{Document, Malformed};
 pub use facts::{
-    Account, Agreed, Amounts, Facts, Fees, Kind, Prices, Request, Response, Supersedes, Upstream, Used, Worker,
+    Account, Agreed, Amounts, Facts, Fees, Kind, Previous, Prices, Request, Response, Supersedes, Upstream, Used,
+    Worker,
 };
 pub use hex::{from_hex, to_hex};
 pub use key::{BadKey, KeyId, PublicKey, SigningKey};

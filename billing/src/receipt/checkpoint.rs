@@ -37,7 +37,6 @@ pub fn checkpoint(
             writer::object(out, |o| {
                 o.text("hash", &to_hex(&head.hash));
                 o.text("node", node);
-                o.count("place", head.place);
                 o.count("seq", head.seq);
             });
         }
@@ -64,7 +63,7 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct End {
     pub(super) node: String,
-    pub(super) place: u64,
+    pub(super) seq: u64,
     #[serde(deserialize_with = "facts::hash")]
     pub(super) hash: Hash,
 }
@@ -101,11 +100,6 @@ impl Checkpoint {
     /// Unix time, in seconds.
     pub fn issued_at(&self) -> u64 {
         self.issued_at
-    }
-
-    /// How many receipts its chains have.
-    pub fn receipts(&self) -> u64 {
-        self.heads.iter().fold(0, |sum, head| sum.saturating_add(head.place))
     }
 
     pub(super) fn heads(&self) -> &[End] {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{Hash, document::Document, hex::from_hex, key::KeyId};
-use crate::{AccountId, Currency, End, Nano, Usage, UsageSource};
+use crate::{AccountId, Currency, End, Fee, Nano, Tariff, Terms, Usage, UsageSource};
 
 /// The members of a receipt of version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -13,10 +13,8 @@ pub struct Facts {
     pub request_id: String,
     pub node: String,
     pub seq: u64,
-    /// Within the chain of its organisation and node, from 1.
-    pub place: u64,
-    #[serde(deserialize_with = "hash_or_null")]
-    pub previous: Option<Hash>,
+    /// `None` for the first of the chain.
+    pub previous: Option<Previous>,
     /// Unix time, in seconds.
     pub served_at: u64,
     pub kind: Kind,
@@ -32,6 +30,14 @@ pub struct Facts {
     pub amounts: Amounts,
     pub supersedes: Option<Supersedes>,
     pub worker_statement: Worker,
+}
+
+/// The receipt before, of the same organisation and node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Previous {
+    pub seq: u64,
+    #[serde(deserialize_with = "hash")]
+    pub hash: Hash,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -108,6 +114,38 @@ pub struct Prices {
     pub reasoning: u64,
     #[serde(deserialize_with = "digits")]
     pub request: u64,
+    #[serde(deserialize_with = "digits")]
+    pub minimum: u64,
+}
+
+impl Agreed {
+    /// The same as the rules know it.
+    pub fn terms(&self) -> Terms {
+        let Prices {
+            prompt,
+            cached,
+            completion,
+            reasoning,
+            request,
+            minimum,
+        } = self.tariff;
+        Terms {
+            tariff: Tariff {
+                prompt,
+                cached,
+                completion,
+                reasoning,
+                request,
+                minimum,
+            },
+            fee: Fee {
+                prompt: self.fee.prompt,
+                completion: self.fee.completion,
+            },
+            currency: self.currency,
+            rate: self.rate,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -178,14 +216,9 @@ fn amount_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Nano>, D:
     Ok(Option::<Text>::deserialize(from)?.map(|Text(amount)| amount))
 }
 
-fn hash_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hash>, D::Error> {
-    let text = Option::<String>::deserialize(from)?;
-    let hash = |text: String| from_hex(&text).ok_or_else(|| D::Error::custom("64 lowercase hexadecimal digits"));
-    text.map(hash).transpose()
-}
-
 pub(super) fn hash<'de, D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
-    hash_or_null(from)?.ok_or_else(|| D::Error::custom("a hash"))
+    let text = String::deserialize(from)?;
+    from_hex(&text).ok_or_else(|| D::Error::custom("64 lowercase hexadecimal digits"))
 }
 
 fn named_hash<'de, D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {

@@ -29,11 +29,8 @@ const UNATTESTED: &str = "unattested";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub organisation: AccountId,
-    /// Of the last receipt within the chain, from 1; 0 where there is none.
-    pub place: u64,
-    /// Of the node.
+    /// The number of the last receipt at its node.
     pub seq: u64,
-    /// Of the last receipt.
     pub hash: Hash,
 }
 
@@ -44,7 +41,6 @@ impl Head {
         let document = Document::parse(receipt.as_bytes()).ok()?;
         let facts = Facts::read(&document).ok()?;
         Some(Self {
-            place: facts.place,
             seq: facts.seq,
             organisation: facts.account.organisation,
             hash: signing_hash(&document),
@@ -74,9 +70,7 @@ pub struct Sealer {
 impl Sealer {
     /// `heads`: where the chains of this node stand; an organisation that is not among them begins one.
     pub fn new(key: Arc<SigningKey>, heads: impl IntoIterator<Item = Head>) -> Self {
-        let heads = heads
-            .into_iter()
-            .map(|head| (head.organisation, (head.place, head.hash)));
+        let heads = heads.into_iter().map(|head| (head.organisation, (head.seq, head.hash)));
         Self {
             key,
             heads: heads.collect(),
@@ -88,8 +82,6 @@ impl Sealer {
     pub fn seal(&mut self, charge: &Charge) -> Option<Sealed> {
         let evidence = charge.evidence.as_ref()?;
         let head = self.heads.get(&charge.organisation);
-        let place = head.map_or(1, |(place, _)| place.saturating_add(1));
-        let previous = head.map(|(_, hash)| to_hex(hash));
 
         let mut body = Body::default();
         body.object("account", |o| {
@@ -117,8 +109,13 @@ impl Sealer {
         );
         body.text("model", &charge.model);
         body.text("node", &charge.node);
-        body.count("place", place);
-        body.text_or_null("previous", previous.as_deref());
+        match head {
+            Some((seq, hash)) => body.object("previous", |o| {
+                o.text("hash", &to_hex(hash));
+                o.count("seq", *seq);
+            }),
+            None => body.null("previous"),
+        }
         body.text("receipt_id", &format!("{}/{}", charge.node, charge.seq));
         body.object("request", |o| {
             o.null("forwarded");
@@ -148,7 +145,8 @@ impl Sealer {
         body.object("worker_statement", |o| o.text("absent", UNATTESTED));
 
         let sealed = body.seal(TAG, &self.key);
-        self.heads.insert(charge.organisation.clone(), (place, sealed.hash));
+        self.heads
+            .insert(charge.organisation.clone(), (charge.seq, sealed.hash));
         Some(sealed)
     }
 }
@@ -168,6 +166,7 @@ fn terms(o: &mut Object<'_>, charge: &Charge) {
         let tariff = &terms.tariff;
         o.digits("cached", tariff.cached);
         o.digits("completion", tariff.completion);
+        o.digits("minimum", tariff.minimum);
         o.digits("prompt", tariff.prompt);
         o.digits("reasoning", tariff.reasoning);
         o.digits("request", tariff.request);
@@ -210,13 +209,6 @@ impl Body {
 
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         self.member(name, |out| writer::text(out, value));
-    }
-
-    fn text_or_null(&mut self, name: &'static str, value: Option<&str>) {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self.null(name),
-        }
     }
 
     pub(super) fn count(&mut self, name: &'static str, value: u64) {

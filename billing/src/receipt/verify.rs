@@ -205,17 +205,20 @@ fn consistent(document: &Document) -> Result<Facts, Refused> {
     if facts.receipt_id != format!("{}/{}", facts.node, facts.seq) {
         return Err(Refused::new("receipt_id", "is not the node and its number"));
     }
-    if (facts.place == 1) != facts.previous.is_none() || facts.place == 0 {
-        return Err(Refused::new(
-            "previous",
-            "is null for the first of a chain, and for no other",
-        ));
+    if facts.previous.is_some_and(|previous| previous.seq >= facts.seq) {
+        return Err(Refused::new("previous", "is not before it"));
     }
     if amounts.cost.checked_add(amounts.fee) != Some(amounts.total) {
         return Err(Refused::new("amounts", "cost and fee do not add up to the total"));
     }
     if amounts.total > amounts.held {
         return Err(Refused::new("amounts", "the total is more than was held"));
+    }
+    if facts.kind == Kind::Capture && amounts.total > facts.terms.terms().charge(&facts.usage.billed).total {
+        return Err(Refused::new(
+            "amounts",
+            "the total is more than the usage costs at the terms",
+        ));
     }
     if (facts.kind == Kind::Refund) != facts.supersedes.is_some() {
         return Err(Refused::new(
