@@ -21,6 +21,7 @@ mod cocoon;
 mod estimate;
 mod lease;
 pub mod ledger;
+pub mod receipt;
 mod record;
 mod recount;
 mod tariff;
