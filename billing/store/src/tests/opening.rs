@@ -83,7 +83,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
                 error,
                 OpenError::Newer {
                     found: 99,
-                    known: 2,
+                    known: 3,
                     ..
                 }
             ),
