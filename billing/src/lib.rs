@@ -15,11 +15,13 @@
 
 mod account;
 mod amount;
+pub mod book;
 mod charge;
 mod cocoon;
 mod estimate;
 mod lease;
 pub mod ledger;
+pub mod receipt;
 mod record;
 mod recount;
 mod tariff;
@@ -28,6 +30,7 @@ mod window;
 
 pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
+pub use book::{Book, HoldId};
 pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
 pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};
