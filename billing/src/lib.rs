@@ -15,10 +15,12 @@
 
 mod account;
 mod amount;
+pub mod book;
 mod charge;
 mod cocoon;
 mod estimate;
 mod lease;
+pub mod ledger;
 mod record;
 mod tariff;
 mod usage;
@@ -26,10 +28,12 @@ mod window;
 
 pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
+pub use book::{Book, HoldId};
 pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
 pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};
 pub use lease::{Ask, Grant, JournalKind, Renewal, Return, Sharing};
+pub use ledger::Ledger;
 pub use record::{End, RequestRecord, UnknownEnd};
 pub use tariff::Tariff;
 pub use usage::{UnknownUsageSource, Usage, UsageSource};
