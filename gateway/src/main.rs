@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod oidc;
 mod records;
+mod recount;
 mod replays;
 mod rescue;
 mod routes;
@@ -34,6 +35,7 @@ mod source;
 mod stack;
 mod telemetry;
 mod tls;
+mod treasury;
 mod wall_clock;
 
 /// How long calls to the file system that nobody waits for any more are let run at the end.
