@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use openapi::{
     endpoint::{Endpoint, Operation},
     request::RequestBody,
+    stream::Watch,
 };
 
 use crate::{
@@ -34,6 +35,8 @@ pub struct Attempt {
     /// When the request as a whole must be done; sooner than the backend's own clock or not.
     pub deadline: Option<Instant>,
     pub hooks: Arc<dyn Hooks>,
+    /// What a stream is watched for.
+    pub watch: Watch,
     /// Written as the attempt goes on, so that it tells the truth however the attempt ends.
     pub trail: Arc<Trail>,
 }

@@ -173,6 +173,9 @@ fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, operation
             splices.extend(chat_splices(body, backend));
         }
     }
+    if operation.is_root_post {
+        splices.extend(body.bound_output(operation.endpoint, backend.capabilities.max_completion_tokens));
+    }
     body.spliced(splices)
 }
 
@@ -203,7 +206,9 @@ fn translated(
     };
     let model = model.or(chat.model()).unwrap_or_default();
     if let Some(dialect) = to {
-        let theirs = dialect.request(chat.raw().expose(), model);
+        let bound = chat.bound_output(Endpoint::ChatCompletions, true);
+        let bounded = chat.spliced(bound.into_iter().collect());
+        let theirs = dialect.request(&bounded, model);
         return theirs.map_err(Failure::Untranslatable);
     }
     let mut splices = chat_splices(&chat, backend);

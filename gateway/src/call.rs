@@ -12,7 +12,10 @@ use std::{
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
-use openapi::endpoint::{Operation, Unroutable};
+use openapi::{
+    endpoint::{Operation, Unroutable},
+    stream::Watch,
+};
 
 use crate::{
     accounts::Account,
@@ -104,6 +107,8 @@ pub(crate) struct Job {
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// What its stream is watched for.
+    pub(crate) watch: Watch,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,
     pub(crate) span: Option<Arc<RequestSpan>>,

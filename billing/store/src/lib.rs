@@ -14,7 +14,12 @@ mod backup;
 mod fault;
 mod file;
 mod keys;
-#[expect(dead_code, unused_imports, unused_macros, reason = "the PostgreSQL store begins with it")]
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "the PostgreSQL store begins with it"
+)]
 mod pool;
 mod reader;
 mod recorder;
