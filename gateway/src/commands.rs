@@ -17,6 +17,8 @@ mod import;
 mod key;
 #[cfg(feature = "demo")]
 mod mock;
+mod place;
+mod remote;
 mod serve;
 mod usage;
 

@@ -20,6 +20,7 @@ mod environment;
 mod header;
 mod interpolate;
 mod key;
+mod ledger;
 mod model;
 mod oidc;
 mod overrides;
@@ -36,12 +37,13 @@ mod url;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub(crate) use backend::{Backend, Endpoint, HttpVersion, Kind, Strategy};
+pub(crate) use backend::{Backend, Endpoint, HiddenReasoning, HttpVersion, Kind, Strategy};
 pub(crate) use convert::convert;
 pub(crate) use describe::document as json_schema;
 pub(crate) use document::{Entry, Format, Node, Value as NodeValue, parse as parse_document};
 pub(crate) use environment::{Environment, Process};
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, MAX_KEY_NAME, Tags, Tier, is_key_name};
+pub(crate) use ledger::{Budget, DatabaseUrl, Journal, Ledger, Rate, SpecialPrice, Unpriced, is_node_name};
 pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::{ConfigError, Place, Problems};
@@ -66,6 +68,8 @@ section! {
         tls: Option<Tls> = None,
         /// Where `mulberry.db` lives; `null` keeps nothing on disk.
         data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
+        /// A PostgreSQL database that several gateways may share; `null` keeps everything in `mulberry.db` of `data_dir`.
+        database: Option<DatabaseUrl> = None,
         /// Without any, only this machine may ask.
         keys: Vec<Key> = Vec::new(),
         /// Issuers whose bearer tokens are accepted beside API keys.
@@ -75,6 +79,7 @@ section! {
         backends: Vec<Backend> = Vec::new(),
         /// Without any, every name goes to all backends, in order.
         models: Vec<Model> = Vec::new(),
+        ledger: Ledger = unwritten(),
         limits: Limits = unwritten(),
         retry: Retry = unwritten(),
         cors: Option<Cors> = None,
@@ -170,11 +175,13 @@ impl Config {
             admin_listen,
             tls,
             data_dir,
+            database,
             keys,
             oidc,
             admin,
             backends,
             models,
+            ledger,
             limits,
             retry,
             cors,
@@ -189,11 +196,13 @@ impl Config {
             ("admin_listen", *admin_listen != other.admin_listen),
             ("tls", *tls != other.tls),
             ("data_dir", *data_dir != other.data_dir),
+            ("database", *database != other.database),
             ("keys", *keys != other.keys),
             ("oidc", *oidc != other.oidc),
             ("admin", *admin != other.admin),
             ("backends", *backends != other.backends),
             ("models", *models != other.models),
+            ("ledger", *ledger != other.ledger),
             ("limits", *limits != other.limits),
             ("retry", *retry != other.retry),
             ("cors", *cors != other.cors),

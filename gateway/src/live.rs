@@ -222,6 +222,15 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("listen", started.listen != now.listen),
         ("admin_listen", started.admin_listen != now.admin_listen),
         ("data_dir", started.data_dir != now.data_dir),
+        ("database", started.database != now.database),
+        ("ledger.node", started.ledger.node != now.ledger.node),
+        ("ledger.journal", started.ledger.journal != now.ledger.journal),
+        ("ledger.lease", started.ledger.lease != now.ledger.lease),
+        ("ledger.receipts", started.ledger.receipts != now.ledger.receipts),
+        (
+            "ledger.receipt_key",
+            started.ledger.receipt_key != now.ledger.receipt_key,
+        ),
         (
             "limits.connections",
             started.limits.connections != now.limits.connections,

@@ -14,6 +14,7 @@
 //! | [`sse`] | server-sent events: where one ends and the next begins |
 //! | [`stream`] | a stream of chunks: what it says, whether it is whole, what must be repaired |
 //! | [`response`] | a whole answer: usage, a disguised error |
+//! | [`text`] | the words of a request and of an answer, for a recount |
 //! | [`usage`] | token usage as upstreams spell it |
 //! | [`error`] | the error envelope, and other people's errors made into it |
 //! | [`model`] | the model list |
@@ -33,4 +34,5 @@ pub mod response;
 pub mod splice;
 pub mod sse;
 pub mod stream;
+pub mod text;
 pub mod usage;

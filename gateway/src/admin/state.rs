@@ -159,7 +159,7 @@ pub(super) async fn models(State(admin): State<Admin>) -> Response {
             .collect(),
         fallbacks: &model.fallbacks,
         price: model.price.as_ref().map(|price| PriceView {
-            currency: &price.currency,
+            currency: price.currency.as_str(),
             prompt: price.prompt.to_string(),
             cached: price.cached.map(|amount| amount.to_string()),
             completion: price.completion.to_string(),

@@ -4,36 +4,29 @@
 //! at once; otherwise the change is written to the database, and a running gateway notices within a second.
 //! A secret goes to standard output and nowhere else; what happened is told on standard error.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use backends::serve::BoxError;
-use billing_store::{Sha256, Store};
+use billing_store::Sha256;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
 
-use super::serve::file;
+use super::place::{Place, tell, write};
 use crate::{
-    admin::token,
-    app::database,
     cli::key::{ImportFrom, KeyArgs, KeyCommand, Output},
-    config::{Config, Environment, KeyHash, Process},
+    config::KeyHash,
     directory::{Directory, Issued, KeyEdit, Written, time},
 };
 
-use remote::{Remote, Unreached};
-
+mod gateway;
 pub(super) mod litellm;
 mod print;
-mod remote;
+
+/// The command that shows what was changed.
+const LOOK: &str = "key list";
 
 #[derive(Debug, thiserror::Error)]
 enum KeyCommandError {
-    #[error("the configuration keeps nothing on disk (data_dir is null), so keys can only be in the file itself")]
-    NoDatabase,
     #[error("there is no key named '{0}'")]
     NotFound(String),
     #[error("--sha256 is not 64 hexadecimal digits: write the output of `printf %s \"$KEY\" | sha256sum`")]
@@ -72,7 +65,7 @@ struct Outcome {
 
 pub(super) async fn run(args: KeyArgs) -> Result<(), BoxError> {
     let output = args.output;
-    let place = Place::find(&args)?;
+    let place = Place::find(args.database, args.config)?;
     match args.command {
         KeyCommand::List => {
             let keys = place.list().await?;
@@ -179,42 +172,11 @@ async fn import(place: &Place, path: &Path, output: Output) -> Result<(), BoxErr
     })
 }
 
-/// The keys that are meant, and the ways to them.
-struct Place {
-    /// `None` where only a database was named.
-    config: Option<Config>,
-    database: Option<PathBuf>,
-    /// Whether the database was not there before.
-    is_new: bool,
-    /// Who, in the audit log, unless an admin token says it.
-    actor: String,
-}
-
+/// Keys, at the gateway where it answers, else in this process.
 impl Place {
-    fn find(args: &KeyArgs) -> Result<Self, BoxError> {
-        let user = Process.variable("USER").or_else(|| Process.variable("LOGNAME"));
-        let actor = format!("cli:{}", user.as_deref().unwrap_or("unknown"));
-        if let Some(path) = &args.database {
-            return Ok(Self {
-                config: None,
-                is_new: !path.exists(),
-                database: Some(path.clone()),
-                actor,
-            });
-        }
-        let config = Config::load(&file(args.config.config.clone())?, &Process)?;
-        let database = database(&config);
-        Ok(Self {
-            is_new: database.as_ref().is_some_and(|path| !path.exists()),
-            database,
-            config: Some(config),
-            actor,
-        })
-    }
-
     async fn list(&self) -> Result<Vec<Value>, BoxError> {
-        if let Ok(remote) = self.remote()
-            && let Ok(keys) = remote.list().await
+        if let Ok(remote) = self.remote(LOOK)
+            && let Ok(keys) = gateway::list(&remote).await
         {
             return Ok(keys);
         }
@@ -225,15 +187,13 @@ impl Place {
 
     /// Does it, and says how.
     async fn change(&self, change: Change) -> Result<(Outcome, String), BoxError> {
-        let why = match self.remote() {
-            Ok(remote) => match remote.change(&change).await {
+        let why = match self.remote(LOOK) {
+            Ok(remote) => match gateway::change(&remote, &change).await {
                 Ok(outcome) => {
                     let how = format!("done by the gateway at {}; in force now", remote.address());
                     return Ok((outcome, how));
                 }
-                Err(remote::RemoteError::Refused(message)) => return Err(message.into()),
-                Err(remote::RemoteError::Lost(error)) => return Err(error.into()),
-                Err(remote::RemoteError::Unreached(why)) => why,
+                Err(error) => error.unless_unreached()?,
             },
             Err(why) => why,
         };
@@ -268,43 +228,8 @@ impl Place {
 
     /// The keys in this process. Only what writes may make the database.
     async fn directory(&self, writes: bool) -> Result<Directory, BoxError> {
-        let store = match &self.database {
-            Some(path) if writes || path.exists() => Some(Store::open(path).await?),
-            None if writes => return Err(KeyCommandError::NoDatabase.into()),
-            _ => None,
-        };
+        let store = self.store(writes).await?;
         let written = self.config.as_ref().map_or_else(Written::nothing, Written::of);
         Ok(Directory::open(written, store.as_ref(), Arc::default(), Gauge::default()).await?)
     }
-
-    /// The gateway that may be running.
-    fn remote(&self) -> Result<Remote, Unreached> {
-        let config = self.config.as_ref().ok_or(Unreached::Named)?;
-        let address = config.admin_listen.filter(|address| address.port() != 0);
-        let address = address.ok_or(Unreached::Off)?;
-        let given = Process.variable("MULBERRY_ADMIN_TOKEN");
-        let kept = || token::file(config).and_then(|path| token::read(&path).ok().flatten());
-        let token = given.or_else(kept).ok_or(Unreached::NoToken)?;
-        Remote::new(address, &token)
-    }
-
-    fn written(&self) -> String {
-        let path = self.database.as_deref().unwrap_or(Path::new(""));
-        // In full: a relative `data_dir` starts at the working directory, which may not be the gateway's.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let path = path.display();
-        if self.is_new {
-            format!("written to {path}, which is new")
-        } else {
-            format!("written to {path}, which a running gateway notices within a second")
-        }
-    }
-}
-
-fn write(text: &str) -> Result<(), BoxError> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
-}
-
-fn tell(text: &str) -> Result<(), BoxError> {
-    Ok(writeln!(std::io::stderr(), "mulberry: {text}")?)
 }

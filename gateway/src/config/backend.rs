@@ -42,6 +42,8 @@ pub(crate) struct Backend {
     pub(crate) health: Health,
     pub(crate) breaker: Breaker,
     pub(crate) capabilities: Capabilities,
+    /// `None` where the kind decides.
+    pub(crate) hidden_reasoning: Option<HiddenReasoning>,
 }
 
 section! {
@@ -100,6 +102,14 @@ choice! {
         LeastOutstanding = "least_outstanding",
         Latency = "latency",
         PrefixAffinity = "prefix_affinity",
+    }
+}
+
+choice! {
+    /// Reasoning that a backend counts and does not show.
+    pub(crate) enum HiddenReasoning {
+        Billed = "billed",
+        Free = "free",
     }
 }
 
@@ -237,6 +247,7 @@ impl Decode for Backend {
             health: section.or("health", unwritten(), problems),
             breaker: section.or("breaker", unwritten(), problems),
             capabilities: section.or("capabilities", unwritten(), problems),
+            hidden_reasoning: section.or("hidden_reasoning", None, problems),
         };
         backend.check(&section, problems);
         section.close(problems);
@@ -378,6 +389,8 @@ impl Describe for Backend {
             mapping.or::<Health>("health", &[], &unwritten::<Health>().show(), to);
             mapping.or::<Breaker>("breaker", &[], &unwritten::<Breaker>().show(), to);
             mapping.or::<Capabilities>("capabilities", &[], &unwritten::<Capabilities>().show(), to);
+            let doc = ["Whether reasoning that it counts and does not show is charged; null where the kind decides."];
+            mapping.or::<Option<HiddenReasoning>>("hidden_reasoning", &doc, &Shown::Null, to);
             mapping.build(&["url", "upstreams"])
         })
     }
@@ -401,6 +414,7 @@ impl Show for Backend {
             ("health", self.health.show()),
             ("breaker", self.breaker.show()),
             ("capabilities", self.capabilities.show()),
+            ("hidden_reasoning", self.hidden_reasoning.show()),
         ];
         Shown::Map(fields.map(|(name, value)| (name.to_owned(), value)).into())
     }

@@ -6,7 +6,7 @@ use super::document::Node;
 use super::environment::Environment;
 use super::model;
 use super::problem::{Problems, nearest};
-use super::{AdminToken, Config, Key};
+use super::{AdminToken, Config, Journal, Key};
 
 /// Reports every rule that `config`, read from `root`, breaks.
 pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
@@ -33,6 +33,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     checker.model_names(config);
     checker.routes(config);
     checker.fallbacks(config);
+    checker.ledger(config);
     checker.files(config, env);
 }
 
@@ -52,8 +53,11 @@ impl Checker<'_> {
     }
 
     fn listeners(&mut self, config: &Config) {
-        // With a `data_dir` keys may be in the database. Where none is, everyone is refused: see `Directory`.
-        let may_have_keys = !config.keys.is_empty() || !config.oidc.is_empty() || config.data_dir.is_some();
+        // With a `data_dir` or a `database` keys may be in the database. Where none is, everyone is refused: see `Directory`.
+        let may_have_keys = !config.keys.is_empty()
+            || !config.oidc.is_empty()
+            || config.data_dir.is_some()
+            || config.database.is_some();
         if !config.listen.ip().to_canonical().is_loopback() && !may_have_keys {
             self.report(
                 "listen",
@@ -188,6 +192,55 @@ impl Checker<'_> {
         }
     }
 
+    /// Fails closed: what is to be charged must be kept somewhere.
+    fn ledger(&mut self, config: &Config) {
+        let on_disk = config.data_dir.is_some();
+        if config.database.is_none() {
+            if config.ledger.journal == Journal::Direct {
+                self.report(
+                    "ledger.journal",
+                    "there is no `database`, and the journal is in this gateway's own ledger already",
+                    "add `database: postgres://…`, or leave it out",
+                );
+            }
+            if !on_disk {
+                let charged = |key: &Key| key.account.is_some() || key.budget.is_some();
+                for (i, _) in config.keys.iter().enumerate().filter(|(_, key)| charged(key)) {
+                    self.report(
+                        &format!("keys[{i}]"),
+                        "is charged, and with `data_dir: null` what it spends could be kept nowhere",
+                        "set `data_dir` or `database`, or remove its `account` and `budget`",
+                    );
+                }
+            }
+            return;
+        }
+        if on_disk {
+            return;
+        }
+        if config.ledger.journal == Journal::Local {
+            self.report(
+                "ledger.journal",
+                "a local journal needs a disk, and `data_dir` is null",
+                "write `journal: direct`, or set `data_dir`",
+            );
+        }
+        if config.ledger.node.is_none() {
+            self.report(
+                "ledger.node",
+                "without a `data_dir` the name of this gateway cannot be kept",
+                "give each gateway a name of its own: `node: gateway-1`",
+            );
+        }
+        if config.ledger.receipts && config.ledger.receipt_key.is_none() {
+            self.report(
+                "ledger.receipt_key",
+                "without a `data_dir` the key that signs receipts cannot be kept",
+                "name a file with `receipt_key`, or write `receipts: false`",
+            );
+        }
+    }
+
     fn files(&mut self, config: &Config, env: &dyn Environment) {
         let tls = config.tls.iter().flat_map(|tls| {
             [
@@ -205,7 +258,15 @@ impl Checker<'_> {
             .iter()
             .enumerate()
             .filter_map(|(i, b)| Some((format!("backends[{i}].ca_file"), b.ca_file.as_ref()?)));
-        for (key, path) in tls.chain(roots).chain(jwks) {
+        let tokenizers = config
+            .models
+            .iter()
+            .enumerate()
+            .filter_map(|(i, model)| Some((format!("models[{i}].tokenizer"), model.tokenizer_file()?)));
+        let receipts = config.ledger.receipt_key.as_deref();
+        let receipts = receipts.map(|path| ("ledger.receipt_key".to_owned(), path));
+        let paths = tls.chain(roots).chain(jwks).map(|(key, path)| (key, path.as_path()));
+        for (key, path) in paths.chain(tokenizers).chain(receipts) {
             if !path.as_os_str().is_empty() && !env.is_file(path) {
                 // Quoted with care: the key itself may stand where its path should.
                 let message = format!("no such file: {}", self.quoted(&key));

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use billing::AccountId;
 use sha2::{Digest as _, Sha256};
 
 use super::decode::{Decode, Section, scalar, unwritten};
 use super::describe::{self, Definitions, Describe, Mapping};
 use super::document::{Node, Value};
 use super::interpolate::join;
+use super::ledger::Budget;
 use super::model;
 use super::problem::Problems;
 use super::schema::{choice, section};
@@ -29,6 +31,10 @@ pub(crate) struct Key {
     /// The first moment at which it is refused.
     pub(crate) expires: Option<Timestamp>,
     pub(crate) disabled: bool,
+    /// Who pays for it: an organisation or a team.
+    pub(crate) account: Option<AccountId>,
+    /// What it may spend.
+    pub(crate) budget: Option<Budget>,
     /// For reports.
     pub(crate) tags: Tags,
 }
@@ -77,6 +83,8 @@ impl Key {
             limits: unwritten(),
             expires: None,
             disabled: false,
+            account: None,
+            budget: None,
             tags: Tags::default(),
         }
     }
@@ -96,9 +104,11 @@ impl Decode for Key {
             limits: section.or("limits", unwritten(), problems),
             expires: section.or("expires", None, problems),
             disabled: section.or("disabled", false, problems),
+            account: section.or("account", None, problems),
+            budget: section.or("budget", None, problems),
             tags: section.or("tags", Tags::default(), problems),
         };
-        check_patterns(&read.models, &section, problems);
+        check_patterns("models", &read.models, &section, problems);
         // An empty one stands for one that was missing, which is told already.
         if !read.name.is_empty() && !is_key_name(&read.name) {
             let fix = "use up to 256 bytes without `/` and control characters, white space at no end, no `oidc:` in front, and neither `.` nor `..`";
@@ -138,6 +148,11 @@ impl Describe for Key {
             let doc = ["The first moment at which it is refused."];
             mapping.or::<Option<Timestamp>>("expires", &doc, &Shown::Null, to);
             mapping.or::<bool>("disabled", &[], &false.show(), to);
+            let doc =
+                ["Who pays for it: org:NAME or team:ORGANISATION/TEAM. With a budget and without one, org:default."];
+            mapping.or::<Option<AccountId>>("account", &doc, &Shown::Null, to);
+            let doc = ["What it may spend."];
+            mapping.or::<Option<Budget>>("budget", &doc, &Shown::Null, to);
             mapping.or::<Tags>("tags", &["For reports."], &Tags::default().show(), to);
             mapping.build(&["sha256", "secret"])
         })
@@ -155,6 +170,8 @@ impl Show for Key {
             ("limits", self.limits.show()),
             ("expires", self.expires.show()),
             ("disabled", self.disabled.show()),
+            ("account", self.account.show()),
+            ("budget", self.budget.show()),
             ("tags", self.tags.show()),
         ];
         Shown::Map(fields.map(|(name, value)| (name.to_owned(), value)).into())
@@ -233,11 +250,11 @@ fn describe_hash(mapping: &mut Mapping, definitions: &mut Definitions) {
     mapping.alternative::<Secret>("secret", &doc, definitions);
 }
 
-/// Refuses what is no pattern among the `models` of a section.
-pub(super) fn check_patterns(models: &[String], section: &Section<'_>, problems: &mut Problems) {
+/// Refuses what is no pattern among those of a list of a section.
+pub(super) fn check_patterns(list: &str, patterns: &[String], section: &Section<'_>, problems: &mut Problems) {
     let bad = |(_, pattern): &(usize, &String)| !model::is_pattern(pattern);
-    for (i, _) in models.iter().enumerate().filter(bad) {
-        let item = format!("models[{i}]");
+    for (i, _) in patterns.iter().enumerate().filter(bad) {
+        let item = format!("{list}[{i}]");
         let message = model::bad_pattern(&section.quoted(&item));
         section.report(&item, message, model::PATTERN_FIX, problems);
     }

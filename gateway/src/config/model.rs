@@ -1,6 +1,10 @@
 //! Models as clients name them, and the routes that lead to backends.
 
-use super::decode::Section;
+use std::path::Path;
+
+use billing::Currency;
+
+use super::decode::{Section, unwritten};
 use super::problem::Problems;
 use super::schema::section;
 use super::units::Amount;
@@ -16,11 +20,24 @@ section! {
         fallbacks: Vec<String> = Vec::new(),
         /// What it costs; without one its use is counted and not priced.
         price: Option<Price> = None,
+        /// Tokens of a prompt at most, for prompts that are not plain text.
+        context: u32 = 131_072,
+        /// Tokens of an answer at most, where an account is charged and the client gave no bound.
+        max_output: u32 = 4096,
+        /// The path of a `tokenizer.json`, or `o200k_base` or `cl100k_base`; without one the upstream's counts are believed within bounds.
+        tokenizer: Option<String> = None,
     }
     check |model: &Model, section: &Section<'_>, problems: &mut Problems| {
         if !is_pattern(&model.name) {
             section.report("name", bad_pattern(&section.quoted("name")), PATTERN_FIX, problems);
         }
+        section.refuse_zero(
+            &[
+                ("context", model.context == 0),
+                ("max_output", model.max_output == 0),
+            ],
+            problems,
+        );
         let starred = |(_, alias): &(usize, &String)| alias.contains('*');
         for (i, _) in model.aliases.iter().enumerate().filter(starred) {
             let fix = "write the pattern as the `name` of a model of its own";
@@ -46,8 +63,8 @@ section! {
 section! {
     /// What a model costs, per million tokens.
     pub(crate) struct Price {
-        /// Three capital letters, ISO 4217.
-        currency: String = "USD".to_owned(),
+        /// Three capital letters: ISO 4217's, and TON.
+        currency: Currency = Currency::USD,
         prompt: Amount = Amount::ZERO,
         /// Prompt tokens that the upstream had cached; as `prompt` where it is not set.
         cached: Option<Amount> = None,
@@ -56,13 +73,20 @@ section! {
         reasoning: Option<Amount> = None,
         /// Each request, whatever its tokens.
         request: Amount = Amount::ZERO,
+        /// The least that a request costs.
+        minimum: Amount = Amount::ZERO,
+        /// The gateway's own fee, on top.
+        fee: Fee = unwritten(),
     }
-    check |price: &Price, section: &Section<'_>, problems: &mut Problems| {
-        let is_code = price.currency.len() == 3 && price.currency.bytes().all(|b| b.is_ascii_uppercase());
-        if !is_code {
-            let fix = "write its code, such as `USD` or `EUR`";
-            section.report("currency", "is not the code of a currency", fix, problems);
-        }
+}
+
+section! {
+    /// The gateway's own fee, per million tokens.
+    pub(crate) struct Fee {
+        /// Cached ones too.
+        prompt: Amount = Amount::ZERO,
+        /// Reasoning too.
+        completion: Amount = Amount::ZERO,
     }
 }
 
@@ -82,6 +106,17 @@ section! {
         section.refuse_zero(&[("weight", route.weight == 0)], problems);
     }
 }
+
+impl Model {
+    /// The file of its tokenizer, where it is none that we have.
+    pub(super) fn tokenizer_file(&self) -> Option<&Path> {
+        let tokenizer = self.tokenizer.as_deref()?;
+        (!BUILT_IN_TOKENIZERS.contains(&tokenizer)).then(|| Path::new(tokenizer))
+    }
+}
+
+/// Tokenizers that need no file.
+pub(crate) const BUILT_IN_TOKENIZERS: &[&str] = &["o200k_base", "cl100k_base"];
 
 /// A `*` may stand only at the end.
 pub(crate) fn is_pattern(pattern: &str) -> bool {

@@ -31,7 +31,7 @@ section! {
         rules: Vec<OidcRule> = Vec::new(),
     }
     check |oidc: &Oidc, section: &Section<'_>, problems: &mut Problems| {
-        check_patterns(&oidc.models, section, problems);
+        check_patterns("models", &oidc.models, section, problems);
         if oidc.jwks_url.is_some() && oidc.jwks_file.is_some() {
             section.report("jwks_file", "is set, and so is `jwks_url`", "keep one of the two", problems);
         }
@@ -54,6 +54,6 @@ section! {
         limits: KeyLimits = unwritten(),
     }
     check |rule: &OidcRule, section: &Section<'_>, problems: &mut Problems| {
-        check_patterns(&rule.models, section, problems);
+        check_patterns("models", &rule.models, section, problems);
     }
 }

@@ -52,6 +52,8 @@ pub(super) fn merge(file: &[Key], stored: &[StoredKey], now_ms: i64) -> Merged {
                 limits: limits(&key.grant),
                 expires: expires_ms.map(moment),
                 disabled: key.grant.disabled || key.revoked_at_ms.is_some(),
+                account: None,
+                budget: None,
                 tags: Tags(key.grant.tags.clone()),
             });
         }

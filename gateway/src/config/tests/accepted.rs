@@ -150,6 +150,8 @@ pub(super) fn full_environment() -> Fake {
         .file("key.pem", "")
         .file("ca.pem", "")
         .file("jwks.json", "")
+        .file("receipt.pem", "")
+        .file("tokenizer.json", "")
 }
 
 #[test]
@@ -192,10 +194,11 @@ fn every_key_is_read() {
 fn what_is_printed_reads_back() {
     let printed = config_in(&full_environment(), FULL).normalised();
     let hash = "0".repeat(63);
-    // Only the hashes of keys were hidden beyond reading; any will do.
+    // Only the hashes of keys, and the address of the database, were hidden beyond reading; any will do.
     let again = (1..=3).fold(printed.clone(), |text, digit| {
         text.replacen("sha256: \"***\"", &format!("sha256: {hash}{digit}"), 1)
     });
+    let again = again.replace("database: \"***\"", "database: postgres://other.example/mulberry");
     assert_eq!(config_in(&full_environment(), &again).normalised(), printed);
 }
 

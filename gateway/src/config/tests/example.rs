@@ -13,6 +13,11 @@ fn the_example_is_good_as_it_is() {
     config_in(&env, EXAMPLE);
 }
 
+fn default_model() -> crate::config::Model {
+    let model = "models: [{name: m, routes: [{backend: a}]}]";
+    config_in(&Fake::default(), &format!("{B}{model}")).models.remove(0)
+}
+
 /// Prose is `# ` and a word; a setting is `#` and a key, or `#` and a deeper indentation.
 #[test]
 fn the_example_shows_the_true_defaults() {
@@ -35,6 +40,7 @@ fn the_example_shows_the_true_defaults() {
         "POOL_B_KEY",
         "OPS_TOKEN",
         "OTLP_TOKEN",
+        "DATABASE_PASSWORD",
     ] {
         env = env.variable(name, name);
     }
@@ -61,6 +67,25 @@ fn the_example_shows_the_true_defaults() {
         (default.listen, default.admin_listen, &default.data_dir)
     );
     assert_eq!(example.limits, default.limits);
+    let (ledger, plain) = (&example.ledger, &default.ledger);
+    assert_eq!(
+        (
+            ledger.currency,
+            ledger.journal,
+            ledger.lease,
+            ledger.receipts,
+            ledger.unpriced
+        ),
+        (
+            plain.currency,
+            plain.journal,
+            plain.lease,
+            plain.receipts,
+            plain.unpriced
+        )
+    );
+    let (priced, plain) = (&example.models[0], &default_model());
+    assert_eq!((priced.context, priced.max_output), (plain.context, plain.max_output));
     assert_eq!(example.retry, default.retry);
     assert_eq!(example.drain, default.drain);
     assert_eq!(example.log, default.log);

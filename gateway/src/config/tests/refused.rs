@@ -1,6 +1,7 @@
 //! What is refused, and the exact words.
 
 mod governed;
+mod money;
 mod sections;
 
 use super::Fake;

@@ -261,8 +261,8 @@ fn prices() {
         check_with_backend(
             &price(&format!("{{currency: {wrong}}}")),
             &[
-                "m.yaml:2:62: `models[0].price.currency`: is not the code of a currency",
-                "fix: write its code, such as `USD` or `EUR`",
+                &format!("m.yaml:2:62: `models[0].price.currency`: `{wrong}` is not the code of a currency"),
+                "fix: write three capital letters, such as `USD`, `EUR` or `TON`",
             ],
         );
     }
@@ -270,7 +270,7 @@ fn prices() {
         &price("{input: 1, completions: 2}"),
         &[
             "m.yaml:2:52: `models[0].price.input`: unknown key",
-            "fix: remove it; the keys here are `currency`, `prompt`, `cached`, `completion`, `reasoning`, `request`",
+            "fix: remove it; the keys here are `currency`, `prompt`, `cached`, `completion`, `reasoning`, `request`, `minimum`, `fee`",
             "m.yaml:2:62: `models[0].price.completions`: unknown key",
             "fix: did you mean `completion`?",
         ],
@@ -351,7 +351,7 @@ fn traces() {
         "name: a\nurl: http://a\ntelemetry: {}",
         &[
             "m.yaml:4:5: `backends[0].telemetry`: unknown key",
-            "fix: remove it; the keys here are `name`, `kind`, `url`, `upstreams`, `api_key`, `api_version`, `headers`, `endpoints`, `strategy`, `concurrency`, `timeouts`, `keep_alive`, `http`, `ca_file`, `health`, `breaker`, `capabilities`",
+            "fix: remove it; the keys here are `name`, `kind`, `url`, `upstreams`, `api_key`, `api_version`, `headers`, `endpoints`, `strategy`, `concurrency`, `timeouts`, `keep_alive`, `http`, `ca_file`, `health`, `breaker`, `capabilities`, `hidden_reasoning`",
         ],
     );
 }

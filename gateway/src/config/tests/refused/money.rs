@@ -1,0 +1,123 @@
+//! What the sections about money refuse.
+
+use super::{B, check, check_with_backend};
+
+const DIGITS: &str = "fix: write a number such as `2.50`, with at most nine digits after the point";
+
+#[test]
+fn the_address_of_a_database_is_never_quoted() {
+    for wrong in [
+        "mysql://u:sk-hidden@h/d",
+        "sk-hidden",
+        "'postgres://'",
+        "'postgres://h/a b'",
+    ] {
+        check_with_backend(
+            &format!("database: {wrong}"),
+            &[
+                "m.yaml:2:11: `database`: is not the address of a PostgreSQL database",
+                "fix: write `postgres://USER:PASSWORD@HOST/DATABASE`, or leave it out to keep everything in `data_dir`",
+            ],
+        );
+    }
+}
+
+#[test]
+fn what_is_charged_must_be_kept() {
+    check(
+        &format!(
+            "{B}data_dir: null\nkeys:\n- {{name: a, secret: s, budget: {{day: 1}}}}\n- {{name: b, secret: t}}\nledger: {{journal: direct}}"
+        ),
+        &[
+            "m.yaml:4:3: `keys[0]`: is charged, and with `data_dir: null` what it spends could be kept nowhere",
+            "fix: set `data_dir` or `database`, or remove its `account` and `budget`",
+            "m.yaml:6:19: `ledger.journal`: there is no `database`, and the journal is in this gateway's own ledger already",
+            "fix: add `database: postgres://…`, or leave it out",
+        ],
+    );
+    check(
+        &format!("{B}data_dir: null\ndatabase: postgres://h/d\nledger: {{lease: 10s}}"),
+        &[
+            "m.yaml:4:9: `ledger.journal`: a local journal needs a disk, and `data_dir` is null",
+            "fix: write `journal: direct`, or set `data_dir`",
+            "m.yaml:4:9: `ledger.node`: without a `data_dir` the name of this gateway cannot be kept",
+            "fix: give each gateway a name of its own: `node: gateway-1`",
+            "m.yaml:4:9: `ledger.receipt_key`: without a `data_dir` the key that signs receipts cannot be kept",
+            "fix: name a file with `receipt_key`, or write `receipts: false`",
+        ],
+    );
+}
+
+#[test]
+fn settings_of_the_ledger() {
+    check_with_backend(
+        "ledger: {currency: usd, node: a b, journal: remote, lease: 4s, unpriced: free, receipt_key: none.pem}",
+        &[
+            "m.yaml:2:20: `ledger.currency`: `usd` is not the code of a currency",
+            "fix: write three capital letters, such as `USD`, `EUR` or `TON`",
+            "m.yaml:2:31: `ledger.node`: cannot be the name of a node",
+            "fix: use up to 64 letters, digits and `-_.`",
+            "m.yaml:2:45: `ledger.journal`: `remote` is not known here",
+            "fix: write one of `local`, `direct`",
+            "m.yaml:2:60: `ledger.lease`: is too short or too long to be leased for",
+            "fix: write a time from 5s to 10m",
+            "m.yaml:2:74: `ledger.unpriced`: `free` is not known here",
+            "fix: write one of `refuse`, `serve`",
+            "m.yaml:2:93: `ledger.receipt_key`: no such file: `none.pem`",
+            "fix: check the path; a relative one starts at the working directory",
+        ],
+    );
+}
+
+#[test]
+fn rates_and_special_prices() {
+    check_with_backend(
+        "ledger:\n  rates:\n  - {from: USD, rate: 0}\n  - {from: USD, to: USD, rate: 1}\n  - {from: USD, to: TON, rate: 0}\n  - {from: USD, to: TON, rate: 2}\n  prices:\n  - {keys: ['*a']}",
+        &[
+            "m.yaml:4:5: `ledger.rates[0].to`: missing",
+            "fix: add `to:`",
+            "m.yaml:5:21: `ledger.rates[1].to`: is the currency of `from` too",
+            "fix: name two currencies; what is of one currency needs no rate",
+            "m.yaml:6:32: `ledger.rates[2].rate`: must not be zero",
+            "fix: leave it out for the default, or write a larger value",
+            "m.yaml:7:5: `ledger.rates[3]`: is for the same two currencies as an earlier one",
+            "fix: keep one of them",
+            "m.yaml:9:5: `ledger.prices[0].price`: missing",
+            "fix: add `price:`",
+            "m.yaml:9:13: `ledger.prices[0].keys[0]`: `*a` has a `*` that is not its last character",
+            "fix: write a name, or the beginning of names and one `*`",
+        ],
+    );
+}
+
+#[test]
+fn accounts_and_budgets_of_keys() {
+    for wrong in [
+        "acme",
+        "key:bob",
+        "system:earnings",
+        "team:acme",
+        "'org:a b'",
+        "'org:..'",
+    ] {
+        let quoted = wrong.trim_matches('\'');
+        check(
+            &format!("{B}keys: [{{name: k, secret: s, account: {wrong}}}]"),
+            &[
+                &format!("m.yaml:2:38: `keys[0].account`: `{quoted}` is not an account that keys can belong to"),
+                "fix: write `org:NAME` or `team:ORGANISATION/TEAM`, with up to 128 letters, digits and `-_.`",
+            ],
+        );
+    }
+    check(
+        &format!("{B}keys: [{{name: k, secret: s, budget: {{total: 1e3, day: 9223372037, weak: 1}}}}]"),
+        &[
+            "m.yaml:2:45: `keys[0].budget.total`: expected an amount, found `1e3`",
+            DIGITS,
+            "m.yaml:2:55: `keys[0].budget.day`: `9223372037` is more than an amount can be",
+            "fix: write at most 9223372036, or leave it out",
+            "m.yaml:2:67: `keys[0].budget.weak`: unknown key",
+            "fix: remove it; the keys here are `total`, `day`, `month`",
+        ],
+    );
+}
