@@ -1,7 +1,6 @@
 //! What a request may use at most, as far as its body says: the basis of a ceiling on its cost.
 //!
-//! Every bound errs upward. A token is at least a byte of text, JSON is never shorter than the text in it, and what a
-//! chat template adds is allowed for. What is not text, or is not in the body (images, sounds, files, answers that an
+//! Every bound errs upward. A token is at least a byte of text, and JSON is never shorter than the text in it. What is not text, or is not in the body (images, sounds, files, answers that an
 //! upstream kept), has no bound here: the model's context window is one.
 
 use std::ops::Range;
@@ -15,7 +14,8 @@ use crate::{endpoint::Endpoint, splice::Splice};
 /// What a request asks of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
-    /// The most tokens of all prompts; `None` where something in them is no text, or is not in the body.
+    /// Bytes of all prompts, what chat templates add apart; `None` where something in them is no text, or is not in
+    /// the body.
     pub prompt: Option<u64>,
     /// Prompts in the body; each has answers of its own.
     pub prompts: u64,
@@ -36,12 +36,8 @@ impl Demand {
     }
 }
 
-/// What templates put before and around the turns of a conversation: a system prompt of their own, markers, a date.
-const TEMPLATE: u64 = 128;
 /// What templates say of tools beside the tools.
 const TOOLS: u64 = 512;
-/// Markers at the beginning and the end of each prompt.
-const MARKERS: u64 = 8;
 
 impl RequestBody {
     /// What the request may use at most.
@@ -53,7 +49,7 @@ impl RequestBody {
             _ => 1,
         };
         Demand {
-            prompt: self.prompt_bound(prompts),
+            prompt: self.prompt_bytes(),
             prompts,
             choices: self.choices(),
             output: self.output_bound(endpoint),
@@ -74,7 +70,7 @@ impl RequestBody {
         }
     }
 
-    fn prompt_bound(&self, prompts: u64) -> Option<u64> {
+    fn prompt_bytes(&self) -> Option<u64> {
         let view = &self.view;
         let inputs = [&view.input, &view.system]
             .into_iter()
@@ -85,9 +81,8 @@ impl RequestBody {
         }
         // Some templates indent tools, which takes more of them than they are written in.
         let tools = tools.map_or(0, |tools| tools.len() as u64 + TOOLS);
-        let markers = prompts.saturating_mul(MARKERS);
         // All of the body, for servers read members that we do not know.
-        Some((self.raw.expose().len() as u64 + tools + TEMPLATE).saturating_add(markers))
+        Some(self.raw.expose().len() as u64 + tools)
     }
 
     fn part(&self, span: &Option<Range<usize>>) -> Option<&str> {
@@ -311,7 +306,7 @@ mod tests {
         let check = |endpoint, body: &str, is_bounded: bool| {
             let found = demand(endpoint, body).prompt;
             assert_eq!(found.is_some(), is_bounded, "for {body}");
-            assert!(found.is_none_or(|bound| bound > body.len() as u64), "for {body}");
+            assert!(found.is_none_or(|bound| bound >= body.len() as u64), "for {body}");
         };
         check(
             ChatCompletions,
