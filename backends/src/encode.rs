@@ -92,9 +92,13 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         (_, Way::Closed) => return Err(failed(&placed, Failure::Closed)),
         (Payload::Json(body), Way::Translated { to, from_messages }) => {
             let translated = translated(body, backend, model, to, from_messages);
-            Outgoing::whole(translated.map_err(|refusal| failed(&placed, refusal))?)
+            let translated = translated.map_err(|refusal| failed(&placed, refusal))?;
+            Outgoing::of_attempt(translated, placed.attempt.trail.clone())
         }
-        (Payload::Json(body), Way::AsItCame) => Outgoing::whole(spliced(body, backend, model, operation)),
+        (Payload::Json(body), Way::AsItCame) => {
+            let spliced = spliced(body, backend, model, operation);
+            Outgoing::of_attempt(spliced, placed.attempt.trail.clone())
+        }
         (Payload::Empty, _) => Outgoing::Empty,
         (Payload::Upload(upload), _) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -15,6 +15,7 @@ use crate::{
     config::{self, Config, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
+    ledger::{Ledger, Payers},
     limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
@@ -101,6 +102,8 @@ impl App {
         let limiters = Arc::new(Limiters::default());
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
+        let (ledger, committer) = Ledger::new();
+        tokio::spawn(committer.run());
         let directory = Directory::open(
             Written::of(config),
             opened,
@@ -115,6 +118,9 @@ impl App {
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
             );
         }
+        let payers = written_payers(config);
+        ledger.know(payers.clone());
+        directory.charge(ledger.clone(), payers);
         let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
@@ -125,6 +131,7 @@ impl App {
             catalog,
             metrics,
             records,
+            ledger,
             drain,
             admission: Arc::default(),
             telemetry,
@@ -270,6 +277,26 @@ impl App {
         tracing::info!("stopped");
         outcome
     }
+}
+
+/// What the file says of accounts.
+fn written_payers(config: &Config) -> Payers {
+    let mut known = std::collections::HashMap::new();
+    for key in &config.keys {
+        let Some(account) = crate::ledger::account_of(key) else {
+            continue;
+        };
+        let plain = |budget| crate::ledger::Known {
+            currency: config.ledger.currency,
+            credit: None,
+            budget,
+            disabled: false,
+        };
+        known.insert(account, plain(billing::Budget::default()));
+        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
+        known.insert(billing::AccountId::key(&key.name), plain(own));
+    }
+    Payers::new(known)
 }
 
 async fn shut_down(

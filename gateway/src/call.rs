@@ -20,7 +20,7 @@ use openapi::{
 use crate::{
     accounts::Account,
     catalog::{Catalog, Offer},
-    layers::idempotency::Ending,
+    layers::{idempotency::Ending, reserve::Coverage},
     limiter::Allowance,
     telemetry::RequestSpan,
 };
@@ -107,6 +107,8 @@ pub(crate) struct Job {
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// What is held for it, where somebody pays. Meter takes it, and captures when the job ends.
+    pub(crate) coverage: Option<Box<Coverage>>,
     /// What its stream is watched for.
     pub(crate) watch: Watch,
     /// Where it has been; Meter reads it when the job ends, however it ends.

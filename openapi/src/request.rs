@@ -122,6 +122,8 @@ struct View {
     is_elsewhere: bool,
     /// Whether the answer is more than text.
     is_heard: bool,
+    /// `background`.
+    is_deferred: bool,
     /// Whether the object has no member at all, which decides on a comma.
     is_empty: bool,
 }

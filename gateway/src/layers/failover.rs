@@ -34,7 +34,7 @@ use crate::{
     metrics::Metrics,
 };
 
-pub(crate) use relay::Relay;
+pub(crate) use relay::{Piece, Relay, join};
 
 mod relay;
 

@@ -27,6 +27,8 @@ pub struct Demand {
     pub is_text: bool,
     /// Whether the answer must be JSON of a schema, strictly.
     pub is_strict_json: bool,
+    /// Whether the answer is made later and fetched by another request.
+    pub is_deferred: bool,
 }
 
 impl Demand {
@@ -54,6 +56,7 @@ impl RequestBody {
             choices: self.choices(),
             output: self.output_bound(endpoint),
             is_text: !self.view.is_heard,
+            is_deferred: self.view.is_deferred,
             is_strict_json: self.part(&self.view.format).is_some_and(is_strict),
         }
     }
@@ -124,6 +127,7 @@ impl View {
             "tools" | "functions" if self.tools.is_none() => self.tools = Some(span.clone()),
             // Both at once is nobody's; what is not looked at counts as unknown.
             "tools" | "functions" => self.is_elsewhere = true,
+            "background" => self.is_deferred = raw != "false",
             "response_format" | "text" => self.format = Some(span.clone()),
             "modalities" => self.is_heard |= raw.contains("audio") || raw.contains("image") || raw.contains('\\'),
             // A template that is kept at the server, where a text is written elsewhere.

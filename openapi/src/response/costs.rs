@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use crate::{
     json,
     splice::{self, Splice},
-    sse::Event,
 };
 
 /// What an answer cost.
