@@ -1,9 +1,9 @@
 //! App: from a checked configuration to a running gateway, in the order of start-up.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use billing_store::{OpenError, ReadError, Store};
+use billing_store::{Location, OpenError, ReadError, Store};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
@@ -89,8 +89,8 @@ impl App {
         } = assemble(config, &[], unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let (records, store) = match database(config) {
-            Some(path) => {
-                let store = Store::open(&path).await?;
+            Some(location) => {
+                let store = Store::open(&location).await?;
                 let (recorder, task) = store.recorder();
                 (Records::new(Some(recorder)), Some((store, task)))
             }
@@ -325,7 +325,11 @@ async fn shut_down(
     }
 }
 
-/// Where records are kept; `None` when nothing is to be on disk.
-pub(crate) fn database(config: &Config) -> Option<PathBuf> {
-    config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
+/// Where records and keys are kept; `None` when nothing is to be on disk.
+pub(crate) fn database(config: &Config) -> Option<Location> {
+    match (&config.database, &config.data_dir) {
+        (Some(url), _) => Some(Location::Postgres(url.url().clone())),
+        (None, Some(dir)) => Some(Location::File(dir.join(DATABASE))),
+        (None, None) => None,
+    }
 }

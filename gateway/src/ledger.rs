@@ -21,7 +21,6 @@ mod book;
 mod committer;
 mod payers;
 
-#[expect(unused_imports, reason = "the layers take them next")]
 pub(crate) use committer::{CaptureError, Captured, Draft, Receipted};
 pub(crate) use payers::{Known, Payers, account_of};
 

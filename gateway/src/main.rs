@@ -27,6 +27,7 @@ mod notify;
 mod oidc;
 mod pricing;
 mod records;
+mod recount;
 mod replays;
 mod rescue;
 mod routes;
@@ -35,6 +36,7 @@ mod source;
 mod stack;
 mod telemetry;
 mod tls;
+mod treasury;
 mod wall_clock;
 
 /// How long calls to the file system that nobody waits for any more are let run at the end.

@@ -78,8 +78,8 @@ impl Facts {
     }
 
     /// Tokens that the answer has at least, so that who is cut at them had no fewer. Few languages and encodings have
-    /// less than three bytes to a token, and none more than twenty-four as it is written; a delta is one at least, unless a server cuts
-    /// its text finer than that.
+    /// less than three bytes to a token, and none more than twenty-four as it is written; a delta is one at least,
+    /// unless a server cuts its text finer than that.
     fn least_completion(&self) -> u64 {
         let by_delta = self.deltas.min(self.text_len.div_ceil(3));
         by_delta.max(self.text_len / 24)

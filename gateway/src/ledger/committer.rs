@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use billing::{Charge, ChargeKind, End, Evidence, Nano, Payer, Terms, Usage, UsageSource};
+use billing::{Bounds, Charge, ChargeKind, End, Evidence, Nano, Payer, Terms, Usage, UsageSource};
 use tokio::sync::{mpsc, oneshot};
 
 /// What Meter knows of a request that ended; the rest of its [`Charge`] comes from the hold and from the node.
@@ -51,7 +51,7 @@ impl Draft {
             key: payer.key.clone(),
             day,
             month,
-            bounds: billing::Bounds::NONE,
+            bounds: Bounds::NONE,
             currency: payer.currency,
             held,
             amount,

@@ -79,7 +79,8 @@ fn response(reader: &Reader, prompt: u64, completion: u64, out: &mut String) {
             members.push_str(&format!("{name}:{},", value.get()));
         }
     });
-    let number = reader.events.next_sequence_number();
+    // That of the event in whose place it stands.
+    let number = reader.events.sequence_number();
     out.push_str(&format!(
         "event: response.incomplete\ndata: {{\"type\":\"response.incomplete\",\"sequence_number\":{number},\"response\":{{{members}\"status\":\"incomplete\",\"incomplete_details\":{{\"reason\":\"max_output_tokens\"}},\"usage\":{{\"input_tokens\":{prompt},\"input_tokens_details\":{{\"cached_tokens\":0}},\"output_tokens\":{completion},\"output_tokens_details\":{{\"reasoning_tokens\":0}},\"total_tokens\":{total}}}}}}}\n\n"
     ));

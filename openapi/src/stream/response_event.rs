@@ -61,6 +61,11 @@ impl State {
         self.sequence_number.map_or(0, |last| last.saturating_add(1))
     }
 
+    /// Of the event that was read last.
+    pub(super) fn sequence_number(&self) -> u64 {
+        self.sequence_number.unwrap_or(0)
+    }
+
     /// The response as it was created.
     pub(super) fn created(&self) -> Option<&str> {
         self.created.as_deref()
