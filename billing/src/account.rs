@@ -1,10 +1,10 @@
 //! Who pays: accounts in three levels, and the pots that bound what each may spend.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Currency, Nano};
+use crate::{Currency, Nano, Window, Windows};
 
 /// The level of an account, the uppermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,9 +19,9 @@ pub enum Level {
     System,
 }
 
-/// The name of an account: `org:acme`, `team:acme/research`, `key:alice`, `system:earnings`.
+/// The name of an account: `org:acme`, `team:acme/research`, `key:alice`, `system:earnings`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     pub fn organisation(name: &str) -> Result<Self, BadAccountId> {
@@ -145,6 +145,52 @@ impl Span {
     pub const ALL: [Self; 3] = [Self::Total, Self::Day, Self::Month];
 }
 
+/// Of the accounts of a payer and their spans, those in which an amount was held: one bit each.
+///
+/// A charge carries them, so that the ledger takes it from the slices that it was held in and from no others: a bound
+/// that was set while a request was in flight has no slice for that one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bounds(u16);
+
+impl Bounds {
+    pub const NONE: Self = Self(0);
+
+    /// `None` where a bit stands for nothing.
+    pub const fn new(bits: u16) -> Option<Self> {
+        if bits < 1 << 9 { Some(Self(bits)) } else { None }
+    }
+
+    /// Bit 0 is the organisation's total, 1 its day, 2 its month, then the team's three, then the key's.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    #[must_use]
+    pub const fn with(self, level: Level, span: Span) -> Self {
+        Self(self.0 | Self::bit(level, span))
+    }
+
+    pub const fn contains(self, level: Level, span: Span) -> bool {
+        self.0 & Self::bit(level, span) != 0
+    }
+
+    const fn bit(level: Level, span: Span) -> u16 {
+        let first = match level {
+            Level::Organisation => 0b1,
+            Level::Team => 0b1_000,
+            Level::Key => 0b1_000_000,
+            // Nothing bounds what the ledger itself does.
+            Level::System => return 0,
+        };
+        match span {
+            Span::Total => first,
+            Span::Day => first << 1,
+            Span::Month => first << 2,
+        }
+    }
+}
+
 /// What an account may spend at most; `None` is without bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -162,16 +208,6 @@ impl Budget {
             Span::Month => self.month,
         }
     }
-}
-
-/// A span that has begun: `total`, `2026-11-22`, `2026-11`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Window {
-    Total,
-    /// Days since 1970-01-01.
-    Day(u32),
-    /// Months since January 1970.
-    Month(u32),
 }
 
 /// A bounded amount that requests are taken from: an account within a window.
@@ -201,5 +237,13 @@ impl Payer {
             .iter()
             .chain(&self.team)
             .chain(std::iter::once(&self.organisation))
+    }
+
+    /// The pots that bound what is spent in these windows; at most nine.
+    pub fn pots(&self, windows: Windows) -> impl Iterator<Item = Pot> {
+        self.bounds.iter().map(move |(account, span)| Pot {
+            account: account.clone(),
+            window: windows.of(*span),
+        })
     }
 }

@@ -56,6 +56,15 @@ impl Nano {
         Self::saturating(self.0.saturating_add(more.0))
     }
 
+    /// In a currency of which one unit of this one is `rate`: rounded up. What is beyond [`Nano::MOST`] is that.
+    #[must_use]
+    pub fn convert(self, rate: Self) -> Self {
+        // Two numbers of 64 bits never exceed 128.
+        let product = u128::from(self.0).saturating_mul(u128::from(rate.0));
+        let converted = product.div_ceil(u128::from(Self::UNIT));
+        u64::try_from(converted).map_or(Self::MOST, Self::saturating)
+    }
+
     pub const fn saturating_sub(self, less: Self) -> Self {
         Self(self.0.saturating_sub(less.0))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Currency, End, Nano, Tariff, Usage, UsageSource};
+use crate::{AccountId, Bounds, Currency, End, Nano, Tariff, Usage, UsageSource, tariff};
 
 /// An amount taken from a hold, or given back, with all that explains it. Durable before the client sees the end of
 /// its answer.
@@ -27,6 +27,8 @@ pub struct Charge {
     /// counts in.
     pub day: u32,
     pub month: u32,
+    /// Of the nine pots of its accounts in these windows, those that it was held in; none for a refund.
+    pub bounds: Bounds,
     /// Of the account, and of all amounts here.
     pub currency: Currency,
     /// What was held for it.
@@ -77,6 +79,48 @@ pub struct Terms {
     pub rate: Option<Nano>,
 }
 
+/// What a usage comes to, in the currency of the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// At the tariff.
+    pub cost: Nano,
+    pub fee: Nano,
+    /// Both.
+    pub total: Nano,
+}
+
+impl Terms {
+    /// Cost and fee are each rounded up once in the currency of the tariff, and where there is a rate once more, up,
+    /// when they are converted.
+    pub fn charge(&self, usage: &Usage) -> Amounts {
+        let cost = self.convert(self.tariff.cost(usage));
+        let fee = self.convert(self.fee.cost(usage));
+        Amounts {
+            cost,
+            fee,
+            total: cost.saturating_add(fee),
+        }
+    }
+
+    fn convert(&self, amount: Nano) -> Nano {
+        self.rate.map_or(amount, |rate| amount.convert(rate))
+    }
+}
+
+impl Amounts {
+    /// The same where no more than `most` can be had: the fee gives way first, so that who answered is paid.
+    #[must_use]
+    pub fn at_most(self, most: Nano) -> Self {
+        let total = self.total.min(most);
+        let cost = self.cost.min(total);
+        Self {
+            cost,
+            fee: total.saturating_sub(cost),
+            total,
+        }
+    }
+}
+
 /// The gateway's own fee: billionths for a million tokens, whatever the model costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fee {
@@ -84,6 +128,18 @@ pub struct Fee {
     pub prompt: u64,
     /// Reasoning too.
     pub completion: u64,
+}
+
+impl Fee {
+    /// Rounded up once. An amount beyond [`Nano::MOST`] is that.
+    pub fn cost(&self, usage: &Usage) -> Nano {
+        tariff::per_million([
+            (usage.prompt, self.prompt),
+            (usage.cached, self.prompt),
+            (usage.completion, self.completion),
+            (usage.reasoning, self.completion),
+        ])
+    }
 }
 
 /// What a receipt says beside the money. Hashes are salted; the salt is the client's alone.
@@ -95,4 +151,89 @@ pub struct Evidence {
     pub response: Option<[u8; 32]>,
     /// What protected the prompt: `open`, `tee` or `tee+gpu`.
     pub tier: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(rate: Option<Nano>) -> Terms {
+        Terms {
+            tariff: Tariff {
+                prompt: 20_000_000,
+                cached: 5_000_000,
+                completion: 160_000_000,
+                reasoning: 160_000_000,
+                request: 0,
+                minimum: 0,
+            },
+            fee: Fee {
+                prompt: 1_000_000,
+                completion: 8_000_000,
+            },
+            currency: Currency::TON,
+            rate,
+        }
+    }
+
+    fn check(terms: &Terms, usage: Usage, expect: [u64; 3]) {
+        let Amounts { cost, fee, total } = terms.charge(&usage);
+        assert_eq!([cost, fee, total].map(Nano::get), expect, "for {usage:?} at {terms:?}");
+    }
+
+    #[test]
+    fn the_golden_request() {
+        check(
+            &terms(None),
+            Usage::from_totals(1200, 800, 350, 0),
+            [68_000, 4000, 72_000],
+        );
+        check(
+            &terms(None),
+            Usage::from_totals(1200, 800, 350, 350),
+            [68_000, 4000, 72_000],
+        );
+    }
+
+    #[test]
+    fn a_rate_converts_and_rounds_up() {
+        let third = Nano::saturating(333_333_333);
+        check(
+            &terms(Some(third)),
+            Usage::from_totals(1200, 800, 350, 0),
+            [22_667, 1334, 24_001],
+        );
+        let same = Nano::saturating(Nano::UNIT);
+        check(
+            &terms(Some(same)),
+            Usage::from_totals(1200, 800, 350, 0),
+            [68_000, 4000, 72_000],
+        );
+        check(
+            &terms(Some(Nano::MOST)),
+            Usage::from_totals(u64::MAX, 0, 0, 0),
+            [Nano::MOST.get(); 3],
+        );
+    }
+
+    #[test]
+    fn a_minimum_is_of_the_tariff_and_the_fee_comes_on_top() {
+        let mut terms = terms(None);
+        terms.tariff.minimum = 70_000;
+        check(&terms, Usage::from_totals(1200, 800, 350, 0), [70_000, 4000, 74_000]);
+        terms.tariff.request = 5000;
+        check(&terms, Usage::from_totals(1200, 800, 350, 0), [73_000, 4000, 77_000]);
+    }
+
+    #[test]
+    fn the_fee_gives_way_first() {
+        let amounts = terms(None).charge(&Usage::from_totals(1200, 800, 350, 0));
+        let at_most = |most| {
+            let Amounts { cost, fee, total } = amounts.at_most(Nano::saturating(most));
+            [cost, fee, total].map(Nano::get)
+        };
+        assert_eq!(at_most(72_000), [68_000, 4000, 72_000]);
+        assert_eq!(at_most(70_000), [68_000, 2000, 70_000]);
+        assert_eq!(at_most(1000), [1000, 0, 1000]);
+    }
 }

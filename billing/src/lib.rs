@@ -16,17 +16,23 @@
 mod account;
 mod amount;
 mod charge;
+mod cocoon;
+mod estimate;
 mod lease;
 mod record;
 mod recount;
 mod tariff;
 mod usage;
+mod window;
 
-pub use account::{AccountId, BadAccountId, Budget, Level, Payer, Pot, Span, Window};
+pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
-pub use charge::{Charge, ChargeKind, Evidence, Fee, Terms};
-pub use lease::{Ask, Grant, Return};
+pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
+pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
+pub use estimate::{Estimate, Output, PromptBound};
+pub use lease::{Ask, Grant, JournalKind, Renewal, Return, Sharing};
 pub use record::{End, RequestRecord, UnknownEnd};
 pub use recount::{Answer, HiddenReasoning, Recount, Side};
-pub use tariff::{Cost, Tariff};
+pub use tariff::Tariff;
 pub use usage::{UnknownUsageSource, Usage, UsageSource};
+pub use window::{BadWindow, Window, Windows};

@@ -1,12 +1,10 @@
 //! What a usage costs, exactly.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::Usage;
+use crate::{Nano, Usage};
 
-/// The price of a model: billionths of a currency's unit, for a million tokens of each class and for a request.
+/// The price of a model: billionths of a currency's unit, for a million tokens of each class, and for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tariff {
     pub prompt: u64,
@@ -14,48 +12,37 @@ pub struct Tariff {
     pub completion: u64,
     pub reasoning: u64,
     pub request: u64,
+    /// What a request costs at least.
+    pub minimum: u64,
 }
-
-/// An amount of some currency in billionths of its unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cost(u64);
 
 const MILLION: u128 = 1_000_000;
 
 impl Tariff {
-    /// The classes are added up first and rounded once, upward; the fee for the request comes on top.
+    /// The classes are added up first and rounded once, upward; the fee for the request comes on top, and the sum is
+    /// the minimum at least.
     ///
-    /// Upstreams report the counts, and a lie may be large: an amount beyond [`u64::MAX`] is that.
-    pub fn cost(&self, usage: &Usage) -> Cost {
-        let classes = [
+    /// Upstreams report the counts, and a lie may be large: an amount beyond [`Nano::MOST`] is that.
+    pub fn cost(&self, usage: &Usage) -> Nano {
+        let tokens = per_million([
             (usage.prompt, self.prompt),
             (usage.cached, self.cached),
             (usage.completion, self.completion),
             (usage.reasoning, self.reasoning),
-        ];
-        let per_million = classes.into_iter().fold(0_u128, |sum, (count, price)| {
-            // Two numbers of 64 bits never exceed 128.
-            sum.saturating_add(u128::from(count).saturating_mul(u128::from(price)))
-        });
-        let tokens = per_million.div_ceil(MILLION);
-        let all = tokens.saturating_add(u128::from(self.request));
-        Cost(u64::try_from(all).unwrap_or(u64::MAX))
+        ]);
+        tokens
+            .saturating_add(Nano::saturating(self.request))
+            .max(Nano::saturating(self.minimum))
     }
 }
 
-impl Cost {
-    const UNIT: u64 = 1_000_000_000;
-
-    pub const fn nano(self) -> u64 {
-        self.0
-    }
-}
-
-/// All nine digits, so that columns line up and nothing is lost.
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:09}", self.0 / Self::UNIT, self.0 % Self::UNIT)
-    }
+/// Counts at prices for a million of each: added up first, then rounded once, upward.
+pub(crate) fn per_million(classes: [(u64, u64); 4]) -> Nano {
+    let sum = classes.into_iter().fold(0_u128, |sum, (count, price)| {
+        // Two numbers of 64 bits never exceed 128.
+        sum.saturating_add(u128::from(count).saturating_mul(u128::from(price)))
+    });
+    u64::try_from(sum.div_ceil(MILLION)).map_or(Nano::MOST, Nano::saturating)
 }
 
 #[cfg(test)]
@@ -78,13 +65,14 @@ mod tests {
     }
 
     fn tariff() -> impl Strategy<Value = Tariff> {
-        (number(), number(), number(), number(), number()).prop_map(
-            |(prompt, cached, completion, reasoning, request)| Tariff {
+        (number(), number(), number(), number(), number(), number()).prop_map(
+            |(prompt, cached, completion, reasoning, request, minimum)| Tariff {
                 prompt,
                 cached,
                 completion,
                 reasoning,
                 request,
+                minimum,
             },
         )
     }
@@ -114,17 +102,23 @@ mod tests {
             .and_then(|rest| rest.checked_add(low))
             .expect("20 bits and 64");
         let whole_low = low.div_ceil(MILLION);
+        let most = u128::from(Nano::MOST.get());
         if whole_high > 0 {
-            return u64::MAX;
+            return Nano::MOST.get();
         }
         let all = whole_low.checked_add(u128::from(tariff.request)).expect("65 bits");
-        u64::try_from(all).unwrap_or(u64::MAX)
+        let all = if all < u128::from(tariff.minimum) {
+            u128::from(tariff.minimum)
+        } else {
+            all
+        };
+        u64::try_from(if all > most { most } else { all }).expect("63 bits")
     }
 
     proptest! {
         #[test]
         fn it_is_exact(tariff in tariff(), usage in usage()) {
-            prop_assert_eq!(tariff.cost(&usage).nano(), by_hand(&tariff, &usage));
+            prop_assert_eq!(tariff.cost(&usage).get(), by_hand(&tariff, &usage));
         }
 
         #[test]
@@ -141,12 +135,12 @@ mod tests {
                 Usage { completion: usage.completion, ..Usage::default() },
                 Usage { reasoning: usage.reasoning, ..Usage::default() },
             ];
-            let tokens_only = Tariff { request: 0, ..tariff };
+            let tokens_only = Tariff { request: 0, minimum: 0, ..tariff };
             let sum = apart.iter().fold(0_u128, |sum, part| {
-                sum.saturating_add(u128::from(tokens_only.cost(part).nano()))
+                sum.saturating_add(u128::from(tokens_only.cost(part).get()))
             });
-            let whole = u128::from(tokens_only.cost(&usage).nano());
-            let is_capped = sum >= u128::from(u64::MAX);
+            let whole = u128::from(tokens_only.cost(&usage).get());
+            let is_capped = sum >= u128::from(Nano::MOST.get());
             prop_assert!(whole <= sum);
             prop_assert!(is_capped || sum.saturating_sub(whole) < 4);
         }
@@ -155,7 +149,7 @@ mod tests {
         fn a_price_for_a_million_is_for_a_million(price in number()) {
             let tariff = Tariff { prompt: price, ..Tariff::default() };
             let usage = Usage { prompt: 1_000_000, ..Usage::default() };
-            prop_assert_eq!(tariff.cost(&usage).nano(), price);
+            prop_assert_eq!(tariff.cost(&usage), Nano::saturating(price));
         }
     }
 
@@ -167,7 +161,7 @@ mod tests {
             cached: 20_000_000,
             completion: 400_000_000,
             reasoning: 400_000_000,
-            request: 0,
+            ..Tariff::default()
         };
         let usage = Usage {
             prompt: 1000,
@@ -193,7 +187,7 @@ mod tests {
             prompt: 1,
             ..Usage::default()
         };
-        assert_eq!(tariff.cost(&usage).nano(), 1);
-        assert_eq!(tariff.cost(&Usage::default()).nano(), 0);
+        assert_eq!(tariff.cost(&usage).get(), 1);
+        assert_eq!(tariff.cost(&Usage::default()).get(), 0);
     }
 }

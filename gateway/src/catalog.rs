@@ -43,6 +43,7 @@ impl Price {
                 completion,
                 reasoning: price.reasoning.map_or(completion, config::Amount::nano),
                 request: price.request.nano(),
+                minimum: 0,
             },
         }
     }

@@ -17,7 +17,7 @@ use backends::{
     body::{BoxBody, End as BodyEnd, OnEnd},
     serve::{BoxError, Serve},
 };
-use billing::{Cost, End, RequestRecord, Usage, UsageSource};
+use billing::{End, Nano, RequestRecord, Usage, UsageSource};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body::{Body, Frame};
@@ -244,7 +244,7 @@ impl JobMeter {
         }
     }
 
-    fn cost(&self, usage: &Usage) -> Option<(&str, Cost)> {
+    fn cost(&self, usage: &Usage) -> Option<(&str, Nano)> {
         let price = self.offer.price.as_ref()?;
         Some((&*price.currency, price.tariff.cost(usage)))
     }

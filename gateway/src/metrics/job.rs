@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use billing::{Cost, Usage};
+use billing::{Nano, Usage};
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
     collector::Collector,
@@ -41,7 +41,7 @@ pub(crate) struct EndedJob<'a> {
     /// All zero where nobody counted.
     pub(crate) usage: Usage,
     pub(crate) is_estimated: bool,
-    pub(crate) cost: Option<(&'a str, Cost)>,
+    pub(crate) cost: Option<(&'a str, Nano)>,
     pub(crate) is_stream: bool,
     pub(crate) first_frame: Option<Duration>,
     /// Of the time to the first frame, what was spent here and not at the upstream or the client.
@@ -142,7 +142,7 @@ impl Jobs {
             let nano = self.costs.get([currency, job.model], AtomicU64::default);
             // A counter that went back would look like a new start of the process.
             nano.update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
-                sum.saturating_add(cost.nano())
+                sum.saturating_add(cost.get())
             });
         }
         let Some(server) = job.server else { return };
