@@ -15,10 +15,13 @@
 
 mod account;
 mod amount;
+pub mod book;
 mod charge;
 mod cocoon;
 mod estimate;
 mod lease;
+pub mod ledger;
+pub mod receipt;
 mod record;
 mod recount;
 mod tariff;
@@ -27,10 +30,12 @@ mod window;
 
 pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
+pub use book::{Book, HoldId};
 pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
 pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};
 pub use lease::{Ask, Grant, JournalKind, Renewal, Return, Sharing};
+pub use ledger::Ledger;
 pub use record::{End, RequestRecord, UnknownEnd};
 pub use recount::{Answer, HiddenReasoning, Recount, Side};
 pub use tariff::Tariff;

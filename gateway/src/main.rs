@@ -17,6 +17,7 @@ mod console;
 mod directory;
 mod drain;
 mod layers;
+mod ledger;
 mod limiter;
 mod listener;
 mod live;
@@ -34,6 +35,7 @@ mod source;
 mod stack;
 mod telemetry;
 mod tls;
+mod treasury;
 mod wall_clock;
 
 /// How long calls to the file system that nobody waits for any more are let run at the end.
