@@ -97,6 +97,14 @@ pub(crate) fn known_version(location: &Location) -> i64 {
 
 /// Looks without changing anything.
 pub(crate) async fn inspect_file(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
+    // One moment of the file: another process may migrate it between two statements, which looked like a foreign file.
+    let mut transaction = conn.begin().await?;
+    let contents = look(&mut transaction).await;
+    transaction.rollback().await?;
+    contents
+}
+
+async fn look(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
     let application_id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *conn)
         .await?;
