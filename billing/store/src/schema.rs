@@ -41,11 +41,13 @@ macro_rules! migrator {
 static SQLITE: LazyLock<Migrator> = migrator![
     1 "requests" "sqlite/0001_requests.sql",
     2 "keys" "sqlite/0002_keys.sql",
+    3 "ledger" "sqlite/0003_ledger.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
     1 "requests" "postgres/0001_requests.sql",
     2 "keys" "postgres/0002_keys.sql",
+    3 "ledger" "postgres/0003_ledger.sql",
 ];
 
 /// What a database holds.
