@@ -24,7 +24,7 @@ use std::{
 use world::{Stats, Step, World};
 
 const HISTORIES: u64 = 100_000;
-const STEPS: u64 = 64;
+const STEPS: u64 = 160;
 /// Of so many histories one is asked whether the money can be spent, too.
 const SPENT: u64 = 16;
 
@@ -35,6 +35,7 @@ fn play(seed: u64, trace: Option<Vec<String>>) -> (World, Step) {
 }
 
 fn play_on(world: &mut World, seed: u64) -> Step {
+    world.begin()?;
     for _ in 0..STEPS {
         world.step()?;
     }

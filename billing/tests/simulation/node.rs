@@ -43,6 +43,8 @@ pub(crate) struct Memory {
     pub(crate) posting: Vec<Charge>,
     pub(crate) next_seq: u64,
     pub(crate) asks: Vec<Ask>,
+    /// For the answer to its last renewal.
+    pub(crate) is_waiting: bool,
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
@@ -94,6 +96,7 @@ impl Node {
             posting: Vec::new(),
             next_seq: 0,
             asks: Vec::new(),
+            is_waiting: false,
             snapshot,
         });
     }

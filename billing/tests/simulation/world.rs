@@ -184,6 +184,11 @@ impl World {
         }
     }
 
+    /// Every node serves; from here on things go wrong.
+    pub(crate) fn begin(&mut self) -> Step {
+        (0..self.nodes.len()).try_for_each(|at| self.join(at))
+    }
+
     fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(what());
@@ -193,45 +198,48 @@ impl World {
     pub(crate) fn step(&mut self) -> Step {
         let at = self.random.place(self.nodes.len());
         match self.random.below(100) {
-            0..24 => self.request(at),
-            24..42 => self.resolve(at)?,
-            42..54 => self.commit(at)?,
-            54..58 => self.ship(at),
-            58..66 => self.renew(at),
-            66..87 => self.deliver()?,
+            0..20 => self.request(at)?,
+            20..36 => self.resolve(at)?,
+            36..46 => self.commit(at)?,
+            46..50 => self.ship(at),
+            50..55 => self.renew(at),
+            55..87 => self.deliver()?,
             87 => self.crash(at),
             88 => self.stop_or_continue(at),
             89..92 => self.let_time_pass(),
-            92 => self.is_away = self.random.is_one_in(2),
-            93..95 => self.administer()?,
-            95 => self.free_the_dead()?,
-            96 => self.hear(at),
-            97 => self.refund(at),
-            _ => self.join(at)?,
+            92 => self.is_away = !self.is_away && self.random.is_one_in(2),
+            93 => self.administer()?,
+            94..96 => self.free_the_dead()?,
+            96..98 => self.hear(at),
+            _ => self.refund(at),
         }
         Ok(())
     }
 
-    fn request(&mut self, at: usize) {
+    fn request(&mut self, at: usize) -> Step {
         let amount = nano(1 + self.random.below(9));
         let which = self.random.place(self.snapshot.payers.len());
         let (now, node) = (self.now, &mut self.nodes[at]);
         if node.memory.is_none() {
             node.start(self.snapshot.clone());
-            return self.note(|| format!("n{at} starts"));
+            self.note(|| format!("n{at} starts"));
+            return Ok(());
         }
         let is_past_check = node.is_past_check;
-        let Some(memory) = node.awake() else { return };
+        let Some(memory) = node.awake() else { return Ok(()) };
         if memory.phase != Phase::Serving {
-            return;
+            self.commit(at)?;
+            self.ship(at);
+            return self.join(at);
         }
         if now >= memory.lease_until && !is_past_check {
             self.stats.fenced += 1;
-            return;
+            self.renew(at);
+            return Ok(());
         }
         let (payer, is_disabled) = memory.snapshot.payers[which].clone();
         if is_disabled {
-            return;
+            return Ok(());
         }
         match memory.book.reserve(&payer, amount, now) {
             Ok(id) => {
@@ -253,9 +261,11 @@ impl World {
                 }));
                 memory.asks.truncate(6);
                 self.stats.short += 1;
+                self.renew(at);
             }
         }
         self.nodes[at].is_past_check = false;
+        Ok(())
     }
 
     fn resolve(&mut self, at: usize) -> Step {
@@ -384,8 +394,9 @@ impl World {
 
     fn renew(&mut self, at: usize) {
         let gives_back = self.random.is_one_in(4);
+        let is_impatient = self.random.is_one_in(4);
         let Some(memory) = self.nodes[at].awake() else { return };
-        if memory.phase != Phase::Serving {
+        if memory.phase != Phase::Serving || memory.is_waiting && !is_impatient {
             return;
         }
         let asks = std::mem::take(&mut memory.asks);
@@ -397,6 +408,7 @@ impl World {
         let Some(memory) = self.nodes[at].awake() else { return };
         self.stats.doubts += u64::from(memory.book.pots().any(|view| view.is_in_doubt));
         let renewal = memory.book.renewal(asks, gives);
+        memory.is_waiting = true;
         let from = self.from(at);
         self.note(|| format!("n{at} renews: {renewal:?}"));
         self.send(Message::Renew(from, renewal));
@@ -612,14 +624,15 @@ impl World {
         }
         let (name, kind) = (node.name.clone(), node.kind);
         let is_shipped = node.journal.is_empty();
-        let journal_seq = node.journal_seq;
+        let (journal_seq, node_epoch) = (node.journal_seq, node.epoch);
         let Some(memory) = node.awake() else { return Ok(()) };
+        let is_old = node_epoch > 0;
         let is_settled = memory.queue.is_empty() && memory.posting.is_empty();
         if memory.phase != Phase::Joining || !is_shipped || !is_settled {
             return Ok(());
         }
         let joined = self.ledger.join(&name, kind, TTL, now);
-        if is_lost {
+        if is_lost && is_old {
             self.note(|| format!("n{at} joins and does not hear of it"));
             return self.look();
         }
@@ -631,6 +644,7 @@ impl World {
         }
         memory.book.restart();
         memory.phase = Phase::Serving;
+        memory.is_waiting = false;
         memory.lease_until = now + TTL - MARGIN;
         memory.next_seq = joined.last_seq + 1;
         node.epoch = joined.epoch;
@@ -661,7 +675,7 @@ impl World {
         }
         let place = self.random.place(self.wire.len());
         let is_request = matches!(self.wire[place], Message::Renew(..) | Message::Post(..));
-        match self.random.below(10) {
+        match self.random.below(12) {
             0 => {
                 self.wire.swap_remove(place);
                 Ok(())
@@ -756,7 +770,10 @@ impl World {
             Ok(grants) => {
                 let settled = memory.book.settle(round, &grants);
                 let settled = settled.map_err(|refusal| format!("n{}: {refusal}", from.node))?;
-                if settled == Settled::Now && from.sent_at <= now {
+                if settled == Settled::Now {
+                    memory.is_waiting = false;
+                }
+                if from.sent_at <= now {
                     memory.lease_until = memory.lease_until.max(from.sent_at + TTL - MARGIN);
                 }
             }
