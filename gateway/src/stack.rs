@@ -43,6 +43,7 @@ use crate::{
         throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
     },
+    ledger::Ledger,
     limiter::Limiters,
     metrics::Metrics,
     oidc::Issuers,
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
+    /// Where charged accounts are held and captured.
+    pub(crate) ledger: Ledger,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
     pub(crate) telemetry: Telemetry,

@@ -14,9 +14,8 @@ mod rows;
 
 use std::fmt;
 
-use sqlx::sqlite::SqlitePool;
-
 use crate::fault::Fault;
+use crate::pool::Pool;
 use crate::reader::ReadError;
 
 pub use change::Rotated;
@@ -133,14 +132,14 @@ impl From<ReadError> for KeyError {
     }
 }
 
-/// Changes keys, and keeps the audit log. Clones share the gateway's one writing connection.
+/// Changes keys, and keeps the audit log. Clones share the gateway's connections.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
-    writer: SqlitePool,
+    writer: Pool,
 }
 
 impl KeyStore {
-    pub(crate) fn new(writer: SqlitePool) -> Self {
+    pub(crate) fn new(writer: Pool) -> Self {
         Self { writer }
     }
 }

@@ -7,11 +7,15 @@ mod recording;
 mod scratch;
 mod summing;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use billing::{End, RequestRecord, Usage, UsageSource};
 
-use crate::{GroupBy, Recorder, Store, UsageQuery};
+use sqlx::sqlite::SqlitePool;
+
+use crate::pool::Pool;
+use crate::{GroupBy, OpenError, Reader, Recorder, Store, UsageQuery};
 
 /// A whole record: every field holds something of its own.
 fn record(id: &str) -> RequestRecord {
@@ -62,5 +66,21 @@ async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     while !done().await {
         assert!(begin.elapsed() < Duration::from_secs(10), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn open(path: &Path) -> Result<Store, OpenError> {
+    Store::open(&path.into()).await
+}
+
+async fn read(path: &Path) -> Result<Reader, OpenError> {
+    Reader::open(&path.into()).await
+}
+
+/// For statements that only SQLite has.
+fn sqlite(pool: &Pool) -> &SqlitePool {
+    match pool {
+        Pool::Sqlite(pool) => pool,
+        Pool::Postgres(_) => panic!("the test is one of SQLite's own"),
     }
 }

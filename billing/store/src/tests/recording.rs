@@ -1,8 +1,8 @@
 use sqlx::{Connection, SqliteConnection};
 
 use super::scratch::Scratch;
-use super::{all, record, until, write};
-use crate::{GroupBy, Reader, Store, file};
+use super::{all, open, read, record, sqlite, until, write};
+use crate::{GroupBy, Store, file};
 
 #[tokio::test]
 async fn every_field_comes_back() {
@@ -22,7 +22,7 @@ async fn every_field_comes_back() {
 #[tokio::test]
 async fn closing_writes_all_that_is_queued() {
     let scratch = Scratch::new();
-    let store = Store::open(&scratch.path("usage.db")).await.expect("opens");
+    let store = open(&scratch.path("usage.db")).await.expect("opens");
     let (recorder, task) = store.recorder();
     for i in 0..10_000 {
         recorder.record(record(&i.to_string()));
@@ -103,10 +103,10 @@ async fn a_task_that_never_ran_loses_and_counts() {
 #[tokio::test]
 async fn a_full_disk_delays_records_and_loses_none() {
     let scratch = Scratch::new();
-    let store = Store::open(&scratch.path("usage.db")).await.expect("opens");
+    let store = open(&scratch.path("usage.db")).await.expect("opens");
     // SQLite answers a page too many as it answers a full disk.
     sqlx::query("PRAGMA max_page_count = 12")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the pragma is taken");
     let (recorder, task) = store.recorder();
@@ -122,7 +122,7 @@ async fn a_full_disk_delays_records_and_loses_none() {
     );
 
     sqlx::query("PRAGMA max_page_count = 100000")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the pragma is taken");
     until("the disk takes them", async || !recorder.stalled()).await;
@@ -135,9 +135,9 @@ async fn a_full_disk_delays_records_and_loses_none() {
 #[tokio::test]
 async fn a_disk_that_stays_full_does_not_keep_the_gateway_from_ending() {
     let scratch = Scratch::new();
-    let store = Store::open(&scratch.path("usage.db")).await.expect("opens");
+    let store = open(&scratch.path("usage.db")).await.expect("opens");
     sqlx::query("PRAGMA max_page_count = 12")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the pragma is taken");
     let recorder = write(&store, (0..1_500).map(|i| record(&i.to_string()))).await;
@@ -148,9 +148,9 @@ async fn a_disk_that_stays_full_does_not_keep_the_gateway_from_ending() {
 async fn a_locked_file_delays_records_and_loses_none() {
     let scratch = Scratch::new();
     let path = scratch.path("usage.db");
-    let store = Store::open(&path).await.expect("opens");
+    let store = open(&path).await.expect("opens");
     sqlx::query("PRAGMA busy_timeout = 10")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the pragma is taken");
     let mut other = SqliteConnection::connect_with(&file::options(&path))
@@ -175,13 +175,13 @@ async fn a_batch_that_sqlite_never_accepts_blocks_no_other() {
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
     sqlx::query("ALTER TABLE requests RENAME TO away")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the table can be renamed");
     recorder.record(record("lost"));
     until("the batch is given up", async || recorder.dropped() == 1).await;
     sqlx::query("ALTER TABLE away RENAME TO requests")
-        .execute(&store.writer)
+        .execute(sqlite(&store.writer))
         .await
         .expect("the table can be renamed");
     recorder.record(record("kept"));
@@ -194,13 +194,13 @@ async fn a_batch_that_sqlite_never_accepts_blocks_no_other() {
 #[tokio::test]
 async fn a_transaction_that_sqlite_ended_blocks_no_other() {
     let scratch = Scratch::new();
-    let store = Store::open(&scratch.path("usage.db")).await.expect("opens");
+    let store = open(&scratch.path("usage.db")).await.expect("opens");
     // As SQLite does when the disk under its log is full.
     sqlx::raw_sql(
         "CREATE TRIGGER ended BEFORE INSERT ON requests WHEN NEW.model = 'poison' \
          BEGIN SELECT RAISE(ROLLBACK, 'ended'); END",
     )
-    .execute(&store.writer)
+    .execute(sqlite(&store.writer))
     .await
     .expect("the trigger is taken");
     let mut poison = record("lost");
@@ -216,9 +216,9 @@ async fn a_transaction_that_sqlite_ended_blocks_no_other() {
 async fn a_reader_sees_whole_records_while_the_gateway_writes() {
     let scratch = Scratch::new();
     let path = scratch.path("usage.db");
-    let store = Store::open(&path).await.expect("opens");
+    let store = open(&path).await.expect("opens");
     // As a command-line process would.
-    let reader = Reader::open(&path).await.expect("opens for reading");
+    let reader = read(&path).await.expect("opens for reading");
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
     let feeder = tokio::spawn({

@@ -1,6 +1,6 @@
 use billing::{End, RequestRecord, Usage, UsageSource};
 
-use super::{all, record, write};
+use super::{all, record, sqlite, write};
 use crate::{GroupBy, Store, UsageQuery, UsageRow};
 
 const DAY_MS: i64 = 86_400_000;
@@ -136,12 +136,14 @@ async fn no_requests_give_no_rows() {
 async fn a_span_of_time_is_found_by_index() {
     let store = store().await;
     for group_by in [GroupBy::Model, GroupBy::Key, GroupBy::Day, GroupBy::Upstream] {
-        let sql = format!("EXPLAIN QUERY PLAN {}", crate::usage::sql(group_by));
+        let mut conn = store.writer.acquire().await.expect("free");
+        let sql = format!("EXPLAIN QUERY PLAN {}", crate::usage::sql(group_by, &conn.db()));
+        drop(conn);
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(0_i64)
             .bind(1_i64)
             .bind(10_i64)
-            .fetch_all(&store.writer)
+            .fetch_all(sqlite(&store.writer))
             .await
             .expect("the statement is valid");
         assert!(
