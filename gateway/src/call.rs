@@ -19,6 +19,7 @@ use crate::{
     catalog::{Catalog, Offer},
     layers::idempotency::Ending,
     limiter::Allowance,
+    receipts::Witness,
     telemetry::RequestSpan,
 };
 
@@ -74,6 +75,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     /// Where somebody must know whether the answer was whole: Meter says it.
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Of who is charged, for the receipt.
+    pub(crate) witness: Option<Box<Witness>>,
 }
 
 /// A call with who may serve it.
@@ -101,6 +104,8 @@ pub(crate) struct Job {
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Meter takes it, and hashes what the client is given.
+    pub(crate) witness: Option<Box<Witness>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,

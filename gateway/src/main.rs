@@ -25,6 +25,7 @@ mod logging;
 mod metrics;
 mod notify;
 mod oidc;
+mod receipts;
 mod records;
 mod recount;
 mod replays;

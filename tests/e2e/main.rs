@@ -32,4 +32,5 @@ mod scripted;
 mod sdk_rust;
 mod telemetry;
 mod uploads;
+mod verify;
 mod wire;
