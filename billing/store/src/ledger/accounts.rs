@@ -254,7 +254,7 @@ macro_rules! questions {
     };
 }
 
-async fn all(db: &mut Db<'_>) -> Result<AccountSnapshot, LedgerFault> {
+pub(super) async fn all(db: &mut Db<'_>) -> Result<AccountSnapshot, LedgerFault> {
     let [accounts, pots, leases] = questions!("", "");
     let generation = generation(db).await?;
     let rows = rows(db, accounts, &[]).await?;
