@@ -9,6 +9,7 @@ mod opening;
 mod recording;
 pub(crate) mod scene;
 mod scratch;
+mod server;
 mod summing;
 
 use std::path::Path;
