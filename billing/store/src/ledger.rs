@@ -17,6 +17,7 @@
 
 mod accounts;
 mod charges;
+mod export;
 mod leases;
 mod nodes;
 mod post;
@@ -24,6 +25,7 @@ mod rates;
 mod spend;
 pub(crate) mod sql;
 mod transfers;
+mod verify;
 
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ pub use accounts::{
     StoredAccount,
 };
 pub use charges::{ChargeQuery, PostedCharge, SealedCharge, StoredReceipt};
+pub use export::ExportError;
 pub use leases::{RenewError, Renewed};
 pub(crate) use nodes::head;
 pub use nodes::{ChainHead, ForgetError, Forgotten, JoinError, Joined, LeaveError, StoredNode};
@@ -45,6 +48,8 @@ pub use spend::{SpendBy, SpendQuery, SpendRow};
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
+
+pub use verify::{Checked, Discrepancy, Report, VerifyError};
 
 pub(crate) use charges::{charge_of_json, json_of_charge};
 
