@@ -3,9 +3,11 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Instant};
 
 use backends::verdict::Tier;
+use billing::Payer;
 
 use crate::{
     config::{self, Key, KeyHash, KeyLimits, Timestamp},
+    ledger::Payers,
     limiter::{AccountId, Allowance, LimitError, Limiter, Limiters, Remainder},
 };
 
@@ -18,6 +20,10 @@ pub(crate) struct Account {
     pub(crate) min_tier: Tier,
     /// The first moment at which it is refused.
     pub(crate) expires: Option<Timestamp>,
+    /// Who pays; `None` where nobody does.
+    pub(crate) payer: Option<Arc<Payer>>,
+    /// The tags of the key.
+    pub(crate) tags: Vec<(String, String)>,
     models: Vec<String>,
     /// Nobody counts the anonymous one.
     counted: Option<Counted>,
@@ -38,16 +44,20 @@ impl Account {
             name: None,
             min_tier: Tier::Open,
             expires: None,
+            payer: None,
+            tags: Vec::new(),
             models: vec!["*".to_owned()],
             counted: None,
         }
     }
 
-    fn of_key(key: &Key, limiters: &Limiters) -> Self {
+    fn of_key(key: &Key, limiters: &Limiters, payers: &Payers) -> Self {
         Self {
             name: Some(key.name.clone()),
             min_tier: tier(key.min_tier),
             expires: key.expires,
+            payer: payers.of_key(key),
+            tags: key.tags.0.clone(),
             models: key.models.clone(),
             counted: Some(Counted {
                 id: AccountId::Key(key.name.as_str().into()),
@@ -62,6 +72,8 @@ impl Account {
             name: Some(subject.name),
             min_tier: tier(subject.min_tier),
             expires: None,
+            payer: None,
+            tags: Vec::new(),
             models: subject.models,
             counted: Some(Counted {
                 id: subject.id,
@@ -176,9 +188,9 @@ impl Anonymous {
 impl Accounts {
     /// `origins`: web pages that may call. Several keys of one name share their limits; what was used stays in
     /// `limiters`, however often this is called.
-    pub(crate) fn new(keys: &[Key], origins: &[String], limiters: &Limiters) -> Self {
+    pub(crate) fn new(keys: &[Key], origins: &[String], limiters: &Limiters, payers: &Payers) -> Self {
         let enabled = keys.iter().filter(|key| !key.disabled);
-        let by_hash = enabled.map(|key| (*key.sha256.as_bytes(), Arc::new(Account::of_key(key, limiters))));
+        let by_hash = enabled.map(|key| (*key.sha256.as_bytes(), Arc::new(Account::of_key(key, limiters, payers))));
         Self {
             by_hash: by_hash.collect(),
             anonymous: keys.is_empty().then(|| Anonymous {
@@ -221,7 +233,12 @@ mod tests {
 
     #[test]
     fn without_keys_only_this_machine_and_welcome_pages() {
-        let accounts = Accounts::new(&[], &["https://app.example".to_owned()], &Limiters::default());
+        let accounts = Accounts::new(
+            &[],
+            &["https://app.example".to_owned()],
+            &Limiters::default(),
+            &Payers::default(),
+        );
         let check = |host, origin, expect: Result<(), Foreign>| {
             let anonymous = accounts.anonymous().expect("there are no keys");
             assert_eq!(anonymous.admit(host, origin).map(drop), expect, "for {host} {origin:?}");

@@ -1,9 +1,9 @@
 //! App: from a checked configuration to a running gateway, in the order of start-up.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use billing_store::{OpenError, ReadError, Store};
+use billing_store::{Location, OpenError, ReadError, Store};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     config::{self, Config, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
+    ledger::{Ledger, Payers},
     limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
@@ -88,8 +89,8 @@ impl App {
         } = assemble(config, &[], unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let (records, store) = match database(config) {
-            Some(path) => {
-                let store = Store::open(&path).await?;
+            Some(location) => {
+                let store = Store::open(&location).await?;
                 let (recorder, task) = store.recorder();
                 (Records::new(Some(recorder)), Some((store, task)))
             }
@@ -101,6 +102,7 @@ impl App {
         let limiters = Arc::new(Limiters::default());
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
+        let ledger = Ledger::none();
         let directory = Directory::open(
             Written::of(config),
             opened,
@@ -115,6 +117,8 @@ impl App {
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
             );
         }
+        let payers = written_payers(config);
+        directory.charge(ledger.clone(), payers);
         let accounts = directory.accounts();
         let (control, drain) = drain();
         let parts = Parts {
@@ -125,6 +129,7 @@ impl App {
             catalog,
             metrics,
             records,
+            ledger,
             drain,
             admission: Arc::default(),
             telemetry,
@@ -272,6 +277,26 @@ impl App {
     }
 }
 
+/// What the file says of accounts.
+fn written_payers(config: &Config) -> Payers {
+    let mut known = std::collections::HashMap::new();
+    for key in &config.keys {
+        let Some(account) = crate::ledger::account_of(key) else {
+            continue;
+        };
+        let plain = |budget| crate::ledger::Known {
+            currency: config.ledger.currency,
+            credit: None,
+            budget,
+            disabled: false,
+        };
+        known.insert(account, plain(billing::Budget::default()));
+        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
+        known.insert(billing::AccountId::key(&key.name), plain(own));
+    }
+    Payers::new(known)
+}
+
 async fn shut_down(
     config: &config::Drain,
     control: &DrainControl,
@@ -298,7 +323,11 @@ async fn shut_down(
     }
 }
 
-/// Where records are kept; `None` when nothing is to be on disk.
-pub(crate) fn database(config: &Config) -> Option<PathBuf> {
-    config.data_dir.as_ref().map(|dir| dir.join(DATABASE))
+/// Where records and keys are kept; `None` when nothing is to be on disk.
+pub(crate) fn database(config: &Config) -> Option<Location> {
+    match (&config.database, &config.data_dir) {
+        (Some(url), _) => Some(Location::Postgres(url.url().clone())),
+        (None, Some(dir)) => Some(Location::File(dir.join(DATABASE))),
+        (None, None) => None,
+    }
 }

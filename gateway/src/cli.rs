@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod key;
+pub(crate) mod money;
 
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]

@@ -26,11 +26,12 @@ use crate::{
     accounts::Accounts,
     config::{Config, Key, KeyHash},
     layers::rescue::Chain,
+    ledger::{Ledger, Payers},
     limiter::Limiters,
     wall_clock::unix_ms,
 };
 
-pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
+pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_count, check_name, check_text, fresh};
 use merge::Merged;
 pub(crate) use mint::Minted;
 pub(crate) use view::{KeyView, time};
@@ -142,6 +143,9 @@ impl Written {
 struct State {
     written: Written,
     limiters: Arc<Limiters>,
+    payers: Payers,
+    /// Hears which accounts pay for nothing.
+    ledger: Option<Ledger>,
     stored: KeySnapshot,
     shadowed: Vec<String>,
     revoked: Vec<String>,
@@ -169,6 +173,8 @@ impl Directory {
         let mut state = State {
             written,
             limiters,
+            payers: Payers::default(),
+            ledger: None,
             stored,
             shadowed: Vec::new(),
             revoked: Vec::new(),
@@ -208,6 +214,14 @@ impl Directory {
                 "the last API key is gone: everybody is refused until there is one, or until the next start"
             );
         }
+        self.accounts.store(Arc::new(state.accounts()));
+    }
+
+    /// Charges keys from now on. The ledger is told which of their accounts pay for nothing.
+    pub(crate) fn charge(&self, ledger: Ledger, payers: Payers) {
+        let mut state = self.state();
+        state.ledger = Some(ledger);
+        state.payers = payers;
         self.accounts.store(Arc::new(state.accounts()));
     }
 
@@ -474,7 +488,10 @@ impl State {
             }
             self.revoked = revoked;
         }
-        let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters);
+        if let Some(ledger) = &self.ledger {
+            ledger.bar(self.payers.barred(&keys), Payers::charges(&keys));
+        }
+        let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters, &self.payers);
         if self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty() {
             accounts
         } else {

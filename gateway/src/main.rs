@@ -17,6 +17,7 @@ mod console;
 mod directory;
 mod drain;
 mod layers;
+mod ledger;
 mod limiter;
 mod listener;
 mod live;
@@ -24,7 +25,9 @@ mod logging;
 mod metrics;
 mod notify;
 mod oidc;
+mod pricing;
 mod records;
+mod recount;
 mod replays;
 mod rescue;
 mod routes;
@@ -33,6 +36,7 @@ mod source;
 mod stack;
 mod telemetry;
 mod tls;
+mod treasury;
 mod wall_clock;
 
 /// How long calls to the file system that nobody waits for any more are let run at the end.

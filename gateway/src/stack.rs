@@ -43,6 +43,7 @@ use crate::{
         throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
     },
+    ledger::Ledger,
     limiter::Limiters,
     metrics::Metrics,
     oidc::Issuers,
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Records,
+    /// Where charged accounts are held and captured.
+    pub(crate) ledger: Ledger,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
     pub(crate) telemetry: Telemetry,
@@ -131,7 +134,9 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside Reserve: money is held only for what may run.
         .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
-        .layer(ReserveLayer)
+        .layer(ReserveLayer {
+            ledger: parts.ledger.clone(),
+        })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
             records: parts.records.clone(),

@@ -1,5 +1,6 @@
 //! The gateway between real clients and upstreams, all as processes. One binary, one module a subject.
 
+mod accounts;
 mod admin;
 mod bad_input;
 mod balance;
@@ -17,6 +18,7 @@ mod flow;
 mod idempotency;
 mod import;
 mod keys;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod llama;

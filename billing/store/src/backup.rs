@@ -8,13 +8,20 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use sqlx::sqlite::SqlitePool;
+
 use crate::fault::Fault;
+use crate::pool::Pool;
 use crate::reader::Reader;
 
 /// Why there is no copy. Nothing was left in its place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
+    #[error(
+        "the database is in PostgreSQL, which has its own tool for that: pg_dump --schema=mulberry --format=custom --file=FILE URL; see docs/operating.md"
+    )]
+    Server,
     #[error("cannot create {}; name a file that does not exist, in a folder that this user may write", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error("the name {} cannot be given to SQLite; choose one of Unicode characters", path.display())]
@@ -36,6 +43,9 @@ impl Reader {
             path: path.to_path_buf(),
             source,
         };
+        let Pool::Sqlite(pool) = self.pool() else {
+            return Err(BackupError::Server);
+        };
         // Absolute, so that SQLite takes no name for a URI.
         let whole = std::path::absolute(path).map_err(create)?;
         let name = whole.to_str().ok_or_else(|| BackupError::Name {
@@ -48,27 +58,27 @@ impl Reader {
             .mode(0o600)
             .open(path)
             .map_err(create)?;
-        let copied = self.vacuum_into(path, name, &file).await;
+        let copied = vacuum_into(pool, path, name, &file).await;
         if copied.is_err() {
             // What is there is no copy. That it stays in a rare case is told by the next attempt.
             drop(fs::remove_file(path));
         }
         copied
     }
+}
 
-    async fn vacuum_into(&self, path: &Path, name: &str, file: &File) -> Result<(), BackupError> {
-        sqlx::query("VACUUM INTO ?")
-            .bind(name)
-            .execute(self.pool())
-            .await
-            .map_err(|source| BackupError::Copy {
-                path: path.to_path_buf(),
-                advice: Fault::of(&source).advice(),
-                source,
-            })?;
-        file.sync_all().map_err(|source| BackupError::Sync {
+async fn vacuum_into(pool: &SqlitePool, path: &Path, name: &str, file: &File) -> Result<(), BackupError> {
+    sqlx::query("VACUUM INTO $1")
+        .bind(name)
+        .execute(pool)
+        .await
+        .map_err(|source| BackupError::Copy {
             path: path.to_path_buf(),
+            advice: Fault::of(&source).advice(),
             source,
-        })
-    }
+        })?;
+    file.sync_all().map_err(|source| BackupError::Sync {
+        path: path.to_path_buf(),
+        source,
+    })
 }

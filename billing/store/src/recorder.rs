@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use billing::RequestRecord;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, watch};
 
 pub use task::RecorderTask;
+
+use crate::pool::Pool;
 
 /// Records that wait for the disk at most: some 25 MB of ordinary ones, 135 MB where every text has its full length.
 const QUEUE: usize = 65_536;
@@ -45,7 +46,7 @@ struct State {
     born: Instant,
 }
 
-pub(crate) fn recorder(writer: SqlitePool) -> (Recorder, RecorderTask) {
+pub(crate) fn recorder(writer: Pool, node: Option<Arc<str>>) -> (Recorder, RecorderTask) {
     let (queue, records) = mpsc::channel(QUEUE);
     let (closing, close_asked) = watch::channel(false);
     let (alive, ended) = watch::channel(());
@@ -55,7 +56,7 @@ pub(crate) fn recorder(writer: SqlitePool) -> (Recorder, RecorderTask) {
         warned: AtomicU64::new(0),
         born: Instant::now(),
     });
-    let task = RecorderTask::new(writer, records, close_asked, alive, state.clone());
+    let task = RecorderTask::new((writer, node), records, close_asked, alive, state.clone());
     let inner = Arc::new(Inner {
         queue,
         closing,

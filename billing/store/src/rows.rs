@@ -1,9 +1,13 @@
 //! Records to rows and back.
 
-use billing::{RequestRecord, Usage};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
+use std::borrow::Cow;
+use std::time::Duration;
 
+use billing::{RequestRecord, Usage};
+use sqlx::{Database, Encode, QueryBuilder, Type};
+
+use crate::fields::Fields;
+use crate::pool::{Conn, Db, Either, Pool, both};
 use crate::reader::ReadError;
 
 /// Longest text of a record, in bytes; a client chooses its model name and may choose its request id.
@@ -12,72 +16,133 @@ pub(crate) const TEXT_LIMIT: usize = 256;
 /// Greatest count of one class in a row.
 pub(crate) const COUNT_LIMIT: u64 = Usage::MOST;
 
-/// Rows in one INSERT: a multiple saves statements, and a fixed number lets SQLite keep its plan.
+/// Rows in one INSERT: a multiple saves statements, and a fixed number lets the database keep its plan.
 const ROWS_A_STATEMENT: usize = 64;
+
+/// How long a server may take for a batch.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The columns of a record.
+macro_rules! columns {
+    () => {
+        "request_id, started_at_ms, key, endpoint, model, upstream, backend, \
+         status, ending, stream, attempts, prompt, cached, completion, reasoning, usage_source, \
+         ttft_ms, duration_ms, error_code"
+    };
+}
 
 /// Writes all or none.
 ///
-/// Where SQLite reports that a commit failed though it reached the disk, a second call writes the records twice.
-pub(crate) async fn insert(pool: &SqlitePool, batch: &[RequestRecord]) -> Result<(), sqlx::Error> {
+/// Where the database reports that a commit failed though it reached the disk, a second call writes the records twice.
+pub(crate) async fn insert(pool: &Pool, node: Option<&str>, batch: &[RequestRecord]) -> Result<(), sqlx::Error> {
     let mut conn = pool.acquire().await?;
-    let outcome = insert_on(&mut conn, batch).await;
-    // A full disk makes SQLite roll back by itself.
-    // sqlx then fails to roll back, believes for ever that a transaction is open and refuses to begin another.
-    // The ping waits for its attempt.
-    if outcome.is_err() && (conn.ping().await.is_err() || conn.is_in_transaction()) {
-        conn.close_on_drop();
-    }
-    outcome
+    let outcome = pool.within(PATIENCE, insert_on(&mut conn, node, batch)).await;
+    conn.release(outcome).await
 }
 
-async fn insert_on(conn: &mut SqliteConnection, batch: &[RequestRecord]) -> Result<(), sqlx::Error> {
-    // Asks for the write lock at once, so that the busy timeout applies.
-    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-    for records in batch.chunks(ROWS_A_STATEMENT) {
-        statement(records)
-            .build()
-            .persistent(records.len() == ROWS_A_STATEMENT)
-            .execute(&mut *transaction)
+async fn insert_on(conn: &mut Conn, node: Option<&str>, batch: &[RequestRecord]) -> Result<(), sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    if let Either::Postgres(tx) = &mut tx {
+        // The last records may be lost with the power, and then a batch costs the server no wait for its disk.
+        sqlx::query("SET LOCAL synchronous_commit = off")
+            .execute(&mut **tx)
             .await?;
     }
-    transaction.commit().await
+    for records in batch.chunks(ROWS_A_STATEMENT) {
+        let is_usual = records.len() == ROWS_A_STATEMENT;
+        match &mut tx {
+            Either::Sqlite(tx) => {
+                let mut statement = statement(concat!("INSERT INTO requests (", columns!(), ") "), records, None);
+                statement.build().persistent(is_usual).execute(&mut **tx).await?;
+            }
+            Either::Postgres(tx) => {
+                let start = concat!("INSERT INTO requests (", columns!(), ", node) ");
+                let mut statement = statement(start, records, Some(node));
+                statement.build().persistent(is_usual).execute(&mut **tx).await?;
+            }
+        }
+    }
+    tx.commit().await
 }
 
-fn statement(records: &[RequestRecord]) -> QueryBuilder<Sqlite> {
-    let mut statement = QueryBuilder::new(
-        "INSERT INTO requests (request_id, started_at_ms, key, endpoint, model, upstream, backend, \
-         status, ending, stream, attempts, prompt, cached, completion, reasoning, usage_source, \
-         ttft_ms, duration_ms, error_code) ",
-    );
+/// With a `node`, which may be unknown, that is the last column.
+fn statement<DB: Database>(
+    start: &'static str,
+    records: &[RequestRecord],
+    node: Option<Option<&str>>,
+) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    Option<String>: for<'q> Encode<'q, DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+    Option<i64>: for<'q> Encode<'q, DB>,
+    bool: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut statement = QueryBuilder::new(start);
     statement.push_values(records, |mut row, record| {
-        row.push_bind(&record.request_id)
+        row.push_bind(record.request_id.clone())
             .push_bind(record.started_at_ms)
-            .push_bind(&record.key)
-            .push_bind(record.endpoint.as_ref())
-            .push_bind(&record.model)
-            .push_bind(&record.upstream)
-            .push_bind(&record.backend)
-            .push_bind(record.status)
-            .push_bind(record.end.as_str())
+            .push_bind(record.key.clone())
+            .push_bind(record.endpoint.clone().into_owned())
+            .push_bind(record.model.clone())
+            .push_bind(record.upstream.clone())
+            .push_bind(record.backend.clone())
+            .push_bind(i64::from(record.status))
+            .push_bind(record.end.as_str().to_owned())
             .push_bind(record.stream)
-            .push_bind(record.attempts)
+            .push_bind(i64::from(record.attempts))
             .push_bind(stored(record.usage.prompt))
             .push_bind(stored(record.usage.cached))
             .push_bind(stored(record.usage.completion))
             .push_bind(stored(record.usage.reasoning))
-            .push_bind(record.source.as_str())
-            .push_bind(record.ttft_ms)
-            .push_bind(record.duration_ms)
-            .push_bind(&record.error_code);
+            .push_bind(record.source.as_str().to_owned())
+            .push_bind(record.ttft_ms.map(i64::from))
+            .push_bind(i64::from(record.duration_ms))
+            .push_bind(record.error_code.clone());
+        if let Some(node) = node {
+            row.push_bind(node.map(str::to_owned));
+        }
     });
     statement
+}
+
+/// The newest first.
+pub(crate) async fn recent(db: &mut Db<'_>, limit: u32) -> Result<Vec<RequestRecord>, ReadError> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM requests ORDER BY started_at_ms DESC, id DESC LIMIT $1"
+    );
+    both!(mut *db, db => sqlx::query(SQL)
+        .bind(i64::from(limit))
+        .fetch_all(&mut **db)
+        .await?
+        .iter()
+        .map(record)
+        .collect())
+}
+
+/// The newest of an id.
+pub(crate) async fn find(db: &mut Db<'_>, request_id: &str) -> Result<Option<RequestRecord>, ReadError> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM requests WHERE request_id = $1 ORDER BY id DESC LIMIT 1"
+    );
+    let request_id = storable(request_id);
+    both!(mut *db, db => sqlx::query(SQL)
+        .bind(&*request_id)
+        .fetch_optional(&mut **db)
+        .await?
+        .map(|row| record(&row))
+        .transpose())
 }
 
 fn stored(count: u64) -> i64 {
     i64::try_from(count.min(COUNT_LIMIT)).expect("COUNT_LIMIT fits in 32 bits")
 }
 
-/// Cuts texts that are too long, so that a full queue has a size we can say.
+/// Makes texts such that both databases take them, and cuts those that are too long, so that a full queue has a size we can say.
 pub(crate) fn bound(record: &mut RequestRecord) {
     let optional = [
         &mut record.key,
@@ -89,63 +154,57 @@ pub(crate) fn bound(record: &mut RequestRecord) {
         .into_iter()
         .chain(optional.into_iter().flatten())
     {
+        if text.contains('\0') {
+            *text = storable(text).into_owned();
+        }
         let end = bounded(text).len();
         if end < text.len() {
             text.truncate(end);
             text.shrink_to_fit();
         }
     }
-    if record.endpoint.len() > TEXT_LIMIT {
-        record.endpoint = bounded(&record.endpoint).to_owned().into();
+    if record.endpoint.len() > TEXT_LIMIT || record.endpoint.contains('\0') {
+        record.endpoint = storable(&record.endpoint).into_owned().into();
     }
 }
 
 /// The beginning of a text that a row holds.
-pub(crate) fn bounded(text: &str) -> &str {
+fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
-pub(crate) fn record(row: &SqliteRow) -> Result<RequestRecord, ReadError> {
+/// A text as a row holds it. PostgreSQL takes no U+0000 in a text, and a client may put one into a model's name.
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
+    let text = bounded(text);
+    match text.contains('\0') {
+        // Of one byte, so that the text grows no longer.
+        true => text.replace('\0', "?").into(),
+        false => text.into(),
+    }
+}
+
+fn record(row: &impl Fields) -> Result<RequestRecord, ReadError> {
     Ok(RequestRecord {
-        request_id: row.try_get("request_id")?,
-        started_at_ms: row.try_get("started_at_ms")?,
-        key: row.try_get("key")?,
-        endpoint: row.try_get::<String, _>("endpoint")?.into(),
-        model: row.try_get("model")?,
-        upstream: row.try_get("upstream")?,
-        backend: row.try_get("backend")?,
-        status: narrow(row, "status")?,
-        end: word(row, "ending")?,
-        stream: row.try_get("stream")?,
-        attempts: narrow(row, "attempts")?,
+        request_id: row.text("request_id")?,
+        started_at_ms: row.int("started_at_ms")?,
+        key: row.maybe_text("key")?,
+        endpoint: row.text("endpoint")?.into(),
+        model: row.text("model")?,
+        upstream: row.maybe_text("upstream")?,
+        backend: row.maybe_text("backend")?,
+        status: row.narrow("status")?,
+        end: row.word("ending")?,
+        stream: row.flag("stream")?,
+        attempts: row.narrow("attempts")?,
         usage: Usage {
-            prompt: count(row, "prompt")?,
-            cached: count(row, "cached")?,
-            completion: count(row, "completion")?,
-            reasoning: count(row, "reasoning")?,
+            prompt: row.narrow("prompt")?,
+            cached: row.narrow("cached")?,
+            completion: row.narrow("completion")?,
+            reasoning: row.narrow("reasoning")?,
         },
-        source: word(row, "usage_source")?,
-        ttft_ms: row
-            .try_get::<Option<i64>, _>("ttft_ms")?
-            .map(u32::try_from)
-            .transpose()
-            .map_err(|_| ReadError::Row { column: "ttft_ms" })?,
-        duration_ms: narrow(row, "duration_ms")?,
-        error_code: row.try_get("error_code")?,
+        source: row.word("usage_source")?,
+        ttft_ms: row.maybe_narrow("ttft_ms")?,
+        duration_ms: row.narrow("duration_ms")?,
+        error_code: row.maybe_text("error_code")?,
     })
-}
-
-pub(crate) fn count(row: &SqliteRow, column: &'static str) -> Result<u64, ReadError> {
-    narrow(row, column)
-}
-
-/// SQLite has one integer; a value that does not fit ours was not written by us.
-fn narrow<T: TryFrom<i64>>(row: &SqliteRow, column: &'static str) -> Result<T, ReadError> {
-    T::try_from(row.try_get(column)?).map_err(|_| ReadError::Row { column })
-}
-
-fn word<T: std::str::FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, ReadError> {
-    row.try_get::<String, _>(column)?
-        .parse()
-        .map_err(|_| ReadError::Row { column })
 }

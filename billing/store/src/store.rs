@@ -1,62 +1,103 @@
-//! The gateway's own handle on the database: one connection that writes, and a [`Reader`].
+//! The gateway's own handle on the database: connections that write, and a [`Reader`].
 
 use std::path::Path;
+use std::time::Duration;
 
 use billing::RequestRecord;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::fault::Fault;
-use crate::file::{self, OpenError};
+use crate::file;
 use crate::keys::KeyStore;
+use crate::ledger::LedgerStore;
+use crate::location::{Location, PgUrl};
+use crate::opening::OpenError;
+use crate::pool::Pool;
 use crate::reader::{ReadError, Reader};
 use crate::recorder::{self, Recorder, RecorderTask};
 use crate::schema;
+use crate::server;
 use crate::usage::{UsageQuery, UsageRow};
 
 /// Attempts to switch a new file to WAL while another process has it open.
-const WAL_ATTEMPTS: u32 = 50;
+const WAL_ATTEMPTS: u32 = 250;
+
+/// Connections to a server that write records and keys.
+const WRITERS: u32 = 2;
+
+/// Connections to a server that the ledger has for itself, so that money waits for nothing else.
+const LEDGER: u32 = 6;
+
+/// How long a connection to a server may take to be had.
+const ACQUIRE: Duration = Duration::from_secs(2);
 
 /// The database, open for reading and writing.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) writer: SqlitePool,
+    /// Of SQLite one connection, and every commit on it is on the disk when it is answered.
+    pub(crate) writer: Pool,
+    /// The connections of the ledger: those of a server, or SQLite's one.
+    pub(crate) ledger: Pool,
     reader: Reader,
 }
 
 impl Store {
-    /// Opens the database at `path`; creates it, or brings it to the present schema version, where needed.
+    /// Opens the database; creates a file, or brings either to the present schema version, where needed.
     ///
     /// New folders get mode 0700 and a new file 0600.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+    pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        match location {
+            Location::File(path) => Self::open_file(path).await,
+            Location::Postgres(url) => Self::open_server(url).await,
+        }
+    }
+
+    async fn open_file(path: &Path) -> Result<Self, OpenError> {
+        let location = Location::from(path);
+        let failed = |source| OpenError::database(&location, source);
         file::create_private(path)?;
         file::inspect(path).await?;
         let options = file::options(path)
             .journal_mode(SqliteJournalMode::Wal)
-            // A power cut may lose the last batches, never the file; each batch costs no fsync.
-            .synchronous(SqliteSynchronous::Normal)
+            // What is committed is money and keys, and survives a power cut. Records share the setting: their batches
+            // are twenty a second at most.
+            .synchronous(SqliteSynchronous::Full)
             // A long reader lets the log grow; this shrinks it again after.
             .pragma("journal_size_limit", "67108864");
-        let mut conn = connect_wal(&options)
+        let mut conn = connect_wal(&options).await.map_err(failed)?;
+        schema::migrate_file(&mut conn)
             .await
-            .map_err(|source| OpenError::database(path, source))?;
-        schema::migrate(&mut conn)
-            .await
-            .map_err(|source| OpenError::migrate(path, source))?;
-        let reader = Reader::open(path).await?;
-        conn.close().await.map_err(|source| OpenError::database(path, source))?;
+            .map_err(|source| OpenError::migrate(&location, source))?;
+        let reader = Reader::open(&location).await?;
+        conn.close().await.map_err(failed)?;
         // One connection: SQLite has one writer at a time, and waiting in our pool is cheaper than in its lock.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options)
             .await
-            .map_err(|source| OpenError::database(path, source))?;
-        Ok(Self { writer, reader })
+            .map_err(failed)?;
+        let writer = Pool::Sqlite(writer);
+        Ok(Self {
+            ledger: writer.clone(),
+            writer,
+            reader,
+        })
+    }
+
+    async fn open_server(url: &PgUrl) -> Result<Self, OpenError> {
+        server::migrate(url).await?;
+        Ok(Self {
+            writer: Pool::Postgres(server::pool(url, WRITERS, ACQUIRE)),
+            ledger: Pool::Postgres(server::pool(url, LEDGER, ACQUIRE)),
+            reader: Reader::of_server(url),
+        })
     }
 
     /// A database that ends with the process.
     pub async fn in_memory() -> Result<Self, OpenError> {
-        let path = Path::new(":memory:");
+        let location = Location::from(Path::new(":memory:"));
+        let failed = |source| OpenError::database(&location, source);
         // The connection is the database, so there is one and it never expires.
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -64,17 +105,16 @@ impl Store {
             .max_lifetime(None)
             .connect_with(SqliteConnectOptions::new().in_memory(true).disable_statement_logging())
             .await
-            .map_err(|source| OpenError::database(path, source))?;
-        let mut conn = pool
-            .acquire()
+            .map_err(failed)?;
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        schema::migrate_file(&mut conn)
             .await
-            .map_err(|source| OpenError::database(path, source))?;
-        schema::migrate(&mut conn)
-            .await
-            .map_err(|source| OpenError::migrate(path, source))?;
+            .map_err(|source| OpenError::migrate(&location, source))?;
         drop(conn);
+        let pool = Pool::Sqlite(pool);
         Ok(Self {
             writer: pool.clone(),
+            ledger: pool.clone(),
             reader: Reader::of_pool(pool),
         })
     }
@@ -83,12 +123,22 @@ impl Store {
     ///
     /// Nothing is written until the caller spawns [`RecorderTask::run`].
     pub fn recorder(&self) -> (Recorder, RecorderTask) {
-        recorder::recorder(self.writer.clone())
+        recorder::recorder(self.writer.clone(), None)
+    }
+
+    /// The same, with the name of this gateway in each record where several share a server.
+    pub fn recorder_of(&self, node: &str) -> (Recorder, RecorderTask) {
+        recorder::recorder(self.writer.clone(), Some(node.into()))
     }
 
     /// A handle that changes API keys.
     pub fn keys(&self) -> KeyStore {
         KeyStore::new(self.writer.clone())
+    }
+
+    /// The ledger: accounts, money, leases and charges.
+    pub fn ledger(&self) -> LedgerStore {
+        LedgerStore::new(self.ledger.clone(), self.reader.pool().clone())
     }
 
     pub fn reader(&self) -> &Reader {
@@ -114,6 +164,7 @@ impl Store {
     /// Call it after [`Recorder::close`]; records that come later are lost and counted.
     pub async fn close(self) {
         self.reader.close().await;
+        self.ledger.close().await;
         self.writer.close().await;
     }
 }

@@ -1,17 +1,25 @@
-//! The store on real files. Each test owns a folder, and the folder goes with the test.
+//! The store on real files and on a real server. Each test owns its database, and the database goes with the test.
+//!
+//! What both databases must do alike is tested on both, see [`scene::on_both`].
 
 mod copying;
 mod keys;
 mod opening;
 mod recording;
+pub(crate) mod scene;
 mod scratch;
+mod server;
 mod summing;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use billing::{End, RequestRecord, Usage, UsageSource};
 
-use crate::{GroupBy, Recorder, Store, UsageQuery};
+use sqlx::sqlite::SqlitePool;
+
+use crate::pool::Pool;
+use crate::{GroupBy, OpenError, Reader, Recorder, Store, UsageQuery};
 
 /// A whole record: every field holds something of its own.
 fn record(id: &str) -> RequestRecord {
@@ -62,5 +70,21 @@ async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     while !done().await {
         assert!(begin.elapsed() < Duration::from_secs(10), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn open(path: &Path) -> Result<Store, OpenError> {
+    Store::open(&path.into()).await
+}
+
+async fn read(path: &Path) -> Result<Reader, OpenError> {
+    Reader::open(&path.into()).await
+}
+
+/// For statements that only SQLite has.
+fn sqlite(pool: &Pool) -> &SqlitePool {
+    match pool {
+        Pool::Sqlite(pool) => pool,
+        Pool::Postgres(_) => panic!("the test is one of SQLite's own"),
     }
 }

@@ -1,11 +1,10 @@
 //! Sums of usage: what may be asked, and the statements that answer.
 
 use billing::Usage;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use crate::reader::ReadError;
-use crate::rows::count;
+use crate::fields::Fields;
+use crate::pool::{Db, Either, both};
+use crate::reader::{MAX_ROWS, ReadError};
 
 /// Which requests to sum up, and by what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,42 +49,65 @@ macro_rules! sums {
         concat!(
             "SELECT ",
             $group,
-            " AS grouping, count(*) AS requests, \
+            " AS grouped, count(*) AS requests, \
              count(*) FILTER (WHERE ending = 'failed') AS failures, \
              count(*) FILTER (WHERE usage_source = 'estimated') AS estimated, \
-             sum(prompt) AS prompt, sum(cached) AS cached, \
-             sum(completion) AS completion, sum(reasoning) AS reasoning \
-             FROM requests WHERE started_at_ms >= ?1 AND started_at_ms < ?2 \
-             GROUP BY grouping ORDER BY ",
+             CAST(sum(prompt) AS bigint) AS prompt, CAST(sum(cached) AS bigint) AS cached, \
+             CAST(sum(completion) AS bigint) AS completion, CAST(sum(reasoning) AS bigint) AS reasoning \
+             FROM requests WHERE started_at_ms >= $1 AND started_at_ms < $2 \
+             GROUP BY grouped ORDER BY ",
             $order,
-            " LIMIT ?3"
+            " LIMIT $3"
         )
     };
 }
 
-pub(crate) fn sql(group_by: GroupBy) -> &'static str {
+/// Only how a day is told differs.
+macro_rules! by_day {
+    ($day:literal) => {
+        sums!($day, "grouped DESC")
+    };
+}
+
+/// The statement for the database that `db` is.
+pub(crate) fn sql(group_by: GroupBy, db: &Db<'_>) -> &'static str {
     match group_by {
-        GroupBy::Model => sums!("model", "requests DESC, grouping"),
-        GroupBy::Key => sums!("key", "requests DESC, grouping"),
-        GroupBy::Upstream => sums!("upstream", "requests DESC, grouping"),
-        GroupBy::Day => sums!(
-            "strftime('%Y-%m-%d', started_at_ms / 1000, 'unixepoch')",
-            "grouping DESC"
-        ),
+        GroupBy::Model => sums!("model", "requests DESC, grouped NULLS FIRST"),
+        GroupBy::Key => sums!("key", "requests DESC, grouped NULLS FIRST"),
+        GroupBy::Upstream => sums!("upstream", "requests DESC, grouped NULLS FIRST"),
+        GroupBy::Day => match db {
+            Either::Sqlite(_) => by_day!("strftime('%Y-%m-%d', started_at_ms / 1000, 'unixepoch')"),
+            Either::Postgres(_) => {
+                by_day!("to_char(to_timestamp(started_at_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')")
+            }
+        },
     }
 }
 
-pub(crate) fn row(row: &SqliteRow) -> Result<UsageRow, ReadError> {
+pub(crate) async fn sums(db: &mut Db<'_>, query: &UsageQuery) -> Result<Vec<UsageRow>, ReadError> {
+    let sql = sql(query.group_by, db);
+    both!(mut *db, db => sqlx::query(sql)
+        .bind(query.since_ms)
+        .bind(query.until_ms)
+        .bind(i64::from(query.limit.min(MAX_ROWS)))
+        .fetch_all(&mut **db)
+        .await?
+        .iter()
+        .map(row)
+        .collect())
+}
+
+fn row(row: &impl Fields) -> Result<UsageRow, ReadError> {
     Ok(UsageRow {
-        group: row.try_get("grouping")?,
-        requests: count(row, "requests")?,
-        failures: count(row, "failures")?,
-        estimated: count(row, "estimated")?,
+        group: row.maybe_text("grouped")?,
+        requests: row.narrow("requests")?,
+        failures: row.narrow("failures")?,
+        estimated: row.narrow("estimated")?,
         usage: Usage {
-            prompt: count(row, "prompt")?,
-            cached: count(row, "cached")?,
-            completion: count(row, "completion")?,
-            reasoning: count(row, "reasoning")?,
+            prompt: row.narrow("prompt")?,
+            cached: row.narrow("cached")?,
+            completion: row.narrow("completion")?,
+            reasoning: row.narrow("reasoning")?,
         },
     })
 }

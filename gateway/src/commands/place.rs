@@ -1,12 +1,9 @@
 //! Where a command finds what it is to change: a running gateway, and the database behind it.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 use backends::serve::BoxError;
-use billing_store::Store;
+use billing_store::{Location, Store};
 
 use super::{
     remote::{Remote, Unreached},
@@ -29,7 +26,7 @@ struct NoDatabase;
 pub(super) struct Place {
     /// `None` where only a database was named.
     pub(super) config: Option<Config>,
-    database: Option<PathBuf>,
+    database: Option<Location>,
     /// Whether the database was not there before.
     is_new: bool,
     /// Who, in the audit log, unless an admin token says it.
@@ -45,14 +42,14 @@ impl Place {
             return Ok(Self {
                 config: None,
                 is_new: !path.exists(),
-                database: Some(path),
+                database: Some(path.into()),
                 actor,
             });
         }
         let config = Config::load(&file(config.config)?, &Process)?;
         let database = database(&config);
         Ok(Self {
-            is_new: database.as_ref().is_some_and(|path| !path.exists()),
+            is_new: database.as_ref().is_some_and(|location| !is_there(location)),
             database,
             config: Some(config),
             actor,
@@ -62,7 +59,7 @@ impl Place {
     /// The database, in this process. Only what writes may make it.
     pub(super) async fn store(&self, writes: bool) -> Result<Option<Store>, BoxError> {
         match &self.database {
-            Some(path) if writes || path.exists() => Ok(Some(Store::open(path).await?)),
+            Some(location) if writes || is_there(location) => Ok(Some(Store::open(location).await?)),
             None if writes => Err(NoDatabase.into()),
             _ => Ok(None),
         }
@@ -81,15 +78,29 @@ impl Place {
 
     /// What became of a change in this process.
     pub(super) fn written(&self) -> String {
-        let path = self.database.as_deref().unwrap_or(Path::new(""));
-        // In full: a relative `data_dir` starts at the working directory, which may not be the gateway's.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let path = path.display();
+        let place = match &self.database {
+            // In full: a relative `data_dir` starts at the working directory, which may not be the gateway's.
+            Some(Location::File(path)) => path
+                .canonicalize()
+                .unwrap_or_else(|_| path.clone())
+                .display()
+                .to_string(),
+            Some(location) => location.to_string(),
+            None => String::new(),
+        };
         if self.is_new {
-            format!("written to {path}, which is new")
+            format!("written to {place}, which is new")
         } else {
-            format!("written to {path}, which a running gateway notices within a second")
+            format!("written to {place}, which a running gateway notices within a second")
         }
+    }
+}
+
+/// Of a server only an attempt could tell, and it is taken to be there.
+fn is_there(location: &Location) -> bool {
+    match location {
+        Location::File(path) => path.exists(),
+        Location::Postgres(_) => true,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use backends::serve::BoxError;
 use billing::RequestRecord;
-use billing_store::{GroupBy, Reader, UsageQuery, UsageRow};
+use billing_store::{GroupBy, Location, Reader, UsageQuery, UsageRow};
 
 use super::serve::file;
 use crate::{
@@ -22,7 +22,7 @@ const GROUPS: u32 = 1000;
 struct NoDatabase;
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), BoxError> {
-    let reader = Reader::open(&path(args.database, args.config)?).await?;
+    let reader = Reader::open(&location(args.database, args.config)?).await?;
     let text = match args.recent {
         Some(count) => recent(&reader.recent(count).await?),
         None => {
@@ -49,14 +49,14 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), BoxError> {
 }
 
 /// The database that was named, or that of the configuration.
-pub(super) fn path(database_file: Option<PathBuf>, config: ConfigArgs) -> Result<PathBuf, BoxError> {
-    if let Some(path) = database_file {
-        return Ok(path);
+pub(super) fn location(named: Option<PathBuf>, config: ConfigArgs) -> Result<Location, BoxError> {
+    if let Some(path) = named {
+        return Ok(path.into());
     }
     match file(config.config) {
         Ok(file) => Ok(database(&Config::load(&file, &Process)?).ok_or(NoDatabase)?),
         // A gateway that was started without a file keeps its records at the default place.
-        Err(_) => Ok(PathBuf::from("mulberry-data/mulberry.db")),
+        Err(_) => Ok(PathBuf::from("mulberry-data/mulberry.db").into()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::{AccountId, AmountError, Currency, Level, Nano};
+use billing_store::PgUrl;
 
 use super::decode::{Decode, Section, scalar};
 use super::describe::{self, Definitions, Describe, Mapping};
@@ -128,6 +129,14 @@ section! {
 }
 
 impl Budget {
+    pub(crate) fn of(rules: &billing::Budget) -> Self {
+        Self {
+            total: rules.total,
+            day: rules.day,
+            month: rules.month,
+        }
+    }
+
     pub(crate) fn rules(&self) -> billing::Budget {
         billing::Budget {
             total: self.total,
@@ -139,11 +148,10 @@ impl Budget {
 
 /// The address of a PostgreSQL database, with its credentials: hidden like a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct DatabaseUrl(String);
+pub(crate) struct DatabaseUrl(PgUrl);
 
 impl DatabaseUrl {
-    /// The address itself, for the one place that connects.
-    pub(crate) fn expose(&self) -> &str {
+    pub(crate) fn url(&self) -> &PgUrl {
         &self.0
     }
 }
@@ -157,20 +165,19 @@ impl std::fmt::Debug for DatabaseUrl {
 impl Decode for DatabaseUrl {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let url = Secret::decode(node, key, problems)?;
-        let rest = ["postgres://", "postgresql://"]
-            .iter()
-            .find_map(|scheme| url.expose().strip_prefix(scheme));
-        if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)) {
-            return Some(Self(url.expose().to_owned()));
-        }
         // Never quoted: it may hold a password.
-        problems.report(
-            &node.place,
-            key,
-            "is not the address of a PostgreSQL database",
-            "write `postgres://USER:PASSWORD@HOST/DATABASE`, or leave it out to keep everything in `data_dir`",
-        );
-        None
+        match url.expose().parse() {
+            Ok(url) => Some(Self(url)),
+            Err(error) => {
+                problems.report(
+                    &node.place,
+                    key,
+                    &format!("is not the address of a PostgreSQL database: {error}"),
+                    "write `postgres://USER:PASSWORD@HOST/DATABASE`, or leave it out to keep everything in `data_dir`",
+                );
+                None
+            }
+        }
     }
 }
 

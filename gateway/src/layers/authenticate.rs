@@ -193,7 +193,12 @@ mod tests {
         };
         // As an older program may have left it in the database.
         let nothing = Key::named("nobody", "");
-        let accounts = Accounts::new(&[key, off, old, new, nothing], &[], &Limiters::default());
+        let accounts = Accounts::new(
+            &[key, off, old, new, nothing],
+            &[],
+            &Limiters::default(),
+            &crate::ledger::Payers::default(),
+        );
         let mut request = Request::new(());
         request
             .headers_mut()

@@ -1,20 +1,20 @@
 //! Writes queued records in batches.
 //!
-//! A batch that the disk refuses is kept and tried again, ever more slowly, for as long as the gateway runs; the queue bounds what piles up behind it.
+//! A batch that the database refuses is kept and tried again, ever more slowly, for as long as the gateway runs; the queue bounds what piles up behind it.
 //! Once the recorder closes, refusals are borne for a few seconds only.
-//! A batch that SQLite will never accept is dropped and counted at once: it would block all others.
+//! A batch that the database will never accept is dropped and counted at once: it would block all others.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use billing::RequestRecord;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::State;
 use crate::fault::Fault;
+use crate::pool::Pool;
 use crate::rows;
 
 /// Records in one transaction at most.
@@ -29,7 +29,9 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 /// The writing half of a [`Recorder`](super::Recorder). Spawn [`RecorderTask::run`].
 #[derive(Debug)]
 pub struct RecorderTask {
-    writer: SqlitePool,
+    writer: Pool,
+    /// This gateway, where several share a server.
+    node: Option<Arc<str>>,
     records: mpsc::Receiver<RequestRecord>,
     close_asked: watch::Receiver<bool>,
     /// When to give up, once closing.
@@ -41,7 +43,7 @@ pub struct RecorderTask {
 
 impl RecorderTask {
     pub(super) fn new(
-        writer: SqlitePool,
+        (writer, node): (Pool, Option<Arc<str>>),
         records: mpsc::Receiver<RequestRecord>,
         close_asked: watch::Receiver<bool>,
         alive: watch::Sender<()>,
@@ -49,6 +51,7 @@ impl RecorderTask {
     ) -> Self {
         Self {
             writer,
+            node,
             records,
             close_asked,
             give_up_at: None,
@@ -101,7 +104,7 @@ impl RecorderTask {
     async fn write(&mut self, batch: &[RequestRecord]) -> bool {
         let mut backoff = FIRST_BACKOFF;
         loop {
-            let Err(error) = rows::insert(&self.writer, batch).await else {
+            let Err(error) = rows::insert(&self.writer, self.node.as_deref(), batch).await else {
                 if self.state.stalled.swap(false, Ordering::Relaxed) {
                     tracing::info!("usage records are written again");
                 }

@@ -2,24 +2,24 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::scratch::Scratch;
-use super::{record, write};
-use crate::{BackupError, Reader, Store};
+use super::{open, read, record, write};
+use crate::BackupError;
 
 #[tokio::test]
 async fn a_copy_is_made_while_the_gateway_writes() {
     let scratch = Scratch::new();
     let (path, copy) = (scratch.path("usage.db"), scratch.path("copy.db"));
-    let store = Store::open(&path).await.expect("a new file opens");
+    let store = open(&path).await.expect("a new file opens");
     // Stays in the log beside the file until the store is closed.
     write(&store, [record("a")]).await;
-    let reader = Reader::open(&path).await.expect("it is ours");
+    let reader = read(&path).await.expect("it is ours");
     reader.copy_to(&copy).await.expect("the folder takes a copy");
     write(&store, [record("b")]).await;
 
     let mode = fs::metadata(&copy).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "other users may read the copy");
     assert!(!scratch.path("copy.db-wal").exists(), "a copy is one file");
-    let copied = Reader::open(&copy).await.expect("a copy is a database of ours");
+    let copied = read(&copy).await.expect("a copy is a database of ours");
     assert_eq!(copied.record("a").await.expect("readable"), Some(record("a")));
     assert_eq!(
         copied.record("b").await.expect("readable"),
@@ -28,7 +28,7 @@ async fn a_copy_is_made_while_the_gateway_writes() {
     );
     copied.close().await;
     // A gateway can go on from it.
-    let restored = Store::open(&copy).await.expect("a copy opens for writing");
+    let restored = open(&copy).await.expect("a copy opens for writing");
     write(&restored, [record("c")]).await;
     restored.close().await;
 }
@@ -37,8 +37,8 @@ async fn a_copy_is_made_while_the_gateway_writes() {
 async fn a_file_that_exists_is_left_alone() {
     let scratch = Scratch::new();
     let path = scratch.path("usage.db");
-    let store = Store::open(&path).await.expect("a new file opens");
-    let reader = Reader::open(&path).await.expect("it is ours");
+    let store = open(&path).await.expect("a new file opens");
+    let reader = read(&path).await.expect("it is ours");
     let other = scratch.path("notes.txt");
     fs::write(&other, "mine").expect("writable");
     for target in [&other, &path] {
@@ -54,8 +54,8 @@ async fn a_file_that_exists_is_left_alone() {
 async fn a_copy_that_failed_leaves_nothing() {
     let scratch = Scratch::new();
     let path = scratch.path("usage.db");
-    let store = Store::open(&path).await.expect("a new file opens");
-    let reader = Reader::open(&path).await.expect("it is ours");
+    let store = open(&path).await.expect("a new file opens");
+    let reader = read(&path).await.expect("it is ours");
     store.close().await;
     reader.close().await;
     let copy = scratch.path("copy.db");

@@ -1,0 +1,109 @@
+//! Payers: from what is known of accounts to who pays for a key.
+
+use std::{collections::HashMap, sync::Arc};
+
+use billing::{AccountId, Budget, Currency, Level, Nano, Payer, Span};
+
+use super::Bar;
+use crate::config::Key;
+
+/// The organisation of keys that have a budget and name no account.
+const DEFAULT: &str = "default";
+
+/// All accounts, as they were when they were read last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Payers {
+    known: HashMap<AccountId, Known>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) currency: Currency,
+    /// What an organisation may owe; `None` is without limit.
+    pub(crate) credit: Option<Nano>,
+    pub(crate) budget: Budget,
+    pub(crate) disabled: bool,
+}
+
+/// The account that a key is charged to; `None` where it is charged to nobody.
+pub(crate) fn account_of(key: &Key) -> Option<AccountId> {
+    let named = key.account.clone();
+    named.or_else(|| key.budget.as_ref().map(|_| default_account()))
+}
+
+pub(crate) fn default_account() -> AccountId {
+    AccountId::organisation(DEFAULT).expect("a plain word is a name")
+}
+
+impl Payers {
+    pub(crate) fn new(known: HashMap<AccountId, Known>) -> Self {
+        Self { known }
+    }
+
+    /// Who pays for a key; `None` where nobody does. An account that nobody made pays for nothing, see [`Bar`].
+    pub(crate) fn of_key(&self, key: &Key) -> Option<Arc<Payer>> {
+        let account = account_of(key)?;
+        let (organisation, team) = match account.level() {
+            Level::Team => (organisation_of(&account), Some(account)),
+            Level::Organisation | Level::Key | Level::System => (account, None),
+        };
+        let name = AccountId::key(&key.name);
+        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
+        let mut bounds = Vec::new();
+        let mut bind = |account: &AccountId, budget: &Budget, is_prepaid: bool| {
+            let is_bound = |span: &Span| budget.of(*span).is_some() || (is_prepaid && *span == Span::Total);
+            let spans = Span::ALL.into_iter().filter(is_bound);
+            bounds.extend(spans.map(|span| (account.clone(), span)));
+        };
+        let known = self.known.get(&organisation);
+        if let Some(known) = known {
+            bind(&organisation, &known.budget, known.credit.is_some());
+        }
+        if let Some(team) = &team
+            && let Some(known) = self.known.get(team)
+        {
+            bind(team, &known.budget, false);
+        }
+        // What the ledger knows of a key bounds it too, so that nothing is lost while the two differ.
+        let known_of_key = self.known.get(&name).map_or(own, |known| union(&known.budget, &own));
+        bind(&name, &known_of_key, false);
+        Some(Arc::new(Payer {
+            currency: known.map_or(Currency::USD, |known| known.currency),
+            organisation,
+            team,
+            key: Some(name),
+            bounds,
+        }))
+    }
+
+    /// Whether any of these keys is charged.
+    pub(crate) fn charges(keys: &[Key]) -> bool {
+        keys.iter().any(|key| account_of(key).is_some())
+    }
+
+    /// Accounts that pay for nothing: what is disabled, and what these keys name and nobody made.
+    pub(crate) fn barred(&self, keys: &[Key]) -> HashMap<AccountId, Bar> {
+        let disabled = self.known.iter().filter(|(_, known)| known.disabled);
+        let disabled = disabled.map(|(account, _)| (account.clone(), Bar::Disabled));
+        let named = keys.iter().filter_map(account_of).flat_map(|account| {
+            let organisation = (account.level() == Level::Team).then(|| organisation_of(&account));
+            organisation.into_iter().chain([account])
+        });
+        let missing = named.filter(|account| !self.known.contains_key(account));
+        disabled.chain(missing.map(|account| (account, Bar::Unknown))).collect()
+    }
+}
+
+fn organisation_of(team: &AccountId) -> AccountId {
+    let name = team.name().split_once('/').map_or("", |(organisation, _)| organisation);
+    AccountId::organisation(name).expect("a team's name begins with its organisation's")
+}
+
+/// Where either has a bound there is one.
+fn union(one: &Budget, other: &Budget) -> Budget {
+    Budget {
+        total: one.total.or(other.total),
+        day: one.day.or(other.day),
+        month: one.month.or(other.month),
+    }
+}
