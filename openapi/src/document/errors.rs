@@ -38,6 +38,11 @@ const ROWS: [Row; 15] = [
         header: Some("allow"),
         ..row("405", "MethodNotAllowed", "The path exists for other methods.")
     },
+    row(
+        "402",
+        "PaymentRequired",
+        "A balance or a budget does not cover what the request may cost. The message says how much is missing.",
+    ),
     row("408", "RequestTimeout", "The request did not arrive in time."),
     Row {
         needs_body: true,
