@@ -137,6 +137,7 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
         log_requests: config.log.requests,
+        receipts: config.ledger.receipts,
         idempotency: config.idempotency.as_ref().map(|kept| Bounds {
             ttl: kept.ttl,
             memory: kept.memory.as_usize(),

@@ -105,6 +105,7 @@ where
                 awaited: call.awaited,
                 deadline: call.deadline,
                 ending: call.ending,
+                witness: call.witness,
                 offer,
                 catalog,
                 hooks: self.unpriced.clone(),
