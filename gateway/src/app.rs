@@ -27,6 +27,7 @@ use crate::{
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
+    treasury::Treasury,
     wall_clock::unix_seconds,
 };
 
@@ -213,11 +214,18 @@ impl App {
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
+        let treasury = Treasury::new(
+            store.as_ref().map(|(store, _)| store.ledger()),
+            directory.clone(),
+            config.ledger.currency,
+            None,
+        );
         let operators = admin.map(|listener| {
             let admin = Admin {
                 live: live.clone(),
                 reloader,
                 tokens,
+                treasury,
                 directory,
                 parts: parts.clone(),
                 reader,
