@@ -23,6 +23,7 @@ mod post;
 mod rates;
 mod spend;
 pub(crate) mod sql;
+mod strikes;
 mod transfers;
 
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use nodes::{ChainHead, ForgetError, Forgotten, JoinError, Joined, LeaveError
 pub use post::{PostError, Posted};
 pub use rates::{ExchangeRate, RateError, RateKind, RateShare, RateUse};
 pub use spend::{SpendBy, SpendQuery, SpendRow};
+pub use strikes::Strikes;
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
