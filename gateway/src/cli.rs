@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod key;
 pub(crate) mod money;
+pub(crate) mod verify;
 
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
+    /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said
+    Verify(verify::VerifyArgs),
     /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1
     Healthcheck(HealthcheckArgs),
     /// Run everything that exists in one process, with a scripted engine where no real one is found

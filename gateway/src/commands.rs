@@ -21,12 +21,14 @@ mod place;
 mod remote;
 mod serve;
 mod usage;
+mod verify;
 
 /// The exit status is that of a command which could do what it was asked.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
     let done = match command {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
+        Command::Verify(args) => return verify::run(&args),
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),

@@ -109,6 +109,8 @@ pub(crate) struct StackConfig {
     pub(crate) log_requests: bool,
     /// `None` keeps no answers.
     pub(crate) idempotency: Option<Bounds>,
+    /// Whether who is charged gets receipts.
+    pub(crate) receipts: bool,
 }
 
 /// From a known operation to its answer.
@@ -121,7 +123,10 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
         .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
-        .layer(DecodeLayer { limits: config.limits })
+        .layer(DecodeLayer {
+            limits: config.limits,
+            receipts: config.receipts,
+        })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
@@ -134,7 +139,9 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside Reserve: money is held only for what may run.
         .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
-        .layer(ReserveLayer)
+        .layer(ReserveLayer {
+            ledger: parts.ledger.clone(),
+        })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
             records: parts.records.clone(),

@@ -34,4 +34,5 @@ mod scripted;
 mod sdk_rust;
 mod telemetry;
 mod uploads;
+mod verify;
 mod wire;

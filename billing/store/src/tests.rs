@@ -8,6 +8,7 @@ mod opening;
 mod recording;
 pub(crate) mod scene;
 mod scratch;
+mod server;
 mod strikes;
 mod summing;
 

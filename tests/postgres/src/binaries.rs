@@ -36,7 +36,15 @@ impl Binaries {
             .collect();
         debian.sort();
         folders.extend(debian.into_iter().rev().map(|(_, folder)| folder));
-        let needed = ["postgres", "initdb", "pg_ctl", "psql", "pg_dump", "pg_restore"];
+        let needed = [
+            "postgres",
+            "initdb",
+            "pg_ctl",
+            "psql",
+            "pg_basebackup",
+            "pg_dump",
+            "pg_restore",
+        ];
         let folder = folders
             .into_iter()
             .find(|folder| needed.iter().all(|program| folder.join(program).is_file()))?;

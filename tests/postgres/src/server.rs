@@ -29,6 +29,7 @@ const ACCESS: &str = "\
 host  all guarded 127.0.0.1/32 scram-sha-256
 local all all                  trust
 host  all all     127.0.0.1/32 trust
+host  replication all 127.0.0.1/32 trust
 ";
 
 /// Times that a free port may turn out to be taken after all.
@@ -83,6 +84,15 @@ impl Server {
     /// One for a test alone. `None`, and a line that says so, where the machine has no PostgreSQL.
     #[must_use]
     pub fn start(settings: Settings) -> Option<Self> {
+        let mut server = Self::prepare()?;
+        server.create(&settings);
+        server.up();
+        server.sql("postgres", "CREATE ROLE guarded LOGIN PASSWORD 'secret'");
+        Some(server)
+    }
+
+    /// An empty folder, and who will remove it.
+    fn prepare() -> Option<Self> {
         let Some(binaries) = Binaries::find() else {
             skip();
             return None;
@@ -97,22 +107,47 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("every machine that we test on has a shell");
-        let mut server = Self {
+        Some(Self {
             binaries,
             folder,
             port: 0,
             undertaker,
             databases: AtomicU32::new(0),
-        };
-        server.create(&settings);
+        })
+    }
+
+    /// Starts it on a port that nobody has.
+    fn up(&mut self) {
         for attempt in 1.. {
-            server.port = free_port();
-            if server.try_up() {
-                break;
+            self.port = free_port();
+            if self.try_up() {
+                return;
             }
-            assert!(attempt < ATTEMPTS, "PostgreSQL does not start:\n{}", server.log());
+            assert!(attempt < ATTEMPTS, "PostgreSQL does not start:\n{}", self.log());
         }
-        server.sql("postgres", "CREATE ROLE guarded LOGIN PASSWORD 'secret'");
+    }
+
+    /// A copy of another server that follows it and only reads.
+    #[must_use]
+    pub fn start_standby_of(primary: &Self) -> Option<Self> {
+        let mut server = Self::prepare()?;
+        let mut command = server.binaries.command("pg_basebackup");
+        command
+            .args([
+                "--no-sync",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+                "--wal-method=stream",
+            ])
+            .args(["--dbname", &primary.url("postgres")])
+            .arg("--pgdata")
+            .arg(server.data());
+        run(&mut command, "pg_basebackup");
+        server.append(
+            "postgresql.conf",
+            &format!("unix_socket_directories = '{}'\n", server.folder.display()),
+        );
+        server.up();
         Some(server)
     }
 
@@ -137,15 +172,16 @@ impl Server {
             self.folder.display(),
             settings.more
         );
-        let append = |name: &str, text: &str| {
-            let mut file = fs::OpenOptions::new()
-                .append(true)
-                .open(self.data().join(name))
-                .expect("initdb made it");
-            file.write_all(text.as_bytes()).expect("the disk has room");
-        };
-        append("postgresql.conf", &lines);
+        self.append("postgresql.conf", &lines);
         fs::write(self.data().join("pg_hba.conf"), ACCESS).expect("initdb made it");
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join(name))
+            .expect("a server's folder has it");
+        file.write_all(text.as_bytes()).expect("the disk has room");
     }
 
     /// The URL of a new, empty database.
