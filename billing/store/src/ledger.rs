@@ -25,6 +25,7 @@ mod rates;
 mod spend;
 pub(crate) mod sql;
 mod system;
+mod strikes;
 mod transfers;
 mod verify;
 
@@ -47,6 +48,7 @@ pub use post::{PostError, Posted};
 pub use rates::{ExchangeRate, RateError, RateKind, RateShare, RateUse};
 pub use spend::{SpendBy, SpendQuery, SpendRow};
 pub use system::SystemAccount;
+pub use strikes::Strikes;
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
