@@ -38,6 +38,11 @@ impl AccountId {
         Self(format!("key:{name}").into())
     }
 
+    /// Pays for keys that have a budget and name no account.
+    pub fn default_organisation() -> Self {
+        Self("org:default".into())
+    }
+
     /// What came into the ledger from outside.
     pub fn funding() -> Self {
         Self("system:funding".into())

@@ -15,6 +15,7 @@
 
 mod account;
 mod amount;
+pub mod book;
 mod charge;
 mod cocoon;
 mod estimate;
@@ -29,6 +30,7 @@ mod window;
 
 pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
+pub use book::{Book, HoldId};
 pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
 pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};

@@ -1,8 +1,10 @@
 // The fields of an API key, and what they say as the admin API takes it. What is left empty is without limit.
 
+import { budgetForm } from "./account-form.js";
 import { h } from "./dom.js";
 import { check, choice, field } from "./field.js";
 import { moment } from "./format.js";
+import { pairs } from "./tags.js";
 
 const TIERS = [
   ["open", "open: whoever runs the machine can read prompts"],
@@ -23,6 +25,8 @@ export function keyForm(key) {
   const requests = limit(limits.requests_per_minute);
   const tokens = limit(limits.tokens_per_minute);
   const concurrency = limit(limits.concurrency);
+  const account = h("input", { autocomplete: "off", spellcheck: "false", value: key?.account ?? "" });
+  const budget = budgetForm(key?.budget);
   const expires = h("input", { type: "datetime-local", step: 1, value: local(key?.expires) });
   const disabled = h("input", { type: "checkbox", checked: Boolean(key?.disabled) });
   const lines = Object.entries(key?.tags ?? {}).map(([tag, value]) => `${tag}=${value}`);
@@ -41,6 +45,8 @@ export function keyForm(key) {
       field("Tokens / min", tokens),
       field("At a time", concurrency),
     ),
+    field("Account", account, "Who pays: org:NAME or team:ORGANISATION/TEAM. Empty is org:default where there is a budget, else nobody."),
+    budget.fields,
     field("Expires", expires, "In the time of this machine; empty is never."),
     field("Tags", tags, "One a line, as name=value."),
     key !== null && check("Disabled", disabled),
@@ -56,6 +62,8 @@ export function keyForm(key) {
         tokens_per_minute: amount(tokens),
         concurrency: amount(concurrency),
       },
+      account: account.value.trim() || null,
+      budget: budget.read(),
       // Seconds are as fine as the API is.
       expires: expires.value ? new Date(expires.value).toISOString().replace(/\.\d+Z$/, "Z") : null,
       tags: pairs(tags.value),
@@ -72,16 +80,6 @@ const amount = (input) => (input.value === "" ? null : Number(input.value));
 function names(value) {
   const found = value.split(",").map((name) => name.trim()).filter(Boolean);
   if (found.length === 0) throw new Error("Name at least one model, or * for every model.");
-  return found;
-}
-
-function pairs(value) {
-  const found = {};
-  for (const line of value.split("\n").map((line) => line.trim()).filter(Boolean)) {
-    const at = line.indexOf("=");
-    if (at < 1) throw new Error(`The tag "${line}" is not written as name=value.`);
-    found[line.slice(0, at).trim()] = line.slice(at + 1).trim();
-  }
   return found;
 }
 

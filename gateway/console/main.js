@@ -7,18 +7,21 @@ import { notice } from "./notice.js";
 import * as pulse from "./pulse.js";
 import * as session from "./session.js";
 import { signIn } from "./sign-in.js";
+import { accounts } from "./sections/accounts.js";
 import { audit } from "./sections/audit.js";
 import { config } from "./sections/config.js";
 import { keys } from "./sections/keys.js";
+import { ledger } from "./sections/ledger.js";
 import { models } from "./sections/models.js";
 import { overview } from "./sections/overview.js";
 import { playground } from "./sections/playground.js";
 import { requests } from "./sections/requests.js";
+import { spend } from "./sections/spend.js";
 import { upstreams } from "./sections/upstreams.js";
 import { usage } from "./sections/usage.js";
 import { parts } from "./table.js";
 
-const SECTIONS = [overview, requests, upstreams, models, keys, usage, config, audit, playground];
+const SECTIONS = [overview, requests, upstreams, models, keys, usage, accounts, spend, ledger, config, audit, playground];
 
 const byId = (id) => document.getElementById(id);
 const main = byId("main");

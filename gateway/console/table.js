@@ -1,9 +1,10 @@
 // Tables that are told their rows again and again, and change only what changed: focus, selection and scroll stay.
 //
 // A column is { title, cell(row), order(row)?, end?, minor? }, of which the minor ones are not shown on a narrow screen; a cell is a text, a part, or a list of parts:
-// { text, tone?, mark?, mono?, small?, title? }. On a narrow screen a row becomes a block with the titles beside the values,
+// { text, tone?, mark?, mono?, small?, title?, deep?, bar? }, where a bar is drawn below its text. On a narrow screen a row becomes a block with the titles beside the values,
 // which takes the roles of a table away in some browsers; so they are written out.
 
+import { bar } from "./chart.js";
 import { h } from "./dom.js";
 
 /**
@@ -136,7 +137,9 @@ export function parts(value) {
   const all = Array.isArray(value) ? value : [value];
   return all.filter(Boolean).map((part) => {
     if (typeof part === "string") return h("span", { class: "part" }, part);
-    const names = ["part", part.tone, part.mark && "mark", part.mono && "mono", part.small && "small"];
-    return h("span", { class: names.filter(Boolean).join(" "), title: part.title }, part.text);
+    const deep = part.deep && `deep-${part.deep}`;
+    const names = ["part", part.tone, part.mark && "mark", part.mono && "mono", part.small && "small", deep];
+    const drawn = part.bar && bar(part.bar.pieces, part.bar.largest);
+    return h("span", { class: names.filter(Boolean).join(" "), title: part.title }, part.text, drawn);
   });
 }

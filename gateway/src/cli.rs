@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod key;
+pub(crate) mod money;
 pub(crate) mod verify;
 
 /// An OpenAI-compatible inference gateway.

@@ -45,8 +45,9 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: [Asset; 35] = assets![
+static ASSETS: [Asset; 41] = assets![
     "" from "index.html" as HTML,
+    "account-form.js" from "account-form.js" as JS,
     "api.js" from "api.js" as JS,
     "base.css" from "base.css" as CSS,
     "chart.js" from "chart.js" as JS,
@@ -62,24 +63,29 @@ static ASSETS: [Asset; 35] = assets![
     "layout.css" from "layout.css" as CSS,
     "live.js" from "live.js" as JS,
     "main.js" from "main.js" as JS,
+    "money.js" from "money.js" as JS,
     "notice.js" from "notice.js" as JS,
     "parts.css" from "parts.css" as CSS,
     "playground.js" from "playground.js" as JS,
     "pulse.js" from "pulse.js" as JS,
     "section.js" from "section.js" as JS,
+    "sections/accounts.js" from "sections/accounts.js" as JS,
     "sections/audit.js" from "sections/audit.js" as JS,
     "sections/config.js" from "sections/config.js" as JS,
     "sections/keys.js" from "sections/keys.js" as JS,
+    "sections/ledger.js" from "sections/ledger.js" as JS,
     "sections/models.js" from "sections/models.js" as JS,
     "sections/overview.js" from "sections/overview.js" as JS,
     "sections/playground.js" from "sections/playground.js" as JS,
     "sections/requests.js" from "sections/requests.js" as JS,
+    "sections/spend.js" from "sections/spend.js" as JS,
     "sections/upstreams.js" from "sections/upstreams.js" as JS,
     "sections/usage.js" from "sections/usage.js" as JS,
     "session.js" from "session.js" as JS,
     "sign-in.js" from "sign-in.js" as JS,
     "sse.js" from "sse.js" as JS,
     "table.js" from "table.js" as JS,
+    "tags.js" from "tags.js" as JS,
     "theme.js" from "theme.js" as JS,
 ];
 

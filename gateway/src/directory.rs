@@ -31,7 +31,7 @@ use crate::{
     wall_clock::unix_ms,
 };
 
-pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_name, fresh};
+pub(crate) use edit::{EditError, KeyEdit, LimitsEdit, check_count, check_name, check_text, fresh};
 use merge::Merged;
 pub(crate) use mint::Minted;
 pub(crate) use view::{KeyView, time};

@@ -36,6 +36,7 @@ mod source;
 mod stack;
 mod telemetry;
 mod tls;
+mod treasury;
 mod wall_clock;
 
 /// How long calls to the file system that nobody waits for any more are let run at the end.

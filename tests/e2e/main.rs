@@ -1,5 +1,6 @@
 //! The gateway between real clients and upstreams, all as processes. One binary, one module a subject.
 
+mod accounts;
 mod admin;
 mod bad_input;
 mod balance;

@@ -65,12 +65,36 @@ fn good_receipts_are_good_in_every_form_that_the_gateway_or_a_tool_gives() {
     let all = golden("receipts.ndjson");
     let first = lines().remove(0);
     check(&world, &all, &[], 0, "3 receipts of 1 chain, none missing in between;");
-    check(&world, &first, &[], 0, "good  gateway-1-5e3c8ba0/41  req_00000041  2026-11-22T");
-    check(&world, &first, &[], 0, "key:alice  Qwen/Qwen3-8B  0.000072000 TON  open");
+    check(
+        &world,
+        &first,
+        &[],
+        0,
+        "good  gateway-1-5e3c8ba0/41  req_00000041  2026-11-22T",
+    );
+    check(
+        &world,
+        &first,
+        &[],
+        0,
+        "key:alice  Qwen/Qwen3-8B  0.000072000 TON  open",
+    );
     let list = format!("{{\"data\": [{}],\n \"object\": \"list\"}}\n", lines().join(", "));
-    check(&world, &list, &["--from-first"], 0, "3 receipts of 1 chain, none missing in between, from the first");
+    check(
+        &world,
+        &list,
+        &["--from-first"],
+        0,
+        "3 receipts of 1 chain, none missing in between, from the first",
+    );
     let indented: serde_json::Value = serde_json::from_str(&first).expect("JSON");
-    check(&world, &serde_json::to_string_pretty(&indented).expect("JSON"), &[], 0, "1 receipt of 1 chain");
+    check(
+        &world,
+        &serde_json::to_string_pretty(&indented).expect("JSON"),
+        &[],
+        0,
+        "1 receipt of 1 chain",
+    );
     // By a key set in a file, and no key besides.
     let keys = world.file("keys.json", KEYS);
     let told = verify(&world, &all, &["--keys", &keys.display().to_string()]);
@@ -81,10 +105,28 @@ fn good_receipts_are_good_in_every_form_that_the_gateway_or_a_tool_gives() {
 fn what_was_altered_is_named() {
     let world = World::new();
     let all = golden("receipts.ndjson");
-    check(&world, &all.replacen("72000", "72001", 1), &[], 1, "refused: -: amounts: is not what was signed");
-    check(&world, &all.replacen("key:alice", "key:alicf", 1), &[], 1, "-: account: ");
+    check(
+        &world,
+        &all.replacen("72000", "72001", 1),
+        &[],
+        1,
+        "refused: -: amounts: is not what was signed",
+    );
+    check(
+        &world,
+        &all.replacen("key:alice", "key:alicf", 1),
+        &[],
+        1,
+        "-: account: ",
+    );
     check(&world, &all.replacen("\"v\":1", "\"v\":01", 1), &[], 1, "-: v: byte ");
-    check(&world, &all.replacen("\"gateway\"", "\"gatewax\"", 1), &[], 1, "-: signatures: ");
+    check(
+        &world,
+        &all.replacen("\"gateway\"", "\"gatewax\"", 1),
+        &[],
+        1,
+        "-: signatures: ",
+    );
     check(&world, "{", &[], 1, "-: document: ");
     let other = "0".repeat(64);
     let told = verify(&world, &all, &["--key", &other]);
@@ -104,28 +146,84 @@ fn bodies_are_compared_by_the_salt() {
     let swapped = ["--salt", SALT, "--request", &response];
     check(&world, &first, &swapped, 1, "gateway-1-5e3c8ba0/41: request.received: ");
     let swapped = ["--salt", SALT, "--response", &request];
-    check(&world, &first, &swapped, 1, "gateway-1-5e3c8ba0/41: response.returned: ");
+    check(
+        &world,
+        &first,
+        &swapped,
+        1,
+        "gateway-1-5e3c8ba0/41: response.returned: ",
+    );
     let salt = "A".repeat(43);
-    check(&world, &first, &["--salt", &salt, "--request", &request], 1, "request.received");
+    check(
+        &world,
+        &first,
+        &["--salt", &salt, "--request", &request],
+        1,
+        "request.received",
+    );
 }
 
 #[test]
 fn a_chain_that_is_not_whole_is_refused() {
     let world = World::new();
     let receipts = lines();
-    let checkpoint = world.file("checkpoint.json", &golden("checkpoint.json")).display().to_string();
-    let with = |at: &[usize]| at.iter().map(|at| receipts[*at].as_str()).collect::<Vec<_>>().join("\n");
+    let checkpoint = world
+        .file("checkpoint.json", &golden("checkpoint.json"))
+        .display()
+        .to_string();
+    let with = |at: &[usize]| {
+        at.iter()
+            .map(|at| receipts[*at].as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     let at_checkpoint = ["--checkpoint", checkpoint.as_str()];
-    check(&world, &with(&[2, 0, 1]), &at_checkpoint, 0, "none of org:acme missing at the end as of 2026-11-22T");
+    check(
+        &world,
+        &with(&[2, 0, 1]),
+        &at_checkpoint,
+        0,
+        "none of org:acme missing at the end as of 2026-11-22T",
+    );
     check(&world, &with(&[0, 1]), &[], 0, "whether more followed is not checked");
-    check(&world, &with(&[0, 1]), &at_checkpoint, 1, "cut off before gateway-1-5e3c8ba0/43");
-    check(&world, &with(&[0, 2]), &[], 1, "gateway-1-5e3c8ba0/43: previous: gateway-1-5e3c8ba0/42, which it names, is missing");
+    check(
+        &world,
+        &with(&[0, 1]),
+        &at_checkpoint,
+        1,
+        "cut off before gateway-1-5e3c8ba0/43",
+    );
+    check(
+        &world,
+        &with(&[0, 2]),
+        &[],
+        1,
+        "gateway-1-5e3c8ba0/43: previous: gateway-1-5e3c8ba0/42, which it names, is missing",
+    );
     check(&world, &with(&[0, 2]), &["--allow-gaps"], 0, "2 receipts of 1 chain");
     check(&world, &with(&[1, 2]), &[], 0, "2 receipts");
-    check(&world, &with(&[1, 2]), &["--from-first"], 1, "gateway-1-5e3c8ba0/41, which it names, is missing");
-    check(&world, &with(&[0, 1, 2]), &["--head", &"0".repeat(64)], 1, "no chain ends with the hash 0000");
+    check(
+        &world,
+        &with(&[1, 2]),
+        &["--from-first"],
+        1,
+        "gateway-1-5e3c8ba0/41, which it names, is missing",
+    );
+    check(
+        &world,
+        &with(&[0, 1, 2]),
+        &["--head", &"0".repeat(64)],
+        1,
+        "no chain ends with the hash 0000",
+    );
     let altered = world.file("altered.json", &golden("checkpoint.json").replacen("43", "42", 1));
-    check(&world, &with(&[0, 1, 2]), &["--checkpoint", &altered.display().to_string()], 1, "heads: is not what was signed");
+    check(
+        &world,
+        &with(&[0, 1, 2]),
+        &["--checkpoint", &altered.display().to_string()],
+        1,
+        "heads: is not what was signed",
+    );
 }
 
 #[test]
@@ -157,13 +255,21 @@ fn the_recipe_of_the_document_accepts_the_same_and_refuses_the_same() {
         let file: PathBuf = world.file("receipts.ndjson", receipts);
         let run = Command::new(python()).arg(&recipe).arg(file).arg(KEY).output();
         let output = run.expect("Python starts");
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let golden = golden("receipts.ndjson");
     let (is_good, told) = run(&golden);
     assert!(is_good, "{told}");
     // It computes the hash that the next receipt names.
-    let hash = told.lines().next().and_then(|line| line.split_once(' ')).expect("a name and a hash").1;
+    let hash = told
+        .lines()
+        .next()
+        .and_then(|line| line.split_once(' '))
+        .expect("a name and a hash")
+        .1;
     assert!(lines()[1].contains(&format!("\"previous\":{{\"hash\":\"{hash}\",\"seq\":41}}")));
     assert!(!run(&golden.replacen("72000", "72001", 1)).0);
 }

@@ -16,6 +16,8 @@ use std::fmt;
 
 use crate::fault::Fault;
 use crate::pool::Pool;
+use billing::{AccountId, Budget, Currency};
+
 use crate::reader::ReadError;
 
 pub use change::Rotated;
@@ -36,6 +38,10 @@ pub struct Grant {
     /// The first moment at which it is refused.
     pub expires_at_ms: Option<i64>,
     pub disabled: bool,
+    /// Who pays for it: an organisation or a team. With a budget and without one, `org:default` does.
+    pub account: Option<AccountId>,
+    /// What it may spend.
+    pub budget: Budget,
     pub tags: Vec<(String, String)>,
 }
 
@@ -111,6 +117,18 @@ pub enum KeyError {
     NotFound { name: String },
     #[error("the key '{name}' was revoked, which is final; create another")]
     Revoked { name: String },
+    #[error("there is no account {account} to pay for the key; make it with `mulberry account create {account}`")]
+    NoAccount { account: AccountId },
+    /// The currency of what it spent, and that of the account.
+    #[error(
+        "what the key '{name}' spent is in {spent}, and {account} is in {found}, so it cannot pay; create another key"
+    )]
+    Currency {
+        name: String,
+        spent: Currency,
+        account: AccountId,
+        found: Currency,
+    },
     #[error("cannot change keys in the database: {advice}")]
     Database { advice: &'static str, source: sqlx::Error },
     #[error("cannot change keys in the database")]

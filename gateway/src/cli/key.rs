@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::ConfigArgs;
+use super::{ConfigArgs, money::BudgetArgs};
 use crate::{
     config::duration,
     directory::{KeyEdit, LimitsEdit},
@@ -100,6 +100,11 @@ pub(crate) struct EditArgs {
     /// A day or an RFC 3339 time from which it is refused, or `none`
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
+    /// Who pays: org:NAME or team:ORGANISATION/TEAM, or `none`
+    #[arg(long)]
+    account: Option<String>,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// NAME=VALUE; can be given several times, and replaces all tags
     #[arg(long, value_name = "NAME=VALUE", value_parser = tag)]
     tag: Vec<(String, String)>,
@@ -123,6 +128,8 @@ impl EditArgs {
             },
             expires: self.expires.map(or_none),
             disabled: None,
+            account: self.account.map(or_none),
+            budget: self.budget.into_edit(),
             tags: (!self.tag.is_empty()).then(|| self.tag.into_iter().collect()),
         }
     }
@@ -140,7 +147,7 @@ fn grace(text: &str) -> Result<Duration, String> {
     duration(text).ok_or_else(|| "write a number and a unit, such as 30m or 24h".to_owned())
 }
 
-fn tag(text: &str) -> Result<(String, String), String> {
+pub(super) fn tag(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, ConfigError, Environment, Format, Node, Problems, Process, parse_document},
 };
 
-mod decimal;
+pub(super) mod decimal;
 mod draft;
 mod fields;
 mod litellm;

@@ -129,6 +129,14 @@ section! {
 }
 
 impl Budget {
+    pub(crate) fn of(rules: &billing::Budget) -> Self {
+        Self {
+            total: rules.total,
+            day: rules.day,
+            month: rules.month,
+        }
+    }
+
     pub(crate) fn rules(&self) -> billing::Budget {
         billing::Budget {
             total: self.total,

@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use billing::Budget;
 use billing_store::Grant;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{MAX_KEY_NAME, Tier, Timestamp, is_key_name, is_pattern};
+use crate::{
+    config::{MAX_KEY_NAME, Tier, Timestamp, is_key_name, is_pattern},
+    treasury::{self, BudgetEdit, some},
+};
 
 /// Longest name, owner, tag and pattern, in bytes.
 const MAX_TEXT: usize = MAX_KEY_NAME;
@@ -31,6 +35,11 @@ pub(crate) struct KeyEdit {
     pub(crate) expires: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
+    /// Who pays: `org:NAME` or `team:ORGANISATION/TEAM`. With a budget and without one, `org:default` does.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "BudgetEdit::is_empty")]
+    pub(crate) budget: BudgetEdit,
     /// All tags: those that are not among them go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<BTreeMap<String, String>>,
@@ -66,6 +75,8 @@ pub(crate) enum EditError {
     Tier { tier: String },
     #[error("a limit of 0 for `{field}` would let nothing through; disable the key instead")]
     Zero { field: &'static str },
+    #[error(transparent)]
+    Account(treasury::EditError),
     #[error("{expires:?} is no time: write a day such as 2027-12-31, or an RFC 3339 time that ends in Z")]
     Expires { expires: String },
 }
@@ -129,6 +140,11 @@ impl KeyEdit {
         if let Some(disabled) = self.disabled {
             grant.disabled = disabled;
         }
+        if let Some(account) = &self.account {
+            let account = account.as_deref().map(treasury::account).transpose();
+            grant.account = account.map_err(EditError::Account)?;
+        }
+        self.budget.apply(&mut grant.budget);
         if let Some(tags) = &self.tags {
             check_count("tags", tags.len())?;
             for (name, value) in tags {
@@ -153,6 +169,8 @@ pub(crate) fn fresh() -> Grant {
         concurrency: None,
         expires_at_ms: None,
         disabled: false,
+        account: None,
+        budget: Budget::default(),
         tags: Vec::new(),
     }
 }
@@ -166,14 +184,14 @@ pub(crate) fn check_name(name: &str) -> Result<(), EditError> {
     }
 }
 
-fn check_text(field: &'static str, text: &str) -> Result<(), EditError> {
+pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), EditError> {
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         return Err(EditError::Text { field });
     }
     Ok(())
 }
 
-fn check_count(field: &'static str, count: usize) -> Result<(), EditError> {
+pub(crate) fn check_count(field: &'static str, count: usize) -> Result<(), EditError> {
     if count > MAX_ITEMS {
         return Err(EditError::TooMany { field });
     }
@@ -190,11 +208,6 @@ fn expiry(text: &str) -> Result<i64, EditError> {
 /// What a message repeats of a text.
 fn cut(text: &str) -> String {
     text.chars().take(60).collect()
-}
-
-/// `null` is a value, and not the same as nothing.
-fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 #[cfg(test)]
@@ -229,6 +242,10 @@ mod tests {
         assert_eq!(grant.expires_at_ms, Some(1_798_761_600_000));
         assert_eq!(grant.tags, [("a".to_owned(), "b".to_owned())]);
         assert_eq!(grant.min_tier, "tee");
+        let grant = applied(r#"{"account": "acme/research", "budget": {"day": "0.5"}}"#).expect("nothing is wrong");
+        let account = grant.account.as_ref().map(billing::AccountId::as_str);
+        assert_eq!((account, grant.budget.month), (Some("team:acme/research"), None));
+        assert_eq!(grant.budget.day, "0.5".parse().ok());
     }
 
     #[test]
@@ -243,6 +260,8 @@ mod tests {
         refused(r#"{"limits": {"tokens_per_minute": 0}}"#, "disable the key");
         refused(r#"{"expires": "tomorrow"}"#, "is no time");
         refused(r#"{"owner": "a\nb"}"#, "control character");
+        refused(r#"{"account": "system:fees"}"#, "nobody changes by hand");
+        refused(r#"{"account": "a b"}"#, "write org:NAME");
         for json in [
             r#"{"modles": []}"#,
             r#"{"limits": {"rpm": 1}}"#,

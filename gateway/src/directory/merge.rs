@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use billing_store::{Grant, StoredKey};
 
-use crate::config::{Key, KeyHash, KeyLimits, Tags, Tier, Timestamp};
+use crate::config::{Budget, Key, KeyHash, KeyLimits, Tags, Tier, Timestamp};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Merged {
@@ -52,8 +52,8 @@ pub(super) fn merge(file: &[Key], stored: &[StoredKey], now_ms: i64) -> Merged {
                 limits: limits(&key.grant),
                 expires: expires_ms.map(moment),
                 disabled: key.grant.disabled || key.revoked_at_ms.is_some(),
-                account: None,
-                budget: None,
+                account: key.grant.account.clone(),
+                budget: (key.grant.budget != billing::Budget::default()).then(|| Budget::of(&key.grant.budget)),
                 tags: Tags(key.grant.tags.clone()),
             });
         }

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use utoipa::ToSchema;
 
 use super::merge::moment;
-use crate::config::Key;
+use crate::{config::Key, treasury::BudgetView};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct KeyView {
@@ -20,6 +20,10 @@ pub(crate) struct KeyView {
     expires: Option<String>,
     pub(super) disabled: bool,
     revoked_at: Option<String>,
+    /// Who pays for it: an organisation or a team.
+    pub(crate) account: Option<String>,
+    /// What it may spend.
+    pub(crate) budget: BudgetView,
     #[serde(serialize_with = "object")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     tags: Vec<(String, String)>,
@@ -49,6 +53,12 @@ impl KeyView {
             expires: key.expires.map(|moment| moment.to_string()),
             disabled: key.disabled,
             revoked_at: None,
+            account: key.account.as_ref().map(ToString::to_string),
+            budget: key
+                .budget
+                .as_ref()
+                .map(|budget| budget.rules().into())
+                .unwrap_or_default(),
             tags: key.tags.0.clone(),
             created_at: None,
         }
@@ -70,6 +80,8 @@ impl KeyView {
             expires: grant.expires_at_ms.map(time),
             disabled: grant.disabled,
             revoked_at: key.revoked_at_ms.map(time),
+            account: grant.account.as_ref().map(ToString::to_string),
+            budget: grant.budget.into(),
             tags: grant.tags.clone(),
             created_at: Some(time(key.created_at_ms)),
         }

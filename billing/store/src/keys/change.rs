@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use billing::{AccountId, Budget};
 use serde_json::{Map, Value, json};
 
 use super::{By, Grant, KeyError, KeyStore, NewKey, Sha256, StoredKey, rows};
@@ -118,6 +119,7 @@ async fn add(db: &mut Db<'_>, new: &NewKey, action: &str, by: By<'_>) -> Result<
         None => {}
     }
     refuse_known(db, &new.sha256).await?;
+    refuse_account(db, &name, &new.grant).await?;
     rows::insert(db, new, by.actor, by.at_ms).await?;
     let detail = rows::fields(&new.grant).map(|(field, value)| (field.to_owned(), value));
     log(db, by, action, &name, detail.into_iter().collect()).await
@@ -140,6 +142,7 @@ async fn update(
         .map(|((field, old), (_, new))| (field.to_owned(), json!({"old": old, "new": new})))
         .collect();
     if !changed.is_empty() {
+        refuse_account(&mut db, name, &key.grant).await?;
         rows::update(&mut db, name, &key.grant).await?;
         log(&mut db, by, "key.update", name, changed).await?;
     }
@@ -182,6 +185,27 @@ async fn refuse_known(db: &mut Db<'_>, sha256: &Sha256) -> Result<(), KeyError> 
     match rows::holder(db, sha256).await? {
         Some((name, revoked)) => Err(KeyError::HashTaken { name, revoked }),
         None => Ok(()),
+    }
+}
+
+/// Refuses who cannot pay for a key.
+async fn refuse_account(db: &mut Db<'_>, name: &str, grant: &Grant) -> Result<(), KeyError> {
+    let account = match &grant.account {
+        Some(account) => account.clone(),
+        None if grant.budget == Budget::default() => return Ok(()),
+        None => AccountId::default_organisation(),
+    };
+    let Some(found) = rows::currency(db, account.as_str()).await? else {
+        return Err(KeyError::NoAccount { account });
+    };
+    match rows::spent(db, name).await? {
+        Some(spent) if spent != found => Err(KeyError::Currency {
+            name: name.to_owned(),
+            spent,
+            account,
+            found,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keys to rows and back.
 
+use billing::{AccountId, Budget, Currency, Nano};
 use serde_json::Value;
 
 use super::{Grant, KeySnapshot, NewKey, Sha256, StoredHash, StoredKey};
@@ -11,7 +12,7 @@ use crate::reader::ReadError;
 macro_rules! columns {
     () => {
         "name, owner, models, min_tier, requests_per_minute, tokens_per_minute, concurrency, \
-         expires_at_ms, disabled, tags, created_at_ms, created_by, revoked_at_ms"
+         expires_at_ms, disabled, account, budget_total, budget_day, budget_month, tags, created_at_ms, created_by, revoked_at_ms"
     };
 }
 
@@ -86,8 +87,9 @@ pub(super) async fn holder(db: &mut Db<'_>, sha256: &Sha256) -> Result<Option<(S
 
 pub(super) async fn insert(db: &mut Db<'_>, new: &NewKey, created_by: &str, at_ms: i64) -> Result<(), sqlx::Error> {
     const SQL: &str = "INSERT INTO keys (owner, models, min_tier, requests_per_minute, tokens_per_minute, \
-        concurrency, expires_at_ms, disabled, tags, name, created_at_ms, created_by) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        concurrency, expires_at_ms, disabled, tags, name, created_at_ms, created_by, \
+        account, budget_total, budget_day, budget_month) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let grant = &new.grant;
     both!(mut *db, db => sqlx::query(SQL)
         .bind(grant.owner.as_deref())
@@ -102,6 +104,10 @@ pub(super) async fn insert(db: &mut Db<'_>, new: &NewKey, created_by: &str, at_m
         .bind(&new.name)
         .bind(at_ms)
         .bind(created_by)
+        .bind(grant.account.as_ref().map(AccountId::as_str))
+        .bind(bound(grant.budget.total))
+        .bind(bound(grant.budget.day))
+        .bind(bound(grant.budget.month))
         .execute(&mut **db)
         .await
         .map(drop))?;
@@ -143,7 +149,8 @@ pub(super) async fn revoke(db: &mut Db<'_>, name: &str, at_ms: i64) -> Result<()
 
 pub(super) async fn update(db: &mut Db<'_>, name: &str, grant: &Grant) -> Result<(), sqlx::Error> {
     const SQL: &str = "UPDATE keys SET owner = $1, models = $2, min_tier = $3, requests_per_minute = $4, \
-        tokens_per_minute = $5, concurrency = $6, expires_at_ms = $7, disabled = $8, tags = $9 WHERE name = $10";
+        tokens_per_minute = $5, concurrency = $6, expires_at_ms = $7, disabled = $8, tags = $9, account = $11, \
+        budget_total = $12, budget_day = $13, budget_month = $14 WHERE name = $10";
     both!(mut *db, db => sqlx::query(SQL)
         .bind(grant.owner.as_deref())
         .bind(models(grant).to_string())
@@ -155,13 +162,17 @@ pub(super) async fn update(db: &mut Db<'_>, name: &str, grant: &Grant) -> Result
         .bind(grant.disabled)
         .bind(tags(grant).to_string())
         .bind(name)
+        .bind(grant.account.as_ref().map(AccountId::as_str))
+        .bind(bound(grant.budget.total))
+        .bind(bound(grant.budget.day))
+        .bind(bound(grant.budget.month))
         .execute(&mut **db)
         .await
         .map(drop))
 }
 
 /// Every field of a grant with its value, for the audit log.
-pub(super) fn fields(grant: &Grant) -> [(&'static str, Value); 9] {
+pub(super) fn fields(grant: &Grant) -> [(&'static str, Value); 13] {
     [
         ("owner", Value::from(grant.owner.clone())),
         ("models", models(grant)),
@@ -171,8 +182,43 @@ pub(super) fn fields(grant: &Grant) -> [(&'static str, Value); 9] {
         ("concurrency", Value::from(grant.concurrency)),
         ("expires_at_ms", Value::from(grant.expires_at_ms)),
         ("disabled", Value::from(grant.disabled)),
+        ("account", Value::from(grant.account.as_ref().map(AccountId::as_str))),
+        ("budget_total", amount(grant.budget.total)),
+        ("budget_day", amount(grant.budget.day)),
+        ("budget_month", amount(grant.budget.month)),
         ("tags", tags(grant)),
     ]
+}
+
+fn bound(amount: Option<Nano>) -> Option<i64> {
+    // No amount is beyond 63 bits.
+    amount.map(|amount| i64::try_from(amount.get()).unwrap_or(i64::MAX))
+}
+
+fn amount(amount: Option<Nano>) -> Value {
+    Value::from(amount.map(|amount| amount.to_string()))
+}
+
+/// The currency of an account that keys can be charged to.
+pub(super) async fn currency(db: &mut Db<'_>, account: &str) -> Result<Option<Currency>, ReadError> {
+    const SQL: &str = "SELECT currency FROM accounts WHERE id = $1 AND origin IS NULL";
+    both!(mut *db, db => sqlx::query(SQL)
+        .bind(account)
+        .fetch_optional(&mut **db)
+        .await?
+        .map(|row| row.word("currency"))
+        .transpose())
+}
+
+/// The currency of what a key spent, where the ledger knows it.
+pub(super) async fn spent(db: &mut Db<'_>, name: &str) -> Result<Option<Currency>, ReadError> {
+    const SQL: &str = "SELECT currency FROM accounts WHERE id = $1";
+    both!(mut *db, db => sqlx::query(SQL)
+        .bind(AccountId::key(name).as_str())
+        .fetch_optional(&mut **db)
+        .await?
+        .map(|row| row.word("currency"))
+        .transpose())
 }
 
 fn models(grant: &Grant) -> Value {
@@ -210,6 +256,15 @@ fn key(row: &impl Fields) -> Result<StoredKey, ReadError> {
             concurrency: row.maybe_narrow("concurrency")?,
             expires_at_ms: row.maybe_int("expires_at_ms")?,
             disabled: row.flag("disabled")?,
+            account: row
+                .maybe_text("account")?
+                .map(|account| account.parse().map_err(|_| ReadError::Row { column: "account" }))
+                .transpose()?,
+            budget: Budget {
+                total: nano(row, "budget_total")?,
+                day: nano(row, "budget_day")?,
+                month: nano(row, "budget_month")?,
+            },
             tags,
         },
         hashes: Vec::new(),
@@ -217,6 +272,11 @@ fn key(row: &impl Fields) -> Result<StoredKey, ReadError> {
         created_by: row.text("created_by")?,
         revoked_at_ms: row.maybe_int("revoked_at_ms")?,
     })
+}
+
+fn nano(row: &impl Fields, column: &'static str) -> Result<Option<Nano>, ReadError> {
+    let bound: Option<u64> = row.maybe_narrow(column)?;
+    Ok(bound.map(Nano::saturating))
 }
 
 fn hash(row: &impl Fields) -> Result<StoredHash, ReadError> {

@@ -14,6 +14,8 @@ fn grant() -> Grant {
         concurrency: Some(u32::MAX),
         expires_at_ms: Some(1_900_000_000_000),
         disabled: false,
+        account: None,
+        budget: billing::Budget::default(),
         tags: vec![("zone".into(), "b".into()), ("a".into(), "\"'".into())],
     }
 }

@@ -1,7 +1,7 @@
 //! Decimal numbers without floats: a price that went through a float is another price.
 
 /// `text` times ten to the `shift`, where that is a whole number.
-pub(super) fn shifted(text: &str, shift: i32) -> Option<u64> {
+pub(in crate::commands) fn shifted(text: &str, shift: i32) -> Option<u64> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (text, 0),

@@ -1,14 +1,17 @@
 //! `mulberry key import litellm`: the table `LiteLLM_VerificationToken`, whose `token` is the SHA-256 of a key, as ours.
 //!
 //! A key is never imported as more than it was: what is not understood makes it less, or leaves it out, and is told.
-//! Left behind: budgets and spend, and whatever else has no like here; the report names each with its number of keys.
+//! A budget becomes one of a UTC day or month, or, where it never began anew, what was left of it.
+//! Left behind: whatever else has no like here; the report names each with its number of keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use billing::{Budget, Nano};
 use billing_store::{Grant, NewKey, Sha256};
 use serde_json::{Map, Value};
 
 use crate::{
+    commands::import::decimal,
     config::{KeyHash, Timestamp, is_pattern},
     directory::{check_name, fresh},
 };
@@ -36,7 +39,7 @@ pub(in crate::commands) struct Found {
 }
 
 /// The fields that are read, or say nothing of what a key may do.
-const READ: [&str; 16] = [
+const READ: [&str; 19] = [
     "token",
     "key_alias",
     "key_name",
@@ -44,6 +47,9 @@ const READ: [&str; 16] = [
     "rpm_limit",
     "tpm_limit",
     "max_parallel_requests",
+    "max_budget",
+    "budget_duration",
+    "budget_reset_at",
     "expires",
     "blocked",
     "user_id",
@@ -117,6 +123,7 @@ fn key(name: &str, row: &Map<String, Value>, found: &mut Found) -> Result<NewKey
         disabled: blocked(row.get("blocked"))?,
         ..fresh()
     };
+    grant.budget = budget(row, &mut note)?;
     let mut is_shut = false;
     for (field, limit) in [
         ("rpm_limit", &mut grant.requests_per_minute),
@@ -244,6 +251,84 @@ fn number(value: Option<&Value>) -> Result<Option<u64>, &'static str> {
         Some(Value::String(text)) => text.trim().parse().map(Some).map_err(|_| UNREADABLE),
         Some(_) => Err(UNREADABLE),
     }
+}
+
+/// What the key may spend, in LiteLLM's dollars: never more in any time than it could there.
+fn budget(row: &Map<String, Value>, note: &mut impl FnMut(String)) -> Result<Budget, &'static str> {
+    const UNREADABLE: &str = "its `max_budget` cannot be read";
+    let none = Budget::default();
+    let Some(most) = dollars(row.get("max_budget")).ok_or(UNREADABLE)? else {
+        return Ok(none);
+    };
+    let duration = row.get("budget_duration").and_then(Value::as_str).map(str::trim);
+    let duration = duration.filter(|text| !text.is_empty());
+    let Some(duration) = duration else {
+        let spent = dollars(row.get("spend")).ok_or("its `spend` cannot be read")?;
+        let left = most.saturating_sub(spent.unwrap_or_default());
+        note(format!("of its max_budget of {most}, {left} is left to be spent here"));
+        return Ok(Budget {
+            total: Some(left),
+            ..none
+        });
+    };
+    const DAY: u64 = 86_400;
+    let digits = duration.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let count: u64 = digits.parse().map_err(|_| "its `budget_duration` cannot be read")?;
+    let unit = match &duration[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => DAY,
+        "w" => 7 * DAY,
+        "mo" => 31 * DAY,
+        _ => return Err("its `budget_duration` cannot be read"),
+    };
+    let (said, budget) = match count.saturating_mul(unit) {
+        0 => return Err("its `budget_duration` cannot be read"),
+        ..=DAY => (
+            "a day",
+            Budget {
+                day: Some(most),
+                ..none
+            },
+        ),
+        seconds if seconds <= 31 * DAY => (
+            "a month",
+            Budget {
+                month: Some(most),
+                ..none
+            },
+        ),
+        _ => (
+            "in all",
+            Budget {
+                total: Some(most),
+                ..none
+            },
+        ),
+    };
+    if !matches!(duration, "1d" | "24h" | "1mo") {
+        note(format!("its max_budget of {most} for {duration} became {most} {said}"));
+    }
+    Ok(budget)
+}
+
+/// An amount that LiteLLM keeps as a float, rounded down; `None` where it cannot be read.
+#[expect(clippy::option_option, reason = "there may be none, and it may be unreadable")]
+fn dollars(value: Option<&Value>) -> Option<Option<Nano>> {
+    let text = match value {
+        None | Some(Value::Null) => return Some(None),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::String(text)) if text.trim().is_empty() => return Some(None),
+        Some(Value::String(text)) => text.trim().to_owned(),
+        Some(_) => return None,
+    };
+    // As many digits as a float has to be written with; what is behind the ninth is cut.
+    let exact = (9..=27).find_map(|digits| {
+        let scaled = decimal::shifted(&text, digits)?;
+        Some(scaled / 10_u64.checked_pow(u32::try_from(digits - 9).ok()?)?)
+    });
+    Some(Some(Nano::new(exact?)?))
 }
 
 fn metadata(value: Option<&Value>) -> Result<Map<String, Value>, &'static str> {

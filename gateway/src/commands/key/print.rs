@@ -61,6 +61,8 @@ pub(super) fn one(key: &Value) -> String {
         ("models", models(key)),
         ("min_tier", text(&key["min_tier"])),
         ("limits", limits(key)),
+        ("account", text(&key["account"])),
+        ("budget", budget(key)),
         ("expires", text(&key["expires"])),
         ("revoked", text(&key["revoked_at"])),
         ("created", text(&key["created_at"])),
@@ -130,6 +132,13 @@ fn limits(key: &Value) -> String {
     ];
     let set = limits.iter().filter(|(_, limit)| !limit.is_null());
     let set: Vec<String> = set.map(|(name, limit)| format!("{name}={limit}")).collect();
+    if set.is_empty() { "-".to_owned() } else { set.join(",") }
+}
+
+fn budget(key: &Value) -> String {
+    let spans = ["total", "day", "month"].iter();
+    let set = spans.filter_map(|span| Some(format!("{span}={}", key["budget"][span].as_str()?)));
+    let set: Vec<String> = set.collect();
     if set.is_empty() { "-".to_owned() } else { set.join(",") }
 }
 

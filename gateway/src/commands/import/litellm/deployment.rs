@@ -126,8 +126,8 @@ const REASONS: &[(&str, &str)] = &[
         "mock_response",
         "nothing is made up here; `mulberry mock` is a scripted server",
     ),
-    ("max_budget", "there are no budgets yet"),
-    ("budget_duration", "there are no budgets yet"),
+    ("max_budget", "budgets are of keys and accounts, not of upstreams"),
+    ("budget_duration", "budgets are of keys and accounts, not of upstreams"),
     (
         "ssl_verify",
         "no switch turns the check of certificates off; see ca_file",

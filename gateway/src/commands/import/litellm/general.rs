@@ -106,8 +106,14 @@ const REASONS: &[(&str, &str)] = &[
     ("completion_model", "a request without a model is refused"),
     ("pass_through_endpoints", "only the paths of OpenAI's API are served"),
     ("ui_access_mode", "see admin_listen"),
-    ("proxy_budget_rescheduler_min_time", "there are no budgets yet"),
-    ("proxy_budget_rescheduler_max_time", "there are no budgets yet"),
+    (
+        "proxy_budget_rescheduler_min_time",
+        "budgets begin anew at midnight UTC, by themselves",
+    ),
+    (
+        "proxy_budget_rescheduler_max_time",
+        "budgets begin anew at midnight UTC, by themselves",
+    ),
     ("proxy_batch_write_at", "records are written within 50 ms"),
     ("maximum_spend_logs_retention_period", "records are kept"),
 ];

@@ -49,6 +49,18 @@ fn shown(key: &NewKey) -> Shown {
     if grant.disabled {
         fields.push(("disabled", Shown::Plain("true".to_owned())));
     }
+    let budget = [
+        ("total", grant.budget.total),
+        ("day", grant.budget.day),
+        ("month", grant.budget.month),
+    ];
+    let budget: Vec<(&str, Shown)> = budget
+        .into_iter()
+        .filter_map(|(name, bound)| Some((name, Shown::Plain(bound?.to_string()))))
+        .collect();
+    if !budget.is_empty() {
+        fields.push(("budget", Shown::map(budget)));
+    }
     if !grant.tags.is_empty() {
         let tags = grant
             .tags

@@ -289,10 +289,22 @@ const REASONS: &[(&str, &str)] = &[
         "ssl_verify",
         "no switch turns the check of certificates off; see ca_file",
     ),
-    ("max_budget", "there are no budgets yet"),
-    ("budget_duration", "there are no budgets yet"),
-    ("default_internal_user_params", "there are no users; there are keys"),
-    ("default_team_settings", "there are no teams; there are keys"),
+    (
+        "max_budget",
+        "there is no budget of the whole gateway; give the keys an organisation, and that one a budget: docs/money.md",
+    ),
+    (
+        "budget_duration",
+        "there is no budget of the whole gateway; give the keys an organisation, and that one a budget: docs/money.md",
+    ),
+    (
+        "default_internal_user_params",
+        "there are no users; give keys a budget, or an account: docs/money.md",
+    ),
+    (
+        "default_team_settings",
+        "make each team with `mulberry account create`: docs/money.md",
+    ),
     ("upperbound_key_generate_params", "whoever may administer decides"),
     ("public_model_groups", "models are listed for keys"),
     ("force_ipv4", "addresses are tried in the order in which they are found"),

@@ -43,6 +43,8 @@ fn a_whole_row_of_each_form_says_the_same() {
             concurrency: Some(4),
             expires_at_ms: Some(1_798_761_600_000),
             disabled: true,
+            account: None,
+            budget: Budget::default(),
             tags: vec![tag("env", "prod"), tag("n", "3"), tag("team", "t1")],
         };
         assert_eq!(key.grant, expect, "{text}");
@@ -137,4 +139,87 @@ fn other_files_are_refused() {
     }
     assert!(read("[]").expect("a list of none").keys.is_empty());
     assert!(read("token,models\n").expect("a heading").keys.is_empty());
+}
+
+#[test]
+fn budgets_become_those_of_a_day_a_month_or_what_is_left() {
+    let units = |text: &str| Some(text.parse::<Nano>().expect("an amount"));
+    let check = |fields: &str, expect: Budget, notes: usize| {
+        let found = one(fields);
+        assert_eq!(found.skipped, [], "{fields}");
+        assert_eq!(found.keys[0].grant.budget, expect, "{fields}");
+        assert_eq!(found.changed.len(), notes, "{fields}: {:?}", found.changed);
+    };
+    let none = Budget::default();
+    check(r#", "max_budget": null, "spend": 3"#, none, 0);
+    for daily in ["1d", "24h"] {
+        let fields = format!(r#", "max_budget": 2.5, "budget_duration": "{daily}""#);
+        check(
+            &fields,
+            Budget {
+                day: units("2.5"),
+                ..none
+            },
+            0,
+        );
+    }
+    check(
+        r#", "max_budget": "10", "budget_duration": "1mo", "spend": 4"#,
+        Budget {
+            month: units("10"),
+            ..none
+        },
+        0,
+    );
+    check(
+        r#", "max_budget": 10, "budget_duration": "30d""#,
+        Budget {
+            month: units("10"),
+            ..none
+        },
+        1,
+    );
+    check(
+        r#", "max_budget": 10, "budget_duration": "1h""#,
+        Budget {
+            day: units("10"),
+            ..none
+        },
+        1,
+    );
+    check(
+        r#", "max_budget": 10, "budget_duration": "90d""#,
+        Budget {
+            total: units("10"),
+            ..none
+        },
+        1,
+    );
+    // What began only once: what is left of it, and a fraction of a billionth is not.
+    check(
+        r#", "max_budget": 10.0, "spend": 3.1000000000000005"#,
+        Budget {
+            total: units("6.900000000"),
+            ..none
+        },
+        1,
+    );
+    check(
+        r#", "max_budget": 1, "spend": 7"#,
+        Budget {
+            total: units("0"),
+            ..none
+        },
+        1,
+    );
+    for bad in [
+        r#", "max_budget": "much""#,
+        r#", "max_budget": -1"#,
+        r#", "max_budget": 1e30"#,
+        r#", "max_budget": 1, "spend": [3]"#,
+        r#", "max_budget": 1, "budget_duration": "soon""#,
+        r#", "max_budget": 1, "budget_duration": "0d""#,
+    ] {
+        assert_eq!(one(bad).skipped.len(), 1, "{bad}");
+    }
 }
