@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod balance;
 mod cancel;
+mod charges;
 mod clocks;
 mod config_cli;
 mod count;

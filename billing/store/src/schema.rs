@@ -42,12 +42,14 @@ static SQLITE: LazyLock<Migrator> = migrator![
     1 "requests" "sqlite/0001_requests.sql",
     2 "keys" "sqlite/0002_keys.sql",
     3 "ledger" "sqlite/0003_ledger.sql",
+    4 "strikes" "sqlite/0004_strikes.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
     1 "requests" "postgres/0001_requests.sql",
     2 "keys" "postgres/0002_keys.sql",
     3 "ledger" "postgres/0003_ledger.sql",
+    4 "strikes" "postgres/0004_strikes.sql",
 ];
 
 /// What a database holds.
