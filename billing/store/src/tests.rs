@@ -10,6 +10,7 @@ mod recording;
 pub(crate) mod scene;
 mod scratch;
 mod server;
+mod strikes;
 mod summing;
 
 use std::path::Path;
