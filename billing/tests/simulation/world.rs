@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use billing::{
     AccountId, Ask, Budget, Charge, ChargeKind, Currency, Grant, JournalKind, Ledger, Nano, Pot, Renewal, Return,
     Windows,
-    book::{CaptureRefusal, Settled},
+    book::{CaptureRefusal, ReleaseRefusal, Settled},
     ledger::{AccountChange, Deposit, ForgetRefusal, NewAccount, NodeState, PostRefusal, RenewRefusal, Withdrawal},
 };
 
@@ -277,10 +277,15 @@ impl World {
         if dice == 0
             && let Some(id) = memory.resolved
         {
-            // What is resolved stays resolved.
-            return match memory.book.capture(id, Nano::ZERO) {
-                Err(CaptureRefusal::Already | CaptureRefusal::Void) => Ok(()),
-                other => Err(format!("a hold was resolved twice: {other:?}")),
+            // What is resolved stays resolved, whoever has its place now.
+            let captured = memory.book.capture(id, Nano::ZERO);
+            let released = memory.book.release(id);
+            return match (captured, released) {
+                (
+                    Err(CaptureRefusal::Already | CaptureRefusal::Void),
+                    Err(ReleaseRefusal::Already | ReleaseRefusal::Void),
+                ) => Ok(()),
+                twice => Err(format!("a hold was resolved twice: {twice:?}")),
             };
         }
         if memory.holds.is_empty() {
