@@ -249,6 +249,7 @@ impl World {
                     payer,
                     amount,
                     request,
+                    day: Windows::at(now).day,
                 });
                 self.requests += 1;
                 self.stats.held += 1;
@@ -271,6 +272,8 @@ impl World {
     fn resolve(&mut self, at: usize) -> Step {
         let (dice, part) = (self.random.below(8), self.random.below(100));
         let place = self.random.below(64);
+        let now = self.now;
+        let today = Windows::at(now).day;
         let Some(memory) = self.nodes[at].awake() else {
             return Ok(());
         };
@@ -300,14 +303,30 @@ impl World {
                 other => Err(format!("{above} were captured of {amount}: {other:?}")),
             };
         }
-        let Open { payer, request, .. } = memory.holds.swap_remove(place);
+        let Open {
+            payer, request, day, ..
+        } = memory.holds.swap_remove(place);
         memory.resolved = Some(id);
+        let pots: Vec<Pot> = payer.pots(Windows::at(now)).collect();
+        let free = |memory: &Memory| -> Vec<u64> { pots.iter().map(|pot| memory.book.free(pot).get()).collect() };
+        let before = free(memory);
         if dice == 2 {
             let released = memory.book.release(id);
+            // Pots of an earlier day are not looked at: there all is as it was.
+            let grown: Vec<u64> = free(memory)
+                .iter()
+                .zip(&before)
+                .map(|(after, before)| after - before)
+                .collect();
             self.note(|| format!("n{at} releases request {request}"));
+            let is_whole = grown
+                .iter()
+                .all(|grown| *grown == amount.get() || *grown == 0 && day < today);
             return match released {
-                Ok(released) if released == amount => Ok(()),
-                other => Err(format!("{amount} were held and {other:?} was released")),
+                Ok(released) if released == amount && is_whole => Ok(()),
+                other => Err(format!(
+                    "{amount} were held, {other:?} was released, and {grown:?} is free"
+                )),
             };
         }
         let spent = nano(amount.get() * part / 100 + 1);
