@@ -22,6 +22,7 @@ use crate::{
     catalog::{Catalog, Offer},
     layers::{idempotency::Ending, reserve::Coverage},
     limiter::Allowance,
+    receipts::Witness,
     telemetry::RequestSpan,
 };
 
@@ -77,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     /// Where somebody must know whether the answer was whole: Meter says it.
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Of who is charged, for the receipt.
+    pub(crate) witness: Option<Box<Witness>>,
 }
 
 /// A call with who may serve it.
@@ -104,6 +107,8 @@ pub(crate) struct Job {
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Meter takes it, and hashes what the client is given.
+    pub(crate) witness: Option<Box<Witness>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,

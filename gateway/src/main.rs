@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod oidc;
 mod pricing;
+mod receipts;
 mod records;
 mod recount;
 mod replays;

@@ -37,6 +37,9 @@ use crate::{
     replays::TurnError,
 };
 
+/// Of a fault of ours the text is for the log.
+const INTERNAL: &str = "The gateway failed to handle this request. Report the request id to its operator.";
+
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -204,14 +207,13 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         )
         .retry_after(Duration::from_secs(1));
     }
-    // What is left is a fault of ours; its text is for the log.
-    let message = "The gateway failed to handle this request. Report the request id to its operator.";
+    // What is left is a fault of ours.
     let code = if error.is::<Panicked>() {
         "panic"
     } else {
         "internal_error"
     };
-    Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+    Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
 }
 
 fn from_token(error: &TokenError) -> Refusal {
@@ -346,6 +348,7 @@ fn from_decode(error: &DecodeError) -> Refusal {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
         }
         DecodeError::MinTier => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
+        DecodeError::Salt(_) => Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", INTERNAL),
         DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
     }
 }

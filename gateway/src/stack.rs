@@ -48,6 +48,7 @@ use crate::{
     metrics::Metrics,
     oidc::Issuers,
     records::Records,
+    recount::Recounts,
     replays::{Bounds, Replays},
     routes::models::Models,
     telemetry::Telemetry,
@@ -67,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
+    /// Where captures are handed in to be counted anew.
+    pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
     pub(crate) telemetry: Telemetry,
@@ -109,6 +112,8 @@ pub(crate) struct StackConfig {
     pub(crate) log_requests: bool,
     /// `None` keeps no answers.
     pub(crate) idempotency: Option<Bounds>,
+    /// Whether who is charged gets receipts.
+    pub(crate) receipts: bool,
 }
 
 /// From a known operation to its answer.
@@ -121,7 +126,10 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
         .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
-        .layer(DecodeLayer { limits: config.limits })
+        .layer(DecodeLayer {
+            limits: config.limits,
+            receipts: config.receipts,
+        })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
@@ -141,6 +149,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         .layer(MeterLayer {
             records: parts.records.clone(),
             metrics: parts.metrics.clone(),
+            recounts: parts.recounts.clone(),
         })
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
