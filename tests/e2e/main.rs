@@ -28,6 +28,7 @@ mod metering;
 mod metrics;
 mod oidc;
 mod passthrough;
+mod postgres;
 mod privacy;
 mod record;
 mod reload;
