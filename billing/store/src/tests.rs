@@ -4,11 +4,13 @@
 
 mod copying;
 mod keys;
+mod ledger;
 mod opening;
 mod recording;
 pub(crate) mod scene;
 mod scratch;
 mod server;
+mod strikes;
 mod summing;
 
 use std::path::Path;

@@ -88,7 +88,7 @@ impl JobMeter {
         // Dropped, the hold is released.
         let billed = billed.filter(|_| !amounts.total.is_zero())?;
         let Coverage { reservation, terms, .. } = coverage;
-        Some(reservation.capture(Draft {
+        let captured = reservation.capture(Draft {
             at_ms: unix_ms(),
             request_id: self.request_id.clone(),
             amount: amounts.total,
@@ -105,7 +105,12 @@ impl JobMeter {
             source: billed.source,
             tags: std::mem::take(&mut self.tags),
             evidence: None,
-        }))
+        });
+        let Some(recounting) = self.recounting.take() else {
+            return Some(captured);
+        };
+        let is_whole = ending == Ending::Whole;
+        Some(recounting.follow(captured, is_whole, steps.has_hidden_reasoning))
     }
 
     fn ending_for(&self, end: End, is_dispatched: bool) -> Ending {
