@@ -24,8 +24,8 @@ mod post;
 mod rates;
 mod spend;
 pub(crate) mod sql;
-mod system;
 mod strikes;
+mod system;
 mod transfers;
 mod verify;
 
@@ -47,8 +47,8 @@ pub use nodes::{ChainHead, ForgetError, Forgotten, JoinError, Joined, LeaveError
 pub use post::{PostError, Posted};
 pub use rates::{ExchangeRate, RateError, RateKind, RateShare, RateUse};
 pub use spend::{SpendBy, SpendQuery, SpendRow};
-pub use system::SystemAccount;
 pub use strikes::Strikes;
+pub use system::SystemAccount;
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
