@@ -28,6 +28,7 @@ use crate::{
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
+    treasury::Treasury,
     wall_clock::unix_seconds,
 };
 
@@ -227,11 +228,18 @@ impl App {
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
+        let treasury = Treasury::new(
+            store.as_ref().map(|(store, _)| store.ledger()),
+            directory.clone(),
+            config.ledger.currency,
+            None,
+        );
         let operators = admin.map(|listener| {
             let admin = Admin {
                 live: live.clone(),
                 reloader,
                 tokens,
+                treasury,
                 directory,
                 parts: parts.clone(),
                 reader,

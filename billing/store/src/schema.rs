@@ -159,9 +159,14 @@ pub(crate) async fn inspect_server(conn: &mut PgConnection) -> Result<Contents, 
 
 /// Brings a file up to [`known_version`], wholly or not at all.
 pub(crate) async fn migrate_file(conn: &mut SqliteConnection) -> Result<(), MigrateError> {
+    migrate_file_to(conn, None).await
+}
+
+/// To a version before, as an older program would.
+pub(crate) async fn migrate_file_to(conn: &mut SqliteConnection, version: Option<i64>) -> Result<(), MigrateError> {
     // Taken before looking, so that two processes that start together do not both migrate.
     let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-    SQLITE.run_direct(None, &mut *transaction, false).await?;
+    SQLITE.run_direct(version, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }

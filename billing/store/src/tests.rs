@@ -4,6 +4,7 @@
 
 mod copying;
 mod keys;
+mod ledger;
 mod opening;
 mod recording;
 pub(crate) mod scene;
