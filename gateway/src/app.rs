@@ -102,8 +102,7 @@ impl App {
         let limiters = Arc::new(Limiters::default());
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
-        let (ledger, committer) = Ledger::new();
-        tokio::spawn(committer.run());
+        let ledger = Ledger::none();
         let directory = Directory::open(
             Written::of(config),
             opened,
@@ -119,7 +118,6 @@ impl App {
             );
         }
         let payers = written_payers(config);
-        ledger.know(payers.clone());
         directory.charge(ledger.clone(), payers);
         let accounts = directory.accounts();
         let (control, drain) = drain();

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     catalog::Catalog,
-    config::{self, Config},
+    config::{self, Config, HiddenReasoning},
     layers::{decode::BodyLimits, failover::RetryConfig},
     listener::ListenerConfig,
     replays::Bounds,
@@ -104,7 +104,7 @@ pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> R
         .collect();
     let backends = installed.iter().map(|installed| installed.backend.clone()).collect();
     Ok(Assembled {
-        catalog: Catalog::new(backends, &config.models, created),
+        catalog: Catalog::new(backends, &config.models, &config.ledger, created),
         installed,
         listener: ListenerConfig {
             header_read: config.limits.header_read,
@@ -200,6 +200,10 @@ fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, Asse
                 .max_completion_tokens
                 .unwrap_or(defaults.max_completion_tokens),
             n: config.capabilities.n.unwrap_or(defaults.n),
+            hidden_reasoning: match config.hidden_reasoning {
+                Some(hidden) => hidden == HiddenReasoning::Billed,
+                None => defaults.hidden_reasoning,
+            },
         },
         strategy: strategy(config.strategy),
         concurrency: Concurrency {

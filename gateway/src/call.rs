@@ -12,12 +12,15 @@ use std::{
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
-use openapi::endpoint::{Operation, Unroutable};
+use openapi::{
+    endpoint::{Operation, Unroutable},
+    stream::Watch,
+};
 
 use crate::{
     accounts::Account,
     catalog::{Catalog, Offer},
-    layers::idempotency::Ending,
+    layers::{idempotency::Ending, reserve::Coverage},
     limiter::Allowance,
     receipts::Witness,
     telemetry::RequestSpan,
@@ -109,6 +112,10 @@ pub(crate) struct Job {
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// What is held for it, where somebody pays. Meter takes it, and captures when the job ends.
+    pub(crate) coverage: Option<Box<Coverage>>,
+    /// What its stream is watched for.
+    pub(crate) watch: Watch,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,
     pub(crate) span: Option<Arc<RequestSpan>>,

@@ -489,7 +489,7 @@ impl State {
             self.revoked = revoked;
         }
         if let Some(ledger) = &self.ledger {
-            ledger.bar(self.payers.barred(&keys));
+            ledger.bar(self.payers.barred(&keys), Payers::charges(&keys));
         }
         let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters, &self.payers);
         if self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty() {

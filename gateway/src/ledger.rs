@@ -2,38 +2,96 @@
 //! when it ends, and the capture is durable before the client sees the end.
 //!
 //! A hold is taken from what this node leased, in memory; the ledger on disk is asked only where that does not
-//! suffice. Nothing is held after the lease ended by this node's own clock: the gateway then refuses who is charged.
-//! Accounts without a payer never come here.
+//! suffice. Nothing is held after the lease ended by this node's own clock: the gateway then refuses who is charged,
+//! and captures go on. Accounts without a payer never come here.
+//!
+//! [`node`] renews the lease, [`committer`] makes captures durable, [`shipper`] brings those of a local journal to the
+//! ledger, [`central`] is what the three ask.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use billing::{AccountId, Currency, Nano, Payer, Window};
+use billing::{AccountId, Book, Charge, Currency, HoldId, Nano, Payer, Pot, Window, book::Short};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
 
 use crate::wall_clock::unix_ms;
 
-use book::{Book, HoldId};
-
-mod book;
+mod central;
 mod committer;
+mod draft;
+mod node;
 mod payers;
+mod shipper;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use committer::{CaptureError, Captured, Draft, Receipted};
-pub(crate) use payers::{Known, Payers, account_of};
+pub(crate) use committer::{CaptureError, Captured, Receipted};
+pub(crate) use draft::Draft;
+pub(crate) use payers::{Known, Payers, account_of, default_account};
+
+/// How long a request waits for the ledger on disk.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a refusal by the ledger on disk is not asked for again.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Captures that are not durable yet, at most; beyond them nothing more is held.
+const QUEUE: usize = 65_536;
 
 /// The ledger of this gateway. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Ledger(Arc<Shared>);
 
 struct Shared {
-    book: Mutex<Book>,
+    state: Mutex<State>,
     /// Accounts that pay for nothing; mostly empty.
     barred: ArcSwap<HashMap<AccountId, Bar>>,
-    payers: ArcSwap<Payers>,
+    /// Whether any key is charged.
+    is_needed: AtomicBool,
+    /// Wakes the node: somebody asks, or something changed.
+    wake: Notify,
+    /// The number of the last renewal that came to an end.
+    rounds: watch::Sender<u64>,
     queue: committer::Queue,
+}
+
+/// What is held and leased. Locked for moments, never while anything is waited for.
+#[derive(Default)]
+struct State {
+    book: Book,
+    /// The incarnation of this node; 0 before the first.
+    epoch: i64,
+    /// Until when this node may hold; `None` where it may not.
+    open: Option<Fence>,
+    /// The number of the last renewal that began.
+    begun: u64,
+    /// What requests wait for, in the renewal after that.
+    asks: HashMap<Pot, Nano>,
+    refused: HashMap<Pot, Refusal>,
+    /// Pots of which all that is free goes back with the next renewal.
+    give: HashSet<Pot>,
+}
+
+/// The end of the lease, by both clocks: the monotonic one stands while a machine sleeps.
+#[derive(Clone, Copy, Debug)]
+struct Fence {
+    at: Instant,
+    wall_ms: i64,
+}
+
+/// The ledger on disk had so little.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    rest: Nano,
+    until: Instant,
 }
 
 /// Why an account pays for nothing.
@@ -65,57 +123,118 @@ pub(crate) enum ReserveError {
     },
 }
 
+/// What came of looking into the book.
+enum Look {
+    Held(Reservation),
+    /// Asked for, in the renewal of this number.
+    Asked(u64),
+}
+
 impl Ledger {
-    /// A ledger, and the task that makes its captures durable.
-    pub(crate) fn new() -> (Self, committer::Committer) {
-        let (queue, committer) = committer::queue();
+    /// A ledger that holds nothing until a node joins for it, and what makes its captures durable.
+    fn new() -> (Self, committer::Waiting) {
+        let (queue, waiting) = committer::queue();
         let shared = Shared {
-            book: Mutex::default(),
+            state: Mutex::default(),
             barred: ArcSwap::default(),
-            payers: ArcSwap::default(),
+            is_needed: AtomicBool::new(false),
+            wake: Notify::new(),
+            rounds: watch::Sender::new(0),
             queue,
         };
-        (Self(Arc::new(shared)), committer)
+        (Self(Arc::new(shared)), waiting)
+    }
+
+    /// For a gateway that keeps nothing: it charges nobody, and would refuse who is to be charged.
+    pub(crate) fn none() -> Self {
+        Self::new().0
     }
 
     /// Holds `ceiling` in every pot of the payer, or in none. Never waits where this node has room; else asks the
     /// ledger on disk once, and waits two seconds at most.
     pub(crate) async fn reserve(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
         self.0.refuse_barred(payer)?;
+        match self.look(payer, ceiling)? {
+            Look::Held(reservation) => Ok(reservation),
+            Look::Asked(round) => self.wait(payer, ceiling, round).await,
+        }
+    }
+
+    async fn wait(&self, payer: &Arc<Payer>, ceiling: Nano, mut round: u64) -> Result<Reservation, ReserveError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut rounds = self.0.rounds.subscribe();
+        loop {
+            let renewed = timeout_at(deadline, rounds.wait_for(|done| *done >= round)).await;
+            if !matches!(renewed, Ok(Ok(_))) {
+                return Err(ReserveError::Unavailable);
+            }
+            self.0.refuse_barred(payer)?;
+            match self.look(payer, ceiling)? {
+                Look::Held(reservation) => return Ok(reservation),
+                // Others were faster, or the ledger could not be reached.
+                Look::Asked(next) => round = next,
+            }
+        }
+    }
+
+    fn look(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Look, ReserveError> {
+        if self.0.queue.len() >= QUEUE {
+            return Err(ReserveError::Unavailable);
+        }
         let at_ms = unix_ms();
-        let first = self.0.book().reserve(payer, ceiling, at_ms);
-        let hold = match first {
-            Ok(hold) => hold,
-            Err(_) => self.0.ask(payer, ceiling, at_ms)?,
+        let mut state = self.0.state();
+        if !state.is_open(at_ms) {
+            return Err(ReserveError::Unavailable);
+        }
+        let short = match state.book.reserve(payer, ceiling, at_ms) {
+            Ok(hold) => {
+                drop(state);
+                return Ok(Look::Held(Reservation {
+                    ledger: self.0.clone(),
+                    payer: payer.clone(),
+                    held: ceiling,
+                    hold: Some(hold),
+                }));
+            }
+            Err(short) => short,
         };
-        Ok(Reservation {
-            ledger: self.0.clone(),
-            payer: payer.clone(),
-            held: ceiling,
-            hold: Some(hold),
-        })
+        if let Some(error) = state.refusal(&short, payer) {
+            return Err(error);
+        }
+        for shortage in short.pots {
+            let need = state.asks.entry(shortage.pot).or_default();
+            *need = (*need).max(shortage.missing);
+        }
+        let round = state.begun + 1;
+        drop(state);
+        self.0.wake.notify_one();
+        Ok(Look::Asked(round))
     }
 
     /// The most that could be held now without asking anybody.
-    pub(crate) fn affordable(&self, payer: &Payer) -> Nano {
-        self.0.book().affordable(payer, unix_ms())
+    pub(crate) fn affordable(&self, payer: &Arc<Payer>) -> Nano {
+        self.0.state().book.affordable(payer, unix_ms())
     }
 
-    /// Takes what is known of accounts.
-    pub(crate) fn know(&self, payers: Payers) {
-        self.0.payers.store(Arc::new(payers));
+    /// Makes a charge durable that was never held: a refund. Its node and number are given here.
+    pub(crate) fn post(&self, charge: Charge) -> Captured {
+        let epoch = self.0.state().epoch;
+        self.0.queue.push(epoch, charge)
     }
 
-    /// Takes which accounts pay for nothing.
-    pub(crate) fn bar(&self, barred: HashMap<AccountId, Bar>) {
+    /// Takes which accounts pay for nothing, and whether any key is charged.
+    pub(crate) fn bar(&self, barred: HashMap<AccountId, Bar>, is_needed: bool) {
         self.0.barred.store(Arc::new(barred));
+        if is_needed && !self.0.is_needed.swap(true, Ordering::Relaxed) {
+            self.0.wake.notify_one();
+        }
     }
 }
 
 impl Shared {
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic in between leaves at worst a hold that nobody has, and never too much room.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse_barred(&self, payer: &Payer) -> Result<(), ReserveError> {
@@ -124,28 +243,45 @@ impl Shared {
             return Ok(());
         }
         for account in payer.accounts() {
-            let account = account.clone();
-            match barred.get(&account) {
-                Some(Bar::Disabled) => return Err(ReserveError::Disabled { account }),
-                Some(Bar::Unknown) => return Err(ReserveError::Unknown { account }),
+            match barred.get(account) {
+                Some(Bar::Disabled) => {
+                    return Err(ReserveError::Disabled {
+                        account: account.clone(),
+                    });
+                }
+                Some(Bar::Unknown) => {
+                    return Err(ReserveError::Unknown {
+                        account: account.clone(),
+                    });
+                }
                 None => {}
             }
         }
         Ok(())
     }
+}
 
-    fn ask(&self, payer: &Arc<Payer>, ceiling: Nano, at_ms: i64) -> Result<HoldId, ReserveError> {
-        let payers = self.payers.load();
-        let mut book = self.book();
-        book.lease(payer, at_ms, |pot| payers.cap(&pot.account, pot.window));
-        book.reserve(payer, ceiling, at_ms).map_err(|short| {
-            let (pot, missing) = short.first();
-            ReserveError::Short {
-                account: pot.account,
-                window: pot.window,
-                missing,
+impl State {
+    fn is_open(&self, at_ms: i64) -> bool {
+        self.open
+            .is_some_and(|fence| at_ms < fence.wall_ms && Instant::now() < fence.at)
+    }
+
+    /// What the ledger on disk said of these pots a moment ago, where that was no.
+    fn refusal(&mut self, short: &Short, payer: &Payer) -> Option<ReserveError> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        self.refused.retain(|_, refusal| refusal.until > now);
+        short.pots.iter().find_map(|shortage| {
+            let rest = self.refused.get(&shortage.pot)?.rest;
+            (shortage.missing > rest).then(|| ReserveError::Short {
+                account: shortage.pot.account.clone(),
+                window: shortage.pot.window,
+                missing: shortage.missing.saturating_sub(rest),
                 currency: payer.currency,
-            }
+            })
         })
     }
 }
@@ -153,6 +289,12 @@ impl Shared {
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ledger")
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
     }
 }
 
@@ -182,21 +324,23 @@ impl Reservation {
             return Captured::refused();
         };
         let amount = draft.amount.min(self.held);
-        let windows = self.ledger.book().capture(hold, amount);
-        self.ledger.queue.push(draft.charge(&self.payer, self.held, windows))
+        let mut state = self.ledger.state();
+        let epoch = state.epoch;
+        let captured = state.book.capture(hold, amount);
+        drop(state);
+        match captured {
+            Ok(captured) => self.ledger.queue.push(epoch, draft.charge(&self.payer, captured)),
+            // It was held in an incarnation of this node that is over.
+            Err(_) => Captured::refused(),
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.ledger.book().release(hold);
+            // One of an incarnation that is over is void already.
+            drop(self.ledger.state().book.release(hold));
         }
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shared")
     }
 }

@@ -25,6 +25,7 @@ mod logging;
 mod metrics;
 mod notify;
 mod oidc;
+mod pricing;
 mod receipts;
 mod records;
 mod recount;

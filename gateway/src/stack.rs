@@ -139,7 +139,9 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside Reserve: money is held only for what may run.
         .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
-        .layer(ReserveLayer)
+        .layer(ReserveLayer {
+            ledger: parts.ledger.clone(),
+        })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
             records: parts.records.clone(),

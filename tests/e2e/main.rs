@@ -18,6 +18,7 @@ mod flow;
 mod idempotency;
 mod import;
 mod keys;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod llama;

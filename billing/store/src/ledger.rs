@@ -17,16 +17,13 @@
 
 mod accounts;
 mod charges;
-mod export;
 mod leases;
 mod nodes;
 mod post;
 mod rates;
-mod replay;
-pub(crate) mod sql;
 mod spend;
+pub(crate) mod sql;
 mod transfers;
-mod verify;
 
 use std::time::Duration;
 
@@ -39,24 +36,23 @@ pub use accounts::{
     StoredAccount,
 };
 pub use charges::{ChargeQuery, PostedCharge, SealedCharge, StoredReceipt};
-pub use export::ExportError;
 pub use leases::{RenewError, Renewed};
-pub use nodes::{ChainHead, EpochState, ForgetError, Forgotten, JoinError, Joined, StoredNode};
+pub(crate) use nodes::head;
+pub use nodes::{ChainHead, ForgetError, Forgotten, JoinError, Joined, LeaveError, StoredNode};
 pub use post::{PostError, Posted};
 pub use rates::{ExchangeRate, RateError, RateKind, RateShare, RateUse};
 pub use spend::{SpendBy, SpendQuery, SpendRow};
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
-pub use verify::{Checked, Discrepancy, Report, VerifyError};
 
 pub(crate) use charges::{charge_of_json, json_of_charge};
 
 /// How long a change may take, of a server that answers.
-const CHANGE: Duration = Duration::from_secs(10);
+pub(crate) const CHANGE: Duration = Duration::from_secs(10);
 
 /// How long a question may take.
-const QUESTION: Duration = Duration::from_secs(30);
+pub(crate) const QUESTION: Duration = Duration::from_secs(30);
 
 /// The ledger of a [`Store`](crate::Store). Clones share its connections.
 #[derive(Clone, Debug)]
@@ -78,7 +74,9 @@ impl LedgerStore {
 pub enum LedgerFault {
     #[error("the database of the ledger failed: {advice}")]
     Database { advice: &'static str, source: sqlx::Error },
-    #[error("a row of the ledger has a value in `{column}` that this program cannot read; it was altered or is damaged")]
+    #[error(
+        "a row of the ledger has a value in `{column}` that this program cannot read; it was altered or is damaged"
+    )]
     Row { column: &'static str },
 }
 

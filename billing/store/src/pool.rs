@@ -182,4 +182,12 @@ impl Tx<'_> {
             Self::Postgres(tx) => tx.commit().await,
         }
     }
+
+    /// Undoes it now, where dropping it would do so later.
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
+        }
+    }
 }

@@ -41,11 +41,13 @@ macro_rules! migrator {
 static SQLITE: LazyLock<Migrator> = migrator![
     1 "requests" "sqlite/0001_requests.sql",
     2 "keys" "sqlite/0002_keys.sql",
+    3 "ledger" "sqlite/0003_ledger.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
     1 "requests" "postgres/0001_requests.sql",
     2 "keys" "postgres/0002_keys.sql",
+    3 "ledger" "postgres/0003_ledger.sql",
 ];
 
 /// What a database holds.
@@ -97,6 +99,14 @@ pub(crate) fn known_version(location: &Location) -> i64 {
 
 /// Looks without changing anything.
 pub(crate) async fn inspect_file(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
+    // One moment of the file: another process may migrate it between two statements, which looked like a foreign file.
+    let mut transaction = conn.begin().await?;
+    let contents = look(&mut transaction).await;
+    transaction.rollback().await?;
+    contents
+}
+
+async fn look(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
     let application_id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *conn)
         .await?;

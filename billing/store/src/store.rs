@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use crate::fault::Fault;
 use crate::file;
 use crate::keys::KeyStore;
+use crate::ledger::LedgerStore;
 use crate::location::{Location, PgUrl};
 use crate::opening::OpenError;
 use crate::pool::Pool;
@@ -133,6 +134,11 @@ impl Store {
     /// A handle that changes API keys.
     pub fn keys(&self) -> KeyStore {
         KeyStore::new(self.writer.clone())
+    }
+
+    /// The ledger: accounts, money, leases and charges.
+    pub fn ledger(&self) -> LedgerStore {
+        LedgerStore::new(self.ledger.clone(), self.reader.pool().clone())
     }
 
     pub fn reader(&self) -> &Reader {

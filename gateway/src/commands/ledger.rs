@@ -60,7 +60,11 @@ pub(super) async fn run(args: LedgerArgs) -> Result<ExitCode, BoxError> {
             let answer = desk.ask(Method::POST, &path, None).await?;
             tell(&desk.told())?;
             shown(output, &answer, |answer| {
-                list(&[("forgotten", cell(&answer["name"])), ("freed", freed(answer))])
+                let freed = match &answer["freed"] {
+                    Value::Bool(true) => "what it had leased",
+                    _ => "nothing, for it had leased nothing",
+                };
+                list(&[("forgotten", cell(&answer["name"])), ("freed", freed.to_owned())])
             })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -104,21 +108,6 @@ fn report(answer: &Value) -> String {
         _ => String::new(),
     };
     format!("the ledger is wrong ({checked}):\n{}{more}", found.concat())
-}
-
-fn freed(answer: &Value) -> String {
-    let all = answer["freed"].as_array().into_iter().flatten();
-    let all: Vec<String> = all
-        .map(|freed| {
-            format!(
-                "{} {} of {}",
-                cell(&freed["amount"]),
-                cell(&freed["currency"]),
-                cell(&freed["account"])
-            )
-        })
-        .collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
 
 fn standing(answer: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use billing::{AccountId, Budget, Currency, Level, Nano, Payer, Span, Window};
+use billing::{AccountId, Budget, Currency, Level, Nano, Payer, Span};
 
 use super::Bar;
 use crate::config::Key;
@@ -76,6 +76,11 @@ impl Payers {
         }))
     }
 
+    /// Whether any of these keys is charged.
+    pub(crate) fn charges(keys: &[Key]) -> bool {
+        keys.iter().any(|key| account_of(key).is_some())
+    }
+
     /// Accounts that pay for nothing: what is disabled, and what these keys name and nobody made.
     pub(crate) fn barred(&self, keys: &[Key]) -> HashMap<AccountId, Bar> {
         let disabled = self.known.iter().filter(|(_, known)| known.disabled);
@@ -86,18 +91,6 @@ impl Payers {
         });
         let missing = named.filter(|account| !self.known.contains_key(account));
         disabled.chain(missing.map(|account| (account, Bar::Unknown))).collect()
-    }
-
-    pub(super) fn cap(&self, account: &AccountId, window: Window) -> Nano {
-        let Some(known) = self.known.get(account) else {
-            return Nano::ZERO;
-        };
-        let span = match window {
-            Window::Total => Span::Total,
-            Window::Day(_) => Span::Day,
-            Window::Month(_) => Span::Month,
-        };
-        known.budget.of(span).or(known.credit).unwrap_or(Nano::MOST)
     }
 }
 

@@ -189,31 +189,26 @@ CREATE TABLE pots (
     PRIMARY KEY (account, span, number)
 );
 
--- The gateways that charge.
+-- The gateways that charge, each in its last incarnation.
 CREATE TABLE nodes (
-    name     text COLLATE "C" PRIMARY KEY,
-    -- The last incarnation.
-    epoch    bigint NOT NULL,
-    -- Of its last charge that is here.
-    last_seq bigint NOT NULL
-);
-
--- The incarnations of nodes. One that is not open posts nothing any more; what a forgotten one posts is a loss.
-CREATE TABLE epochs (
-    node           text COLLATE "C" NOT NULL REFERENCES nodes (name),
+    name           text COLLATE "C" PRIMARY KEY,
+    -- The number of the incarnation.
     epoch          bigint NOT NULL,
+    -- One that is closed posts nothing more; what a forgotten one posts is a loss of the operator.
+    state          text COLLATE "C" NOT NULL CHECK (state IN ('open', 'closed', 'forgotten')),
     journal        text COLLATE "C" NOT NULL CHECK (journal IN ('local', 'direct')),
-    state          text COLLATE "C" NOT NULL CHECK (state IN ('open', 'left', 'closed', 'reaped', 'forgotten')),
     joined_at_ms   bigint NOT NULL,
     renewed_at_ms  bigint NOT NULL,
     -- By the clock of the database.
     lease_until_ms bigint NOT NULL,
     -- Of the last renewal that was taken; none is taken that is not newer.
     round          bigint NOT NULL,
-    PRIMARY KEY (node, epoch)
+    -- Of its last charge that is here; goes on through incarnations.
+    last_seq       bigint NOT NULL
 );
 
--- The slices of pots that nodes hold. Those of a closed epoch are gone.
+-- The slices of pots that nodes hold: what each was granted, and what its charges took of it. Those of a closed
+-- incarnation are gone.
 CREATE TABLE leases (
     account text COLLATE "C" NOT NULL,
     span    text COLLATE "C" NOT NULL CHECK (span IN ('total', 'day', 'month')),
@@ -221,7 +216,7 @@ CREATE TABLE leases (
     node    text COLLATE "C" NOT NULL,
     epoch   bigint NOT NULL,
     granted bigint NOT NULL CHECK (granted >= 0),
-    drawn   bigint NOT NULL CHECK (drawn >= 0 AND drawn <= granted),
+    drawn   bigint NOT NULL CHECK (drawn >= 0),
     PRIMARY KEY (account, span, number, node, epoch)
 );
 

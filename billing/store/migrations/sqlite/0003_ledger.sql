@@ -193,31 +193,26 @@ CREATE TABLE pots (
     PRIMARY KEY (account, span, number)
 ) STRICT, WITHOUT ROWID;
 
--- The gateways that charge.
+-- The gateways that charge, each in its last incarnation.
 CREATE TABLE nodes (
-    name     TEXT    PRIMARY KEY,
-    -- The last incarnation.
-    epoch    INTEGER NOT NULL,
-    -- Of its last charge that is here.
-    last_seq INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- The incarnations of nodes. One that is not open posts nothing any more; what a forgotten one posts is a loss.
-CREATE TABLE epochs (
-    node           TEXT    NOT NULL REFERENCES nodes (name),
+    name           TEXT    PRIMARY KEY,
+    -- The number of the incarnation.
     epoch          INTEGER NOT NULL,
+    -- One that is closed posts nothing more; what a forgotten one posts is a loss of the operator.
+    state          TEXT    NOT NULL CHECK (state IN ('open', 'closed', 'forgotten')),
     journal        TEXT    NOT NULL CHECK (journal IN ('local', 'direct')),
-    state          TEXT    NOT NULL CHECK (state IN ('open', 'left', 'closed', 'reaped', 'forgotten')),
     joined_at_ms   INTEGER NOT NULL,
     renewed_at_ms  INTEGER NOT NULL,
     -- By the clock of the database.
     lease_until_ms INTEGER NOT NULL,
     -- Of the last renewal that was taken; none is taken that is not newer.
     round          INTEGER NOT NULL,
-    PRIMARY KEY (node, epoch)
+    -- Of its last charge that is here; goes on through incarnations.
+    last_seq       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The slices of pots that nodes hold. Those of a closed epoch are gone.
+-- The slices of pots that nodes hold: what each was granted, and what its charges took of it. Those of a closed
+-- incarnation are gone.
 CREATE TABLE leases (
     account TEXT    NOT NULL,
     span    TEXT    NOT NULL CHECK (span IN ('total', 'day', 'month')),
@@ -225,7 +220,7 @@ CREATE TABLE leases (
     node    TEXT    NOT NULL,
     epoch   INTEGER NOT NULL,
     granted INTEGER NOT NULL CHECK (granted >= 0),
-    drawn   INTEGER NOT NULL CHECK (drawn >= 0 AND drawn <= granted),
+    drawn   INTEGER NOT NULL CHECK (drawn >= 0),
     PRIMARY KEY (account, span, number, node, epoch)
 ) STRICT, WITHOUT ROWID;
 

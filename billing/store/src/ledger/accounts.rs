@@ -147,9 +147,13 @@ pub enum ChangeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeclareError {
-    #[error("the key '{key}' is charged to '{account}', which does not exist; create it with `mulberry account create {account}`")]
+    #[error(
+        "the key '{key}' is charged to '{account}', which does not exist; create it with `mulberry account create {account}`"
+    )]
     NoAccount { key: String, account: AccountId },
-    #[error("the key '{key}' was charged in {before}, and '{account}' is in {now}; give it another name, for what a key spent has one currency")]
+    #[error(
+        "the key '{key}' was charged in {before}, and '{account}' is in {now}; give it another name, for what a key spent has one currency"
+    )]
     Currency {
         key: String,
         account: AccountId,
@@ -358,7 +362,10 @@ async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredA
     if is_team && new.credit.is_some() {
         return Err(CreateError::Credit);
     }
-    if row(db, "SELECT id FROM accounts WHERE id = $1", values![id.as_str()]).await?.is_some() {
+    if row(db, "SELECT id FROM accounts WHERE id = $1", values![id.as_str()])
+        .await?
+        .is_some()
+    {
         return Err(CreateError::Taken { id });
     }
     let currency = match (is_team, new.currency) {
@@ -605,7 +612,12 @@ fn budget_json(budget: &Budget) -> Json {
 /// A JSON object of texts.
 pub(super) fn tags_to(tags: &[(String, String)]) -> String {
     let members = tags.iter();
-    Json::Object(members.map(|(name, value)| (name.clone(), value.clone().into())).collect()).to_string()
+    Json::Object(
+        members
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect(),
+    )
+    .to_string()
 }
 
 pub(super) fn tags_of(text: &str) -> Option<Vec<(String, String)>> {

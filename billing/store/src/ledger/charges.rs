@@ -1,5 +1,6 @@
 //! Charges to rows and back, and the questions about them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use billing::{AccountId, Bounds, Charge, ChargeKind, Evidence, Level, Nano, Terms, Usage};
@@ -28,7 +29,7 @@ pub struct PostedCharge {
     /// Grows with each.
     pub id: i64,
     /// Its incarnation of the node.
-    pub epoch: i64,
+    pub epoch: u64,
     /// It came after its node was forgotten, and the operator bears it.
     pub late: bool,
     pub sealed: SealedCharge,
@@ -76,7 +77,10 @@ impl LedgerStore {
     /// The receipts of a request, its refunds' among them, in the order in which they were posted.
     pub async fn receipt(&self, request_id: &str) -> Result<Vec<StoredReceipt>, LedgerFault> {
         let charges = self.charges_of(request_id).await?;
-        Ok(charges.into_iter().filter_map(|posted| posted.sealed.into_receipt()).collect())
+        Ok(charges
+            .into_iter()
+            .filter_map(|posted| posted.sealed.into_receipt())
+            .collect())
     }
 }
 
@@ -97,22 +101,44 @@ impl SealedCharge {
         })
     }
 
-    /// The same with texts that a row holds: of at most 256 bytes each, and none with a NUL.
+    /// The same with what a row holds: texts of at most 256 bytes and without a NUL, counts of at most [`Usage::MOST`].
     ///
-    /// Clients choose some of them. What is signed in the receipt stays as it is.
-    pub fn bounded(mut self) -> Self {
-        let charge = &mut self.charge;
-        let optional = [&mut charge.backend, &mut charge.upstream];
+    /// Clients choose some of the texts, upstreams the counts. What is signed in the receipt stays as it is.
+    pub(crate) fn storable(&self) -> Cow<'_, Self> {
+        let charge = &self.charge;
+        let optional = [charge.backend.as_ref(), charge.upstream.as_ref()];
+        let mut texts = [&charge.request_id, &charge.model, &charge.endpoint]
+            .into_iter()
+            .chain(optional.into_iter().flatten());
+        let Usage {
+            prompt,
+            cached,
+            completion,
+            reasoning,
+        } = charge.billed;
+        let mut counts = [prompt, cached, completion, reasoning].into_iter();
+        if texts.all(|text| *storable(text) == **text) && counts.all(|count| count <= Usage::MOST) {
+            return Cow::Borrowed(self);
+        }
+        let mut sealed = self.clone();
+        let charge = &mut sealed.charge;
+        let optional = [charge.backend.as_mut(), charge.upstream.as_mut()];
         for text in [&mut charge.request_id, &mut charge.model, &mut charge.endpoint]
             .into_iter()
             .chain(optional.into_iter().flatten())
         {
-            let bounded = storable(text);
-            if *bounded != **text {
-                *text = bounded.into_owned();
-            }
+            *text = storable(text).into_owned();
         }
-        self
+        let billed = &mut charge.billed;
+        for count in [
+            &mut billed.prompt,
+            &mut billed.cached,
+            &mut billed.completion,
+            &mut billed.reasoning,
+        ] {
+            *count = Usage::MOST.min(*count);
+        }
+        Cow::Owned(sealed)
     }
 }
 
@@ -296,7 +322,7 @@ pub(super) fn posted(row: &Record) -> Result<PostedCharge, LedgerFault> {
     };
     Ok(PostedCharge {
         id: row.int("id")?,
-        epoch: row.int("epoch")?,
+        epoch: row.narrow("epoch")?,
         late: row.flag("late")?,
         sealed: SealedCharge {
             charge,

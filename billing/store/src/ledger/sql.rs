@@ -176,10 +176,7 @@ impl Record {
     }
 }
 
-fn bind_sqlite<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    value: &Value<'_>,
-) -> Query<'q, Sqlite, SqliteArguments> {
+fn bind_sqlite<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value<'_>) -> Query<'q, Sqlite, SqliteArguments> {
     match *value {
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value.map(str::to_owned)),
@@ -188,10 +185,7 @@ fn bind_sqlite<'q>(
     }
 }
 
-fn bind_postgres<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    value: &Value<'_>,
-) -> Query<'q, Postgres, PgArguments> {
+fn bind_postgres<'q>(query: Query<'q, Postgres, PgArguments>, value: &Value<'_>) -> Query<'q, Postgres, PgArguments> {
     match *value {
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value.map(str::to_owned)),
@@ -215,11 +209,7 @@ pub(crate) async fn run(db: &mut Db<'_>, sql: &'static str, values: &[Value<'_>]
 }
 
 /// The rows that a statement answers.
-pub(crate) async fn rows(
-    db: &mut Db<'_>,
-    sql: &'static str,
-    values: &[Value<'_>],
-) -> Result<Vec<Record>, LedgerFault> {
+pub(crate) async fn rows(db: &mut Db<'_>, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Record>, LedgerFault> {
     Ok(match db {
         Either::Sqlite(conn) => {
             let query = values.iter().fold(sqlx::query(sql), bind_sqlite);

@@ -89,7 +89,9 @@ pub enum WithdrawError {
     #[error("'{id}' has {available} to withdraw; nothing was changed")]
     Short { id: AccountId, available: Nano },
     /// The nodes were told to give back what they do not hold for a request.
-    #[error("gateways hold {leased} of the money of '{id}' for requests and were asked for it; try again in two seconds")]
+    #[error(
+        "gateways hold {leased} of the money of '{id}' for requests and were asked for it; try again in two seconds"
+    )]
     Leased { id: AccountId, leased: Nano },
     #[error("nothing was withdrawn")]
     Fault(#[from] LedgerFault),
@@ -324,7 +326,9 @@ async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result
     }
     // What nodes may still spend must be covered by what stays, and by credit.
     let rest = available.saturating_sub(withdrawal.amount);
-    let covered = holder.credit.is_none_or(|credit| rest.saturating_add(credit) >= holder.total.leased);
+    let covered = holder
+        .credit
+        .is_none_or(|credit| rest.saturating_add(credit) >= holder.total.leased);
     if !covered {
         return Err(WithdrawError::Leased {
             id,
@@ -364,7 +368,10 @@ async fn book(db: &mut Db<'_>, deposit: &Deposit, kind: TransferKind, by: By<'_>
         ],
     )
     .await?;
-    let mut sums = [(debit, deposit.amount, Nano::ZERO), (credit, Nano::ZERO, deposit.amount)];
+    let mut sums = [
+        (debit, deposit.amount, Nano::ZERO),
+        (credit, Nano::ZERO, deposit.amount),
+    ];
     sums.sort();
     for (account, debited, credited) in sums {
         run(

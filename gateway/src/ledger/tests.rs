@@ -1,0 +1,1 @@
+//! The ledger of a gateway over the pure rules.
