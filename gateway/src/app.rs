@@ -1,6 +1,6 @@
 //! App: from a checked configuration to a running gateway, in the order of start-up.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use billing_store::{Location, OpenError, ReadError, Store};
@@ -23,15 +23,19 @@ use crate::{
     notify::Supervisor,
     oidc::{self, Issuers},
     records::Records,
+    recount::{Counting, Vocabularies, recounts},
     signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
+    treasury::Treasury,
     wall_clock::unix_seconds,
 };
 
 /// The name of the database in the data directory.
 const DATABASE: &str = "mulberry.db";
+/// How long the end waits for captures that are still counted anew.
+const RECOUNTING: Duration = Duration::from_secs(5);
 
 /// The listener ended while the gateway was to serve.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,8 @@ pub(crate) struct App {
     /// What the configuration was read from.
     files: Vec<Seen>,
     installed: Vec<Installed>,
+    vocabularies: Vocabularies,
+    counting: Counting,
     parts: Parts,
     listener: TcpListener,
     listener_config: ListenerConfig,
@@ -84,9 +90,10 @@ impl App {
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let Assembled {
             installed,
+            vocabularies,
             catalog,
             listener: listener_config,
-        } = assemble(config, &[], unix_seconds())?;
+        } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let (records, store) = match database(config) {
             Some(location) => {
@@ -121,6 +128,7 @@ impl App {
         directory.charge(ledger.clone(), payers);
         let accounts = directory.accounts();
         let (control, drain) = drain();
+        let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
         let parts = Parts {
             accounts,
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
@@ -130,6 +138,7 @@ impl App {
             metrics,
             records,
             ledger,
+            recounts,
             drain,
             admission: Arc::default(),
             telemetry,
@@ -140,6 +149,8 @@ impl App {
             loaded,
             files,
             installed,
+            vocabularies,
+            counting,
             parts,
             listener,
             listener_config,
@@ -171,6 +182,8 @@ impl App {
             loaded,
             files,
             installed,
+            vocabularies,
+            counting,
             parts,
             listener,
             listener_config,
@@ -188,6 +201,7 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
+        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
@@ -202,6 +216,7 @@ impl App {
             source,
             loaded,
             installed,
+            vocabularies,
             parts.clone(),
             Swapped {
                 listener: listener_config.clone(),
@@ -213,11 +228,18 @@ impl App {
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
+        let treasury = Treasury::new(
+            store.as_ref().map(|(store, _)| store.ledger()),
+            directory.clone(),
+            config.ledger.currency,
+            None,
+        );
         let operators = admin.map(|listener| {
             let admin = Admin {
                 live: live.clone(),
                 reloader,
                 tokens,
+                treasury,
                 directory,
                 parts: parts.clone(),
                 reader,
@@ -253,6 +275,12 @@ impl App {
             }
         }
         background.abort_all();
+        // Before the ledger ends: what is found still gives money back.
+        parts.recounts.close().await;
+        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+            tracing::warn!("not all captures were counted anew; for the rest the claims stand");
+            counting.abort();
+        }
         // After every stream: its span is made when it ends.
         parts.telemetry.close();
         if let Some(exporting) = exporting

@@ -21,6 +21,7 @@ use crate::{
     config::{self, Config, HiddenReasoning},
     layers::{decode::BodyLimits, failover::RetryConfig},
     listener::ListenerConfig,
+    recount::{LoadError, Vocabularies},
     replays::Bounds,
     stack::StackConfig,
     tls::{self, TlsError},
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) enum AssembleError {
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),
+    #[error("a tokenizer cannot be loaded")]
+    Tokenizer(#[from] LoadError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -60,17 +63,26 @@ impl Drop for HealthWatch {
 /// What a configuration becomes before any of it is in force.
 pub(crate) struct Assembled {
     pub(crate) installed: Vec<Installed>,
+    pub(crate) vocabularies: Vocabularies,
     pub(crate) catalog: Catalog,
     pub(crate) listener: ListenerConfig,
 }
 
-/// Builds what a configuration says. A backend that stands and is set as before is taken over as it is.
-pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> Result<Assembled, AssembleError> {
+/// Builds what a configuration says. A backend that stands and is set as before is taken over as it is, and so is a
+/// tokenizer whose file is the same.
+pub(crate) fn assemble(
+    config: &Config,
+    before: &[Installed],
+    vocabularies: &Vocabularies,
+    created: u64,
+) -> Result<Assembled, AssembleError> {
     let tls = config
         .tls
         .as_ref()
         .map(|tls| tls::server(&tls.certificate, &tls.key))
         .transpose()?;
+    let tokenizers = config.models.iter().filter_map(|model| model.tokenizer.as_deref());
+    let vocabularies = Vocabularies::load(tokenizers, vocabularies)?;
     let mut built = Vec::with_capacity(config.backends.len());
     for backend in &config.backends {
         let trust = match &backend.ca_file {
@@ -104,8 +116,9 @@ pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> R
         .collect();
     let backends = installed.iter().map(|installed| installed.backend.clone()).collect();
     Ok(Assembled {
-        catalog: Catalog::new(backends, &config.models, &config.ledger, created),
+        catalog: Catalog::new(backends, &config.models, &config.ledger, &vocabularies, created),
         installed,
+        vocabularies,
         listener: ListenerConfig {
             header_read: config.limits.header_read,
             keep_alive: config.limits.keep_alive,

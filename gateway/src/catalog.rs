@@ -12,6 +12,7 @@ use openapi::{endpoint::Endpoint, model::Model as Card};
 use crate::{
     config,
     pricing::{Price, Pricing},
+    recount::{Vocabularies, Vocabulary},
 };
 
 /// A model, or all whose names begin alike, with its route and its price.
@@ -28,6 +29,7 @@ pub(crate) struct Offer {
     context: u64,
     /// Tokens of an answer, where an account is charged and the client set no bound.
     pub(crate) max_output: u64,
+    tokenizer: Option<Arc<Vocabulary>>,
 }
 
 /// All offers. One snapshot serves a request from beginning to end.
@@ -73,6 +75,7 @@ impl Catalog {
         backends: Vec<Arc<Backend>>,
         models: &[config::Model],
         ledger: &config::Ledger,
+        vocabularies: &Vocabularies,
         created: u64,
     ) -> Self {
         let mut catalog = Self {
@@ -84,7 +87,7 @@ impl Catalog {
             backends,
         };
         for model in models {
-            catalog.add(model);
+            catalog.add(model, vocabularies);
         }
         if models.is_empty() {
             let legs = catalog.backends.iter().zip(0..).map(|(backend, priority)| Leg {
@@ -100,6 +103,7 @@ impl Catalog {
                 price: None,
                 context: CONTEXT,
                 max_output: MAX_OUTPUT,
+                tokenizer: None,
             };
             catalog.prefixes.push((String::new(), Arc::new(everything)));
         }
@@ -109,7 +113,7 @@ impl Catalog {
         catalog
     }
 
-    fn add(&mut self, model: &config::Model) {
+    fn add(&mut self, model: &config::Model, vocabularies: &Vocabularies) {
         let legs = model.routes.iter().filter_map(|route| {
             let backend = self.backends.iter().find(|backend| *backend.name == *route.backend)?;
             Some(Leg {
@@ -131,6 +135,7 @@ impl Catalog {
             price: model.price.as_ref().map(Price::new),
             context: model.context.into(),
             max_output: model.max_output.into(),
+            tokenizer: model.tokenizer.as_deref().and_then(|name| vocabularies.of(name)),
         });
         match model.name.strip_suffix('*') {
             Some(prefix) => self.prefixes.push((prefix.to_owned(), offer.clone())),
@@ -180,7 +185,16 @@ impl Catalog {
             price: None,
             context: CONTEXT,
             max_output: MAX_OUTPUT,
+            tokenizer: None,
         })
+    }
+
+    /// What counts the tokens of whichever model answers; `None` where the fallbacks have another one.
+    pub(crate) fn tokenizer(&self, offer: &Offer) -> Option<Arc<Vocabulary>> {
+        let own = offer.tokenizer.as_ref()?;
+        let mut fallbacks = offer.fallbacks.iter().filter_map(|name| self.offer(name));
+        let is_same = |other: &Arc<Offer>| other.tokenizer.as_ref().is_some_and(|other| Arc::ptr_eq(own, other));
+        fallbacks.all(is_same).then(|| own.clone())
     }
 
     /// The largest context window among the models that may answer: the offer's own and its fallbacks.

@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Usage(UsageArgs),
     /// Make, change and end the API keys of clients
     Key(key::KeyArgs),
+    /// Make and change the accounts that pay, and move money to and from them
+    Account(money::AccountArgs),
+    /// Show what was spent, from the ledger
+    Spend(money::SpendArgs),
+    /// Check the ledger, write it out, and see who spends from it
+    Ledger(money::LedgerArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said

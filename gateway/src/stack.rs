@@ -48,6 +48,7 @@ use crate::{
     metrics::Metrics,
     oidc::Issuers,
     records::Records,
+    recount::Recounts,
     replays::{Bounds, Replays},
     routes::models::Models,
     telemetry::Telemetry,
@@ -67,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
+    /// Where captures are handed in to be counted anew.
+    pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
     pub(crate) telemetry: Telemetry,
@@ -146,6 +149,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         .layer(MeterLayer {
             records: parts.records.clone(),
             metrics: parts.metrics.clone(),
+            recounts: parts.recounts.clone(),
         })
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {

@@ -128,10 +128,8 @@ fn pool_options(connections: u32, acquire: Duration) -> PgPoolOptions {
 /// Only here is every failure told as it is; a pool tries again until its time is over, and says that.
 async fn connect(url: &PgUrl, location: &Location) -> Result<PgConnection, OpenError> {
     let mut conn = within(location, CONNECT, options(url).connect()).await?;
-    within(location, CONNECT, sqlx::raw_sql(SESSION).execute(&mut conn)).await?;
-    let version =
-        sqlx::query_scalar("SELECT current_setting('server_version_num')::bigint / 10000").fetch_one(&mut conn);
-    let found: i64 = within(location, CONNECT, version).await?;
+    // Told by the server when it greets.
+    let found = i64::from(conn.server_version_num().unwrap_or(0) / 10_000);
     if found < OLDEST {
         let at = url.place();
         return Err(OpenError::OldServer {
@@ -140,6 +138,7 @@ async fn connect(url: &PgUrl, location: &Location) -> Result<PgConnection, OpenE
             needed: OLDEST,
         });
     }
+    within(location, CONNECT, sqlx::raw_sql(SESSION).execute(&mut conn)).await?;
     Ok(conn)
 }
 

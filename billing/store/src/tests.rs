@@ -4,11 +4,14 @@
 
 mod copying;
 mod keys;
+mod ledger;
 mod opening;
+mod receipts;
 mod recording;
 pub(crate) mod scene;
 mod scratch;
 mod server;
+mod strikes;
 mod summing;
 
 use std::path::Path;

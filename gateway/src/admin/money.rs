@@ -3,27 +3,24 @@
 
 use axum::{
     Extension, Json, Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{FromRef, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use billing::AccountId;
-use billing_store::{
-    ChangeError, CreateError, DepositError, ForgetError, SpendBy, SpendQuery, WithdrawError,
-};
+use billing_store::ledger::{ChangeError, CreateError, DepositError, ForgetError, SpendBy, SpendQuery, WithdrawError};
 use serde::Deserialize;
 
 use super::{data, keys::read, problem, token::Actor};
 use crate::{
     layers::rescue::Chain,
-    treasury::{AccountEdit, EditError, Founding, Month, Movement, Treasury, TreasuryError, account},
+    treasury::{AccountEdit, Founding, Month, Movement, Treasury, TreasuryError, account},
     wall_clock::unix_ms,
 };
 
 mod csv;
-mod export;
 
 /// Rows that are answered with at most.
 const ROWS: u32 = 1000;
@@ -45,8 +42,6 @@ where
         .route("/accounts/{id}/statement", get(statement))
         .route("/spend", get(spend))
         .route("/ledger", get(standing))
-        .route("/ledger/verify", get(checked).post(verify))
-        .route("/ledger/export", get(export::export))
         .route("/ledger/nodes/{name}/forget", post(forget))
 }
 
@@ -62,11 +57,7 @@ async fn show(State(treasury): State<Treasury>, Path(id): Path<String>) -> Respo
     answer(shown.await)
 }
 
-async fn create(
-    State(treasury): State<Treasury>,
-    Extension(actor): Extension<Actor>,
-    body: Bytes,
-) -> Response {
+async fn create(State(treasury): State<Treasury>, Extension(actor): Extension<Actor>, body: Bytes) -> Response {
     let new: Founding = match read(&body) {
         Ok(new) => new,
         Err(response) => return *response,
@@ -238,10 +229,7 @@ const fn thirty() -> u32 {
     30
 }
 
-async fn spend(
-    State(treasury): State<Treasury>,
-    parameters: Result<Query<Spend>, QueryRejection>,
-) -> Response {
+async fn spend(State(treasury): State<Treasury>, parameters: Result<Query<Spend>, QueryRejection>) -> Response {
     let Spend {
         by,
         days,
@@ -291,21 +279,6 @@ async fn standing(State(treasury): State<Treasury>) -> Response {
     answer(treasury.standing().await)
 }
 
-async fn verify(State(treasury): State<Treasury>) -> Response {
-    answer(treasury.verify().await)
-}
-
-async fn checked(State(treasury): State<Treasury>) -> Response {
-    match treasury.checked() {
-        Ok(Some(check)) => Json(check).into_response(),
-        Ok(None) => {
-            let message = "The ledger was not checked since this gateway started; POST begins a check.";
-            problem(StatusCode::NOT_FOUND, "not_checked", message)
-        }
-        Err(error) => refused(error),
-    }
-}
-
 async fn forget(
     State(treasury): State<Treasury>,
     Extension(actor): Extension<Actor>,
@@ -345,7 +318,7 @@ fn refused(error: TreasuryError) -> Response {
     let message = error.to_string();
     let (status, code) = match &error {
         TreasuryError::NoDatabase => (StatusCode::CONFLICT, "no_database"),
-        
+
         TreasuryError::Edit(_) => (StatusCode::BAD_REQUEST, "invalid_value"),
         TreasuryError::NotFound { .. }
         | TreasuryError::Create(CreateError::NoOrganisation { .. })
@@ -355,9 +328,8 @@ fn refused(error: TreasuryError) -> Response {
         TreasuryError::Forget(ForgetError::NotFound { .. }) => (StatusCode::NOT_FOUND, "node_not_found"),
         TreasuryError::Forget(ForgetError::StillLeased { .. }) => (StatusCode::CONFLICT, "node_is_live"),
         TreasuryError::Create(CreateError::Taken { .. }) => (StatusCode::CONFLICT, "account_exists"),
-        TreasuryError::Deposit(DepositError::Differs { .. }) | TreasuryError::Withdraw(WithdrawError::Differs { .. }) => {
-            (StatusCode::CONFLICT, "movement_exists")
-        }
+        TreasuryError::Deposit(DepositError::Differs { .. })
+        | TreasuryError::Withdraw(WithdrawError::Differs { .. }) => (StatusCode::CONFLICT, "movement_exists"),
         TreasuryError::Withdraw(WithdrawError::Short { .. } | WithdrawError::Leased { .. }) => {
             (StatusCode::CONFLICT, "insufficient_balance")
         }

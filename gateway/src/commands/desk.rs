@@ -93,10 +93,7 @@ impl Desk {
             },
             Some(Way::Here { router, .. }) => {
                 let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-                let request = Request::builder()
-                    .method(method)
-                    .uri(format!("/{path}"))
-                    .body(body)?;
+                let request = Request::builder().method(method).uri(format!("/{path}")).body(body)?;
                 let response = router.clone().oneshot(request).await?;
                 if response.status().is_success() {
                     return Ok(coming(response));
@@ -130,7 +127,6 @@ impl Desk {
         Ok(Way::Here { why, router })
     }
 }
-
 
 fn coming<B>(response: Response<B>) -> Coming
 where

@@ -138,7 +138,11 @@ fn standing(answer: &Value) -> String {
             ]
         })
         .collect();
-    let columns = [Column::Text("ACCOUNT"), Column::Number("BALANCE"), Column::Text("CURRENCY")];
+    let columns = [
+        Column::Text("ACCOUNT"),
+        Column::Number("BALANCE"),
+        Column::Text("CURRENCY"),
+    ];
     let mut text = table(&columns, &accounts);
     text.push('\n');
     let columns = [

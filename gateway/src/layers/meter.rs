@@ -48,17 +48,20 @@ use crate::{
         witness::{RECEIPT, SALT},
     },
     records::Records,
+    recount::Recounts,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
     wall_clock::since_epoch,
 };
 use account::Charged;
 use raw::ChargedRaw;
+use recounting::Recounting;
 use stream::MeteredStream;
 
 mod account;
 mod charge;
 mod raw;
+mod recounting;
 mod stream;
 
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
@@ -74,6 +77,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(crate) struct MeterLayer {
     pub(crate) records: Records,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recounts: Recounts,
 }
 
 impl<S> Layer<S> for MeterLayer {
@@ -83,6 +87,7 @@ impl<S> Layer<S> for MeterLayer {
         Meter {
             records: self.records.clone(),
             metrics: self.metrics.clone(),
+            recounts: self.recounts.clone(),
             inner,
         }
     }
@@ -92,6 +97,7 @@ impl<S> Layer<S> for MeterLayer {
 pub(crate) struct Meter<S> {
     records: Records,
     metrics: Arc<Metrics>,
+    recounts: Recounts,
     inner: S,
 }
 
@@ -146,6 +152,8 @@ struct JobMeter {
     charged: Option<Charged>,
     /// Hashes what the client is given, until that is in a receipt.
     witness: Option<Box<Witness>>,
+    /// Where the answer's words are to be counted.
+    recounting: Option<Box<Recounting>>,
     /// Those of the key, for the charge.
     tags: Vec<(String, String)>,
     /// Whether we ended the stream.
@@ -174,11 +182,14 @@ impl JobMeter {
         let witness = job.witness.take().filter(|_| coverage.is_some());
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
+        let is_measured = coverage.as_ref().is_some_and(|coverage| coverage.extent.is_measured);
+        let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
             coverage,
             witness,
             charged: None,
+            recounting: vocabulary.map(|vocabulary| Box::new(Recounting::new(&meter.recounts, vocabulary, outbound))),
             is_cut: false,
             is_answered: false,
             pending: Facts::default(),
@@ -225,6 +236,9 @@ impl JobMeter {
                 self.facts.text_len = whole.text.len;
                 self.facts.reasoning_len = whole.text.reasoning_len;
                 let mut bytes = whole.bytes.into_inner();
+                if let Some(recounting) = &mut self.recounting {
+                    recounting.hear_whole(&bytes);
+                }
                 if let Some(coverage) = &self.coverage {
                     self.facts.is_broken_json = coverage.is_strict_json && is_broken_json(&bytes);
                     let receipt = self.receipt();

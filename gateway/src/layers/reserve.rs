@@ -27,11 +27,11 @@ use tower_layer::Layer;
 use super::meter::Extent;
 use crate::{
     call::{Allotted, Job, Resolved},
-    ledger::{Ledger, Reservation},
+    ledger::{Ledger, Reservation, ReserveError},
     pricing::PricingError,
 };
 
-/// The bound of an answer that an account can hardly afford: less is no answer.
+/// The least bound of an answer that an account can hardly afford: less is no answer.
 const LEAST_OUTPUT: u64 = 16;
 
 /// What is held for a job, and what it will be charged by.
@@ -137,9 +137,12 @@ impl<S> Reserve<S> {
             Measure::Tokens => call.outbound.json_mut(),
             Measure::Nothing | Measure::Request => None,
         };
-        let (ceiling, extent, is_strict_json) = match measured {
+        let (reservation, extent, is_strict_json) = match measured {
             None if terms.tariff.request == 0 => return Err(CoverError::Unmeasured { endpoint }.into()),
-            None => (terms.charge(&Usage::default()).total, Extent::PER_REQUEST, false),
+            None => {
+                let ceiling = terms.charge(&Usage::default()).total;
+                (self.ledger.reserve(payer, ceiling).await?, Extent::PER_REQUEST, false)
+            }
             Some(body) => {
                 let demand = body.demand(endpoint);
                 if demand.is_deferred {
@@ -149,11 +152,14 @@ impl<S> Reserve<S> {
                     Some(bytes) => PromptBound::Bytes(bytes),
                     None => PromptBound::Context(catalog.context(offer)),
                 };
-                let mut output = output(endpoint, &demand, offer.max_output);
-                if generates(endpoint) && demand.output.is_none() {
-                    let sum = self.ledger.affordable(payer);
-                    let affordable = Estimate::affordable_output(&terms, prompt, output, sum);
-                    output.tokens = affordable.unwrap_or(0).max(LEAST_OUTPUT).min(offer.max_output);
+                let ask = Ask {
+                    terms: &terms,
+                    prompt,
+                    output: output(endpoint, &demand, offer.max_output),
+                };
+                let is_bounded = demand.output.is_some() || !generates(endpoint);
+                let (reservation, output) = self.hold(payer, &ask, is_bounded).await?;
+                if !is_bounded {
                     body.set_bound(output.tokens);
                 }
                 let estimate = Estimate::new(prompt, output);
@@ -164,16 +170,51 @@ impl<S> Reserve<S> {
                     is_text: demand.is_text,
                     is_measured: true,
                 };
-                (estimate.ceiling(&terms), extent, demand.is_strict_json)
+                (reservation, extent, demand.is_strict_json)
             }
         };
-        let reservation = self.ledger.reserve(payer, ceiling).await?;
         Ok(Some(Box::new(Coverage {
             reservation,
             terms,
             extent,
             is_strict_json,
         })))
+    }
+}
+
+/// What is asked for.
+struct Ask<'a> {
+    terms: &'a Terms,
+    prompt: PromptBound,
+    output: Output,
+}
+
+impl<S> Reserve<S> {
+    /// Holds the ceiling. Where that is too much and the client set no bound on the answer, it is given a shorter one:
+    /// what is left pays for the most that it can.
+    async fn hold(
+        &self,
+        payer: &Arc<Payer>,
+        ask: &Ask<'_>,
+        is_bounded: bool,
+    ) -> Result<(Reservation, Output), ReserveError> {
+        let ceiling = |output| Estimate::new(ask.prompt, output).ceiling(ask.terms);
+        let whole = ceiling(ask.output);
+        let error = match self.ledger.reserve(payer, whole).await {
+            Ok(reservation) => return Ok((reservation, ask.output)),
+            Err(error) => error,
+        };
+        let ReserveError::Short { missing, .. } = &error else {
+            return Err(error);
+        };
+        let left = whole.saturating_sub(*missing);
+        let affordable = Estimate::affordable_output(ask.terms, ask.prompt, ask.output, left);
+        let Some(tokens) = affordable.filter(|tokens| !is_bounded && *tokens >= LEAST_OUTPUT) else {
+            return Err(error);
+        };
+        let output = Output { tokens, ..ask.output };
+        let reservation = self.ledger.reserve(payer, ceiling(output)).await?;
+        Ok((reservation, output))
     }
 }
 

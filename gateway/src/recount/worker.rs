@@ -8,12 +8,19 @@ use std::{
 use billing::{Charge, HiddenReasoning, Recount};
 use tokio::sync::mpsc;
 
+use billing_store::{LedgerFault, LedgerStore, ledger::Strikes};
+
 use super::{
     count::Texts,
     transcript::{Memory, Transcript},
     vocabulary::{Unfinished, Vocabulary},
 };
-use crate::metrics::{Metrics, RecountOutcome};
+use crate::{
+    layers::rescue::Chain,
+    ledger::Ledger,
+    metrics::{Metrics, RecountOutcome},
+    wall_clock::unix_ms,
+};
 
 /// Captures that wait to be counted. Beyond it claims stand uncounted, and the metric says so.
 const WAITING: usize = 1024;
@@ -30,48 +37,55 @@ pub(crate) struct Pending {
     pub(crate) hidden: HiddenReasoning,
 }
 
+/// What the worker is told.
 #[derive(Debug)]
-struct Job {
-    pending: Pending,
-    charge: Charge,
+enum Order {
+    Count(Box<(Pending, Charge)>),
+    /// Nothing more comes.
+    Close,
 }
 
 /// Where captures are handed in. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Recounts {
-    jobs: mpsc::Sender<Job>,
+    orders: mpsc::Sender<Order>,
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
+    /// Where strikes are kept; `None` where nothing is on disk.
+    strikes: Option<LedgerStore>,
 }
 
 /// The work that was handed in, for the task that does it.
 #[derive(Debug)]
 pub(crate) struct Counting {
-    jobs: mpsc::Receiver<Job>,
+    orders: mpsc::Receiver<Order>,
     metrics: Arc<Metrics>,
+    strikes: Option<LedgerStore>,
 }
 
 /// Of one capture, what its recount found.
 #[derive(Debug)]
-pub(crate) struct Finding {
-    pub(crate) charge: Charge,
-    pub(crate) recount: Recount,
-    pub(crate) hidden: HiddenReasoning,
+struct Finding {
+    charge: Charge,
+    recount: Recount,
+    hidden: HiddenReasoning,
     /// By how many tokens the upstream claimed too much.
-    pub(crate) overclaim: Option<u64>,
+    overclaim: Option<u64>,
 }
 
 /// A place to hand captures in, and the worker behind it.
-pub(crate) fn recounts(metrics: Arc<Metrics>) -> (Recounts, Counting) {
+pub(crate) fn recounts(metrics: Arc<Metrics>, strikes: Option<LedgerStore>) -> (Recounts, Counting) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let recounts = Recounts {
-        jobs: sender,
+        orders: sender,
         memory: Arc::new(Memory::new(MEMORY)),
         metrics: metrics.clone(),
+        strikes: strikes.clone(),
     };
     let counting = Counting {
-        jobs: receiver,
+        orders: receiver,
         metrics,
+        strikes,
     };
     (recounts, counting)
 }
@@ -84,17 +98,71 @@ impl Recounts {
 
     /// Hands a durable capture in. Never waits.
     pub(crate) fn submit(&self, pending: Pending, charge: Charge) {
-        if self.jobs.try_send(Job { pending, charge }).is_err() {
+        let order = Order::Count(Box::new((pending, charge)));
+        if self.orders.try_send(order).is_err() {
             self.metrics.recount(RecountOutcome::Skipped);
         }
+    }
+
+    /// What is held against upstreams, by this gateway and all that share its database.
+    pub(crate) async fn strikes(&self) -> Result<Vec<Strikes>, LedgerFault> {
+        match &self.strikes {
+            Some(store) => store.strikes().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The worker ends when it has done what was handed in until now.
+    pub(crate) async fn close(&self) {
+        // It may have ended already.
+        drop(self.orders.send(Order::Close).await);
     }
 }
 
 impl Counting {
-    /// The next finding of too much; `None` when nobody is left who could hand anything in.
-    pub(crate) async fn next(&mut self) -> Option<Finding> {
+    /// Counts, gives back and strikes, until told to close.
+    pub(crate) async fn run(mut self, ledger: Ledger) {
+        while let Some(found) = self.next().await {
+            self.act(found, &ledger).await;
+        }
+    }
+
+    async fn act(&self, found: Finding, ledger: &Ledger) {
+        let Finding {
+            charge,
+            recount,
+            hidden,
+            overclaim,
+        } = found;
+        if let Some(refund) = charge.refund(&recount, hidden, unix_ms()) {
+            // What cannot be written now is tried again behind this, and is in the log if it never can.
+            drop(ledger.post(refund).await);
+        }
+        let (Some(tokens), Some(upstream)) = (overclaim, charge.upstream) else {
+            return;
+        };
+        self.metrics.overclaim(&upstream);
+        tracing::warn!(
+            %upstream,
+            model = %charge.model,
+            request = %charge.request_id,
+            tokens,
+            "an upstream claimed more tokens than there were"
+        );
+        if let Some(store) = &self.strikes
+            && let Err(error) = store.strike(&upstream, tokens, unix_ms()).await
+        {
+            tracing::warn!(error = %Chain(&error), %upstream, "a strike was not written down");
+        }
+    }
+
+    /// The next finding of too much; `None` when nothing more comes.
+    async fn next(&mut self) -> Option<Finding> {
         loop {
-            let Job { pending, charge } = self.jobs.recv().await?;
+            let (pending, charge) = match self.orders.recv().await? {
+                Order::Count(job) => *job,
+                Order::Close => return None,
+            };
             let hidden = pending.hidden;
             let counting = tokio::task::spawn_blocking(move || {
                 // The texts end here, whatever comes of the count.

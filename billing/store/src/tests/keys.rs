@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection};
 
 use super::scene::{Scene, by_hand, on_both};
 use super::scratch::Scratch;
 use super::{open, read, record, sqlite, until};
-use crate::{By, Grant, KeyError, NewKey, Sha256, Store, StoredHash};
+use crate::{By, Grant, KeyError, NewKey, Sha256, Store, StoredHash, file, schema};
 
 on_both![
     every_field_comes_back,
@@ -356,22 +357,25 @@ async fn no_hash_is_in_any_text() {
 async fn a_first_schema_is_brought_up_with_its_records() {
     let scratch = Scratch::new();
     let path = scratch.path("old.db");
-    let store = open(&path).await.expect("opens");
-    super::write(&store, [record("a")]).await;
-    // Back to what version 1 left behind.
-    for sql in [
-        "DROP TABLE key_hashes",
-        "DROP TABLE keys",
-        "DROP TABLE key_state",
-        "DROP TABLE audit",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
-    ] {
-        sqlx::query(sql).execute(sqlite(&store.writer)).await.expect("drops");
-    }
-    store.close().await;
+    // What version 1 left behind, with a request.
+    let options = file::options(&path).create_if_missing(true);
+    let mut conn = options.connect().await.expect("a new file opens");
+    schema::migrate_file_to(&mut conn, Some(1))
+        .await
+        .expect("the first migration runs");
+    sqlx::query(
+        "INSERT INTO requests (request_id, started_at_ms, endpoint, model, status, ending, stream, attempts, \
+         prompt, cached, completion, reasoning, usage_source, duration_ms) \
+         VALUES ('a', 1, 'chat', 'm', 200, 'complete', 1, 1, 2, 3, 4, 5, 'upstream', 6)",
+    )
+    .execute(&mut conn)
+    .await
+    .expect("it takes a row");
+    conn.close().await.expect("it closes");
     let error = read(&path).await.expect_err("too old to read");
     assert!(error.to_string().contains("schema version 1"), "{error}");
     let store = open(&path).await.expect("migrates");
     store.keys().create(&new("alice", 1), at(1)).await.expect("a free name");
-    assert_eq!(store.record("a").await.expect("readable"), Some(record("a")));
+    let kept = store.record("a").await.expect("readable").expect("it is there");
+    assert_eq!((kept.model.as_str(), kept.usage.total()), ("m", 14));
 }

@@ -199,7 +199,7 @@ async fn damage_deeper_in_is_an_error_of_the_query() {
     let scratch = Scratch::new();
     let path = scratch.path("usage.db");
     let store = open(&path).await.expect("a new file opens");
-    write(&store, (0..500).map(|i| record(&i.to_string()))).await;
+    write(&store, (0..5_000).map(|i| record(&i.to_string()))).await;
     store.close().await;
     let mut bytes = fs::read(&path).expect("readable");
     let middle = bytes.len() / 2;
@@ -207,7 +207,7 @@ async fn damage_deeper_in_is_an_error_of_the_query() {
     fs::write(&path, &bytes).expect("writable");
 
     let reader = read(&path).await.expect("the first pages are whole");
-    let error = reader.recent(500).await.expect_err("the rows are gone");
+    let error = reader.recent(5_000).await.expect_err("the rows are gone");
     assert!(error.to_string().contains("restore a backup"), "{error}");
 }
 

@@ -138,6 +138,13 @@ impl JobMeter {
             tags: std::mem::take(&mut self.tags),
             evidence,
         });
+        let captured = match self.recounting.take() {
+            None => captured,
+            Some(recounting) => {
+                let is_whole = ending == Ending::Whole;
+                recounting.follow(captured, is_whole, steps.has_hidden_reasoning)
+            }
+        };
         (Some(captured), last)
     }
 

@@ -156,6 +156,9 @@ impl Body for MeteredStream {
             if piece.facts.frames > 0 && this.meter.first_frame.is_none() {
                 this.meter.begin();
             }
+            if let Some(recounting) = &mut this.meter.recounting {
+                recounting.hear(&piece.bytes);
+            }
             let bytes = if this.meter.coverage.is_some() {
                 this.take(piece)
             } else {
