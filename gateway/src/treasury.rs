@@ -195,7 +195,7 @@ impl Treasury {
         let until = Instant::now() + RECALL;
         let done = loop {
             match ledger.withdraw(&withdrawal, by(actor)).await {
-                Err(WithdrawError::Leased { .. }) if Instant::now() < until => {
+                Err(WithdrawError::Short { leased, .. }) if !leased.is_zero() && Instant::now() < until => {
                     self.refresh().await;
                     tokio::time::sleep(RECALL_POLL).await;
                 }

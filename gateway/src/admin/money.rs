@@ -330,9 +330,7 @@ fn refused(error: TreasuryError) -> Response {
         TreasuryError::Create(CreateError::Taken { .. }) => (StatusCode::CONFLICT, "account_exists"),
         TreasuryError::Deposit(DepositError::Differs { .. })
         | TreasuryError::Withdraw(WithdrawError::Differs { .. }) => (StatusCode::CONFLICT, "movement_exists"),
-        TreasuryError::Withdraw(WithdrawError::Short { .. } | WithdrawError::Leased { .. }) => {
-            (StatusCode::CONFLICT, "insufficient_balance")
-        }
+        TreasuryError::Withdraw(WithdrawError::Short { .. }) => (StatusCode::CONFLICT, "insufficient_balance"),
         TreasuryError::Create(CreateError::Fault(_))
         | TreasuryError::Change(ChangeError::Fault(_))
         | TreasuryError::Deposit(DepositError::Fault(_))
