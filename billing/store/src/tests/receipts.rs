@@ -18,7 +18,9 @@ async fn keys_are_only_added_to(scene: Scene) {
         .collect();
     assert_eq!(shown, [("b", 2, 4), ("a", 1, 5)]);
     for change in ["DELETE FROM receipt_keys", "UPDATE receipt_keys SET node = 'c'"] {
-        by_hand(&store.writer, change).await.expect_err("keys are only added to");
+        by_hand(&store.writer, change)
+            .await
+            .expect_err("keys are only added to");
     }
     let nobody = billing::AccountId::organisation("nobody").expect("a name");
     assert_eq!(ledger.receipt_heads(&nobody).await.expect("it answers"), []);
