@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use openapi::{
     error::ErrorBody,
     redact::Content,
+    response::Text,
     stream::{Batch, Fault, Outcome, Reader},
     usage::WireUsage,
 };
@@ -48,8 +49,8 @@ pub enum AnswerBody {
 pub struct Whole {
     pub bytes: Content,
     pub usage: Option<WireUsage>,
-    /// Bytes of generated text, for an estimate where usage is missing.
-    pub text_len: u64,
+    /// What was generated, for an estimate where usage is missing, and as a bound where it is not.
+    pub text: Text,
 }
 
 /// A stream of chunks, one batch for each piece that arrives.
@@ -115,6 +116,8 @@ impl Events {
                 None if batch.bytes.is_empty() && batch.facts.frames == 0 && batch.facts.usage.is_none() => continue,
                 None => {}
                 Some(Outcome::Complete) => self.complete(cx),
+                // Nobody reads on: the upstream hears of it by its connection, and is not at fault.
+                Some(Outcome::Cut) => drop(self.end(true)),
                 Some(Outcome::Failed(_)) => drop(self.end(false)),
             }
             return Poll::Ready(Some(Ok(batch)));

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use openapi::{
     endpoint::{Endpoint, Operation},
     request::RequestBody,
+    stream::Watch,
 };
 
 use crate::{
@@ -34,6 +35,8 @@ pub struct Attempt {
     /// When the request as a whole must be done; sooner than the backend's own clock or not.
     pub deadline: Option<Instant>,
     pub hooks: Arc<dyn Hooks>,
+    /// What a stream is watched for.
+    pub watch: Watch,
     /// Written as the attempt goes on, so that it tells the truth however the attempt ends.
     pub trail: Arc<Trail>,
 }
@@ -57,6 +60,10 @@ pub struct Steps {
     pub kind: Option<Kind>,
     /// The upstream of the last as a client may know it.
     pub mark: Option<HeaderValue>,
+    /// Whether the last one's backend counts reasoning that it does not show.
+    pub has_hidden_reasoning: bool,
+    /// Whether an upstream has begun to take the request, and has not failed since.
+    pub is_dispatched: bool,
     /// How long all of them were waited for: for a place, and from sending until the first frame or a whole answer.
     pub waited: Duration,
     /// Since when one is waited for now.
@@ -84,8 +91,14 @@ impl Trail {
         self.note(|span| span.status = Some(status.as_u16()));
     }
 
+    /// The upstream of the attempt under way takes the request.
+    pub(crate) fn dispatched(&self) {
+        self.lock().is_dispatched = true;
+    }
+
     /// The attempt under way has failed.
     pub(crate) fn failed(&self, failure: &Failure) {
+        self.lock().is_dispatched = false;
         self.note(|span| {
             span.ended = Some(Instant::now());
             span.status = failure.status().map(|status| status.as_u16());
@@ -133,6 +146,8 @@ impl Trail {
         steps.upstream = Some(upstream.name.clone());
         steps.backend = Some(backend.name.clone());
         steps.kind = Some(backend.kind);
+        steps.has_hidden_reasoning = backend.capabilities.hidden_reasoning;
+        steps.is_dispatched = false;
         steps.mark = Some(upstream.mark.clone());
     }
 
@@ -257,6 +272,13 @@ impl Outbound {
             _ => false,
         };
         self.has_payload() && (!makes_things || matches!(self.method, Method::GET | Method::HEAD))
+    }
+
+    pub fn json_mut(&mut self) -> Option<&mut RequestBody> {
+        match &mut self.payload {
+            Payload::Json(body) => Some(body),
+            Payload::Empty | Payload::Upload(_) => None,
+        }
     }
 
     pub fn json(&self) -> Option<&RequestBody> {

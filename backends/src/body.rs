@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::serve::BoxError;
+use crate::{attempt::Trail, serve::BoxError};
 
 /// A body of any make.
 pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -19,8 +19,8 @@ pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
 /// What goes to an upstream.
 pub enum Outgoing {
     Empty,
-    /// Bytes that may be sent again.
-    Whole(Option<Bytes>),
+    /// Bytes that may be sent again, and where it is told that they are taken.
+    Whole(Option<Bytes>, Option<Arc<Trail>>),
     /// An upload that passes through once and is never held.
     Upload(BoxBody, Failed),
 }
@@ -42,7 +42,12 @@ impl Failed {
 
 impl Outgoing {
     pub fn whole(bytes: Bytes) -> Self {
-        Self::Whole(Some(bytes))
+        Self::Whole(Some(bytes), None)
+    }
+
+    /// Of an attempt: the trail is told when an upstream takes them.
+    pub fn of_attempt(bytes: Bytes, trail: Arc<Trail>) -> Self {
+        Self::Whole(Some(bytes), Some(trail))
     }
 
     pub fn upload(body: BoxBody) -> Self {
@@ -53,7 +58,7 @@ impl Outgoing {
     pub fn failed(&self) -> Failed {
         match self {
             Self::Upload(_, failed) => failed.clone(),
-            Self::Empty | Self::Whole(_) => Failed::default(),
+            Self::Empty | Self::Whole(..) => Failed::default(),
         }
     }
 
@@ -61,7 +66,7 @@ impl Outgoing {
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Whole(bytes, trail) => Some(Self::Whole(bytes.clone(), trail.clone())),
             Self::Upload(..) => None,
         }
     }
@@ -71,7 +76,7 @@ impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("Empty"),
-            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
+            Self::Whole(bytes, _) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
             Self::Upload(..) => f.write_str("Upload"),
         }
     }
@@ -84,7 +89,13 @@ impl Body for Outgoing {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes, trail) => {
+                // The connection writes the head and asks for what follows it.
+                if let Some(trail) = trail.take() {
+                    trail.dispatched();
+                }
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Upload(body, failed) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| {
@@ -100,7 +111,7 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Upload(body, _) => body.is_end_stream(),
         }
     }
@@ -108,7 +119,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Whole(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Upload(body, _) => body.size_hint(),
         }
     }

@@ -92,9 +92,13 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         (_, Way::Closed) => return Err(failed(&placed, Failure::Closed)),
         (Payload::Json(body), Way::Translated { to, from_messages }) => {
             let translated = translated(body, backend, model, to, from_messages);
-            Outgoing::whole(translated.map_err(|refusal| failed(&placed, refusal))?)
+            let translated = translated.map_err(|refusal| failed(&placed, refusal))?;
+            Outgoing::of_attempt(translated, placed.attempt.trail.clone())
         }
-        (Payload::Json(body), Way::AsItCame) => Outgoing::whole(spliced(body, backend, model, operation)),
+        (Payload::Json(body), Way::AsItCame) => {
+            let spliced = spliced(body, backend, model, operation);
+            Outgoing::of_attempt(spliced, placed.attempt.trail.clone())
+        }
         (Payload::Empty, _) => Outgoing::Empty,
         (Payload::Upload(upload), _) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -173,6 +177,9 @@ fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, operation
             splices.extend(chat_splices(body, backend));
         }
     }
+    if operation.is_root_post {
+        splices.extend(body.bound_output(operation.endpoint, backend.capabilities.max_completion_tokens));
+    }
     body.spliced(splices)
 }
 
@@ -203,7 +210,9 @@ fn translated(
     };
     let model = model.or(chat.model()).unwrap_or_default();
     if let Some(dialect) = to {
-        let theirs = dialect.request(chat.raw().expose(), model);
+        let bound = chat.bound_output(Endpoint::ChatCompletions, true);
+        let bounded = chat.spliced(bound.into_iter().collect());
+        let theirs = dialect.request(&bounded, model);
         return theirs.map_err(Failure::Untranslatable);
     }
     let mut splices = chat_splices(&chat, backend);

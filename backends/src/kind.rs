@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub max_completion_tokens: bool,
     /// Gives several answers to one request.
     pub n: bool,
+    /// Reasons at length, counts that and does not show it: its count has nothing to be held against.
+    pub hidden_reasoning: bool,
 }
 
 impl Kind {
@@ -81,6 +83,7 @@ impl Kind {
             developer_role: true,
             max_completion_tokens: true,
             n: true,
+            hidden_reasoning: false,
         };
         match self {
             // Their templates know system, user, assistant and tool, and they generate one answer.
@@ -90,7 +93,15 @@ impl Kind {
                 n: false,
                 ..all
             },
-            Self::Anthropic => Capabilities { n: false, ..all },
+            Self::Anthropic => Capabilities {
+                n: false,
+                hidden_reasoning: true,
+                ..all
+            },
+            Self::OpenAi | Self::Azure | Self::Gemini => Capabilities {
+                hidden_reasoning: true,
+                ..all
+            },
             _ => all,
         }
     }

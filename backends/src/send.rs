@@ -14,8 +14,8 @@ use openapi::{
     endpoint::{Endpoint, Protocol},
     error::ErrorBody,
     redact::Content,
-    response::{self, inspect},
-    stream::Reader,
+    response::{self, Text, inspect},
+    stream::{Reader, Watch},
 };
 
 use crate::{
@@ -66,6 +66,7 @@ impl Serve<Encoded> for Send {
             is_stream,
             hide_usage,
             translation,
+            watch: attempt.watch,
             again: attempt.outbound.is_repeatable(),
         };
         let upstream = in_use.upstream().name.clone();
@@ -101,6 +102,7 @@ struct Exchange {
     is_stream: bool,
     hide_usage: bool,
     translation: Option<Box<Translation>>,
+    watch: Watch,
     /// The upstream may see the request twice.
     again: bool,
 }
@@ -176,7 +178,7 @@ impl Exchange {
     }
 
     async fn events(&self, body: Answering, in_use: &mut Option<InUse>) -> Result<AnswerBody, Failure> {
-        let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event);
+        let reader = Reader::new(self.protocol, self.hide_usage, self.backend.max_event).watching(self.watch);
         let in_use = in_use.take().ok_or(Failure::QueueFull)?;
         let interpreter = self.translation.as_ref().map(|way| Box::new(way.stream()));
         let mut rest = Box::new(Events::new(body, reader, interpreter, self.body_clock(), in_use));
@@ -194,13 +196,13 @@ impl Exchange {
             bytes = translation.read(status, bytes)?;
         }
         match inspect(&bytes) {
-            response::Answer::Good { usage, text_len } => Ok(Whole {
+            response::Answer::Good { usage, text } => Ok(Whole {
                 bytes: Content::new(match &self.translation {
                     Some(translation) => translation.tell(status, bytes)?,
                     None => bytes,
                 }),
                 usage,
-                text_len,
+                text,
             }),
             response::Answer::Error(error) => Err(Failure::Disguised(error)),
             // Embeddings and the like may be arrays on some engines; only what must be an object is held to it.
@@ -208,7 +210,7 @@ impl Exchange {
             response::Answer::NotJson => Ok(Whole {
                 bytes: Content::new(bytes),
                 usage: None,
-                text_len: 0,
+                text: Text::default(),
             }),
         }
     }

@@ -148,6 +148,7 @@ impl Interpreter {
             Batch {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
+                end_from: None,
                 outcome: None,
             }
         } else {
@@ -161,6 +162,7 @@ impl Interpreter {
             batch = Batch {
                 bytes: bytes.freeze(),
                 facts: batch.facts,
+                end_from: batch.end_from.or(end.end_from.map(|from| batch.bytes.len() + from)),
                 outcome: end.outcome,
             };
         }
@@ -171,6 +173,8 @@ impl Interpreter {
         batch.facts.so_far = self.before.as_ref().and_then(|before| before.usage_so_far());
         let Some(after) = &mut self.after else { return batch };
         let mut told = BytesMut::new();
+        // Where the end begins in other words is not known: all that arrived with it is held with it.
+        batch.end_from = batch.end_from.map(|_| 0);
         if !batch.bytes.is_empty() {
             after.feed(&batch.bytes, &mut told);
         }

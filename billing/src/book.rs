@@ -203,7 +203,6 @@ impl Book {
         self.slots.find(pot).map(|at| self.slots.view(at))
     }
 
-    /// In no order.
     pub fn pots(&self) -> impl Iterator<Item = PotView<'_>> {
         self.slots.views()
     }

@@ -4,7 +4,7 @@
 //! the model read and wrote: templates put words around a prompt, a tokenizer may have cut the same text otherwise.
 //! What an honest upstream may claim above it is [`Side::most`]; whoever claims more than that over-claims.
 
-use crate::Usage;
+use crate::{Bounds, Charge, ChargeKind, Nano, Usage};
 
 /// Tokens counted with the model's own tokenizer. `None` where that side is not text alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +98,47 @@ impl Recount {
     }
 }
 
+impl Charge {
+    /// What a capture gives back after a recount, at the terms that it was made at: `None` where it was not too much.
+    ///
+    /// The refund says in `billed` what is paid for after all. Never more comes back than was paid, and what was paid
+    /// for a part stays that part.
+    pub fn refund(&self, recount: &Recount, hidden: HiddenReasoning, at_ms: i64) -> Option<Self> {
+        if self.kind != ChargeKind::Capture {
+            return None;
+        }
+        let billed = recount.bound(&self.billed, hidden);
+        let before = self.terms.charge(&self.billed).at_most(self.held);
+        let after = self.terms.charge(&billed).at_most(self.held);
+        let due = after.total.share_of(self.amount, before.total);
+        let fee_due = after.fee.share_of(self.fee, before.fee).min(due);
+        let amount = self.amount.checked_sub(due).filter(|amount| !amount.is_zero())?;
+        Some(Self {
+            kind: ChargeKind::Refund { of: self.seq },
+            at_ms,
+            bounds: Bounds::NONE,
+            held: self.amount,
+            amount,
+            fee: self.fee.saturating_sub(fee_due).min(amount),
+            billed,
+            counted: Some(recount.counted()),
+            ..self.clone()
+        })
+    }
+}
+
+impl Nano {
+    /// What is paid of this where `part` was paid of `whole`: rounded up, and never more than `part`.
+    fn share_of(self, part: Self, whole: Self) -> Self {
+        if self >= whole {
+            return part;
+        }
+        let product = u128::from(self.get()).saturating_mul(u128::from(part.get()));
+        let share = product.div_ceil(u128::from(whole.get()));
+        u64::try_from(share).map_or(part, Self::saturating).min(part)
+    }
+}
+
 impl Answer {
     fn shown(&self) -> Side {
         self.side(self.visible)
@@ -124,6 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{AccountId, Currency, End, Fee, Tariff, Terms, UsageSource};
 
     const NOTHING: Recount = Recount {
         prompt: None,
@@ -236,6 +278,91 @@ mod tests {
         );
     }
 
+    fn captured(billed: Usage, held: u64, amount: u64, fee: u64) -> Charge {
+        Charge {
+            node: "node".into(),
+            seq: 7,
+            kind: ChargeKind::Capture,
+            at_ms: 1,
+            request_id: "req".to_owned(),
+            organisation: AccountId::organisation("acme").expect("a name"),
+            team: None,
+            key: None,
+            day: 20_000,
+            month: 657,
+            bounds: Bounds::NONE,
+            currency: Currency::TON,
+            held: Nano::saturating(held),
+            amount: Nano::saturating(amount),
+            fee: Nano::saturating(fee),
+            terms: Terms {
+                tariff: Tariff {
+                    prompt: 20_000_000,
+                    cached: 5_000_000,
+                    completion: 160_000_000,
+                    reasoning: 160_000_000,
+                    request: 0,
+                    minimum: 0,
+                },
+                fee: Fee {
+                    prompt: 1_000_000,
+                    completion: 8_000_000,
+                },
+                currency: Currency::TON,
+                rate: None,
+            },
+            model: "m".to_owned(),
+            endpoint: "chat_completions".to_owned(),
+            backend: None,
+            upstream: None,
+            end: End::Complete,
+            billed,
+            claimed: Some(billed),
+            counted: None,
+            source: UsageSource::Upstream,
+            tags: Vec::new(),
+            evidence: None,
+        }
+    }
+
+    /// `amount fee`, or nothing.
+    fn refunded(charge: &Charge, recount: &Recount) -> Option<(u64, u64)> {
+        let refund = charge.refund(recount, HiddenReasoning::Free, 2)?;
+        assert_eq!(
+            (refund.kind, refund.held),
+            (ChargeKind::Refund { of: 7 }, charge.amount)
+        );
+        assert_eq!(refund.refund(recount, HiddenReasoning::Free, 3), None, "once");
+        Some((refund.amount.get(), refund.fee.get()))
+    }
+
+    #[test]
+    fn refunds() {
+        // 300 claimed, 100 counted, 104 billed: 196 tokens at 160 and 8.
+        let lied = captured(usage(0, 0, 300, 0), 100_000, 50_400, 2_400);
+        let counted = recount(0, 100, 0);
+        assert_eq!(refunded(&lied, &counted), Some((196 * 168, 196 * 8)));
+        let refund = lied.refund(&counted, HiddenReasoning::Free, 2).expect("too much");
+        assert_eq!(refund.billed, usage(0, 0, 104, 0));
+        assert_eq!(refund.counted, Some(usage(0, 0, 100, 0)));
+        // Honest.
+        assert_eq!(
+            refunded(&captured(usage(0, 0, 104, 0), 100_000, 17_472, 832), &counted),
+            None
+        );
+        // The hold was short: 30,000 of 50,400 paid, and 17,472 due.
+        let clipped = captured(usage(0, 0, 300, 0), 30_000, 30_000, 0);
+        assert_eq!(refunded(&clipped, &counted), Some((30_000 - 17_472, 0)));
+        // The hold was shorter than what is due.
+        assert_eq!(
+            refunded(&captured(usage(0, 0, 300, 0), 9_000, 9_000, 0), &counted),
+            None
+        );
+        // Half was paid, and half of the difference comes back.
+        let half = captured(usage(0, 0, 300, 0), 100_000, 25_200, 1_200);
+        assert_eq!(refunded(&half, &counted), Some((98 * 168, 98 * 8)));
+    }
+
     fn count() -> impl Strategy<Value = u64> {
         prop_oneof![0..2_000_u64, any::<u64>()]
     }
@@ -260,6 +387,26 @@ mod tests {
             // What was bounded is honest, and bounding it again changes nothing.
             prop_assert_eq!(recount.bound(&bounded, hidden), bounded);
             prop_assert_eq!(recount.overclaim(&bounded, hidden), None);
+        }
+
+        #[test]
+        fn never_more_comes_back_than_was_paid(
+            o in 0..100_000u64, p in 0..100_000u64, counted in (0..100_000u64, 0..100_000u64), held in 0..40_000_000u64,
+            parts in 1..3u64,
+        ) {
+            let billed = usage(p, 0, o, 0);
+            let mut charge = captured(billed, held, 0, 0);
+            let amounts = charge.terms.charge(&billed).at_most(charge.held);
+            charge.amount = Nano::saturating(amounts.total.get() / parts);
+            charge.fee = Nano::saturating(amounts.fee.get() / parts);
+            let recount = recount(counted.0, counted.1, 0);
+            if let Some(refund) = charge.refund(&recount, HiddenReasoning::Free, 2) {
+                let left = charge.amount.checked_sub(refund.amount);
+                let fee_left = charge.fee.checked_sub(refund.fee);
+                prop_assert!(fee_left.is_some() && refund.fee <= refund.amount && fee_left <= left);
+                let due = charge.terms.charge(&recount.bound(&billed, HiddenReasoning::Free));
+                prop_assert!(left >= Some(Nano::saturating(due.at_most(charge.held).total.get() / parts)));
+            }
         }
 
         #[test]

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
     body::Body,
-    extract::State,
+    extract::{FromRef, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response as AxumResponse},
@@ -37,6 +37,7 @@ use crate::{
     listener::{self, Door, ListenerConfig},
     live::{Live, Reloader},
     stack::Parts,
+    treasury::Treasury,
 };
 
 use token::AdminTokens;
@@ -45,6 +46,8 @@ mod audit;
 mod control;
 mod document;
 mod keys;
+pub(crate) mod money;
+mod receipts;
 mod state;
 pub(crate) mod token;
 mod used;
@@ -59,8 +62,17 @@ pub(crate) struct Admin {
     pub(crate) parts: Parts,
     /// `None` when nothing is kept on disk.
     pub(crate) reader: Option<Reader>,
+    pub(crate) treasury: Treasury,
     /// Notified when an administrator ends the process.
     pub(crate) ending: Arc<Notify>,
+}
+
+/// Organisations for which no currency is named have the one of the file that is in force.
+impl FromRef<Admin> for Treasury {
+    fn from_ref(admin: &Admin) -> Self {
+        let currency = admin.live.in_force().config.ledger.currency;
+        admin.treasury.clone().with_currency(currency)
+    }
 }
 
 /// Open connections of operators at a time.
@@ -139,7 +151,9 @@ fn router(admin: Admin) -> Router {
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
         .route("/audit", get(audit::audit))
+        .route("/receipts/{id}", get(receipts::of_request))
         .merge(keys::router())
+        .merge(money::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,

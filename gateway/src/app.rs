@@ -1,9 +1,9 @@
 //! App: from a checked configuration to a running gateway, in the order of start-up.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use billing_store::{Location, OpenError, ReadError, Store};
+use billing_store::{Location, OpenError, ReadError, Store, private_folder};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
@@ -22,16 +22,21 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     oidc::{self, Issuers},
+    receipts::Receipts,
     records::Records,
+    recount::{Counting, Vocabularies, recounts},
     signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
+    treasury::Treasury,
     wall_clock::unix_seconds,
 };
 
 /// The name of the database in the data directory.
 const DATABASE: &str = "mulberry.db";
+/// How long the end waits for captures that are still counted anew.
+const RECOUNTING: Duration = Duration::from_secs(5);
 
 /// The listener ended while the gateway was to serve.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,8 @@ pub(crate) struct App {
     /// What the configuration was read from.
     files: Vec<Seen>,
     installed: Vec<Installed>,
+    vocabularies: Vocabularies,
+    counting: Counting,
     parts: Parts,
     listener: TcpListener,
     listener_config: ListenerConfig,
@@ -87,10 +94,15 @@ impl App {
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let Assembled {
             installed,
+            vocabularies,
             catalog,
             listener: listener_config,
-        } = assemble(config, &[], unix_seconds())?;
+        } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        // With a database elsewhere it still holds what is this gateway's own.
+        if let Some(folder) = &config.data_dir {
+            private_folder(folder)?;
+        }
         let node = ledger::node_name(config)?;
         let (records, store) = match database(config) {
             Some(location) => {
@@ -130,6 +142,7 @@ impl App {
         }
         let accounts = directory.accounts();
         let (control, drain) = drain();
+        let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
         let parts = Parts {
             accounts,
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
@@ -139,6 +152,8 @@ impl App {
             metrics,
             records,
             ledger,
+            receipts: Receipts::default(),
+            recounts,
             drain,
             admission: Arc::default(),
             telemetry,
@@ -149,6 +164,8 @@ impl App {
             loaded,
             files,
             installed,
+            vocabularies,
+            counting,
             parts,
             listener,
             listener_config,
@@ -181,6 +198,8 @@ impl App {
             loaded,
             files,
             installed,
+            vocabularies,
+            counting,
             parts,
             listener,
             listener_config,
@@ -204,6 +223,7 @@ impl App {
             Some(setting) => Some(setting.start().await),
             None => None,
         };
+        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
@@ -218,6 +238,7 @@ impl App {
             source,
             loaded,
             installed,
+            vocabularies,
             parts.clone(),
             Swapped {
                 listener: listener_config.clone(),
@@ -230,11 +251,18 @@ impl App {
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
         let ending = Arc::new(Notify::new());
+        let treasury = Treasury::new(
+            store.as_ref().map(|(store, _)| store.ledger()),
+            directory.clone(),
+            config.ledger.currency,
+            None,
+        );
         let operators = admin.map(|listener| {
             let admin = Admin {
                 live: live.clone(),
                 reloader,
                 tokens,
+                treasury,
                 directory,
                 parts: parts.clone(),
                 reader,
@@ -270,7 +298,13 @@ impl App {
             }
         }
         background.abort_all();
-        // After every stream: what was captured when it ended must be durable.
+        // Before the ledger ends: what is found still gives money back.
+        parts.recounts.close().await;
+        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+            tracing::warn!("not all captures were counted anew; for the rest the claims stand");
+            counting.abort();
+        }
+        // After every stream, and what was found of them: what was captured must be durable.
         if let Some(running) = running {
             running.close().await;
         }

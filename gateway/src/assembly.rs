@@ -18,9 +18,10 @@ use tokio::task::AbortHandle;
 
 use crate::{
     catalog::Catalog,
-    config::{self, Config},
+    config::{self, Config, HiddenReasoning},
     layers::{decode::BodyLimits, failover::RetryConfig},
     listener::ListenerConfig,
+    recount::{LoadError, Vocabularies},
     replays::Bounds,
     stack::StackConfig,
     tls::{self, TlsError},
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) enum AssembleError {
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),
+    #[error("a tokenizer cannot be loaded")]
+    Tokenizer(#[from] LoadError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -60,17 +63,26 @@ impl Drop for HealthWatch {
 /// What a configuration becomes before any of it is in force.
 pub(crate) struct Assembled {
     pub(crate) installed: Vec<Installed>,
+    pub(crate) vocabularies: Vocabularies,
     pub(crate) catalog: Catalog,
     pub(crate) listener: ListenerConfig,
 }
 
-/// Builds what a configuration says. A backend that stands and is set as before is taken over as it is.
-pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> Result<Assembled, AssembleError> {
+/// Builds what a configuration says. A backend that stands and is set as before is taken over as it is, and so is a
+/// tokenizer whose file is the same.
+pub(crate) fn assemble(
+    config: &Config,
+    before: &[Installed],
+    vocabularies: &Vocabularies,
+    created: u64,
+) -> Result<Assembled, AssembleError> {
     let tls = config
         .tls
         .as_ref()
         .map(|tls| tls::server(&tls.certificate, &tls.key))
         .transpose()?;
+    let tokenizers = config.models.iter().filter_map(|model| model.tokenizer.as_deref());
+    let vocabularies = Vocabularies::load(tokenizers, vocabularies)?;
     let mut built = Vec::with_capacity(config.backends.len());
     for backend in &config.backends {
         let trust = match &backend.ca_file {
@@ -104,8 +116,9 @@ pub(crate) fn assemble(config: &Config, before: &[Installed], created: u64) -> R
         .collect();
     let backends = installed.iter().map(|installed| installed.backend.clone()).collect();
     Ok(Assembled {
-        catalog: Catalog::new(backends, &config.models, created),
+        catalog: Catalog::new(backends, &config.models, &config.ledger, &vocabularies, created),
         installed,
+        vocabularies,
         listener: ListenerConfig {
             header_read: config.limits.header_read,
             keep_alive: config.limits.keep_alive,
@@ -137,6 +150,7 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
             .map(|cors| cors.origins.clone())
             .unwrap_or_default(),
         log_requests: config.log.requests,
+        receipts: config.ledger.receipts,
         idempotency: config.idempotency.as_ref().map(|kept| Bounds {
             ttl: kept.ttl,
             memory: kept.memory.as_usize(),
@@ -199,6 +213,10 @@ fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, Asse
                 .max_completion_tokens
                 .unwrap_or(defaults.max_completion_tokens),
             n: config.capabilities.n.unwrap_or(defaults.n),
+            hidden_reasoning: match config.hidden_reasoning {
+                Some(hidden) => hidden == HiddenReasoning::Billed,
+                None => defaults.hidden_reasoning,
+            },
         },
         strategy: strategy(config.strategy),
         concurrency: Concurrency {

@@ -12,13 +12,17 @@ use std::{
 use backends::attempt::{Hooks, Outbound, Trail};
 use http::HeaderValue;
 use hyper::body::Incoming;
-use openapi::endpoint::{Operation, Unroutable};
+use openapi::{
+    endpoint::{Operation, Unroutable},
+    stream::Watch,
+};
 
 use crate::{
     accounts::Account,
     catalog::{Catalog, Offer},
-    layers::idempotency::Ending,
+    layers::{idempotency::Ending, reserve::Coverage},
     limiter::Allowance,
+    receipts::Witness,
     telemetry::RequestSpan,
 };
 
@@ -74,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     /// Where somebody must know whether the answer was whole: Meter says it.
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Of who is charged, for the receipt.
+    pub(crate) witness: Option<Box<Witness>>,
 }
 
 /// A call with who may serve it.
@@ -101,9 +107,15 @@ pub(crate) struct Job {
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) ending: Option<Arc<Ending>>,
+    /// Meter takes it, and hashes what the client is given.
+    pub(crate) witness: Option<Box<Witness>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// What is held for it, where somebody pays. Meter takes it, and captures when the job ends.
+    pub(crate) coverage: Option<Box<Coverage>>,
+    /// What its stream is watched for.
+    pub(crate) watch: Watch,
     /// Where it has been; Meter reads it when the job ends, however it ends.
     pub(crate) trail: Arc<Trail>,
     pub(crate) span: Option<Arc<RequestSpan>>,

@@ -7,10 +7,13 @@ use backends::{
     backend::Backend,
     route::{Leg, Route},
 };
-use billing::Tariff;
 use openapi::{endpoint::Endpoint, model::Model as Card};
 
-use crate::config;
+use crate::{
+    config,
+    pricing::{Price, Pricing},
+    recount::{Vocabularies, Vocabulary},
+};
 
 /// A model, or all whose names begin alike, with its route and its price.
 #[derive(Debug)]
@@ -22,31 +25,11 @@ pub(crate) struct Offer {
     fallbacks: Vec<String>,
     /// What its use costs, whoever serves it.
     pub(crate) price: Option<Price>,
-}
-
-/// A tariff in some currency.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Price {
-    pub(crate) currency: Box<str>,
-    pub(crate) tariff: Tariff,
-}
-
-impl Price {
-    fn new(price: &config::Price) -> Self {
-        let prompt = price.prompt.nano();
-        let completion = price.completion.nano();
-        Self {
-            currency: price.currency.as_str().into(),
-            tariff: Tariff {
-                prompt,
-                cached: price.cached.map_or(prompt, config::Amount::nano),
-                completion,
-                reasoning: price.reasoning.map_or(completion, config::Amount::nano),
-                request: price.request.nano(),
-                minimum: 0,
-            },
-        }
-    }
+    /// Tokens of a prompt that is not plain text, at most.
+    context: u64,
+    /// Tokens of an answer, where an account is charged and the client set no bound.
+    pub(crate) max_output: u64,
+    tokenizer: Option<Arc<Vocabulary>>,
 }
 
 /// All offers. One snapshot serves a request from beginning to end.
@@ -59,7 +42,12 @@ pub(crate) struct Catalog {
     /// In the order of the configuration; what `/v1/models` lists.
     names: Vec<String>,
     created: u64,
+    pub(crate) pricing: Pricing,
 }
+
+/// Of what the configuration does not describe.
+const CONTEXT: u64 = 131_072;
+const MAX_OUTPUT: u64 = 4096;
 
 impl Offer {
     pub(crate) fn is_pattern(&self) -> bool {
@@ -83,16 +71,23 @@ impl Offer {
 
 impl Catalog {
     /// `created` is the time, in unix seconds, that listed models carry.
-    pub(crate) fn new(backends: Vec<Arc<Backend>>, models: &[config::Model], created: u64) -> Self {
+    pub(crate) fn new(
+        backends: Vec<Arc<Backend>>,
+        models: &[config::Model],
+        ledger: &config::Ledger,
+        vocabularies: &Vocabularies,
+        created: u64,
+    ) -> Self {
         let mut catalog = Self {
             exact: HashMap::new(),
             prefixes: Vec::new(),
             names: Vec::new(),
             created,
+            pricing: Pricing::new(ledger),
             backends,
         };
         for model in models {
-            catalog.add(model);
+            catalog.add(model, vocabularies);
         }
         if models.is_empty() {
             let legs = catalog.backends.iter().zip(0..).map(|(backend, priority)| Leg {
@@ -106,6 +101,9 @@ impl Catalog {
                 route: Route::new(legs.collect()),
                 fallbacks: Vec::new(),
                 price: None,
+                context: CONTEXT,
+                max_output: MAX_OUTPUT,
+                tokenizer: None,
             };
             catalog.prefixes.push((String::new(), Arc::new(everything)));
         }
@@ -115,7 +113,7 @@ impl Catalog {
         catalog
     }
 
-    fn add(&mut self, model: &config::Model) {
+    fn add(&mut self, model: &config::Model, vocabularies: &Vocabularies) {
         let legs = model.routes.iter().filter_map(|route| {
             let backend = self.backends.iter().find(|backend| *backend.name == *route.backend)?;
             Some(Leg {
@@ -135,6 +133,9 @@ impl Catalog {
             route: Route::new(legs.collect()),
             fallbacks: model.fallbacks.clone(),
             price: model.price.as_ref().map(Price::new),
+            context: model.context.into(),
+            max_output: model.max_output.into(),
+            tokenizer: model.tokenizer.as_deref().and_then(|name| vocabularies.of(name)),
         });
         match model.name.strip_suffix('*') {
             Some(prefix) => self.prefixes.push((prefix.to_owned(), offer.clone())),
@@ -182,7 +183,24 @@ impl Catalog {
             route: Route::new(legs),
             fallbacks: Vec::new(),
             price: None,
+            context: CONTEXT,
+            max_output: MAX_OUTPUT,
+            tokenizer: None,
         })
+    }
+
+    /// What counts the tokens of whichever model answers; `None` where the fallbacks have another one.
+    pub(crate) fn tokenizer(&self, offer: &Offer) -> Option<Arc<Vocabulary>> {
+        let own = offer.tokenizer.as_ref()?;
+        let mut fallbacks = offer.fallbacks.iter().filter_map(|name| self.offer(name));
+        let is_same = |other: &Arc<Offer>| other.tokenizer.as_ref().is_some_and(|other| Arc::ptr_eq(own, other));
+        fallbacks.all(is_same).then(|| own.clone())
+    }
+
+    /// The largest context window among the models that may answer: the offer's own and its fallbacks.
+    pub(crate) fn context(&self, offer: &Offer) -> u64 {
+        let fallbacks = offer.fallbacks.iter().filter_map(|name| self.offer(name));
+        fallbacks.map(|fallback| fallback.context).fold(offer.context, u64::max)
     }
 
     /// The legs to try for a call, in order, each model's apart: the offer's own, then those of its fallbacks.

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod key;
 pub(crate) mod money;
+pub(crate) mod verify;
 
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]
@@ -33,8 +34,16 @@ pub(crate) enum Command {
     Usage(UsageArgs),
     /// Make, change and end the API keys of clients
     Key(key::KeyArgs),
+    /// Make and change the accounts that pay, and move money to and from them
+    Account(money::AccountArgs),
+    /// Show what was spent, from the ledger
+    Spend(money::SpendArgs),
+    /// Check the ledger, write it out, and see who spends from it
+    Ledger(money::LedgerArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
+    /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said
+    Verify(verify::VerifyArgs),
     /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1
     Healthcheck(HealthcheckArgs),
     /// Run everything that exists in one process, with a scripted engine where no real one is found

@@ -6,32 +6,42 @@ use backends::serve::BoxError;
 
 use crate::cli::Command;
 
+mod account;
 mod backup;
 mod check;
+mod columns;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod desk;
 mod doctor;
 mod healthcheck;
 mod import;
 mod key;
+mod ledger;
 #[cfg(feature = "demo")]
 mod mock;
 mod place;
 mod remote;
 mod serve;
+mod spend;
 mod usage;
+mod verify;
 
 /// The exit status is that of a command which could do what it was asked.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
     let done = match command {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
+        Command::Verify(args) => return verify::run(&args),
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),
         Command::Usage(args) => usage::run(args).await,
         Command::Key(args) => key::run(args).await,
+        Command::Account(args) => account::run(args).await,
+        Command::Spend(args) => spend::run(args).await,
+        Command::Ledger(args) => return ledger::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]

@@ -17,8 +17,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use backends::serve::BoxError;
+use billing::{AccountId, Budget, Currency};
 use billing_store::{
-    AuditEntry, By, KeyError, KeySnapshot, KeyStore, NewKey, ReadError, Reader, Sha256, Store, StoredKey,
+    AuditEntry, By, Grant, KeyError, KeySnapshot, KeyStore, LedgerStore, NewKey, ReadError, Reader, Sha256, Store,
+    StoredKey,
+    ledger::{CreateError, NewAccount},
 };
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -66,6 +69,8 @@ pub(crate) enum DirectoryError {
     Edit(#[from] EditError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error("the account that pays for keys which name none cannot be made")]
+    Default(#[from] CreateError),
     #[error("the audit log cannot be read")]
     Audit(#[from] ReadError),
     #[error("no secure random bytes can be had from this system")]
@@ -95,6 +100,7 @@ pub(crate) struct Directory {
 struct Database {
     keys: KeyStore,
     reader: Reader,
+    ledger: LedgerStore,
 }
 
 /// What the configuration says of who may ask.
@@ -109,6 +115,8 @@ pub(crate) struct Written {
     has_issuers: bool,
     /// Whether a file before this one, since the start, had keys or issuers.
     had_any: bool,
+    /// Of the organisation that pays for keys which have a budget and name no account.
+    currency: Currency,
 }
 
 impl Written {
@@ -120,6 +128,7 @@ impl Written {
             is_local: config.listen.ip().to_canonical().is_loopback(),
             has_issuers: !config.oidc.is_empty(),
             had_any: false,
+            currency: config.ledger.currency,
         }
     }
 
@@ -136,6 +145,7 @@ impl Written {
             is_local: false,
             has_issuers: false,
             had_any: false,
+            currency: Currency::USD,
         }
     }
 }
@@ -162,6 +172,7 @@ impl Directory {
         let database = store.map(|store| Database {
             keys: store.keys(),
             reader: store.reader().clone(),
+            ledger: store.ledger(),
         });
         let stored = match &database {
             Some(database) => database.reader.keys().await?,
@@ -223,6 +234,13 @@ impl Directory {
         state.ledger = Some(ledger);
         state.payers = payers;
         self.accounts.store(Arc::new(state.accounts()));
+    }
+
+    /// Puts in force what the database has now. Where it cannot be read, whoever watches does so later.
+    pub(crate) async fn refresh(&self) {
+        if let Some(database) = &self.database {
+            self.look(database).await;
+        }
     }
 
     /// Follows the database until dropped.
@@ -313,6 +331,7 @@ impl Directory {
             sha256,
         };
         let _order = self.order.lock().await;
+        self.ensure_default(database, &new.grant, actor).await?;
         let key = database.keys.create(&new, by(actor)).await?;
         Ok(Issued {
             key: self.adopt(key),
@@ -336,6 +355,9 @@ impl Directory {
         let good = keys.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
         let good: Vec<NewKey> = good.map(|(key, _)| key.clone()).collect();
         let _order = self.order.lock().await;
+        for new in &good {
+            self.ensure_default(database, &new.grant, actor).await?;
+        }
         let mut outcomes = database.keys.import(&good, by(actor)).await?.into_iter();
         if let Err(error) = self.read(database).await {
             // They are there; whoever watches tries again.
@@ -353,7 +375,12 @@ impl Directory {
         // Refused before anything is written, for below nothing can be.
         edit.apply(&mut fresh())?;
         let _order = self.order.lock().await;
-        let applied = |grant: &mut billing_store::Grant| {
+        let known = self.state().stored.keys.iter().find(|key| key.name == name).cloned();
+        if let Some(mut key) = known {
+            edit.apply(&mut key.grant)?;
+            self.ensure_default(database, &key.grant, actor).await?;
+        }
+        let applied = |grant: &mut Grant| {
             // It was applied above, so it has no error.
             drop(edit.apply(grant));
         };
@@ -412,6 +439,24 @@ impl Directory {
             Some(database) => Ok(database.reader.audit(limit).await?),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Makes the organisation that pays for keys which have a budget and name no account, where it is needed.
+    async fn ensure_default(&self, database: &Database, grant: &Grant, actor: &str) -> Result<(), DirectoryError> {
+        if grant.account.is_some() || grant.budget == Budget::default() {
+            return Ok(());
+        }
+        let currency = self.state().written.currency;
+        let default = NewAccount {
+            id: AccountId::default_organisation(),
+            currency: Some(currency),
+            credit: None,
+            budget: Budget::default(),
+            disabled: false,
+            tags: Vec::new(),
+        };
+        database.ledger.ensure_account(&default, by(actor)).await?;
+        Ok(())
     }
 
     fn database(&self) -> Result<&Database, DirectoryError> {

@@ -25,6 +25,7 @@ use crate::{
     listener::ListenerConfig,
     notify::Supervisor,
     oidc::Issuers,
+    recount::Vocabularies,
     signal::Hangup,
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
@@ -90,6 +91,7 @@ pub(crate) struct Live {
 struct State {
     force: InForce,
     installed: Vec<Installed>,
+    vocabularies: Vocabularies,
 }
 
 /// Asks for a reload and waits for its outcome.
@@ -111,6 +113,7 @@ impl Live {
         source: Source,
         loaded: Loaded,
         installed: Vec<Installed>,
+        vocabularies: Vocabularies,
         parts: Parts,
         swapped: Swapped,
     ) -> Self {
@@ -130,6 +133,7 @@ impl Live {
                     last_error: None,
                 },
                 installed,
+                vocabularies,
             }),
         }
     }
@@ -186,9 +190,10 @@ impl Live {
         let mut state = self.state();
         let Assembled {
             installed,
+            vocabularies,
             catalog,
             listener,
-        } = assemble(&config, &state.installed, self.started_at).map_err(StartError::from)?;
+        } = assemble(&config, &state.installed, &state.vocabularies, self.started_at).map_err(StartError::from)?;
         let tokens = AdminTokens::of(&config, &self.started).map_err(StartError::from)?;
         let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
             .map_err(StartError::from)?;
@@ -217,6 +222,7 @@ impl Live {
             },
             // Backends that are gone lose their health checks here, and their last request takes them along.
             installed,
+            vocabularies,
         };
         Ok(reloaded)
     }

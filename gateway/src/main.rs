@@ -25,6 +25,8 @@ mod logging;
 mod metrics;
 mod notify;
 mod oidc;
+mod pricing;
+mod receipts;
 mod records;
 mod recount;
 mod replays;

@@ -24,11 +24,13 @@ use crate::{catalog::Catalog, records::Records, wall_clock::since_epoch};
 
 pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use recent::Snapshot;
+pub(crate) use recounted::RecountOutcome;
 
 mod histogram;
 mod job;
 mod observed;
 mod recent;
+mod recounted;
 mod series;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +52,11 @@ struct ByKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByOutcome {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByUpstream {
+    upstream: String,
 }
 
 const TAKEN: &str = "taken";
@@ -99,6 +106,8 @@ pub(crate) struct Metrics {
     pub(crate) spans_exported: Counter,
     pub(crate) spans_dropped: Counter,
     refused: Family<ByKind, Counter>,
+    recounts: Family<ByOutcome, Counter>,
+    overclaims: Family<ByUpstream, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
     config_loaded: Gauge<f64, AtomicU64>,
@@ -124,6 +133,8 @@ impl Metrics {
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
             refused: Family::default(),
+            recounts: Family::default(),
+            overclaims: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
             config_loaded: Gauge::default(),
@@ -138,6 +149,9 @@ impl Metrics {
         }
         for kind in ["requests", "tokens", "concurrency"] {
             drop(metrics.refused.get_or_create(&ByKind { kind }));
+        }
+        for outcome in RecountOutcome::ALL.map(RecountOutcome::as_str) {
+            drop(metrics.recounts.get_or_create(&ByOutcome { outcome }));
         }
         let mut registry = Registry::default();
         metrics.register(registry.sub_registry_with_prefix("mulberry"));
@@ -175,6 +189,10 @@ impl Metrics {
         registry.register("connections", "Open client connections", self.connections.clone());
         let help = "Requests turned away by a limit of their API key, by limit";
         registry.register("refused", help, self.refused.clone());
+        let help = "Captures whose tokens were to be counted anew, by outcome";
+        registry.register("recounts", help, self.recounts.clone());
+        let help = "Claims of more tokens than there were, by upstream";
+        registry.register("overclaims", help, self.overclaims.clone());
         let help = "1 if the configuration was taken when it was last read";
         registry.register("config_reload_success", help, self.reload_success.clone());
         let help = "How often the configuration was read again, by outcome";
@@ -235,6 +253,18 @@ impl Metrics {
     /// A limit of an API key turned a request away: `requests`, `tokens`, `concurrency`, …
     pub(crate) fn refused(&self, kind: &'static str) {
         self.refused.get_or_create(&ByKind { kind }).inc();
+    }
+
+    /// A capture was to be counted anew.
+    pub(crate) fn recount(&self, outcome: RecountOutcome) {
+        let outcome = outcome.as_str();
+        self.recounts.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// An upstream claimed more than there was.
+    pub(crate) fn overclaim(&self, upstream: &str) {
+        let upstream = upstream.to_owned();
+        self.overclaims.get_or_create(&ByUpstream { upstream }).inc();
     }
 
     /// The configuration was read again; `ok` if it serves now.

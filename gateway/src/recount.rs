@@ -8,7 +8,9 @@
 pub(crate) use count::Texts;
 pub(crate) use transcript::Transcript;
 pub(crate) use vocabulary::{LoadError, Vocabularies, Vocabulary};
+pub(crate) use worker::{Counting, Pending, Recounts, recounts};
 
 mod count;
 mod transcript;
 mod vocabulary;
+mod worker;

@@ -9,6 +9,7 @@ use backends::{
     error::{AttemptError, Clock, Failure},
     serve::BoxError,
 };
+use billing::{AccountId, Currency, Level, Nano, Window};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -23,11 +24,22 @@ use crate::layers::{
     decode::DecodeError,
     failover::{FailoverError, ShuttingDown},
     idempotency::BadKey,
+    reserve::CoverError,
     resolve::ResolveError,
     route::RouteError,
     throttle::Limited,
 };
-use crate::{limiter::LimitError, oidc::TokenError, replays::TurnError};
+use crate::{
+    ledger::{CaptureError, ReserveError},
+    limiter::LimitError,
+    oidc::TokenError,
+    pricing::PricingError,
+    receipts::ReceiptsError,
+    replays::TurnError,
+};
+
+/// Of a fault of ours the text is for the log.
+const INTERNAL: &str = "The gateway failed to handle this request. Report the request id to its operator.";
 
 /// An error as a client sees it.
 #[derive(Debug, Clone)]
@@ -131,6 +143,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<DecodeError>() {
         return from_decode(error);
     }
+    if let Some(error) = error.downcast_ref::<ReceiptsError>() {
+        return from_receipts(error);
+    }
     if let Some(error) = error.downcast_ref::<TooLarge>() {
         return Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
     }
@@ -176,6 +191,15 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
             ),
         };
     }
+    if let Some(error) = error.downcast_ref::<CoverError>() {
+        return from_cover(error);
+    }
+    if let Some(error) = error.downcast_ref::<ReserveError>() {
+        return from_reserve(error);
+    }
+    if let Some(error) = error.downcast_ref::<CaptureError>() {
+        return from_capture(*error);
+    }
     if let Some(error) = error.downcast_ref::<Overloaded>() {
         return overloaded(error.to_string());
     }
@@ -187,14 +211,13 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         )
         .retry_after(Duration::from_secs(1));
     }
-    // What is left is a fault of ours; its text is for the log.
-    let message = "The gateway failed to handle this request. Report the request id to its operator.";
+    // What is left is a fault of ours.
     let code = if error.is::<Panicked>() {
         "panic"
     } else {
         "internal_error"
     };
-    Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+    Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
 }
 
 fn from_token(error: &TokenError) -> Refusal {
@@ -221,6 +244,88 @@ fn from_limit(error: &LimitError) -> Refusal {
             .retry_after(Duration::from_secs(1))
             .do_retry(),
     }
+}
+
+/// Why a call that somebody would pay for is not run.
+fn from_cover(error: &CoverError) -> Refusal {
+    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
+    match error {
+        CoverError::Pricing(PricingError::Unpriced { .. }) => forbidden("model_not_priced").param("model"),
+        CoverError::Pricing(PricingError::NoRate { .. }) => forbidden("currency_without_rate").param("model"),
+        CoverError::Unmeasured { .. } => forbidden("model_not_priced"),
+        CoverError::Background => {
+            Refusal::invalid(StatusCode::BAD_REQUEST, "unsupported_parameter", error.to_string()).param("background")
+        }
+    }
+}
+
+/// Why nothing was held. Lack of money is 402 and never 429: SDKs repeat the latter.
+fn from_reserve(error: &ReserveError) -> Refusal {
+    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
+    match error {
+        ReserveError::Disabled { .. } => forbidden("account_disabled"),
+        ReserveError::Unknown { .. } => forbidden("unknown_account"),
+        ReserveError::Short {
+            account,
+            window,
+            missing,
+            currency,
+        } => Refusal::new(
+            StatusCode::PAYMENT_REQUIRED,
+            "insufficient_quota",
+            "insufficient_quota",
+            short(account, *window, *missing, *currency),
+        )
+        .never_retry(),
+        ReserveError::Unavailable => ledger_unavailable(
+            "The ledger of the gateway cannot be reached, so that this request cannot be charged. Retry.",
+        ),
+    }
+}
+
+/// What is missing, where, and what to do about it.
+fn short(account: &AccountId, window: Window, missing: Nano, currency: Currency) -> String {
+    let lower = "Ask for less, with a smaller `max_tokens` or a shorter prompt";
+    match (account.level(), window) {
+        (Level::Organisation, Window::Total) => format!(
+            "The balance of {account} does not cover what this request may cost: {missing} {currency} are missing. \
+             Top it up (`mulberry account deposit {account} AMOUNT`), or ask the operator of the gateway to. {lower}."
+        ),
+        (_, Window::Total) => format!(
+            "The budget of {account} does not cover what this request may cost: {missing} {currency} are missing. \
+             Ask the operator of the gateway to raise it. {lower}."
+        ),
+        (_, Window::Day(_) | Window::Month(_)) => format!(
+            "The budget of {account} for {window} (UTC) does not cover what this request may cost: {missing} {currency} \
+             are missing. Ask the operator of the gateway to raise it, or wait until it begins anew. {lower}."
+        ),
+    }
+}
+
+/// What the client is told in place of an answer, or of the end of a stream, whose charge is not known to be durable.
+pub(crate) fn from_capture(error: CaptureError) -> Refusal {
+    match error {
+        CaptureError::Late => ledger_unavailable(
+            "The answer was made, but the gateway could not write down its charge in time. It may still be charged.",
+        ),
+        CaptureError::Refused => ledger_unavailable(
+            "The answer was made, but the gateway may not charge it any more. It is not charged. Retry.",
+        ),
+    }
+}
+
+fn from_receipts(error: &ReceiptsError) -> Refusal {
+    let not_found = || Refusal::invalid(StatusCode::NOT_FOUND, "receipt_not_found", error.to_string());
+    match error {
+        ReceiptsError::NotFound { .. } | ReceiptsError::NoChain => not_found(),
+        ReceiptsError::Late | ReceiptsError::Ledger(_) | ReceiptsError::Journal(_) => {
+            ledger_unavailable("The database of the gateway does not answer. Retry.")
+        }
+    }
+}
+
+fn ledger_unavailable(message: &'static str) -> Refusal {
+    Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message).retry_after(Duration::from_secs(1))
 }
 
 fn overloaded(message: String) -> Refusal {
@@ -257,6 +362,7 @@ fn from_decode(error: &DecodeError) -> Refusal {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
         }
         DecodeError::MinTier => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
+        DecodeError::Salt(_) => Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", INTERNAL),
         DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
     }
 }

@@ -47,9 +47,11 @@ use crate::{
     limiter::Limiters,
     metrics::Metrics,
     oidc::Issuers,
+    receipts::Receipts,
     records::Records,
+    recount::Recounts,
     replays::{Bounds, Replays},
-    routes::models::Models,
+    routes::{models::Models, receipts::Counter},
     telemetry::Telemetry,
 };
 
@@ -67,6 +69,9 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
+    pub(crate) receipts: Receipts,
+    /// Where captures are handed in to be counted anew.
+    pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
     pub(crate) admission: Arc<Admission>,
     pub(crate) telemetry: Telemetry,
@@ -109,6 +114,8 @@ pub(crate) struct StackConfig {
     pub(crate) log_requests: bool,
     /// `None` keeps no answers.
     pub(crate) idempotency: Option<Bounds>,
+    /// Whether who is charged gets receipts.
+    pub(crate) receipts: bool,
 }
 
 /// From a known operation to its answer.
@@ -121,7 +128,10 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Before Decode too: refusing must stay cheap. What was granted travels with the request to its end.
         .layer(ThrottleLayer)
         // The only place that reads a body; what it learns travels as a type.
-        .layer(DecodeLayer { limits: config.limits })
+        .layer(DecodeLayer {
+            limits: config.limits,
+            receipts: config.receipts,
+        })
         // Before Reserve: the price will be the offer's.
         .layer(ResolveLayer {
             catalog: parts.catalog.clone(),
@@ -134,11 +144,14 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside Reserve: money is held only for what may run.
         .layer(ThrottleTokensLayer)
         // Outside Failover: one hold per call, however many upstreams are tried.
-        .layer(ReserveLayer)
+        .layer(ReserveLayer {
+            ledger: parts.ledger.clone(),
+        })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
             records: parts.records.clone(),
             metrics: parts.metrics.clone(),
+            recounts: parts.recounts.clone(),
         })
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
@@ -161,6 +174,10 @@ pub(crate) fn edge(
     };
     let call = call(config, parts, &authenticator);
     let router = Router {
+        receipts: Counter {
+            authenticator: authenticator.clone(),
+            receipts: parts.receipts.clone(),
+        },
         models: Models {
             authenticator,
             catalog: parts.catalog.clone(),

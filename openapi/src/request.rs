@@ -13,6 +13,10 @@ use crate::{
     splice::{self, Splice},
 };
 
+mod demand;
+
+pub use demand::Demand;
+
 /// Engines hold token counts in 32 bits; more is a mistake, not a wish.
 const MAX_TOKENS: u64 = i32::MAX as u64;
 /// OpenAI's document: `n` is 1 to 128.
@@ -25,6 +29,8 @@ const MAX_MEMBERS: usize = 1024;
 pub struct RequestBody {
     raw: Content,
     view: View,
+    /// A bound on each answer that the client did not set.
+    bound: Option<u64>,
 }
 
 /// Why a body is refused before any upstream sees it.
@@ -106,6 +112,18 @@ struct View {
     /// What the model reads before `messages`; a member of Anthropic's API only.
     system: Option<Range<usize>>,
     prompt_cache_key: Option<String>,
+    /// `tools`, or `functions` of old.
+    tools: Option<Range<usize>>,
+    /// `response_format`, or `text` of the Responses API.
+    format: Option<Range<usize>>,
+    /// Bounds on the answer that are null, each with its value.
+    nulls: Vec<(&'static str, Range<usize>)>,
+    /// Whether the model reads what is not in the body.
+    is_elsewhere: bool,
+    /// Whether the answer is more than text.
+    is_heard: bool,
+    /// `background`.
+    is_deferred: bool,
     /// Whether the object has no member at all, which decides on a comma.
     is_empty: bool,
 }
@@ -132,6 +150,7 @@ impl RequestBody {
         Ok(Self {
             raw: Content::new(raw),
             view,
+            bound: None,
         })
     }
 
@@ -324,6 +343,7 @@ impl View {
         for (key, value) in members.0 {
             let raw = value.get();
             let span = span_of(text, raw);
+            view.note(&key, raw, &span);
             match key.as_ref() {
                 "model" => {
                     let name: String = typed(raw, "model", "a string")?;

@@ -17,13 +17,36 @@ use crate::{
 /// What we read from the JSON body of a successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An answer, with the usage it claims and the bytes of text in its choices, or in Anthropic's `content`.
-    Good { usage: Option<WireUsage>, text_len: u64 },
+    /// An answer, with the usage it claims and the text in its choices, in Anthropic's `content` or in a response's
+    /// `output`.
+    Good { usage: Option<WireUsage>, text: Text },
     /// `{"error": …}` under a success status.
     Error(ErrorBody),
     /// Not a JSON object: a login page, an empty body, an array.
     NotJson,
 }
+
+/// How much text an answer has, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Text {
+    /// All that a model wrote, calls of tools as they are written in the answer.
+    pub len: u64,
+    /// What of it is reasoning.
+    pub reasoning_len: u64,
+}
+
+impl Text {
+    fn add(&mut self, more: Self) {
+        self.len += more.len;
+        self.reasoning_len += more.reasoning_len;
+    }
+}
+
+mod costs;
+mod promise;
+
+pub use costs::{Costs, events_with_costs, with_comment, with_costs};
+pub use promise::is_broken_json;
 
 /// Looks at a body without building it: what is kept does not grow with what an upstream sends.
 pub fn inspect(body: &[u8]) -> Answer {
@@ -42,7 +65,12 @@ pub fn inspect(body: &[u8]) -> Answer {
     }
     Answer::Good {
         usage: view.usage.and_then(usage_of),
-        text_len: view.choices.unwrap_or_default().0 + view.content.map_or(0, blocks_len),
+        text: {
+            let mut text = view.choices.unwrap_or_default().0;
+            text.add(view.content.map_or_else(Text::default, blocks_text));
+            text.add(view.output.map_or_else(Text::default, items_text));
+            text
+        },
     }
 }
 
@@ -54,9 +82,11 @@ struct View<'a> {
     status: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
-    choices: Option<ChoicesLen>,
+    choices: Option<ChoicesText>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
 }
 
 impl<'a> View<'a> {
@@ -69,6 +99,7 @@ impl<'a> View<'a> {
                 "status" => &mut view.status,
                 "usage" => &mut view.usage,
                 "content" => &mut view.content,
+                "output" => &mut view.output,
                 _ => return,
             };
             if value.get() != "null" {
@@ -89,12 +120,12 @@ fn is_response_status(status: &RawValue) -> bool {
 
 /// The text of all choices, added up as they are read.
 #[derive(Default)]
-struct ChoicesLen(u64);
+struct ChoicesText(Text);
 
-impl<'de> Deserialize<'de> for ChoicesLen {
+impl<'de> Deserialize<'de> for ChoicesText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Message {
+        struct Message<'a> {
             #[serde(default)]
             content: TextLen,
             #[serde(default)]
@@ -103,29 +134,41 @@ impl<'de> Deserialize<'de> for ChoicesLen {
             reasoning: TextLen,
             #[serde(default)]
             refusal: TextLen,
+            #[serde(borrow)]
+            tool_calls: Option<&'a RawValue>,
+            #[serde(borrow)]
+            function_call: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
-        struct Choice {
-            message: Option<Message>,
+        struct Choice<'a> {
+            #[serde(borrow)]
+            message: Option<Message<'a>>,
             #[serde(default)]
             text: TextLen,
         }
         struct Choices;
         impl<'de> Visitor<'de> for Choices {
-            type Value = ChoicesLen;
+            type Value = ChoicesText;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("choices")
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ChoicesLen, A::Error> {
-                let mut len = 0;
-                while let Some(choice) = seq.next_element::<Choice>()? {
-                    len += choice.text.0;
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ChoicesText, A::Error> {
+                let mut text = Text::default();
+                while let Some(choice) = seq.next_element::<Choice<'_>>()? {
+                    text.len += choice.text.0;
                     if let Some(said) = choice.message {
                         // Engines that mirror reasoning under both names have written it once.
-                        len += said.content.0 + said.refusal.0 + said.reasoning_content.0.max(said.reasoning.0);
+                        let reasoning_len = said.reasoning_content.0.max(said.reasoning.0);
+                        let calls = [said.tool_calls, said.function_call].into_iter().flatten();
+                        // Those of no call are `null` and `[]`.
+                        let calls = calls.map(|calls| calls.get().len() as u64).filter(|len| *len > 4);
+                        text.add(Text {
+                            len: said.content.0 + said.refusal.0 + reasoning_len + calls.sum::<u64>(),
+                            reasoning_len,
+                        });
                     }
                 }
-                Ok(ChoicesLen(len))
+                Ok(ChoicesText(text))
             }
         }
         deserializer.deserialize_seq(Choices)
@@ -133,7 +176,7 @@ impl<'de> Deserialize<'de> for ChoicesLen {
 }
 
 /// The text of a message's blocks, a tool's input counted as it is written. Nothing for a content of another make.
-fn blocks_len(content: &RawValue) -> u64 {
+fn blocks_text(content: &RawValue) -> Text {
     #[derive(Deserialize)]
     struct Block<'a> {
         #[serde(default)]
@@ -143,26 +186,74 @@ fn blocks_len(content: &RawValue) -> u64 {
         #[serde(borrow)]
         input: Option<&'a RawValue>,
     }
-    struct Sum;
-    impl<'de> Visitor<'de> for Sum {
-        type Value = u64;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("blocks")
+    sum(content, |block: Block<'_>| Text {
+        len: block.text.0 + block.thinking.0 + block.input.map_or(0, |input| input.get().len() as u64),
+        reasoning_len: block.thinking.0,
+    })
+}
+
+/// The text of a response's items. Parts of an unknown make count as they are written.
+fn items_text(output: &RawValue) -> Text {
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<&'a RawValue>,
+        #[serde(borrow)]
+        content: Option<&'a RawValue>,
+        #[serde(borrow)]
+        summary: Option<&'a RawValue>,
+        #[serde(default)]
+        arguments: TextLen,
+        #[serde(default)]
+        input: TextLen,
+    }
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        text: TextLen,
+        #[serde(default)]
+        refusal: TextLen,
+    }
+    let parts = |content: Option<&RawValue>| {
+        let of_part = |part: Part| Text {
+            len: part.text.0 + part.refusal.0,
+            reasoning_len: 0,
+        };
+        content.map_or(0, |content| sum(content, of_part).len)
+    };
+    sum(output, |item: Item<'_>| {
+        let len = parts(item.content) + parts(item.summary);
+        let is_reasoning = item.kind.is_some_and(|kind| kind.get() == r#""reasoning""#);
+        Text {
+            len: len + item.arguments.0 + item.input.0,
+            reasoning_len: if is_reasoning { len } else { 0 },
         }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<u64, A::Error> {
-            let mut len = 0;
-            while let Some(block) = seq.next_element::<Block<'_>>()? {
-                len += block.text.0 + block.thinking.0 + block.input.map_or(0, |input| input.get().len() as u64);
+    })
+}
+
+/// The text of the elements of a list, added up as they are read; nothing for what is no list of such.
+fn sum<'a, T: Deserialize<'a>>(list: &'a RawValue, text_of: impl Fn(T) -> Text) -> Text {
+    struct Sum<T, F>(F, std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, F: Fn(T) -> Text> Visitor<'de> for Sum<T, F> {
+        type Value = Text;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Text, A::Error> {
+            let mut text = Text::default();
+            while let Some(element) = seq.next_element()? {
+                text.add((self.0)(element));
             }
-            Ok(len)
+            Ok(text)
         }
     }
-    let written = content.get();
+    let written = list.get();
     if !written.starts_with('[') {
-        return 0;
+        return Text::default();
     }
     let mut deserializer = serde_json::Deserializer::from_str(written);
-    deserializer.deserialize_seq(Sum).unwrap_or(0)
+    let summed = deserializer.deserialize_seq(Sum(text_of, std::marker::PhantomData));
+    summed.unwrap_or_default()
 }
 
 /// More than any usage object holds.
@@ -218,7 +309,10 @@ mod tests {
             good,
             Answer::Good {
                 usage: Some(usage),
-                text_len: 4
+                text: Text {
+                    len: 4,
+                    reasoning_len: 0
+                }
             }
         );
         assert!(matches!(
@@ -246,9 +340,9 @@ mod tests {
     /// The usage's prompt and completion, and the text; or the error's message and code; or nothing.
     fn shown(body: &str) -> String {
         match inspect(body.as_bytes()) {
-            Answer::Good { usage, text_len } => {
+            Answer::Good { usage, text } => {
                 let usage = usage.map(|usage| (usage.prompt, usage.completion));
-                format!("good {usage:?} {text_len}")
+                format!("good {usage:?} {}", text.len)
             }
             Answer::Error(error) => format!("error {} {:?}", error.message, error.code),
             Answer::NotJson => "not JSON".to_owned(),
@@ -268,6 +362,42 @@ mod tests {
         );
         check(r#"{"content":"odd"}"#, "good None 0");
         check(r#"{"content":[1,{}]}"#, "good None 0");
+    }
+
+    #[test]
+    fn text_is_measured_wherever_it_stands() {
+        let check = |body: &str, len: u64, reasoning_len: u64| {
+            let Answer::Good { text, .. } = inspect(body.as_bytes()) else {
+                panic!("no answer: {body}");
+            };
+            assert_eq!(text, Text { len, reasoning_len }, "for {body}");
+        };
+        check(
+            r#"{"choices":[{"message":{"content":"four","reasoning_content":"hm","reasoning":"hm"}}]}"#,
+            6,
+            2,
+        );
+        check(
+            r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"c"}]}}]}"#,
+            12,
+            0,
+        );
+        check(
+            r#"{"choices":[{"message":{"content":"a","tool_calls":[],"function_call":null}}]}"#,
+            1,
+            0,
+        );
+        check(
+            r#"{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"four"}]}"#,
+            6,
+            2,
+        );
+        check(
+            r#"{"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"four"},{"type":"refusal","refusal":"no"}]},{"type":"function_call","name":"f","arguments":"{}"}]}"#,
+            10,
+            2,
+        );
+        check(r#"{"output":"odd"}"#, 0, 0);
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //!   [`Fault::Malformed`];
 //! - `ping` and other named events that hold no chunk, which clients would take for chunks, are dropped;
 //! - tool-call deltas without `index` get one, repeated tool names are sent once;
-//! - the usage chunk that only we asked for is dropped.
+//! - the usage chunk that only we asked for is dropped;
+//! - a stream that goes past the [`Watch`]ed bound is ended as one whose answer reached its length.
 
 use bytes::{Bytes, BytesMut};
 
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod chunk;
+mod closing;
 mod message_event;
 mod response_event;
 mod tools;
@@ -41,21 +43,64 @@ pub struct Facts {
     pub deltas: u64,
     /// Bytes of that text.
     pub text_len: u64,
+    /// Bytes of it that are reasoning.
+    pub reasoning_len: u64,
+    /// Bytes that a model writes around its tool calls, and that nobody else sees: an upper bound.
+    pub markup_len: u64,
     /// The usage that the upstream claims, last word.
     pub usage: Option<WireUsage>,
     /// What it said of usage before the end: exact for the prompt, and for the answer at least so much. For a stream
     /// that does not come to its last word.
     pub so_far: Option<WireUsage>,
+    /// Whether an answer that should have been JSON is none. Looked at only where [`Watch`] says so.
+    pub is_broken_json: bool,
 }
+
+/// About four bytes of text make a token, in English and in most tokenizers.
+pub const BYTES_PER_TOKEN: u64 = 4;
 
 impl Facts {
     pub fn add(&mut self, more: &Self) {
         self.frames += more.frames;
         self.deltas += more.deltas;
         self.text_len += more.text_len;
+        self.reasoning_len += more.reasoning_len;
+        self.markup_len += more.markup_len;
+        self.is_broken_json |= more.is_broken_json;
         self.usage = more.usage.or(self.usage);
         self.so_far = more.so_far.or(self.so_far);
     }
+
+    /// The tokens of the answer, by estimate: a delta is about a token; engines that batch several into one are
+    /// caught by their length.
+    pub fn completion(&self) -> u64 {
+        self.deltas.max(self.text_len.div_ceil(BYTES_PER_TOKEN))
+    }
+
+    /// Tokens that the answer has at least, so that who is cut at them had no fewer. Few languages and encodings have
+    /// less than three bytes to a token, and none more than twenty-four as it is written; a delta is one at least,
+    /// unless a server cuts its text finer than that.
+    fn least_completion(&self) -> u64 {
+        let by_delta = self.deltas.min(self.text_len.div_ceil(3));
+        by_delta.max(self.text_len / 24)
+    }
+}
+
+/// What a stream is watched for, beyond being whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// Ends the stream before it has more tokens than this, all answers together.
+    pub most: Option<Most>,
+    /// Looks whether the answers are JSON.
+    pub json: bool,
+}
+
+/// The most that an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    pub completion: u64,
+    /// What the prompt takes, by estimate: for the usage that an answer ends with.
+    pub prompt: u64,
 }
 
 /// Why a stream is not whole.
@@ -75,6 +120,8 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Complete,
+    /// We ended it, as one whose answer has its length; the upstream would have gone on.
+    Cut,
     Failed(Fault),
 }
 
@@ -83,6 +130,8 @@ pub enum Outcome {
 pub struct Batch {
     pub bytes: Bytes,
     pub facts: Facts,
+    /// From where on in `bytes` a client takes the answer for finished; `None` where it does not.
+    pub end_from: Option<usize>,
     /// Set once, on the last batch; what the upstream sends later is not read.
     pub outcome: Option<Outcome>,
 }
@@ -95,6 +144,9 @@ pub struct Reader {
     ends: Vec<usize>,
     protocol: Protocol,
     hide_usage: bool,
+    watch: Watch,
+    /// What has passed, where it is watched.
+    passed: Facts,
     chunks: chunk::State,
     events: response_event::State,
     messages: message_event::State,
@@ -123,10 +175,18 @@ impl Reader {
             ends: Vec::new(),
             protocol,
             hide_usage,
+            watch: Watch::default(),
+            passed: Facts::default(),
             chunks: chunk::State::default(),
             events: response_event::State::default(),
             messages: message_event::State::default(),
         }
+    }
+
+    #[must_use]
+    pub fn watching(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
     }
 
     /// Takes bytes as they arrive.
@@ -138,6 +198,7 @@ impl Reader {
             Err(too_long) => Batch {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
+                end_from: None,
                 outcome: Some(Outcome::Failed(Fault::TooLong(too_long))),
             },
         };
@@ -152,6 +213,7 @@ impl Reader {
             Batch {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
+                end_from: None,
                 outcome: None,
             }
         } else {
@@ -166,6 +228,7 @@ impl Reader {
             if outcome == Outcome::Complete && self.protocol == Protocol::Chat {
                 let mut bytes = BytesMut::from(&batch.bytes[..]);
                 bytes.extend_from_slice(sse::DONE);
+                batch.end_from.get_or_insert(batch.bytes.len());
                 batch.bytes = bytes.freeze();
             }
             batch.outcome = Some(outcome);
@@ -201,10 +264,24 @@ impl Reader {
         let mut facts = Facts::default();
         let mut output = Output::new(block.clone());
         let mut outcome = None;
+        let mut end_from = self.is_ending().then_some(0);
         let mut start = 0;
         for &end in ends {
             let raw = &block[start..end];
-            match self.event(raw, &mut facts) {
+            let before = (facts, output.len());
+            let fate = self.event(raw, &mut facts);
+            if let Some(most) = self.watch.most
+                && self.passed_with(&facts).least_completion() > most.completion
+                && !matches!(fate, Fate::End(..))
+            {
+                facts = before.0;
+                end_from = Some(before.1);
+                let all = self.passed_with(&facts);
+                output.replace(&closing::close(self, &all, most));
+                outcome = Some(Outcome::Cut);
+                break;
+            }
+            match fate {
                 Fate::Keep => output.keep(start, end),
                 Fate::Drop => {}
                 Fate::Replace(bytes) => output.replace(&bytes),
@@ -214,16 +291,44 @@ impl Reader {
                         Last::Drop => {}
                         Last::Replace(bytes) => output.replace(bytes),
                     }
+                    if ended == Outcome::Complete {
+                        end_from.get_or_insert(before.1);
+                    }
                     outcome = Some(ended);
                     break;
                 }
             }
+            if self.is_ending() {
+                end_from.get_or_insert(before.1);
+            } else {
+                end_from = None;
+            }
             start = end;
+        }
+        if self.watch.most.is_some() {
+            self.passed.add(&facts);
         }
         Batch {
             bytes: output.finish(),
             facts,
+            end_from,
             outcome,
+        }
+    }
+
+    fn passed_with(&self, facts: &Facts) -> Facts {
+        let mut all = self.passed;
+        all.add(facts);
+        all
+    }
+
+    /// Whether what has passed looks like a finished answer, though something may follow.
+    fn is_ending(&self) -> bool {
+        match self.protocol {
+            Protocol::Chat => self.chunks.is_finished(),
+            Protocol::Responses => self.events.is_finished(),
+            Protocol::Messages => self.messages.is_ending(),
+            Protocol::Opaque => false,
         }
     }
 
@@ -258,8 +363,8 @@ impl Reader {
             return Fate::End(Outcome::Complete, last);
         }
         let fate = match self.protocol {
-            Protocol::Chat => self.chunks.read(&event, data, self.hide_usage, facts),
-            Protocol::Responses => self.events.read(data, facts),
+            Protocol::Chat => self.chunks.read(&event, data, self.hide_usage, self.watch, facts),
+            Protocol::Responses => self.events.read(data, self.watch, facts),
             Protocol::Messages => self.messages.read(&event, data, facts),
             Protocol::Opaque => Fate::Keep,
         };
@@ -293,6 +398,10 @@ impl Output {
             run: 0..0,
             built: BytesMut::new(),
         }
+    }
+
+    fn len(&self) -> usize {
+        self.built.len() + self.run.len()
     }
 
     fn keep(&mut self, start: usize, end: usize) {

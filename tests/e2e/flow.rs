@@ -39,6 +39,11 @@ impl Flow {
         }
     }
 
+    /// What has come so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The whole stream, which must end cleanly.
     pub(crate) async fn end(mut self) -> Stream {
         loop {

@@ -17,12 +17,16 @@ pub struct Gateway {
     address: String,
     admin: Option<String>,
     scheme: &'static str,
+    /// Whether its records are in PostgreSQL.
+    is_on_server: bool,
 }
 
 impl Gateway {
     pub(crate) fn start(name: &str, dir: &Path, yaml: &str) -> Self {
         let scheme = if has_key(yaml, "tls") { "https" } else { "http" };
-        Self::listening(spawn(name, dir, yaml), name, dir, scheme)
+        let mut gateway = Self::listening(spawn(name, dir, yaml), name, dir, scheme);
+        gateway.is_on_server = has_key(yaml, "database");
+        gateway
     }
 
     /// Starts it with a file of the world's, as it is, and these variables.
@@ -48,6 +52,7 @@ impl Gateway {
             address,
             admin,
             scheme,
+            is_on_server: false,
         }
     }
 
@@ -156,11 +161,15 @@ impl Gateway {
     /// time after the answer has ended.
     #[must_use]
     pub fn records(&self) -> Vec<String> {
-        let shown = Command::new(mulberry())
-            .args(["usage", "--recent", "10000", "--database"])
-            .arg(self.database())
-            .output()
-            .expect("the binary has started before");
+        let mut command = Command::new(mulberry());
+        command.args(["usage", "--recent", "10000"]);
+        // Only the file says where a server is, for its URL is a secret.
+        if self.is_on_server {
+            command.arg("--config").arg(self.config());
+        } else {
+            command.arg("--database").arg(self.database());
+        }
+        let shown = command.output().expect("the binary has started before");
         let error = String::from_utf8_lossy(&shown.stderr);
         assert!(shown.status.success(), "mulberry usage failed:\n{error}");
         String::from_utf8_lossy(&shown.stdout)

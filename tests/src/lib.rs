@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod collector;
+pub mod dice;
 pub mod gateway;
 pub mod llama;
 pub mod mock;
@@ -16,6 +17,7 @@ pub mod process;
 pub mod raw;
 pub mod rig;
 pub mod scripted;
+pub mod spender;
 pub mod sse;
 pub mod wait;
 pub mod world;

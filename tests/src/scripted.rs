@@ -24,14 +24,27 @@ impl Scripted {
     /// `answer` is the whole response, its status line included. The thread ends with the test's process.
     #[must_use]
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
+        Self::serving(answer.into(), false)
+    }
+
+    /// The same, and the connection stays open until its client closes it.
+    #[must_use]
+    pub fn holding(answer: impl Into<Vec<u8>>) -> Self {
+        Self::serving(answer.into(), true)
+    }
+
+    fn serving(answer: Vec<u8>, is_held: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let posts = Arc::new(Mutex::new(Vec::new()));
         let kept = posts.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                serve(stream, &answer, &kept);
+                let served = serve(stream, &answer, &kept);
+                if let Some(mut stream) = served.filter(|_| is_held) {
+                    // One that is held must not keep the next from its answer.
+                    thread::spawn(move || drop(stream.read(&mut [0; 1])));
+                }
             }
         });
         Self { address, posts }
@@ -73,7 +86,7 @@ impl Scripted {
 }
 
 /// Reads one request, keeps it if it is a POST, and answers it; `None` if it does not come whole.
-fn serve(mut stream: TcpStream, answer: &[u8], kept: &Mutex<Vec<Post>>) -> Option<()> {
+fn serve(mut stream: TcpStream, answer: &[u8], kept: &Mutex<Vec<Post>>) -> Option<TcpStream> {
     let mut request = Vec::new();
     let mut piece = [0; 16 << 10];
     let head = loop {
@@ -99,5 +112,5 @@ fn serve(mut stream: TcpStream, answer: &[u8], kept: &Mutex<Vec<Post>>) -> Optio
     }
     // A client that has heard enough may have closed.
     drop(stream.write_all(answer));
-    Some(())
+    Some(stream)
 }

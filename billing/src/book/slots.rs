@@ -63,6 +63,19 @@ impl Slot {
     fn free(&self) -> Nano {
         self.granted.saturating_sub(self.spent).saturating_sub(self.held)
     }
+
+    fn view(&self) -> PotView<'_> {
+        PotView {
+            pot: &self.pot,
+            granted: self.granted,
+            spent: self.spent,
+            held: self.held,
+            free: self.free(),
+            wanted_at_ms: self.wanted_at_ms,
+            wanted: self.wanted,
+            is_in_doubt: self.is_in_doubt,
+        }
+    }
 }
 
 impl Slots {
@@ -173,21 +186,12 @@ impl Slots {
     }
 
     pub(super) fn view(&self, at: usize) -> PotView<'_> {
-        let slot = self.slot(at);
-        PotView {
-            pot: &slot.pot,
-            granted: slot.granted,
-            spent: slot.spent,
-            held: slot.held,
-            free: slot.free(),
-            wanted_at_ms: slot.wanted_at_ms,
-            wanted: slot.wanted,
-            is_in_doubt: slot.is_in_doubt,
-        }
+        self.slot(at).view()
     }
 
+    /// In the order of their places, which is the same in each run.
     pub(super) fn views(&self) -> impl Iterator<Item = PotView<'_>> {
-        self.index.values().map(|&at| self.view(at))
+        self.places.iter().flatten().map(Slot::view)
     }
 
     fn slot(&self, at: usize) -> &Slot {

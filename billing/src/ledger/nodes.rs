@@ -265,6 +265,10 @@ impl Ledger {
         Ok(Forgotten::Now)
     }
 
+    pub fn epoch(&self, name: &str) -> Option<u64> {
+        self.nodes.get(name).map(|node| node.epoch)
+    }
+
     pub fn node_state(&self, name: &str) -> Option<NodeState> {
         self.nodes.get(name).map(|node| node.state)
     }

@@ -1,5 +1,7 @@
 //! Charges become transfers.
 
+use std::sync::Arc;
+
 use super::{Cause, Ledger, NodeState, Transfer};
 use crate::{AccountId, Charge, ChargeKind, Currency, Nano, Pot, Span, Windows};
 
@@ -57,6 +59,15 @@ pub enum PostRefusal {
 }
 
 impl Ledger {
+    /// Every charge that is posted, with who gave or got it back: the organisation, or what stands for our losses.
+    pub fn charges(&self) -> impl Iterator<Item = (&Charge, &AccountId)> {
+        self.charges.values().map(|entry| (&entry.charge, &entry.payer))
+    }
+
+    pub fn charge(&self, node: &Arc<str>, seq: u64) -> Option<&Charge> {
+        self.charges.get(&(node.clone(), seq)).map(|entry| &entry.charge)
+    }
+
     /// All of them in order, or none.
     pub fn post(&mut self, name: &str, epoch: u64, charges: &[Charge]) -> Result<Posted, PostRefusal> {
         match charges {

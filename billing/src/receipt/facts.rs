@@ -193,7 +193,9 @@ pub(super) enum Role {
 }
 
 impl Facts {
-    pub(super) fn read(document: &Document) -> Result<Self, serde_json::Error> {
+    /// What a document says, whoever signed it. A receipt that is to be believed goes through
+    /// [`verify`](super::verify).
+    pub fn read(document: &Document) -> Result<Self, serde_json::Error> {
         serde_json::from_str(document.text())
     }
 }

@@ -119,9 +119,22 @@ fn the_golden_receipt_is_made_again_to_the_byte() {
         made, golden,
         "the format is what others have kept receipts in: a change is a new version"
     );
+    let mut chains = Chains::default();
     for document in Document::parse_all(golden.as_bytes()).expect("canonical") {
-        verify(&document, &keys()).expect("good");
+        chains
+            .add(&verify(&document, &keys()).expect("good"))
+            .expect("a free number");
     }
+    // And the checkpoint that says where they end.
+    let last = golden.lines().last().and_then(Head::of).expect("ours");
+    let organisation = last.organisation.clone();
+    let heads = BTreeMap::from([("gateway-1-5e3c8ba0".to_owned(), last)]);
+    let made = checkpoint(&key(), &organisation, &heads, 1_795_320_001);
+    let golden = include_str!("golden/checkpoint.json");
+    assert_eq!(format!("{made}\n"), golden);
+    let document = Document::parse(golden.as_bytes()).expect("canonical");
+    let checkpoint = Checkpoint::verify(&document, &keys()).expect("good");
+    assert_eq!(chains.check_ends(&checkpoint), Ok(()));
 }
 
 #[test]

@@ -17,13 +17,18 @@
 
 mod accounts;
 mod charges;
+mod export;
 mod leases;
 mod nodes;
 mod post;
 mod rates;
+mod receipts;
 mod spend;
 pub(crate) mod sql;
+mod strikes;
+mod system;
 mod transfers;
+mod verify;
 
 use std::time::Duration;
 
@@ -36,15 +41,21 @@ pub use accounts::{
     StoredAccount,
 };
 pub use charges::{ChargeQuery, PostedCharge, SealedCharge, StoredReceipt};
+pub use export::ExportError;
 pub use leases::{RenewError, Renewed};
 pub(crate) use nodes::head;
 pub use nodes::{ChainHead, ForgetError, Forgotten, JoinError, Joined, LeaveError, StoredNode};
 pub use post::{PostError, Posted};
 pub use rates::{ExchangeRate, RateError, RateKind, RateShare, RateUse};
+pub use receipts::StoredReceiptKey;
 pub use spend::{SpendBy, SpendQuery, SpendRow};
+pub use strikes::Strikes;
+pub use system::SystemAccount;
 pub use transfers::{
     Deposit, DepositError, Deposited, StoredTransfer, TransferKind, TransferQuery, WithdrawError, Withdrawal,
 };
+
+pub use verify::{Checked, Discrepancy, Report, VerifyError};
 
 pub(crate) use charges::{charge_of_json, json_of_charge};
 

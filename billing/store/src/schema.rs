@@ -42,12 +42,16 @@ static SQLITE: LazyLock<Migrator> = migrator![
     1 "requests" "sqlite/0001_requests.sql",
     2 "keys" "sqlite/0002_keys.sql",
     3 "ledger" "sqlite/0003_ledger.sql",
+    4 "strikes" "sqlite/0004_strikes.sql",
+    5 "receipt_keys" "sqlite/0005_receipt_keys.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
     1 "requests" "postgres/0001_requests.sql",
     2 "keys" "postgres/0002_keys.sql",
     3 "ledger" "postgres/0003_ledger.sql",
+    4 "strikes" "postgres/0004_strikes.sql",
+    5 "receipt_keys" "postgres/0005_receipt_keys.sql",
 ];
 
 /// What a database holds.
@@ -99,6 +103,14 @@ pub(crate) fn known_version(location: &Location) -> i64 {
 
 /// Looks without changing anything.
 pub(crate) async fn inspect_file(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
+    // One moment of the file: another process may migrate it between two statements, which looked like a foreign file.
+    let mut transaction = conn.begin().await?;
+    let contents = look(&mut transaction).await;
+    transaction.rollback().await?;
+    contents
+}
+
+async fn look(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
     let application_id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *conn)
         .await?;
@@ -149,9 +161,14 @@ pub(crate) async fn inspect_server(conn: &mut PgConnection) -> Result<Contents, 
 
 /// Brings a file up to [`known_version`], wholly or not at all.
 pub(crate) async fn migrate_file(conn: &mut SqliteConnection) -> Result<(), MigrateError> {
+    migrate_file_to(conn, None).await
+}
+
+/// To a version before, as an older program would.
+pub(crate) async fn migrate_file_to(conn: &mut SqliteConnection, version: Option<i64>) -> Result<(), MigrateError> {
     // Taken before looking, so that two processes that start together do not both migrate.
     let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-    SQLITE.run_direct(None, &mut *transaction, false).await?;
+    SQLITE.run_direct(version, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }

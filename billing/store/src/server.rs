@@ -76,10 +76,12 @@ pub(crate) async fn migrate(url: &PgUrl) -> Result<(), OpenError> {
             "PostgreSQL runs with fsync or full_page_writes off: a power cut loses money and may destroy the database"
         );
     }
-    sqlx::raw_sql("SET search_path = mulberry; SET statement_timeout = '300s'; SET client_min_messages = warning")
-        .execute(&mut conn)
-        .await
-        .map_err(failed)?;
+    sqlx::raw_sql(
+        "SET statement_timeout = '300s'; SET lock_timeout = '300s'; SET idle_in_transaction_session_timeout = '60s'",
+    )
+    .execute(&mut conn)
+    .await
+    .map_err(failed)?;
     tokio::time::timeout(MIGRATE, schema::migrate_server(&mut conn))
         .await
         .map_err(|_| failed(late()))?
@@ -126,9 +128,8 @@ fn pool_options(connections: u32, acquire: Duration) -> PgPoolOptions {
 /// Only here is every failure told as it is; a pool tries again until its time is over, and says that.
 async fn connect(url: &PgUrl, location: &Location) -> Result<PgConnection, OpenError> {
     let mut conn = within(location, CONNECT, options(url).connect()).await?;
-    let version =
-        sqlx::query_scalar("SELECT current_setting('server_version_num')::bigint / 10000").fetch_one(&mut conn);
-    let found: i64 = within(location, CONNECT, version).await?;
+    // Told by the server when it greets.
+    let found = i64::from(conn.server_version_num().unwrap_or(0) / 10_000);
     if found < OLDEST {
         let at = url.place();
         return Err(OpenError::OldServer {
@@ -137,6 +138,7 @@ async fn connect(url: &PgUrl, location: &Location) -> Result<PgConnection, OpenE
             needed: OLDEST,
         });
     }
+    within(location, CONNECT, sqlx::raw_sql(SESSION).execute(&mut conn)).await?;
     Ok(conn)
 }
 

@@ -1,10 +1,17 @@
-//! The store on real files. Each test owns a folder, and the folder goes with the test.
+//! The store on real files and on a real server. Each test owns its database, and the database goes with the test.
+//!
+//! What both databases must do alike is tested on both, see [`scene::on_both`].
 
 mod copying;
 mod keys;
+mod ledger;
 mod opening;
+mod receipts;
 mod recording;
+pub(crate) mod scene;
 mod scratch;
+mod server;
+mod strikes;
 mod summing;
 
 use std::path::Path;

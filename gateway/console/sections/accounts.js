@@ -197,7 +197,7 @@ function open(root) {
       { title: "To", cell: (entry) => text(entry.credit) },
       { title: "Amount", cell: (entry) => money(entry.amount, entry.currency), end: true },
     ];
-    await told(`Movements of ${row.id}`, `${path(row.id)}/transfers?limit=${MOVEMENTS}`, columns, "Nothing was moved yet.");
+    await told(`Movements of ${row.id}`, `${path(row.id)}/transfers?movements=true&limit=${MOVEMENTS}`, columns, "Nothing was moved yet.");
   }
 
   async function charges(row) {

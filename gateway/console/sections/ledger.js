@@ -34,11 +34,7 @@ const NODES = [
   { title: "Epoch", cell: (row) => count(row.epoch), end: true },
   { title: "Lease until", cell: (row) => ({ text: when(row.lease_until), title: utc(row.lease_until) }) },
   { title: "Charges", cell: (row) => count(row.posted), end: true },
-  {
-    title: "Not shipped",
-    cell: (row) => (row.unshipped === null || row.unshipped === undefined ? "–" : { text: count(row.unshipped), tone: row.unshipped > 0 ? "warn" : undefined }),
-    end: true,
-  },
+  { title: "Slices", cell: (row) => count(row.slices), end: true, minor: true },
 ];
 
 function open(root) {

@@ -52,6 +52,15 @@ const COLUMNS = [
     order: (row) => row.attempts,
     end: true,
   },
+  {
+    title: "Over-claims",
+    cell: (row) => [
+      { text: count(row.overclaims), tone: row.overclaims > 0 ? "bad" : undefined },
+      row.overclaimed_tokens > 0 && { text: `${count(row.overclaimed_tokens)} tokens`, small: true },
+    ],
+    order: (row) => row.overclaims,
+    end: true,
+  },
   { title: "Latency", cell: (row) => duration(row.latency_ms), order: (row) => row.latency_ms, end: true },
   { title: "Models", cell: (row) => models(row.models) },
 ];

@@ -21,8 +21,10 @@ use utoipa::{
     },
 };
 
-use super::{audit, control, keys, state, used};
+use super::{audit, control, keys, receipts, state, used};
 use crate::directory::KeyEdit;
+
+mod money;
 
 const TAG: &str = "Administration";
 /// The name of the security scheme.
@@ -44,6 +46,7 @@ struct Row {
     query: &'static [Query],
     body: Option<Body>,
     status: &'static str,
+    content: &'static str,
     answer: RefOr<Schema>,
 }
 
@@ -59,7 +62,7 @@ struct Body {
 fn rows() -> Vec<Row> {
     let example =
         json!({"name": "alice", "owner": "search-team", "models": ["*"], "limits": {"requests_per_minute": 600}});
-    vec![
+    let mut rows = vec![
         get(
             "/status",
             "getStatus",
@@ -197,7 +200,16 @@ fn rows() -> Vec<Row> {
             &[("limit", "At most so many; 100 unless said", Type::Integer)],
             list::<audit::EntryView>(),
         ),
-    ]
+        get(
+            "/receipts/{id}",
+            "showReceipts",
+            "The receipts of a request, as they were signed, whose ever they are",
+            &[],
+            list::<receipts::Receipt>(),
+        ),
+    ];
+    rows.extend(money::rows());
+    rows
 }
 
 fn get(
@@ -215,6 +227,7 @@ fn get(
         query,
         body: None,
         status: "200",
+        content: "application/json",
         answer,
     }
 }
@@ -273,6 +286,7 @@ fn document() -> String {
     document::register::<keys::IssuedView>(components);
     document::register::<KeyEdit>(components);
     document::register::<audit::EntryView>(components);
+    money::register(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
@@ -285,10 +299,9 @@ fn document() -> String {
 }
 
 fn operation(row: Row) -> Operation {
-    let answer = ResponseBuilder::new().description("The answer.").content(
-        "application/json",
-        ContentBuilder::new().schema(Some(row.answer)).build(),
-    );
+    let answer = ResponseBuilder::new()
+        .description("The answer.")
+        .content(row.content, ContentBuilder::new().schema(Some(row.answer)).build());
     let responses = ResponsesBuilder::new()
         .response(row.status, answer)
         .response("401", Ref::from_response_name("Unauthorized"))
@@ -316,13 +329,15 @@ fn operation(row: Row) -> Operation {
 fn parameters(path: &str, query: &[Query]) -> Option<Vec<Parameter>> {
     let typed = |kind: Type| ObjectBuilder::new().schema_type(kind);
     let mut parameters = Vec::new();
-    if path.contains("{name}") {
-        let name = ParameterBuilder::new()
-            .name("name")
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .schema(Some(typed(Type::String)));
-        parameters.push(name.build());
+    for name in ["name", "id"] {
+        if path.contains(&format!("{{{name}}}")) {
+            let name = ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .schema(Some(typed(Type::String)));
+            parameters.push(name.build());
+        }
     }
     for (name, description, kind) in query {
         let parameter = ParameterBuilder::new()

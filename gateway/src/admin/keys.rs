@@ -155,7 +155,7 @@ impl New {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
     serde_json::from_slice(body).map_err(|error| {
         let code = if error.is_data() {
             "invalid_value"
@@ -206,7 +206,9 @@ pub(super) fn refused(error: DirectoryError) -> Response {
             (StatusCode::CONFLICT, "key_exists")
         }
         DirectoryError::Key(KeyError::Revoked { .. }) => (StatusCode::CONFLICT, "key_revoked"),
-        DirectoryError::Key(_) | DirectoryError::Audit(_) | DirectoryError::Random => {
+        DirectoryError::Key(KeyError::NoAccount { .. }) => (StatusCode::NOT_FOUND, "account_not_found"),
+        DirectoryError::Key(KeyError::Currency { .. }) => (StatusCode::CONFLICT, "other_currency"),
+        DirectoryError::Default(_) | DirectoryError::Key(_) | DirectoryError::Audit(_) | DirectoryError::Random => {
             tracing::error!(cause = %Chain(&error), "an administrator's request failed");
             (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
         }

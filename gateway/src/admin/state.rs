@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Admin, data};
-use crate::{drain::Phase, metrics::Snapshot, wall_clock::unix_seconds};
+use crate::{drain::Phase, layers::rescue::Chain, metrics::Snapshot, wall_clock::unix_seconds};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
@@ -25,6 +25,8 @@ pub(super) struct Status {
     #[serde(flatten)]
     recent: Snapshot,
     config: ConfigStatus,
+    /// The key that signs receipts, where they are signed.
+    receipt_key: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,6 +58,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
             loaded_at: force.loaded_at,
             last_error: force.last_error,
         },
+        receipt_key: admin.parts.receipts.signer().map(|key| key.id().to_string()),
     })
     .into_response()
 }
@@ -80,15 +83,30 @@ pub(super) struct UpstreamView {
     /// Time to the first frame, smoothed; `null` before the first.
     latency_ms: Option<f64>,
     models: Vec<String>,
+    /// How often it claimed more tokens than there were, ever; `null` when that cannot be read.
+    overclaims: Option<u64>,
+    /// By how many tokens, all together.
+    overclaimed_tokens: Option<u64>,
 }
 
 pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
+    let strikes = match admin.parts.recounts.strikes().await {
+        Ok(strikes) => Some(strikes),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "the strikes against upstreams cannot be read");
+            None
+        }
+    };
     let now = Instant::now();
     let catalog = admin.parts.catalog.load();
     let mut views = Vec::new();
     for backend in &catalog.backends {
         for upstream in &backend.upstreams {
             let why = upstream.exclusion(now);
+            let against = strikes.as_ref().map(|strikes| {
+                let of_it = strikes.iter().find(|strikes| *strikes.upstream == *upstream.name);
+                of_it.map_or((0, 0), |strikes| (strikes.overclaims, strikes.tokens))
+            });
             let micros = upstream.latency.micros(now);
             let target = upstream.client.target();
             let scheme = if target.is_https() { "https" } else { "http" };
@@ -108,6 +126,8 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
                 failures: upstream.counts.failures.load(Ordering::Relaxed),
                 latency_ms: (micros > 0).then_some(micros as f64 / 1000.0),
                 models: upstream.models.load().iter().map(|model| model.id.clone()).collect(),
+                overclaims: against.map(|(overclaims, _)| overclaims),
+                overclaimed_tokens: against.map(|(_, tokens)| tokens),
             });
         }
     }

@@ -210,13 +210,24 @@ fn one(account: &Value) -> String {
         ("leased", cell(&account["leased"])),
         ("available", cell(&account["available"])),
         ("budget", budget(account)),
-        ("tags", if tags.is_empty() { "-".to_owned() } else { tags.join(" ") }),
+        (
+            "tags",
+            if tags.is_empty() {
+                "-".to_owned()
+            } else {
+                tags.join(" ")
+            },
+        ),
         ("created", cell(&account["created_at"])),
     ])
 }
 
 fn state(account: &Value) -> String {
-    let state = if account["disabled"] == true { "disabled" } else { "active" };
+    let state = if account["disabled"] == true {
+        "disabled"
+    } else {
+        "active"
+    };
     state.to_owned()
 }
 
@@ -301,7 +312,11 @@ fn statement(answer: &Value) -> String {
         .map(|row| [cell(&row["group"]), cell(&row["requests"]), cell(&row["amount"])])
         .collect();
     text.push('\n');
-    let columns = [Column::Text("MODEL"), Column::Number("REQUESTS"), Column::Number("AMOUNT")];
+    let columns = [
+        Column::Text("MODEL"),
+        Column::Number("REQUESTS"),
+        Column::Number("AMOUNT"),
+    ];
     text.push_str(&table(&columns, &rows));
     text
 }

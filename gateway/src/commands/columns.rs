@@ -75,7 +75,10 @@ mod tests {
             table,
             "ACCOUNT        BALANCE\norg:acme  12.500000000\n-          1.000000000\n"
         );
-        assert_eq!(list(&[("a", "1".to_owned()), ("bcd", "2".to_owned())]), "a    1\nbcd  2\n");
+        assert_eq!(
+            list(&[("a", "1".to_owned()), ("bcd", "2".to_owned())]),
+            "a    1\nbcd  2\n"
+        );
         assert_eq!(cell(&Value::from("a\u{1b}b")), "a\u{fffd}b");
     }
 }

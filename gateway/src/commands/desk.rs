@@ -10,6 +10,7 @@ use axum::{
     body::{Body, Bytes},
 };
 use backends::serve::BoxError;
+use billing::Currency;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     admin::{money, token::Actor},
     cli::money::PlaceArgs,
-    config::{self, Config},
     directory::{Directory, Written},
     treasury::Treasury,
 };
@@ -93,10 +93,7 @@ impl Desk {
             },
             Some(Way::Here { router, .. }) => {
                 let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-                let request = Request::builder()
-                    .method(method)
-                    .uri(format!("/{path}"))
-                    .body(body)?;
+                let request = Request::builder().method(method).uri(format!("/{path}")).body(body)?;
                 let response = router.clone().oneshot(request).await?;
                 if response.status().is_success() {
                     return Ok(coming(response));
@@ -122,15 +119,14 @@ impl Desk {
         let config = self.place.config.as_ref();
         let written = config.map_or_else(Written::nothing, Written::of);
         let directory = Directory::open(written, Some(&store), Arc::default(), Gauge::default()).await?;
-        let currency = config.map_or(config::LEDGER_CURRENCY, Config::ledger_currency);
-        let treasury = Treasury::new(store.ledger(), Arc::new(directory), currency, None);
+        let currency = config.map_or(Currency::USD, |config| config.ledger.currency);
+        let treasury = Treasury::new(Some(store.ledger()), Arc::new(directory), currency, None);
         let router = money::router::<Treasury>()
             .layer(Extension(Actor(self.place.actor.clone())))
             .with_state(treasury);
         Ok(Way::Here { why, router })
     }
 }
-
 
 fn coming<B>(response: Response<B>) -> Coming
 where

@@ -60,7 +60,11 @@ pub(super) async fn run(args: LedgerArgs) -> Result<ExitCode, BoxError> {
             let answer = desk.ask(Method::POST, &path, None).await?;
             tell(&desk.told())?;
             shown(output, &answer, |answer| {
-                list(&[("forgotten", cell(&answer["name"])), ("freed", freed(answer))])
+                let freed = match &answer["freed"] {
+                    Value::Bool(true) => "what it had leased",
+                    _ => "nothing, for it had leased nothing",
+                };
+                list(&[("forgotten", cell(&answer["name"])), ("freed", freed.to_owned())])
             })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -94,7 +98,11 @@ fn report(answer: &Value) -> String {
         .map(|found| format!("  {}\n", cell(&found["message"])))
         .collect();
     if answer["ok"] == true {
-        return format!("the ledger is right: {checked}\n");
+        let notes = answer["notes"].as_array().into_iter().flatten();
+        let notes: String = notes
+            .map(|note| format!("  note: {}\n", cell(&note["message"])))
+            .collect();
+        return format!("the ledger is right: {checked}\n{notes}");
     }
     if let Some(failure) = answer["failure"].as_str() {
         return format!("the ledger could not be checked: {}\n", super::usage::plain(failure));
@@ -104,21 +112,6 @@ fn report(answer: &Value) -> String {
         _ => String::new(),
     };
     format!("the ledger is wrong ({checked}):\n{}{more}", found.concat())
-}
-
-fn freed(answer: &Value) -> String {
-    let all = answer["freed"].as_array().into_iter().flatten();
-    let all: Vec<String> = all
-        .map(|freed| {
-            format!(
-                "{} {} of {}",
-                cell(&freed["amount"]),
-                cell(&freed["currency"]),
-                cell(&freed["account"])
-            )
-        })
-        .collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
 
 fn standing(answer: &Value) -> String {
@@ -149,7 +142,11 @@ fn standing(answer: &Value) -> String {
             ]
         })
         .collect();
-    let columns = [Column::Text("ACCOUNT"), Column::Number("BALANCE"), Column::Text("CURRENCY")];
+    let columns = [
+        Column::Text("ACCOUNT"),
+        Column::Number("BALANCE"),
+        Column::Text("CURRENCY"),
+    ];
     let mut text = table(&columns, &accounts);
     text.push('\n');
     let columns = [

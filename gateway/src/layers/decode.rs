@@ -3,6 +3,7 @@
 //! JSON is read whole, decompressed within a cap and looked at through a thin view. Uploads stream through: only
 //! their beginning is searched for the `model` field.
 //! A client that sends nothing for `body_read` gets 408.
+//! For an account that is charged the body is hashed as it came, for its receipt.
 
 use std::{
     pin::Pin,
@@ -20,7 +21,7 @@ use backends::{
     verdict::Tier,
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Method, Response, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use openapi::{
@@ -29,7 +30,13 @@ use openapi::{
 };
 use tower_layer::Layer;
 
-use crate::call::{Allowed, Call};
+use crate::{
+    call::{Allowed, Call},
+    receipts::{
+        Witness,
+        witness::{NoSalt, Passing},
+    },
+};
 
 mod encoding;
 mod multipart;
@@ -50,6 +57,8 @@ pub(crate) enum DecodeError {
     BadEncoding,
     #[error("Invalid value for the header 'x-mulberry-min-tier': expected open, tee or tee+gpu, once.")]
     MinTier,
+    #[error(transparent)]
+    Salt(#[from] NoSalt),
 }
 
 /// Bounds on what a client sends.
@@ -68,6 +77,8 @@ pub(crate) struct BodyLimits {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DecodeLayer {
     pub(crate) limits: BodyLimits,
+    /// Whether who is charged gets receipts.
+    pub(crate) receipts: bool,
 }
 
 impl<S> Layer<S> for DecodeLayer {
@@ -76,6 +87,7 @@ impl<S> Layer<S> for DecodeLayer {
     fn layer(&self, inner: S) -> Decode<S> {
         Decode {
             limits: self.limits,
+            receipts: self.receipts,
             inner,
         }
     }
@@ -84,6 +96,7 @@ impl<S> Layer<S> for DecodeLayer {
 #[derive(Debug)]
 pub(crate) struct Decode<S> {
     limits: BodyLimits,
+    receipts: bool,
     inner: S,
 }
 
@@ -94,13 +107,14 @@ where
     type Response = Response<BoxBody>;
 
     async fn call(&self, request: Allowed) -> Result<Response<BoxBody>, BoxError> {
-        let call = self.limits.decode(request).await?;
+        let is_witnessed = self.receipts && request.account.payer.is_some();
+        let call = self.limits.decode(request, is_witnessed).await?;
         self.inner.call(call).await
     }
 }
 
 impl BodyLimits {
-    async fn decode(self, request: Allowed) -> Result<Call, DecodeError> {
+    async fn decode(self, request: Allowed, is_witnessed: bool) -> Result<Call, DecodeError> {
         let Allowed {
             inbound,
             account,
@@ -111,8 +125,8 @@ impl BodyLimits {
         // The account's own is never lowered.
         let min_tier = min_tier(&parts.headers)?.max(account.min_tier);
         let mut awaited = Duration::ZERO;
-        let (payload, model) = self
-            .payload(&operation, &parts.method, &parts.headers, body, &mut awaited)
+        let (payload, model, witness) = self
+            .payload(&operation, &parts, body, &mut awaited, is_witnessed)
             .await?;
         let model = operation.deployment.as_deref().map(Arc::from).or(model);
         let is_stream = matches!(&payload, Payload::Json(body) if body.is_stream());
@@ -135,6 +149,7 @@ impl BodyLimits {
             awaited,
             deadline,
             ending: None,
+            witness,
             outbound: Outbound {
                 method: parts.method,
                 query: parts.uri.query().map(str::to_owned),
@@ -150,18 +165,22 @@ impl BodyLimits {
     async fn payload(
         self,
         operation: &Operation,
-        method: &Method,
-        headers: &HeaderMap,
+        parts: &Parts,
         body: Incoming,
         awaited: &mut Duration,
-    ) -> Result<(Payload, Option<Arc<str>>), DecodeError> {
+        is_witnessed: bool,
+    ) -> Result<(Payload, Option<Arc<str>>, Option<Box<Witness>>), DecodeError> {
+        let Parts { method, headers, .. } = parts;
+        let witness = |body: &[u8]| is_witnessed.then(|| Witness::of(body)).transpose();
         let is_json = operation.endpoint.is_inference() && operation.is_root_post
             || headers::is_content_type(headers, "application/json");
         if is_json && (*method == Method::POST || !body.is_end_stream()) {
             let raw = self.collect(body, awaited).await?;
+            // What the client sent, compressed or not: it knows no other bytes.
+            let witness = witness(&raw)?;
             let raw = encoding::decompress(headers, raw, self.decompressed).await?;
             if raw.is_empty() && !operation.is_root_post {
-                return Ok((Payload::Empty, None));
+                return Ok((Payload::Empty, None, witness));
             }
             let body = if operation.is_root_post {
                 RequestBody::parse(operation.endpoint, raw)?
@@ -169,15 +188,22 @@ impl BodyLimits {
                 RequestBody::parse_lenient(raw)?
             };
             let model = body.model().map(Arc::from);
-            return Ok((Payload::Json(Box::new(body)), model));
+            return Ok((Payload::Json(Box::new(body)), model, witness));
         }
         if body.is_end_stream() {
-            return Ok((Payload::Empty, None));
+            return Ok((Payload::Empty, None, witness(b"")?));
         }
-        let upload = Upload::new(body, self.upload, self.pause);
+        let mut upload = Upload::new(body, self.upload, self.pause);
+        let mut witness = None;
+        if is_witnessed {
+            let (begun, passing) = Witness::of_upload()?;
+            upload.passing = Some(passing);
+            witness = Some(begun);
+        }
         let (upload, model) = multipart::model(headers, operation.deployment.as_deref(), upload).await?;
         *awaited = upload.awaited();
-        Ok((Payload::Upload(Mutex::new(Some(BoxBody::new(upload)))), model))
+        let payload = Payload::Upload(Mutex::new(Some(BoxBody::new(upload))));
+        Ok((payload, model, witness))
     }
 
     /// The whole body. One that came in one frame is not copied.
@@ -244,6 +270,8 @@ pub(crate) struct Upload {
     pause: Duration,
     /// How long the client was waited for, before the rest of the body streams.
     awaited: Duration,
+    /// Hashes what passes, for a receipt.
+    passing: Option<Passing>,
 }
 
 impl Upload {
@@ -259,6 +287,7 @@ impl Upload {
             limit,
             pause,
             awaited: Duration::ZERO,
+            passing: None,
         }
     }
 
@@ -285,6 +314,9 @@ impl Upload {
                         return Poll::Ready(Some(Err(DecodeError::TooLarge { limit: self.limit })));
                     };
                     self.left = left;
+                    if let Some(passing) = &self.passing {
+                        passing.update(&data);
+                    }
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Poll::Pending => {

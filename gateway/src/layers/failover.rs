@@ -34,7 +34,7 @@ use crate::{
     metrics::Metrics,
 };
 
-pub(crate) use relay::Relay;
+pub(crate) use relay::{Piece, Relay, join};
 
 mod relay;
 
@@ -281,6 +281,7 @@ impl Pursuer {
             avoid: search.avoid.clone(),
             deadline: search.job.deadline,
             hooks: search.job.hooks.clone(),
+            watch: search.job.watch,
             trail: search.job.trail.clone(),
         };
         self.attempt.call(attempt).await.map_err(|error| {

@@ -3,12 +3,12 @@
 //! Outside Failover: it sees only frames that the client got, and one job whatever the attempts.
 //! Usage is the upstream's word where it gave one, else an estimate from the deltas, marked so. A stream that is cut
 //! or abandoned is estimated too.
+//! What a charged account pays is another matter: `meter/charge.rs` has that table. Its capture is durable before the
+//! client sees the end of its answer, and is made whether the client is still there or not.
 
 use std::{
     borrow::Cow,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -20,24 +20,49 @@ use backends::{
 use billing::{End, Nano, RequestRecord, Usage, UsageSource};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
-use http_body::{Body, Frame};
-use openapi::{endpoint::Endpoint, stream::Facts, usage::WireUsage};
+use http_body::Body as _;
+use openapi::{
+    endpoint::Endpoint,
+    response::{is_broken_json, with_costs},
+    stream::Facts,
+    usage::WireUsage,
+};
 use tower_layer::Layer;
 
+pub(crate) use charge::Extent;
+pub(crate) use openapi::stream::BYTES_PER_TOKEN;
+
 use super::{
-    failover::{Relay, Served, ServedBody},
+    failover::{Served, ServedBody},
     idempotency::Ending,
+    reserve::Coverage,
 };
 use crate::{
     call::Job,
     catalog::Offer,
+    ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
+    receipts::{
+        Witness,
+        witness::{RECEIPT, SALT},
+    },
     records::Records,
+    recount::Recounts,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
     wall_clock::since_epoch,
 };
+use account::Charged;
+use raw::ChargedRaw;
+use recounting::Recounting;
+use stream::MeteredStream;
+
+mod account;
+mod charge;
+mod raw;
+mod recounting;
+mod stream;
 
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
 const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
@@ -52,6 +77,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(crate) struct MeterLayer {
     pub(crate) records: Records,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recounts: Recounts,
 }
 
 impl<S> Layer<S> for MeterLayer {
@@ -61,6 +87,7 @@ impl<S> Layer<S> for MeterLayer {
         Meter {
             records: self.records.clone(),
             metrics: self.metrics.clone(),
+            recounts: self.recounts.clone(),
             inner,
         }
     }
@@ -70,6 +97,7 @@ impl<S> Layer<S> for MeterLayer {
 pub(crate) struct Meter<S> {
     records: Records,
     metrics: Arc<Metrics>,
+    recounts: Recounts,
     inner: S,
 }
 
@@ -83,11 +111,9 @@ where
         // Dropped with this future when the client leaves before anything came: the record is still written.
         let mut meter = JobMeter::new(self, &mut job);
         match self.inner.call(job).await {
-            Ok(served) => Ok(meter.serve(served)),
+            Ok(served) => meter.serve(served).await,
             Err(error) => {
-                let refusal = rescue::rescue(&error);
-                meter.status = refusal.status.as_u16();
-                meter.error_code = refusal.code().map(str::to_owned);
+                meter.note(&error);
                 // Without an attempt the gateway itself declined: no room, nobody to ask.
                 let was_tried = meter.trail.attempts() > 0;
                 meter.finish(if was_tried { End::Failed } else { End::Refused });
@@ -120,25 +146,53 @@ struct JobMeter {
     input_len: u64,
     trail: Arc<Trail>,
     span: Option<Arc<RequestSpan>>,
+    /// What is held, until it is captured or released.
+    coverage: Option<Box<Coverage>>,
+    /// What was captured.
+    charged: Option<Charged>,
+    /// Hashes what the client is given, until that is in a receipt.
+    witness: Option<Box<Witness>>,
+    /// Where the answer's words are to be counted.
+    recounting: Option<Box<Recounting>>,
+    /// Those of the key, for the charge.
+    tags: Vec<(String, String)>,
+    /// Whether we ended the stream.
+    is_cut: bool,
+    /// Whether an upstream's answer has begun.
+    is_answered: bool,
     status: u16,
+    /// What the client was given.
     facts: Facts,
+    /// What is here and was not given yet.
+    pending: Facts,
     first_frame: Option<Duration>,
     overhead: Option<Duration>,
     error_code: Option<String>,
     is_finished: bool,
 }
 
-/// About four bytes of text make a token, in English and in most tokenizers.
-pub(super) const BYTES_PER_TOKEN: u64 = 4;
 /// The status of a record whose client left before it got one; nginx's number for it.
 const CLIENT_LEFT: u16 = 499;
 
 impl JobMeter {
     fn new<S>(meter: &Meter<S>, job: &mut Job) -> Self {
         let allowance = std::mem::take(&mut job.allowance);
+        let coverage = job.coverage.take();
+        // What costs nothing has no receipt.
+        let witness = job.witness.take().filter(|_| coverage.is_some());
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
+        let is_measured = coverage.as_ref().is_some_and(|coverage| coverage.extent.is_measured);
+        let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
+            tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
+            coverage,
+            witness,
+            charged: None,
+            recounting: vocabulary.map(|vocabulary| Box::new(Recounting::new(&meter.recounts, vocabulary, outbound))),
+            is_cut: false,
+            is_answered: false,
+            pending: Facts::default(),
             records: meter.records.clone(),
             metrics: meter.metrics.clone(),
             arrived: job.arrived,
@@ -164,9 +218,11 @@ impl JobMeter {
         }
     }
 
-    fn serve(mut self, served: Served) -> Response<BoxBody> {
+    /// Of a charged account, a whole answer waits here until its charge is durable.
+    async fn serve(mut self, served: Served) -> Result<Response<BoxBody>, BoxError> {
         let Served { status, headers, body } = served;
         self.status = status.as_u16();
+        self.is_answered = true;
         let mut response = Response::new(BoxBody::default());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -174,16 +230,39 @@ impl JobMeter {
             self.begin();
         }
         self.mark(response.headers_mut());
-        match body {
+        Ok(match body {
             ServedBody::Whole(whole) => {
                 self.facts.usage = whole.usage;
-                self.facts.text_len = whole.text_len;
+                self.facts.text_len = whole.text.len;
+                self.facts.reasoning_len = whole.text.reasoning_len;
+                let mut bytes = whole.bytes.into_inner();
+                if let Some(recounting) = &mut self.recounting {
+                    recounting.hear_whole(&bytes);
+                }
+                if let Some(coverage) = &self.coverage {
+                    self.facts.is_broken_json = coverage.is_strict_json && is_broken_json(&bytes);
+                    let receipt = self.receipt();
+                    let (captured, priced) = self.settle_whole(|charged| with_costs(&bytes, charged.costs));
+                    bytes = priced;
+                    if let Some(captured) = captured {
+                        self.durable(captured).await?;
+                        response.headers_mut().extend(receipt.into_iter().flatten());
+                    }
+                }
                 self.mark_cost(response.headers_mut());
-                let bytes = whole.bytes.into_inner();
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(full(bytes), move |end| meter.finish_body(end))))
             }
+            ServedBody::Raw(raw) if self.coverage.is_some() && !raw.is_end_stream() => {
+                response.headers_mut().extend(self.receipt().into_iter().flatten());
+                response.map(|_| BoxBody::new(ChargedRaw::new(raw, self)))
+            }
             ServedBody::Raw(raw) => {
+                let receipt = self.receipt();
+                if let (Some(captured), _) = self.settle_whole(|_| Bytes::new()) {
+                    self.durable(captured).await?;
+                    response.headers_mut().extend(receipt.into_iter().flatten());
+                }
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(raw, move |end| meter.finish_body(end))))
             }
@@ -196,9 +275,51 @@ impl JobMeter {
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
                 // nginx in front of us would collect the tokens otherwise.
                 headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-                response.map(|_| BoxBody::new(MeteredStream { relay, meter: self }))
+                headers.extend(self.receipt().into_iter().flatten());
+                response.map(|_| BoxBody::new(MeteredStream::new(relay, self)))
+            }
+        })
+    }
+
+    /// Where the receipt will be, and what opens its hashes.
+    fn receipt(&self) -> Option<[(HeaderName, HeaderValue); 2]> {
+        let salt = self.witness.as_ref()?.salt();
+        let id = HeaderValue::from_str(&self.request_id).ok()?;
+        Some([(RECEIPT, id), (SALT, salt)])
+    }
+
+    /// Bytes that the client is about to be given.
+    fn gives(&mut self, bytes: &[u8]) {
+        if let Some(witness) = &mut self.witness {
+            witness.returns(bytes);
+        }
+    }
+
+    /// Waits until the charge of a whole answer is durable.
+    async fn durable(&mut self, captured: Captured) -> Result<(), BoxError> {
+        match captured.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(request = %self.request_id, %error, "a charge is not durable; its answer is not given");
+                let error = BoxError::from(error);
+                self.note(&error);
+                self.finish(End::Failed);
+                Err(error)
             }
         }
+    }
+
+    /// The client is told this in place of an answer.
+    fn note(&mut self, error: &BoxError) {
+        let refusal = rescue::rescue(error);
+        self.status = refusal.status.as_u16();
+        self.error_code = refusal.code().map(str::to_owned);
+    }
+
+    /// What was held back is given.
+    fn deliver(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        self.facts.add(&pending);
     }
 
     /// The headers that OpenAI's clients and our operators look for.
@@ -233,6 +354,10 @@ impl JobMeter {
 
     /// Of a whole answer, whose usage is known before its head is sent.
     fn mark_cost(&self, headers: &mut http::HeaderMap) {
+        if let Some(charged) = &self.charged {
+            headers.insert(COST, charged.header());
+            return;
+        }
         if self.offer.price.is_none() {
             return;
         }
@@ -246,7 +371,7 @@ impl JobMeter {
 
     fn cost(&self, usage: &Usage) -> Option<(&str, Nano)> {
         let price = self.offer.price.as_ref()?;
-        Some((&*price.currency, price.tariff.cost(usage)))
+        Some((price.currency.as_str(), price.tariff.cost(usage)))
     }
 
     fn finish_body(&mut self, end: BodyEnd) {
@@ -262,6 +387,9 @@ impl JobMeter {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        // Nobody waits for it, and it is committed all the same.
+        drop(self.settle(end));
+        self.deliver();
         let (usage, source) = self.usage(end);
         if let Some(ending) = self.ending.take().filter(|_| end == End::Complete) {
             ending.complete();
@@ -337,14 +465,8 @@ impl JobMeter {
     }
 
     fn usage(&self, end: End) -> (Usage, UsageSource) {
-        if let Some(WireUsage {
-            prompt,
-            cached,
-            completion,
-            reasoning,
-        }) = self.facts.usage
-        {
-            return (believable(prompt, cached, completion, reasoning), UsageSource::Upstream);
+        if let Some(usage) = self.facts.usage {
+            return (believable(usage), UsageSource::Upstream);
         }
         let was_tried = self.trail.attempts() > 0;
         // A client that left while an upstream was at work has had its prompt read.
@@ -352,17 +474,13 @@ impl JobMeter {
         if !self.generates || !was_generating {
             return (Usage::default(), UsageSource::None);
         }
-        let by_length = self.facts.text_len.div_ceil(BYTES_PER_TOKEN);
-        // A delta is about a token; engines that batch several into one are caught by their length.
-        let completion = self.facts.deltas.max(by_length);
+        let completion = self.facts.completion();
         let usage = match self.facts.so_far {
             // Some say at the beginning what the prompt was.
-            Some(so_far) if so_far.prompt > 0 => believable(
-                so_far.prompt,
-                so_far.cached,
-                completion.max(so_far.completion),
-                so_far.reasoning,
-            ),
+            Some(so_far) if so_far.prompt > 0 => believable(WireUsage {
+                completion: completion.max(so_far.completion),
+                ..so_far
+            }),
             _ => Usage::from_totals(self.input_len.div_ceil(BYTES_PER_TOKEN), 0, completion, 0),
         };
         (usage, UsageSource::Estimated)
@@ -370,68 +488,18 @@ impl JobMeter {
 }
 
 /// Bounded before anything is made of it, so that record, cost, limits and metrics say the same.
-fn believable(prompt: u64, cached: u64, completion: u64, reasoning: u64) -> Usage {
-    Usage::from_totals(prompt.min(Usage::MOST), cached, completion.min(Usage::MOST), reasoning)
+fn believable(claim: WireUsage) -> Usage {
+    Usage::from_totals(
+        claim.prompt.min(Usage::MOST),
+        claim.cached,
+        claim.completion.min(Usage::MOST),
+        claim.reasoning,
+    )
 }
 
 impl Drop for JobMeter {
     fn drop(&mut self) {
         self.finish(End::Cancelled);
-    }
-}
-
-/// A stream that is counted as it passes.
-struct MeteredStream {
-    relay: Box<Relay>,
-    meter: JobMeter,
-}
-
-impl Body for MeteredStream {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        loop {
-            match ready!(this.relay.poll_next(cx)) {
-                Some(piece) => {
-                    if piece.facts.frames > 0 && this.meter.first_frame.is_none() {
-                        this.meter.begin();
-                    }
-                    this.meter.facts.add(&piece.facts);
-                    if !piece.bytes.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(piece.bytes))));
-                    }
-                }
-                None => {
-                    this.finish();
-                    return Poll::Ready(None);
-                }
-            }
-        }
-    }
-}
-
-impl MeteredStream {
-    /// The stream has ended, well or with an error event.
-    fn finish(&mut self) {
-        let end = match self.relay.failure() {
-            Some(code) => {
-                self.meter.error_code = Some(code.to_owned());
-                End::Failed
-            }
-            None => End::Complete,
-        };
-        self.meter.finish(end);
-    }
-}
-
-impl Drop for MeteredStream {
-    fn drop(&mut self) {
-        if self.relay.is_over() {
-            // The client had its last frame and did not wait for the end of the body.
-            self.finish();
-        }
     }
 }
 

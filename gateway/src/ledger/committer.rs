@@ -74,6 +74,22 @@ impl Captured {
     }
 }
 
+impl Captured {
+    /// The same, with a look at the charge once it is durable, whether or not somebody still waits for it then.
+    pub(crate) fn inspect(self, look: impl FnOnce(&Charge) + Send + 'static) -> Self {
+        let (answer, waiting) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = self.await;
+            if let Ok(receipted) = &outcome {
+                look(&receipted.charge);
+            }
+            // Who asked may have left.
+            drop(answer.send(outcome));
+        });
+        Self(waiting)
+    }
+}
+
 impl Future for Captured {
     type Output = Outcome;
 

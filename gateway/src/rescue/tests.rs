@@ -46,6 +46,7 @@ fn errors() -> Vec<BoxError> {
         DecodeError::UnknownEncoding,
         DecodeError::BadEncoding,
         DecodeError::MinTier,
+        DecodeError::Salt(crate::receipts::witness::NoSalt),
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),

@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use billing::{AccountId, ChargeKind, JournalKind, Level, Nano, Span, ledger::NodeState};
+use billing_store::ledger::{
+    Deposit, Deposited, Forgotten, PostedCharge, SpendRow, Spending, StoredAccount, StoredNode, StoredTransfer,
+    SystemAccount,
+};
 use serde::{Serialize, Serializer};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -9,6 +14,7 @@ use utoipa::{
 };
 
 use super::edit::Units;
+use crate::directory::time;
 
 /// An amount that may be owed: with a minus sign then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +43,6 @@ pub(crate) struct AccountView {
     pub(crate) available: Option<Units>,
     pub(crate) disabled: bool,
     pub(crate) tags: BTreeMap<String, String>,
-    /// Of a key: `file` or `database`, where its account and budget are changed.
-    pub(crate) source: Option<&'static str>,
     pub(crate) created_at: String,
 }
 
@@ -89,7 +93,7 @@ pub(crate) struct TransferView {
     pub(crate) number: i64,
     pub(crate) at: String,
     /// `deposit`, `withdrawal`, `capture` or `refund`.
-    pub(crate) kind: String,
+    pub(crate) kind: &'static str,
     /// Who gave.
     pub(crate) debit: String,
     /// Who got.
@@ -106,9 +110,11 @@ pub(crate) struct TransferView {
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ChargeView {
-    /// `NODE/SEQ`, its name in receipts and exports.
-    pub(crate) number: String,
+    /// Grows with each charge.
+    pub(crate) number: i64,
     pub(crate) at: String,
+    /// `NODE/SEQ`, its name in receipts and exports.
+    pub(crate) name: String,
     pub(crate) request_id: String,
     /// `capture` or `refund`.
     pub(crate) kind: &'static str,
@@ -128,6 +134,8 @@ pub(crate) struct ChargeView {
     pub(crate) completion: u64,
     pub(crate) reasoning: u64,
     pub(crate) usage_source: &'static str,
+    /// It came after its gateway was forgotten, and the operator bears it.
+    pub(crate) is_loss: bool,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -144,6 +152,8 @@ pub(crate) struct SpendView {
     pub(crate) amount: Signed,
     /// Of the amount, the gateway's own.
     pub(crate) fee: Signed,
+    /// What was paid first and given back.
+    pub(crate) refunded: Units,
 }
 
 /// An account in one month.
@@ -154,8 +164,8 @@ pub(crate) struct StatementView {
     pub(crate) currency: String,
     /// Of an organisation: the balance at its beginning.
     pub(crate) opening: Option<Signed>,
-    pub(crate) deposited: Option<Units>,
-    pub(crate) withdrawn: Option<Units>,
+    pub(crate) deposited: Option<Signed>,
+    pub(crate) withdrawn: Option<Signed>,
     /// What requests cost, less refunds.
     pub(crate) spent: Signed,
     /// Of an organisation: the balance at its end, or now.
@@ -181,17 +191,17 @@ pub(crate) struct SystemView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct NodeView {
     pub(crate) name: String,
-    /// `live`, `expired`, `left`, `closed` or `forgotten`.
+    /// `live`; `expired` where its lease ended and it may come back; `closed` where it left; `forgotten`.
     pub(crate) state: &'static str,
     /// `local` or `direct`.
     pub(crate) journal: &'static str,
     /// How often it began.
-    pub(crate) epoch: i64,
-    pub(crate) lease_until: Option<String>,
+    pub(crate) epoch: u64,
+    pub(crate) lease_until: String,
+    /// Bounded amounts of which it holds something.
+    pub(crate) slices: u64,
     /// Charges of it that are in the ledger.
     pub(crate) posted: u64,
-    /// Charges in its own journal that are not; known of the gateway that answers.
-    pub(crate) unshipped: Option<u64>,
     /// Whether it is the one that answers.
     pub(crate) is_this: bool,
 }
@@ -199,16 +209,8 @@ pub(crate) struct NodeView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ForgottenView {
     pub(crate) name: String,
-    /// What it had leased, and is free again.
-    pub(crate) freed: Vec<FreedView>,
-}
-
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct FreedView {
-    pub(crate) account: String,
-    /// `total`, or a day, or a month.
-    pub(crate) window: String,
-    pub(crate) amount: Units,
+    /// False where it held nothing.
+    pub(crate) freed: bool,
 }
 
 /// A check of the whole ledger.
@@ -221,10 +223,12 @@ pub(crate) struct CheckView {
     /// Whether everything is as it must be; `null` while it runs.
     pub(crate) ok: Option<bool>,
     /// How much of each was looked at.
-    pub(crate) checked: BTreeMap<&'static str, u64>,
+    pub(crate) checked: BTreeMap<String, u64>,
     pub(crate) discrepancies: Vec<DiscrepancyView>,
     /// Discrepancies beyond those that are listed.
     pub(crate) more: u64,
+    /// What is no fault, and may interest: bounds that were cut below what was spent.
+    pub(crate) notes: Vec<DiscrepancyView>,
     /// Why it could not be made.
     pub(crate) failure: Option<String>,
 }
@@ -232,6 +236,201 @@ pub(crate) struct CheckView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct DiscrepancyView {
     pub(crate) message: String,
+}
+
+impl AccountView {
+    pub(crate) fn of(account: &StoredAccount) -> Self {
+        let is_organisation = account.id.level() == Level::Organisation;
+        let of_organisation = |amount: Nano| is_organisation.then_some(Units(amount));
+        let spent = SpentView {
+            total: Units(account.total.spent),
+            day: Units(account.day.spent),
+            month: Units(account.month.spent),
+        };
+        Self {
+            id: account.id.to_string(),
+            level: match account.id.level() {
+                Level::Organisation => "organisation",
+                Level::Team => "team",
+                Level::Key => "key",
+                Level::System => "system",
+            },
+            parent: account.parent.as_ref().map(AccountId::to_string),
+            organisation: account.organisation.to_string(),
+            currency: account.currency.to_string(),
+            credit: account.credit.map(Units),
+            balance: is_organisation.then(|| Signed(account.balance_nano().into())),
+            deposited: of_organisation(account.deposited),
+            withdrawn: of_organisation(account.withdrawn),
+            spent,
+            budget: account.budget.into(),
+            // What is leased in all covers what is leased in a day: the same requests are held in both.
+            leased: Units(leased(account).max()),
+            available: available(account).map(Units),
+            disabled: account.disabled,
+            tags: account.tags.iter().cloned().collect(),
+            created_at: time(account.created_at_ms),
+        }
+    }
+}
+
+struct Leased([Nano; 3]);
+
+impl Leased {
+    fn max(&self) -> Nano {
+        self.0.into_iter().max().unwrap_or_default()
+    }
+}
+
+fn leased(account: &StoredAccount) -> Leased {
+    Leased([account.total, account.day, account.month].map(|spending| spending.leased))
+}
+
+/// The least room that is left under any bound.
+fn available(account: &StoredAccount) -> Option<Nano> {
+    let spendings: [(Span, Spending); 3] = [
+        (Span::Total, account.total),
+        (Span::Day, account.day),
+        (Span::Month, account.month),
+    ];
+    let budgets = spendings
+        .into_iter()
+        .filter_map(|(span, spending)| Some(account.budget.of(span)?.saturating_sub(spending.spent)));
+    let money = account
+        .credit
+        .filter(|_| account.id.level() == Level::Organisation)
+        .map(|credit| {
+            let cap = account
+                .deposited
+                .saturating_sub(account.withdrawn)
+                .saturating_add(credit);
+            cap.saturating_sub(account.total.spent)
+        });
+    budgets.chain(money).min()
+}
+
+impl MovedView {
+    pub(crate) fn of(kind: &'static str, movement: &Deposit, done: Deposited) -> Self {
+        Self {
+            id: movement.id.clone(),
+            kind,
+            account: movement.organisation.to_string(),
+            amount: Units(movement.amount),
+            currency: movement.currency.to_string(),
+            is_new: done.is_new,
+            balance: Signed(done.balance_nano.into()),
+        }
+    }
+}
+
+impl TransferView {
+    pub(crate) fn of(transfer: StoredTransfer) -> Self {
+        Self {
+            number: transfer.id,
+            at: time(transfer.at_ms),
+            kind: transfer.kind.as_str(),
+            debit: transfer.debit.to_string(),
+            credit: transfer.credit.to_string(),
+            amount: Units(transfer.amount),
+            currency: transfer.currency.to_string(),
+            id: transfer.reference,
+            memo: transfer.memo,
+            actor: transfer.actor,
+            charge: transfer.charge.map(|(node, seq)| format!("{node}/{seq}")),
+        }
+    }
+}
+
+impl ChargeView {
+    pub(crate) fn of(posted: PostedCharge) -> Self {
+        let charge = posted.sealed.charge;
+        Self {
+            number: posted.id,
+            at: time(charge.at_ms),
+            name: format!("{}/{}", charge.node, charge.seq),
+            request_id: charge.request_id,
+            kind: match charge.kind {
+                ChargeKind::Capture => "capture",
+                ChargeKind::Refund { .. } => "refund",
+            },
+            organisation: charge.organisation.to_string(),
+            team: charge.team.map(|team| team.to_string()),
+            key: charge.key.map(|key| key.name().to_owned()),
+            model: charge.model,
+            endpoint: charge.endpoint,
+            end: charge.end.as_str(),
+            currency: charge.currency.to_string(),
+            held: Units(charge.held),
+            amount: Units(charge.amount),
+            fee: Units(charge.fee),
+            prompt: charge.billed.prompt,
+            cached: charge.billed.cached,
+            completion: charge.billed.completion,
+            reasoning: charge.billed.reasoning,
+            usage_source: charge.source.as_str(),
+            is_loss: posted.late,
+        }
+    }
+}
+
+impl SpendView {
+    pub(crate) fn of(row: SpendRow) -> Self {
+        Self {
+            group: row.group,
+            currency: row.currency.to_string(),
+            requests: row.requests,
+            prompt: row.usage.prompt,
+            cached: row.usage.cached,
+            completion: row.usage.completion,
+            reasoning: row.usage.reasoning,
+            amount: Signed(row.amount.get().into()),
+            fee: Signed(row.fee.get().into()),
+            refunded: Units(row.refunded),
+        }
+    }
+}
+
+impl SystemView {
+    pub(crate) fn of(account: SystemAccount) -> Self {
+        Self {
+            id: account.id.to_string(),
+            currency: account.currency.to_string(),
+            balance: Signed::between(account.credited.get(), account.debited.get()),
+        }
+    }
+}
+
+impl NodeView {
+    pub(crate) fn of(node: StoredNode, this: Option<&str>) -> Self {
+        let state = match node.state {
+            NodeState::Open if node.is_live() => "live",
+            NodeState::Open => "expired",
+            NodeState::Closed => "closed",
+            NodeState::Forgotten => "forgotten",
+        };
+        Self {
+            state,
+            journal: match node.journal {
+                JournalKind::Local => "local",
+                JournalKind::Direct => "direct",
+            },
+            epoch: node.epoch,
+            lease_until: time(node.lease_until_ms),
+            slices: node.slices,
+            posted: node.last_seq,
+            is_this: this == Some(node.name.as_str()),
+            name: node.name,
+        }
+    }
+}
+
+impl ForgottenView {
+    pub(crate) fn of(name: &str, forgotten: Forgotten) -> Self {
+        Self {
+            name: name.to_owned(),
+            freed: matches!(forgotten, Forgotten::Now),
+        }
+    }
 }
 
 impl Signed {

@@ -21,13 +21,18 @@ struct Row {
     needs_body: bool,
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     row(
         "400",
         "BadRequest",
         "The request is malformed, or the upstream refused it.",
     ),
     row("401", "Unauthorized", "The API key is missing or not valid."),
+    row(
+        "402",
+        "PaymentRequired",
+        "A balance or a budget does not cover what the request may cost. The message says how much is missing.",
+    ),
     row(
         "403",
         "Forbidden",

@@ -9,8 +9,13 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Facts, Fate, Fault, Last, Outcome, tools};
-use crate::{error::ErrorBody, json::TextLen, response::usage_of, sse::Event};
+use super::{Facts, Fate, Fault, Last, Outcome, Watch, tools};
+use crate::{
+    error::ErrorBody,
+    json::{self, TextLen},
+    response::usage_of,
+    sse::Event,
+};
 
 /// OpenAI's document: `n` is at most 128.
 const MAX_CHOICES: u32 = 128;
@@ -24,7 +29,25 @@ pub(super) struct State {
     begun: u128,
     finished: u128,
     tools: tools::State,
+    /// What names the answer in each chunk, where we may have to write one.
+    head: Option<Head>,
+    /// What each choice has said, where it must be JSON.
+    texts: Vec<(u32, String)>,
 }
+
+/// Members of the first chunk, each as it was written.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) object: String,
+    pub(super) created: String,
+    pub(super) model: String,
+}
+
+/// The longest member of a head that is kept.
+const MAX_HEAD: usize = 1024;
+/// The longest answer that is looked at for being JSON.
+const MAX_TEXT: usize = 4 << 20;
 
 /// Members are taken as they are written where serde_json may refuse what clients do not: a lone surrogate, `1e999`.
 #[derive(Deserialize)]
@@ -52,6 +75,42 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
+/// The members that name an answer.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+/// What each choice of a chunk says, for who must know.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    choices: Vec<SaidBy<'a>>,
+}
+
+#[derive(Deserialize)]
+struct SaidBy<'a> {
+    #[serde(default)]
+    index: u32,
+    #[serde(borrow)]
+    delta: Option<SaidIn<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct SaidIn<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(default)]
@@ -74,6 +133,7 @@ struct Choices<'a> {
     finished: u128,
     has_failed: bool,
     text_len: u64,
+    reasoning_len: u64,
     deltas: u64,
     /// The tool calls, with the index of their choice.
     tools: Vec<(u32, &'a RawValue)>,
@@ -90,7 +150,28 @@ impl State {
         self.is_begun
     }
 
-    pub(super) fn read(&mut self, event: &Event<'_>, data: &[u8], hide_usage: bool, facts: &mut Facts) -> Fate {
+    /// Choices that began and gave no reason to stop; the first, where none began.
+    pub(super) fn open_choices(&self) -> impl Iterator<Item = u32> {
+        let open = if self.begun == 0 {
+            1
+        } else {
+            self.begun & !self.finished
+        };
+        (0..u128::BITS).filter(move |index| open >> index & 1 == 1)
+    }
+
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    pub(super) fn read(
+        &mut self,
+        event: &Event<'_>,
+        data: &[u8],
+        hide_usage: bool,
+        watch: Watch,
+        facts: &mut Facts,
+    ) -> Fate {
         if event.name == Some(b"error") {
             return failed(ErrorBody::from_error(data));
         }
@@ -130,8 +211,15 @@ impl State {
                 "The upstream ended the answer with an error.",
             ));
         }
+        if watch.most.is_some() && self.head.is_none() {
+            self.head = Some(Head::of(text));
+        }
+        if watch.json {
+            facts.is_broken_json |= self.is_broken_json(text);
+        }
         let mut said = Facts {
             text_len: choices.text_len,
+            reasoning_len: choices.reasoning_len,
             deltas: choices.deltas,
             ..Facts::default()
         };
@@ -147,6 +235,31 @@ impl State {
             self.keep(facts);
         }
         fate
+    }
+
+    /// Adds up what the choices say, and tells whether one that has stopped has said something that is no JSON.
+    fn is_broken_json(&mut self, text: &str) -> bool {
+        let Ok(said) = serde_json::from_str::<Said<'_>>(text) else {
+            return false;
+        };
+        let mut is_broken = false;
+        for choice in said.choices {
+            let at = self.texts.iter().position(|(index, _)| *index == choice.index);
+            let at = at.unwrap_or_else(|| {
+                self.texts.push((choice.index, String::new()));
+                self.texts.len() - 1
+            });
+            let text = &mut self.texts[at].1;
+            let content = choice.delta.and_then(|delta| delta.content).and_then(json::string);
+            if let Some(content) = content
+                && text.len() + content.len() <= MAX_TEXT
+            {
+                text.push_str(&content);
+            }
+            let has_stopped = choice.finish_reason.is_some_and(|reason| reason.get() == r#""stop""#);
+            is_broken |= has_stopped && text.len() < MAX_TEXT && serde_json::from_str::<IgnoredAny>(text).is_err();
+        }
+        is_broken
     }
 
     /// JSON of a shape we do not know is the client's business, what is no JSON would break its parser.
@@ -179,9 +292,10 @@ impl<'a> Choices<'a> {
             Some(reason) if reason.starts_with('"') && reason.len() > 2 => self.finished |= bit,
             _ => {}
         }
-        let (text_len, tools) = choice.delta.as_ref().map_or((0, None), Delta::measure);
+        let (text_len, reasoning_len, tools) = choice.delta.as_ref().map_or((0, 0, None), Delta::measure);
         let text_len = text_len + choice.text.0;
         self.text_len += text_len;
+        self.reasoning_len += reasoning_len;
         self.deltas += u64::from(text_len > 0);
         self.tools.extend(tools.map(|tools| (index, tools)));
     }
@@ -212,14 +326,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
 }
 
 impl<'a> Delta<'a> {
-    /// Bytes of text, and the tool calls if there are any.
-    fn measure(&self) -> (u64, Option<&'a RawValue>) {
+    /// Bytes of text, those of reasoning among them, and the tool calls if there are any.
+    fn measure(&self) -> (u64, u64, Option<&'a RawValue>) {
         // Engines that mirror reasoning under both names have written it once.
         let reasoning = self.reasoning_content.0.max(self.reasoning.0);
         let tools = self
             .tool_calls
             .filter(|tools| tools.get() != "null" && tools.get() != "[]");
-        (self.content.0 + reasoning + self.refusal.0, tools)
+        (self.content.0 + reasoning + self.refusal.0, reasoning, tools)
+    }
+}
+
+impl Head {
+    fn of(chunk: &str) -> Self {
+        let Ok(named) = serde_json::from_str::<Named<'_>>(chunk) else {
+            return Self::default();
+        };
+        let written = |member: Option<&RawValue>| {
+            let member = member.filter(|member| member.get().len() <= MAX_HEAD);
+            member.map_or_else(String::new, |member| member.get().to_owned())
+        };
+        Self {
+            id: written(named.id),
+            object: written(named.object),
+            created: written(named.created),
+            model: written(named.model),
+        }
     }
 }
 

@@ -23,6 +23,10 @@ pub(super) struct State {
     begun: WireUsage,
     /// Whether a frame has passed.
     is_begun: bool,
+    /// Whether the reason to stop has passed.
+    is_ending: bool,
+    /// The content block that has begun and not ended.
+    open_block: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +38,16 @@ struct TypedEvent<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     delta: Option<Delta>,
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content_block: Option<Block<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +66,18 @@ struct Delta {
     partial_json: TextLen,
 }
 
+/// Bytes of what a model writes around a call of a tool, beside its name and input.
+const MARKUP: u64 = 64;
+
 impl State {
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    pub(super) fn open_block(&self) -> Option<u64> {
+        self.open_block
+    }
+
     /// Events pass if they are JSON: the API adds kinds of them, and clients leave out those they do not know.
     pub(super) fn read(&mut self, event: &Event<'_>, data: &[u8], facts: &mut Facts) -> Fate {
         if event.name == Some(b"error") {
@@ -80,16 +105,23 @@ impl State {
                 facts.so_far = usage.and_then(usage_of);
                 self.begun = facts.so_far.unwrap_or_default();
             }
+            "content_block_start" => {
+                self.open_block = typed.index.and_then(|index| index.get().parse().ok());
+                let name = typed.content_block.and_then(|block| block.name);
+                facts.markup_len += name.map_or(0, |name| name.get().len() as u64 + MARKUP);
+            }
+            "content_block_stop" => self.open_block = None,
             "content_block_delta" => {
-                let len = typed
-                    .delta
-                    .map_or(0, |delta| delta.text.0 + delta.thinking.0 + delta.partial_json.0);
+                let len = typed.delta.as_ref();
+                let len = len.map_or(0, |delta| delta.text.0 + delta.thinking.0 + delta.partial_json.0);
+                facts.reasoning_len += typed.delta.map_or(0, |delta| delta.thinking.0);
                 facts.text_len += len;
                 facts.deltas += u64::from(len > 0);
             }
             "message_delta" => {
                 let usage = typed.usage.and_then(usage_of).map(|usage| self.whole(usage));
                 facts.usage = usage.or(facts.usage);
+                self.is_ending = true;
             }
             "message_stop" if self.is_begun => {
                 facts.frames += 1;

@@ -21,6 +21,7 @@ fn check_with(protocol: Protocol, hide_usage: bool, stream: &str, expect: &str, 
         }
         let shown = match ended {
             Some(Outcome::Complete) => "complete".to_owned(),
+            Some(Outcome::Cut) => "cut".to_owned(),
             Some(Outcome::Failed(Fault::Upstream(error))) => format!("upstream: {}", error.message),
             Some(Outcome::Failed(fault)) => format!("{fault:?}"),
             None => "none".to_owned(),
@@ -416,6 +417,203 @@ fn bytes_that_are_not_text_are_malformed() {
         assert_eq!(bad(protocol, b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"), malformed);
         assert_eq!(bad(protocol, b": \xff\n\n"), (Bytes::new(), None), "a comment");
     }
+}
+
+/// A stream of which no more than `most` tokens may pass, in one piece and byte by byte.
+fn check_cut(protocol: Protocol, hide_usage: bool, most: u64, stream: &str, expect: &str, tokens: u64) {
+    let most = Most {
+        completion: most,
+        prompt: 7,
+    };
+    for step in [stream.len(), 1] {
+        let mut reader = Reader::new(protocol, hide_usage, 1 << 20).watching(Watch {
+            most: Some(most),
+            json: false,
+        });
+        let (mut out, mut facts, mut ended, mut held) = (Vec::new(), Facts::default(), None, None);
+        for chunk in stream.as_bytes().chunks(step) {
+            let batch = reader.feed(Bytes::copy_from_slice(chunk));
+            held = batch.end_from.map(|from| out.len() + from);
+            out.extend_from_slice(&batch.bytes);
+            facts.add(&batch.facts);
+            ended = batch.outcome;
+            if ended.is_some() {
+                break;
+            }
+        }
+        let out = String::from_utf8_lossy(&out).into_owned();
+        assert_eq!(
+            (out.as_str(), ended),
+            (expect, Some(Outcome::Cut)),
+            "in steps of {step}"
+        );
+        assert_eq!(facts.completion(), tokens, "in steps of {step}");
+        let held = held.expect("the end is marked");
+        assert!(out[held..].starts_with(": x_budget_exhausted\n\n"), "{}", &out[held..]);
+    }
+}
+
+#[test]
+fn a_stream_past_its_bound_ends_as_one_of_full_length() {
+    let chunk = |text: &str, index: u32| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let head = r#""id":"c","object":"chat.completion.chunk","created":5,"model":"m","#;
+    let why = ": x_budget_exhausted\n\n";
+    let end = |index: u32| {
+        format!(
+            "data: {{{head}\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"length\"}}],\"x_budget_exhausted\":true}}\n\n"
+        )
+    };
+    let word = chunk("four", 0);
+    let stream = format!("{}{STOP}{END}", word.repeat(5));
+    let given = word.repeat(3);
+    check_cut(
+        Protocol::Chat,
+        true,
+        3,
+        &stream,
+        &format!("{given}{why}{}{END}", end(0)),
+        3,
+    );
+    let usage = format!(
+        "data: {{{head}\"choices\":[],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10}}}}\n\n"
+    );
+    check_cut(
+        Protocol::Chat,
+        false,
+        3,
+        &stream,
+        &format!("{given}{why}{}{usage}{END}", end(0)),
+        3,
+    );
+    let both = format!("{word}{}", chunk("five", 1));
+    check_cut(
+        Protocol::Chat,
+        true,
+        2,
+        &both.repeat(3),
+        &format!("{both}{why}{}{}{END}", end(0), end(1)),
+        2,
+    );
+    let long = chunk(&"x".repeat(100), 0);
+    check_cut(
+        Protocol::Chat,
+        true,
+        2,
+        &format!("{word}{long}{word}"),
+        &format!("{word}{why}{}{END}", end(0)),
+        1,
+    );
+}
+
+#[test]
+fn other_protocols_have_ends_of_their_own() {
+    let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+    let why = ": x_budget_exhausted\n\n";
+    let start = event(
+        "message_start",
+        ",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}",
+    );
+    let block = event(
+        "content_block_start",
+        ",\"index\":2,\"content_block\":{\"type\":\"text\",\"text\":\"\"}",
+    );
+    let word = event(
+        "content_block_delta",
+        ",\"index\":2,\"delta\":{\"type\":\"text_delta\",\"text\":\"four\"}",
+    );
+    let stop = event("content_block_stop", ",\"index\":2");
+    let delta = event(
+        "message_delta",
+        ",\"delta\":{\"stop_reason\":\"max_tokens\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":2}",
+    );
+    let begun = format!("{start}{block}{word}{word}");
+    check_cut(
+        Protocol::Messages,
+        true,
+        2,
+        &format!("{begun}{word}{word}"),
+        &format!("{begun}{why}{stop}{delta}{}", event("message_stop", "")),
+        2,
+    );
+
+    let created = event(
+        "response.created",
+        ",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"status\":\"in_progress\",\"incomplete_details\":null,\"output\":[],\"usage\":null}",
+    );
+    let word = |number: u32| {
+        event(
+            "response.output_text.delta",
+            &format!(",\"sequence_number\":{number},\"delta\":\"four\""),
+        )
+    };
+    let begun = format!("{created}{}{}", word(1), word(2));
+    let incomplete = event(
+        "response.incomplete",
+        ",\"sequence_number\":3,\"response\":{\"id\":\"r\",\"output\":[],\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":\"max_output_tokens\"},\"usage\":{\"input_tokens\":7,\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":2,\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":9}}",
+    );
+    check_cut(
+        Protocol::Responses,
+        true,
+        2,
+        &format!("{begun}{}{}", word(3), word(4)),
+        &format!("{begun}{why}{incomplete}"),
+        2,
+    );
+}
+
+#[test]
+fn the_end_of_an_answer_is_marked() {
+    let check_end = |protocol: Protocol, stream: &str, expect: &str| {
+        let batch = Reader::new(protocol, false, 1 << 20).feed(Bytes::copy_from_slice(stream.as_bytes()));
+        let end = batch
+            .end_from
+            .map_or("none", |from| std::str::from_utf8(&batch.bytes[from..]).expect("text"));
+        assert_eq!(end, expect, "for {stream}");
+    };
+    check_end(Protocol::Chat, HI, "none");
+    check_end(Protocol::Chat, &format!("{HI}{STOP}"), STOP);
+    check_end(
+        Protocol::Chat,
+        &format!("{HI}{STOP}{USAGE}{END}"),
+        &format!("{STOP}{USAGE}{END}"),
+    );
+    // A second answer begins behind the end of the first.
+    check_end(
+        Protocol::Chat,
+        &format!("{STOP}{}", HI.replace("\"index\":0", "\"index\":1")),
+        "none",
+    );
+    check_end(Protocol::Chat, &format!("{HI}{END}"), END);
+    let completed = "data: {\"type\":\"response.completed\"}\n\n";
+    check_end(Protocol::Responses, &format!("data: {{}}\n\n{completed}"), completed);
+    let last = "data: {\"type\":\"message_delta\"}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+    check_end(
+        Protocol::Messages,
+        &format!("data: {{\"type\":\"message_start\"}}\n\n{last}"),
+        last,
+    );
+}
+
+#[test]
+fn what_was_to_be_json_is_looked_at() {
+    let check_json = |stream: &str, expect: bool| {
+        let mut reader = Reader::new(Protocol::Chat, true, 1 << 20).watching(Watch { most: None, json: true });
+        let batch = reader.feed(Bytes::copy_from_slice(stream.as_bytes()));
+        assert_eq!(batch.facts.is_broken_json, expect, "for {stream}");
+    };
+    let chunk = |text: &str, reason: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}},\"finish_reason\":{reason}}}]}}\n\n"
+        )
+    };
+    let begun = chunk(r#""{\"a\"""#, "null");
+    check_json(&format!("{begun}{}", chunk(r#"":1}""#, r#""stop""#)), false);
+    check_json(&format!("{begun}{}", chunk(r#""""#, r#""stop""#)), true);
+    check_json(&format!("{begun}{}", chunk(r#""""#, r#""length""#)), false);
 }
 
 #[test]

@@ -36,6 +36,8 @@ struct Id(u64);
 const MAX_CALLS: usize = 256;
 /// The most pieces of calls in one chunk.
 const MAX_PIECES: usize = 256;
+/// Bytes of what models write around a call, beside its name and arguments.
+const MARKUP: u64 = 64;
 /// The largest event that is written anew, in bytes: that takes many times its size for a moment.
 const MAX_REPAIR: usize = 256 * 1024;
 
@@ -109,6 +111,9 @@ impl State {
                 let len = arguments.map_or(0, |arguments| arguments.get().len().saturating_sub(2) as u64);
                 facts.text_len += len;
                 facts.deltas += u64::from(len > 0);
+                let name = piece.function.as_ref().and_then(|function| function.name);
+                let name = name.filter(|name| !matches!(name.get(), "null" | r#""""#));
+                facts.markup_len += name.map_or(0, |name| name.get().len() as u64 + MARKUP);
                 let repair = self.piece(*choice, piece);
                 is_broken |= repair.drop_name || piece.index() != Some(repair.index);
                 repairs.push(repair);

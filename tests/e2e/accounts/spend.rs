@@ -23,8 +23,8 @@ async fn spend_adds_up_in_every_group() {
     for (by, expect) in [
         ("model", &[("mock", 3)][..]),
         ("key", &[("=alice+1", 2), ("bob", 1)]),
-        ("team", &[("team:acme/research", 2)]),
-        ("org", &[("org:acme", 3)]),
+        ("team", &[("acme/research", 2)]),
+        ("org", &[("acme", 3)]),
         ("tag:env", &[("prod", 2)]),
     ] {
         let answer = get(&gateway, &format!("spend?by={by}&days=2")).await;

@@ -107,10 +107,6 @@ pub enum CreateError {
     Level { id: AccountId },
     #[error("an organisation needs a currency, such as USD or TON")]
     NoCurrency,
-    #[error("a team owes nothing; the credit is its organisation's")]
-    Credit,
-    #[error("there is an account named '{id}' already; change that one, or choose another name")]
-    Taken { id: AccountId },
     #[error("there is no organisation '{organisation}' for this team; create it first")]
     NoOrganisation { organisation: AccountId },
     #[error("the currency of '{organisation}' is {expect}, so that of its team is not {found}")]
@@ -119,6 +115,10 @@ pub enum CreateError {
         expect: Currency,
         found: Currency,
     },
+    #[error("a team owes nothing; the credit is its organisation's")]
+    Credit,
+    #[error("there is another account named '{id}'; change that one, or choose another name")]
+    Taken { id: AccountId },
     #[error("the account was not created")]
     Fault(#[from] LedgerFault),
 }
@@ -244,7 +244,7 @@ macro_rules! questions {
                 $pot
             ),
             concat!(
-                "SELECT account, span, CAST(sum(granted - drawn) AS bigint) AS leased FROM leases \
+                "SELECT account, span, CAST(sum(CASE WHEN granted > drawn THEN granted - drawn ELSE 0 END) AS bigint) AS leased FROM leases \
                  WHERE ((span = 'total' AND number = 0) OR (span = 'day' AND number = $1) OR \
                  (span = 'month' AND number = $2)) ",
                 $pot,
@@ -254,7 +254,7 @@ macro_rules! questions {
     };
 }
 
-async fn all(db: &mut Db<'_>) -> Result<AccountSnapshot, LedgerFault> {
+pub(super) async fn all(db: &mut Db<'_>) -> Result<AccountSnapshot, LedgerFault> {
     let [accounts, pots, leases] = questions!("", "");
     let generation = generation(db).await?;
     let rows = rows(db, accounts, &[]).await?;
@@ -359,18 +359,9 @@ async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredA
     if !is_team && new.currency.is_none() {
         return Err(CreateError::NoCurrency);
     }
-    if is_team && new.credit.is_some() {
-        return Err(CreateError::Credit);
-    }
-    if row(db, "SELECT id FROM accounts WHERE id = $1", values![id.as_str()])
-        .await?
-        .is_some()
-    {
-        return Err(CreateError::Taken { id });
-    }
-    let currency = match (is_team, new.currency) {
-        (false, Some(currency)) => currency,
-        (_, found) => {
+    let currency = match new.currency {
+        Some(currency) if !is_team => currency,
+        found => {
             let sql = "SELECT currency FROM accounts WHERE id = $1";
             let Some(row) = row(db, sql, values![organisation.as_str()]).await? else {
                 return Err(CreateError::NoOrganisation { organisation });
@@ -388,6 +379,9 @@ async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredA
             }
         }
     };
+    if is_team && new.credit.is_some() {
+        return Err(CreateError::Credit);
+    }
     let added = run(
         db,
         "INSERT INTO accounts (id, organisation, parent, currency, credit, budget_total, budget_day, budget_month, \
@@ -410,8 +404,14 @@ async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredA
     )
     .await?;
     if added == 0 {
-        // Another transaction did so since we looked.
-        return Err(CreateError::Taken { id });
+        let mut found = some(db, id.as_str()).await?;
+        let is_same =
+            |old: &StoredAccount| (old.currency, old.credit, old.budget) == (currency, new.credit, new.budget);
+        // To create it again as it is changes nothing.
+        return match found.pop() {
+            Some(old) if is_same(&old) => Ok(old),
+            _ => Err(CreateError::Taken { id }),
+        };
     }
     let mut detail = Map::new();
     detail.insert("currency".into(), currency.as_str().into());

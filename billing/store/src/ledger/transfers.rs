@@ -46,8 +46,6 @@ pub struct Deposited {
 pub enum DepositError {
     #[error("the name and the memo of a deposit have 1 to {TEXT_LIMIT} bytes and no NUL")]
     Text,
-    #[error("a deposit is more than nothing")]
-    Zero,
     #[error("'{id}' was another deposit or withdrawal; nothing was changed, choose another name for this one")]
     Differs { id: String },
     #[error("'{id}' is no organisation, and only organisations hold money")]
@@ -60,6 +58,8 @@ pub enum DepositError {
         expect: Currency,
         found: Currency,
     },
+    #[error("a deposit is more than nothing")]
+    Zero,
     #[error("'{id}' would have more than any amount can be; nothing was changed")]
     Overflow { id: AccountId },
     #[error("nothing was deposited")]
@@ -72,8 +72,6 @@ pub enum DepositError {
 pub enum WithdrawError {
     #[error("the name and the memo of a withdrawal have 1 to {TEXT_LIMIT} bytes and no NUL")]
     Text,
-    #[error("a withdrawal is more than nothing")]
-    Zero,
     #[error("'{id}' was another deposit or withdrawal; nothing was changed, choose another name for this one")]
     Differs { id: String },
     #[error("'{id}' is no organisation, and only organisations hold money")]
@@ -86,13 +84,18 @@ pub enum WithdrawError {
         expect: Currency,
         found: Currency,
     },
-    #[error("'{id}' has {available} to withdraw; nothing was changed")]
-    Short { id: AccountId, available: Nano },
-    /// The nodes were told to give back what they do not hold for a request.
+    #[error("a withdrawal is more than nothing")]
+    Zero,
+    /// Where gateways hold some of it, they were asked to give back what is for no request.
     #[error(
-        "gateways hold {leased} of the money of '{id}' for requests and were asked for it; try again in two seconds"
+        "'{id}' has {available} to withdraw now{}; nothing was changed",
+        if leased.is_zero() { String::new() } else { format!(", and {leased} that gateways hold for requests; try again in two seconds") }
     )]
-    Leased { id: AccountId, leased: Nano },
+    Short {
+        id: AccountId,
+        available: Nano,
+        leased: Nano,
+    },
     #[error("nothing was withdrawn")]
     Fault(#[from] LedgerFault),
 }
@@ -168,7 +171,9 @@ impl LedgerStore {
     pub async fn withdraw(&self, withdrawal: &Withdrawal, by: By<'_>) -> Result<Deposited, WithdrawError> {
         check_text(withdrawal).map_err(|()| WithdrawError::Text)?;
         let outcome = change!(self.pool, db => pay_out(db, withdrawal, by).await);
-        if let Err(WithdrawError::Leased { .. }) = outcome {
+        if let Err(WithdrawError::Short { leased, .. }) = outcome
+            && !leased.is_zero()
+        {
             change!(self.pool, db => recall(db, &withdrawal.organisation).await.map_err(WithdrawError::from))?;
         }
         outcome
@@ -235,7 +240,7 @@ async fn holder(db: &mut Db<'_>, id: &AccountId) -> Result<Option<StoredAccount>
     )
     .await?;
     let sql = "SELECT a.*, coalesce(b.credited, 0) AS deposited, coalesce(b.debited, 0) AS withdrawn, p.used AS spent, \
-               coalesce((SELECT CAST(sum(granted - drawn) AS bigint) FROM leases l WHERE l.account = a.id \
+               coalesce((SELECT CAST(sum(CASE WHEN granted > drawn THEN granted - drawn ELSE 0 END) AS bigint) FROM leases l WHERE l.account = a.id \
                AND l.span = 'total' AND l.number = 0), 0) AS leased FROM accounts a \
                JOIN pots p ON p.account = a.id AND p.span = 'total' AND p.number = 0 \
                LEFT JOIN balances b ON b.account = a.id AND b.currency = a.currency AND b.node = '' WHERE a.id = $1";
@@ -250,20 +255,17 @@ async fn holder(db: &mut Db<'_>, id: &AccountId) -> Result<Option<StoredAccount>
 
 async fn pay_in(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposited, DepositError> {
     let id = deposit.organisation.clone();
-    if deposit.amount.is_zero() {
-        return Err(DepositError::Zero);
+    let holder = holder(db, &id).await?;
+    // Behind the lock, so that of two at once the second finds the first.
+    let before = before(db, deposit, TransferKind::Deposit).await?;
+    if let Before::Differs = before {
+        return Err(DepositError::Differs { id: deposit.id.clone() });
     }
     if id.level() != Level::Organisation {
         return Err(DepositError::Level { id });
     }
-    let Some(holder) = holder(db, &id).await? else {
+    let Some(holder) = holder else {
         return Err(DepositError::NotFound { id });
-    };
-    // Behind the lock, so that of two at once the second finds the first.
-    let is_new = match before(db, deposit, TransferKind::Deposit).await? {
-        Before::Same => false,
-        Before::Differs => return Err(DepositError::Differs { id: deposit.id.clone() }),
-        Before::None => true,
     };
     if holder.currency != deposit.currency {
         return Err(DepositError::Currency {
@@ -272,9 +274,16 @@ async fn pay_in(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposi
             found: deposit.currency,
         });
     }
+    if deposit.amount.is_zero() {
+        return Err(DepositError::Zero);
+    }
+    let is_new = matches!(before, Before::None);
     let mut deposited = holder.deposited;
     if is_new {
-        deposited = match deposited.checked_add(deposit.amount) {
+        // With the credit, which is what may be spent too.
+        let sum = deposited.checked_add(deposit.amount);
+        let sum = sum.filter(|sum| sum.checked_add(holder.credit.unwrap_or_default()).is_some());
+        deposited = match sum {
             Some(sum) => sum,
             None => return Err(DepositError::Overflow { id }),
         };
@@ -288,29 +297,25 @@ async fn pay_in(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposi
 
 async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result<Deposited, WithdrawError> {
     let id = withdrawal.organisation.clone();
-    if withdrawal.amount.is_zero() {
-        return Err(WithdrawError::Zero);
+    let holder = holder(db, &id).await?;
+    let before = before(db, withdrawal, TransferKind::Withdrawal).await?;
+    if let Before::Differs = before {
+        return Err(WithdrawError::Differs {
+            id: withdrawal.id.clone(),
+        });
     }
     if id.level() != Level::Organisation {
         return Err(WithdrawError::Level { id });
     }
-    let Some(holder) = holder(db, &id).await? else {
+    let Some(holder) = holder else {
         return Err(WithdrawError::NotFound { id });
     };
     let now = |withdrawn| balance(holder.deposited, withdrawn, holder.total.spent);
-    match before(db, withdrawal, TransferKind::Withdrawal).await? {
-        Before::Same => {
-            return Ok(Deposited {
-                is_new: false,
-                balance_nano: now(holder.withdrawn),
-            });
-        }
-        Before::Differs => {
-            return Err(WithdrawError::Differs {
-                id: withdrawal.id.clone(),
-            });
-        }
-        Before::None => {}
+    if let Before::Same = before {
+        return Ok(Deposited {
+            is_new: false,
+            balance_nano: now(holder.withdrawn),
+        });
     }
     if holder.currency != withdrawal.currency {
         return Err(WithdrawError::Currency {
@@ -319,21 +324,19 @@ async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result
             found: withdrawal.currency,
         });
     }
-    let money = holder.deposited.saturating_sub(holder.withdrawn);
-    let available = money.saturating_sub(holder.total.spent);
-    if withdrawal.amount > available {
-        return Err(WithdrawError::Short { id, available });
+    if withdrawal.amount.is_zero() {
+        return Err(WithdrawError::Zero);
     }
-    // What nodes may still spend must be covered by what stays, and by credit.
-    let rest = available.saturating_sub(withdrawal.amount);
-    let covered = holder
-        .credit
-        .is_none_or(|credit| rest.saturating_add(credit) >= holder.total.leased);
-    if !covered {
-        return Err(WithdrawError::Leased {
-            id,
-            leased: holder.total.leased,
-        });
+    let money = holder.deposited.saturating_sub(holder.withdrawn);
+    let left = money.saturating_sub(holder.total.spent);
+    // What nodes may still spend stays; it is covered by the credit first.
+    let leased = match holder.credit {
+        Some(credit) => holder.total.leased.saturating_sub(credit).min(left),
+        None => Nano::ZERO,
+    };
+    let available = left.saturating_sub(leased);
+    if withdrawal.amount > available {
+        return Err(WithdrawError::Short { id, available, leased });
     }
     book(db, withdrawal, TransferKind::Withdrawal, by).await?;
     Ok(Deposited {

@@ -1,8 +1,24 @@
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection};
 
+use super::scene::{Scene, by_hand, on_both};
 use super::scratch::Scratch;
 use super::{open, read, record, sqlite, until};
-use crate::{By, Grant, KeyError, NewKey, Sha256, Store, StoredHash};
+use crate::{By, Grant, KeyError, NewKey, Sha256, Store, StoredHash, file, schema};
+
+on_both![
+    every_field_comes_back,
+    a_name_and_a_hash_are_given_once_and_never_again,
+    a_revoked_key_stays_so,
+    an_update_is_logged_field_by_field,
+    rotation_gives_grace_and_never_more,
+    an_import_takes_what_it_can_at_once,
+    every_change_moves_the_generation_whoever_makes_it,
+    of_many_who_want_a_name_one_gets_it,
+    keys_change_while_records_are_written,
+    the_audit_log_is_only_added_to,
+    a_limit_of_zero_and_a_short_hash_are_refused_by_the_database,
+];
 
 fn grant() -> Grant {
     Grant {
@@ -32,10 +48,6 @@ fn at(at_ms: i64) -> By<'static> {
     By { actor: "ops", at_ms }
 }
 
-async fn store() -> Store {
-    Store::in_memory().await.expect("memory opens")
-}
-
 /// Action, object and detail of the audit log, the oldest first.
 async fn audit(store: &Store) -> Vec<(String, String, Value)> {
     let entries = store.reader().audit(100).await.expect("readable");
@@ -45,9 +57,8 @@ async fn audit(store: &Store) -> Vec<(String, String, Value)> {
         .collect()
 }
 
-#[tokio::test]
-async fn every_field_comes_back() {
-    let store = store().await;
+async fn every_field_comes_back(scene: Scene) {
+    let store = scene.open().await;
     let made = store.keys().create(&new("alice", 1), at(5)).await.expect("a free name");
     assert_eq!(made.grant, grant());
     assert_eq!(made.hashes, [hash(1, None)]);
@@ -64,9 +75,8 @@ fn hash(hash: u8, valid_until_ms: Option<i64>) -> StoredHash {
     }
 }
 
-#[tokio::test]
-async fn a_name_and_a_hash_are_given_once_and_never_again() {
-    let store = store().await;
+async fn a_name_and_a_hash_are_given_once_and_never_again(scene: Scene) {
+    let store = scene.open().await;
     let keys = store.keys();
     keys.create(&new("alice", 1), at(1)).await.expect("a free name");
     let error = keys.create(&new("alice", 2), at(2)).await.expect_err("taken");
@@ -86,9 +96,8 @@ async fn a_name_and_a_hash_are_given_once_and_never_again() {
     assert_eq!(store.reader().keys().await.expect("readable").keys.len(), 1);
 }
 
-#[tokio::test]
-async fn a_revoked_key_stays_so() {
-    let store = store().await;
+async fn a_revoked_key_stays_so(scene: Scene) {
+    let store = scene.open().await;
     let keys = store.keys();
     keys.create(&new("alice", 1), at(1)).await.expect("a free name");
     assert_eq!(keys.revoke("alice", at(2)).await.expect("there").revoked_at_ms, Some(2));
@@ -103,9 +112,8 @@ async fn a_revoked_key_stays_so() {
     assert_eq!(audit(&store).await.len(), 2);
 }
 
-#[tokio::test]
-async fn an_update_is_logged_field_by_field() {
-    let store = store().await;
+async fn an_update_is_logged_field_by_field(scene: Scene) {
+    let store = scene.open().await;
     let keys = store.keys();
     keys.create(&new("alice", 1), at(1)).await.expect("a free name");
     let before = store.reader().key_generation().await.expect("readable");
@@ -135,9 +143,8 @@ async fn an_update_is_logged_field_by_field() {
     );
 }
 
-#[tokio::test]
-async fn rotation_gives_grace_and_never_more() {
-    let store = store().await;
+async fn rotation_gives_grace_and_never_more(scene: Scene) {
+    let store = scene.open().await;
     let keys = store.keys();
     keys.create(&new("alice", 1), at(0)).await.expect("a free name");
     let rotated = keys
@@ -165,9 +172,8 @@ async fn rotation_gives_grace_and_never_more() {
     assert!(matches!(error, Err(KeyError::HashTaken { .. })), "{error:?}");
 }
 
-#[tokio::test]
-async fn an_import_takes_what_it_can_at_once() {
-    let store = store().await;
+async fn an_import_takes_what_it_can_at_once(scene: Scene) {
+    let store = scene.open().await;
     let keys = store.keys();
     keys.create(&new("alice", 1), at(1)).await.expect("a free name");
     let outcomes = keys
@@ -194,12 +200,9 @@ async fn an_import_takes_what_it_can_at_once() {
     assert_eq!(names, expect.map(|(action, name)| (action.to_owned(), name.to_owned())));
 }
 
-#[tokio::test]
-async fn every_change_moves_the_generation_whoever_makes_it() {
-    let scratch = Scratch::new();
-    let path = scratch.path("keys.db");
-    let ours = open(&path).await.expect("opens");
-    let other = open(&path).await.expect("opens twice");
+async fn every_change_moves_the_generation_whoever_makes_it(scene: Scene) {
+    let ours = scene.open().await;
+    let other = scene.open().await;
     let mut last = ours.reader().key_generation().await.expect("readable");
     assert_eq!(last, 0);
     let mut moved = async |what: &str| {
@@ -219,23 +222,18 @@ async fn every_change_moves_the_generation_whoever_makes_it() {
     keys.revoke("alice", at(4)).await.expect("there");
     moved("revoke").await;
     // Also an operator with `sqlite3`.
-    sqlx::query("DELETE FROM key_hashes")
-        .execute(sqlite(&other.writer))
+    by_hand(&other.writer, "DELETE FROM key_hashes")
         .await
         .expect("writable");
     moved("by hand").await;
 }
 
-#[tokio::test]
-async fn of_many_who_want_a_name_one_gets_it() {
-    let scratch = Scratch::new();
-    let path = scratch.path("keys.db");
-    drop(open(&path).await.expect("opens"));
+async fn of_many_who_want_a_name_one_gets_it(scene: Scene) {
     let racing: Vec<_> = (0..8)
         .map(|hash| {
-            let path = path.clone();
+            let location = scene.location.clone();
             tokio::spawn(async move {
-                let store = open(&path).await.expect("opens");
+                let store = Store::open(&location).await.expect("opens");
                 store.keys().create(&new("alice", hash), at(1)).await
             })
         })
@@ -250,10 +248,8 @@ async fn of_many_who_want_a_name_one_gets_it() {
     assert_eq!(won, 1);
 }
 
-#[tokio::test]
-async fn keys_change_while_records_are_written() {
-    let scratch = Scratch::new();
-    let store = open(&scratch.path("keys.db")).await.expect("opens");
+async fn keys_change_while_records_are_written(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
     for hash in 0..50 {
@@ -310,31 +306,28 @@ async fn a_locked_database_is_said_to_be_so_and_works_again_after() {
     .await;
 }
 
-#[tokio::test]
-async fn the_audit_log_is_only_added_to() {
-    let store = store().await;
+async fn the_audit_log_is_only_added_to(scene: Scene) {
+    let store = scene.open().await;
     store.keys().create(&new("alice", 1), at(1)).await.expect("a free name");
     for sql in ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"] {
-        let error = sqlx::query(sql)
-            .execute(sqlite(&store.writer))
-            .await
-            .expect_err("refused");
+        let error = by_hand(&store.writer, sql).await.expect_err("refused");
         assert!(error.to_string().contains("only added to"), "{error}");
     }
     assert_eq!(audit(&store).await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_limit_of_zero_and_a_short_hash_are_refused_by_the_database() {
-    let store = store().await;
+async fn a_limit_of_zero_and_a_short_hash_are_refused_by_the_database(scene: Scene) {
+    let store = scene.open().await;
     let mut zero = new("alice", 1);
     zero.grant.concurrency = Some(0);
     let error = store.keys().create(&zero, at(1)).await.expect_err("refused");
     assert!(matches!(error, KeyError::Database { .. }), "{error:?}");
-    sqlx::query("INSERT INTO key_hashes (sha256, key, created_at_ms) VALUES (x'00', 'alice', 1)")
-        .execute(sqlite(&store.writer))
-        .await
-        .expect_err("refused");
+    by_hand(
+        &store.writer,
+        "INSERT INTO key_hashes (sha256, key, created_at_ms) VALUES (x'00', 'alice', 1)",
+    )
+    .await
+    .expect_err("refused");
 }
 
 #[tokio::test]
@@ -364,22 +357,25 @@ async fn no_hash_is_in_any_text() {
 async fn a_first_schema_is_brought_up_with_its_records() {
     let scratch = Scratch::new();
     let path = scratch.path("old.db");
-    let store = open(&path).await.expect("opens");
-    super::write(&store, [record("a")]).await;
-    // Back to what version 1 left behind.
-    for sql in [
-        "DROP TABLE key_hashes",
-        "DROP TABLE keys",
-        "DROP TABLE key_state",
-        "DROP TABLE audit",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
-    ] {
-        sqlx::query(sql).execute(sqlite(&store.writer)).await.expect("drops");
-    }
-    store.close().await;
+    // What version 1 left behind, with a request.
+    let options = file::options(&path).create_if_missing(true);
+    let mut conn = options.connect().await.expect("a new file opens");
+    schema::migrate_file_to(&mut conn, Some(1))
+        .await
+        .expect("the first migration runs");
+    sqlx::query(
+        "INSERT INTO requests (request_id, started_at_ms, endpoint, model, status, ending, stream, attempts, \
+         prompt, cached, completion, reasoning, usage_source, duration_ms) \
+         VALUES ('a', 1, 'chat', 'm', 200, 'complete', 1, 1, 2, 3, 4, 5, 'upstream', 6)",
+    )
+    .execute(&mut conn)
+    .await
+    .expect("it takes a row");
+    conn.close().await.expect("it closes");
     let error = read(&path).await.expect_err("too old to read");
     assert!(error.to_string().contains("schema version 1"), "{error}");
     let store = open(&path).await.expect("migrates");
     store.keys().create(&new("alice", 1), at(1)).await.expect("a free name");
-    assert_eq!(store.record("a").await.expect("readable"), Some(record("a")));
+    let kept = store.record("a").await.expect("readable").expect("it is there");
+    assert_eq!((kept.model.as_str(), kept.usage.total()), ("m", 14));
 }

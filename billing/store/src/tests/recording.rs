@@ -1,12 +1,24 @@
 use sqlx::{Connection, SqliteConnection};
 
+use super::scene::{Scene, by_hand, on_both};
 use super::scratch::Scratch;
-use super::{all, open, read, record, sqlite, until, write};
-use crate::{GroupBy, Store, file};
+use super::{all, open, record, sqlite, until, write};
+use crate::{GroupBy, file};
 
-#[tokio::test]
-async fn every_field_comes_back() {
-    let store = Store::in_memory().await.expect("memory opens");
+on_both![
+    every_field_comes_back,
+    closing_writes_all_that_is_queued,
+    the_last_handle_gone_ends_the_task_with_all_written,
+    records_appear_without_closing,
+    a_full_queue_drops_and_counts,
+    a_task_that_never_ran_loses_and_counts,
+    a_batch_that_is_never_accepted_blocks_no_other,
+    a_reader_sees_whole_records_while_the_gateway_writes,
+    long_texts_and_absurd_counts_are_cut,
+];
+
+async fn every_field_comes_back(scene: Scene) {
+    let store = scene.open().await;
     let mut bare = record("bare");
     bare.key = None;
     bare.upstream = None;
@@ -19,10 +31,8 @@ async fn every_field_comes_back() {
     assert_eq!(store.recent(10).await.expect("readable"), [record("full"), bare]);
 }
 
-#[tokio::test]
-async fn closing_writes_all_that_is_queued() {
-    let scratch = Scratch::new();
-    let store = open(&scratch.path("usage.db")).await.expect("opens");
+async fn closing_writes_all_that_is_queued(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     for i in 0..10_000 {
         recorder.record(record(&i.to_string()));
@@ -43,9 +53,8 @@ async fn closing_writes_all_that_is_queued() {
     assert_eq!(recorder.dropped(), 1, "a closed recorder counts what it cannot keep");
 }
 
-#[tokio::test]
-async fn the_last_handle_gone_ends_the_task_with_all_written() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn the_last_handle_gone_ends_the_task_with_all_written(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     let clone = recorder.clone();
     recorder.record(record("a"));
@@ -55,9 +64,8 @@ async fn the_last_handle_gone_ends_the_task_with_all_written() {
     assert_eq!(store.recent(10).await.expect("readable").len(), 2);
 }
 
-#[tokio::test]
-async fn records_appear_without_closing() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn records_appear_without_closing(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
     recorder.record(record("a"));
@@ -69,9 +77,8 @@ async fn records_appear_without_closing() {
     task.await.expect("the task ends");
 }
 
-#[tokio::test]
-async fn a_full_queue_drops_and_counts() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn a_full_queue_drops_and_counts(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     for _ in 0..65_536 {
         recorder.record(record("kept"));
@@ -90,9 +97,8 @@ async fn a_full_queue_drops_and_counts() {
     assert_eq!(store.record("lost").await.expect("readable"), None);
 }
 
-#[tokio::test]
-async fn a_task_that_never_ran_loses_and_counts() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn a_task_that_never_ran_loses_and_counts(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     drop(task);
     recorder.record(record("a"));
@@ -169,19 +175,16 @@ async fn a_locked_file_delays_records_and_loses_none() {
     assert_eq!(recorder.dropped(), 0);
 }
 
-#[tokio::test]
-async fn a_batch_that_sqlite_never_accepts_blocks_no_other() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn a_batch_that_is_never_accepted_blocks_no_other(scene: Scene) {
+    let store = scene.open().await;
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
-    sqlx::query("ALTER TABLE requests RENAME TO away")
-        .execute(sqlite(&store.writer))
+    by_hand(&store.writer, "ALTER TABLE requests RENAME TO away")
         .await
         .expect("the table can be renamed");
     recorder.record(record("lost"));
     until("the batch is given up", async || recorder.dropped() == 1).await;
-    sqlx::query("ALTER TABLE away RENAME TO requests")
-        .execute(sqlite(&store.writer))
+    by_hand(&store.writer, "ALTER TABLE away RENAME TO requests")
         .await
         .expect("the table can be renamed");
     recorder.record(record("kept"));
@@ -212,13 +215,10 @@ async fn a_transaction_that_sqlite_ended_blocks_no_other() {
     assert!(store.record("kept").await.expect("readable").is_some());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_sees_whole_records_while_the_gateway_writes() {
-    let scratch = Scratch::new();
-    let path = scratch.path("usage.db");
-    let store = open(&path).await.expect("opens");
+async fn a_reader_sees_whole_records_while_the_gateway_writes(scene: Scene) {
+    let store = scene.open().await;
     // As a command-line process would.
-    let reader = read(&path).await.expect("opens for reading");
+    let reader = scene.read().await;
     let (recorder, task) = store.recorder();
     let task = tokio::spawn(task.run());
     let feeder = tokio::spawn({
@@ -251,9 +251,8 @@ async fn a_reader_sees_whole_records_while_the_gateway_writes() {
     assert_eq!(recorder.dropped(), 0);
 }
 
-#[tokio::test]
-async fn long_texts_and_absurd_counts_are_cut() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn long_texts_and_absurd_counts_are_cut(scene: Scene) {
+    let store = scene.open().await;
     let mut huge = record("x");
     huge.request_id = "é".repeat(300);
     huge.model = "m".repeat(1_000_000);

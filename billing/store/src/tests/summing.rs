@@ -1,13 +1,25 @@
 use billing::{End, RequestRecord, Usage, UsageSource};
 
+use super::scene::{Scene, on_both};
 use super::{all, record, sqlite, write};
 use crate::{GroupBy, Store, UsageQuery, UsageRow};
+
+on_both![
+    by_model,
+    by_key_with_a_group_for_none,
+    by_upstream,
+    by_day_newest_first,
+    a_limit_keeps_the_first_groups,
+    since_is_in_and_until_is_out,
+    no_requests_give_no_rows,
+    a_millisecond_later_is_another_span,
+];
 
 const DAY_MS: i64 = 86_400_000;
 
 /// Five requests of two keys, models and days.
-async fn store() -> Store {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn store(scene: &Scene) -> Store {
+    let store = scene.open().await;
     let first = record("1");
     let mut second = record("2");
     second.model = "gpt-oss-20b".into();
@@ -35,8 +47,8 @@ async fn store() -> Store {
 /// group, requests, failures, estimated; the tokens follow from how many had usage.
 type Line = (Option<&'static str>, u64, u64, u64, u64);
 
-async fn check(query: UsageQuery, expect: &[Line]) {
-    let rows = store().await.usage(query).await.expect("readable");
+async fn check(scene: &Scene, query: UsageQuery, expect: &[Line]) {
+    let rows = store(scene).await.usage(query).await.expect("readable");
     let expect: Vec<_> = expect
         .iter()
         .map(|&(group, requests, failures, estimated, used)| UsageRow {
@@ -55,18 +67,18 @@ async fn check(query: UsageQuery, expect: &[Line]) {
     assert_eq!(rows, expect);
 }
 
-#[tokio::test]
-async fn by_model() {
+async fn by_model(scene: Scene) {
     check(
+        &scene,
         all(GroupBy::Model),
         &[(Some("qwen3-8b"), 4, 1, 0, 3), (Some("gpt-oss-20b"), 1, 0, 1, 1)],
     )
     .await;
 }
 
-#[tokio::test]
-async fn by_key_with_a_group_for_none() {
+async fn by_key_with_a_group_for_none(scene: Scene) {
     check(
+        &scene,
         all(GroupBy::Key),
         &[
             (Some("team-a"), 3, 0, 1, 3),
@@ -77,9 +89,9 @@ async fn by_key_with_a_group_for_none() {
     .await;
 }
 
-#[tokio::test]
-async fn by_upstream() {
+async fn by_upstream(scene: Scene) {
     check(
+        &scene,
         all(GroupBy::Upstream),
         &[
             (Some("gpu-1"), 3, 1, 1, 3),
@@ -90,51 +102,52 @@ async fn by_upstream() {
     .await;
 }
 
-#[tokio::test]
-async fn by_day_newest_first() {
+async fn by_day_newest_first(scene: Scene) {
     check(
+        &scene,
         all(GroupBy::Day),
         &[(Some("2026-11-22"), 2, 1, 0, 2), (Some("2026-11-21"), 3, 0, 1, 2)],
     )
     .await;
 }
 
-#[tokio::test]
-async fn a_limit_keeps_the_first_groups() {
+async fn a_limit_keeps_the_first_groups(scene: Scene) {
     let query = UsageQuery {
         limit: 1,
         ..all(GroupBy::Day)
     };
-    check(query, &[(Some("2026-11-22"), 2, 1, 0, 2)]).await;
+    check(&scene, query, &[(Some("2026-11-22"), 2, 1, 0, 2)]).await;
 }
 
-#[tokio::test]
-async fn since_is_in_and_until_is_out() {
+async fn since_is_in_and_until_is_out(scene: Scene) {
     let first = record("").started_at_ms;
     let query = UsageQuery {
         since_ms: first,
         until_ms: first + DAY_MS,
         ..all(GroupBy::Day)
     };
-    check(query, &[(Some("2026-11-21"), 3, 0, 1, 2)]).await;
+    check(&scene, query, &[(Some("2026-11-21"), 3, 0, 1, 2)]).await;
+}
+
+async fn a_millisecond_later_is_another_span(scene: Scene) {
+    let first = record("").started_at_ms;
     let query = UsageQuery {
         since_ms: first + 1,
         until_ms: first + DAY_MS + 1,
         ..all(GroupBy::Day)
     };
-    check(query, &[(Some("2026-11-22"), 2, 1, 0, 2)]).await;
+    check(&scene, query, &[(Some("2026-11-22"), 2, 1, 0, 2)]).await;
 }
 
-#[tokio::test]
-async fn no_requests_give_no_rows() {
-    let store = Store::in_memory().await.expect("memory opens");
+async fn no_requests_give_no_rows(scene: Scene) {
+    let store = scene.open().await;
     assert_eq!(store.usage(all(GroupBy::Key)).await.expect("readable"), []);
     assert_eq!(store.recent(5).await.expect("readable"), []);
 }
 
 #[tokio::test]
 async fn a_span_of_time_is_found_by_index() {
-    let store = store().await;
+    let store = store(&Scene::sqlite()).await;
     for group_by in [GroupBy::Model, GroupBy::Key, GroupBy::Day, GroupBy::Upstream] {
         let mut conn = store.writer.acquire().await.expect("free");
         let sql = format!("EXPLAIN QUERY PLAN {}", crate::usage::sql(group_by, &conn.db()));

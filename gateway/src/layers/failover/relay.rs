@@ -34,6 +34,8 @@ use crate::{
 pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
     pub(crate) facts: Facts,
+    /// From where on in `bytes` the client takes the answer for finished.
+    pub(crate) end_from: Option<usize>,
 }
 
 /// A stream that Failover owns until its end.
@@ -46,6 +48,10 @@ pub(crate) struct Relay {
     cut: Cut,
     /// Set when the stream ended with an error: its code.
     failure: Option<String>,
+    /// Whether we ended it where the upstream would have gone on.
+    is_cut: bool,
+    /// The events of a stream that is whole, for who must still refuse it.
+    ended: Option<Box<Events>>,
 }
 
 #[expect(
@@ -79,6 +85,8 @@ impl Relay {
             heartbeat,
             cut: drain.cut(),
             failure: None,
+            is_cut: false,
+            ended: None,
         }
     }
 
@@ -97,12 +105,30 @@ impl Relay {
             heartbeat: Heartbeat::new(heartbeat),
             cut: drain.cut(),
             failure: None,
+            is_cut: false,
+            ended: None,
         }
     }
 
     /// The code of the error that ended the stream, if one did.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// Whether we ended the stream before it went past its bound.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// An error in place of the end of a stream that was whole.
+    pub(crate) fn refuse(&mut self, error: &ErrorBody) -> Bytes {
+        let events = self.ended.take();
+        self.fail(error, events.as_deref()).bytes
+    }
+
+    /// Waits until nothing was sent for a while.
+    pub(crate) fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        self.heartbeat.poll(cx).map(|()| Bytes::from_static(HEARTBEAT))
     }
 
     /// Whether nothing more will come.
@@ -161,13 +187,22 @@ impl Relay {
     /// Passes a batch on, and ends the stream when the batch does.
     fn flow(&mut self, batch: Batch, events: Box<Events>) -> Piece {
         self.heartbeat.touch();
-        let Batch { bytes, facts, outcome } = batch;
+        let Batch {
+            bytes,
+            facts,
+            end_from,
+            outcome,
+        } = batch;
         match outcome {
             None => {
                 self.state = State::Flowing(events);
-                Piece { bytes, facts }
+                Piece { bytes, facts, end_from }
             }
-            Some(Outcome::Complete) => Piece { bytes, facts },
+            Some(whole @ (Outcome::Complete | Outcome::Cut)) => {
+                self.is_cut = whole == Outcome::Cut;
+                self.ended = Some(events);
+                Piece { bytes, facts, end_from }
+            }
             Some(Outcome::Failed(fault)) => {
                 let error = rescue::from_fault(&fault).body;
                 tracing::warn!(
@@ -179,6 +214,7 @@ impl Relay {
                 Piece {
                     bytes: join(&bytes, &last.bytes),
                     facts,
+                    end_from: None,
                 }
             }
         }
@@ -203,6 +239,7 @@ impl Relay {
         Piece {
             bytes,
             facts: Facts::default(),
+            end_from: None,
         }
     }
 
@@ -224,6 +261,7 @@ impl Relay {
         Poll::Ready(Some(Piece {
             bytes: Bytes::from_static(HEARTBEAT),
             facts: Facts::default(),
+            end_from: None,
         }))
     }
 }
@@ -280,7 +318,7 @@ impl Heartbeat {
     }
 }
 
-fn join(first: &Bytes, second: &Bytes) -> Bytes {
+pub(crate) fn join(first: &Bytes, second: &Bytes) -> Bytes {
     if first.is_empty() {
         return second.clone();
     }

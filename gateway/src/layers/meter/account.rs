@@ -1,0 +1,164 @@
+//! The account of a job: from how it ended to the capture of what was held for it.
+
+use backends::verdict::Tier;
+use billing::{Amounts, Currency, End, Nano, Tariff, Terms, Usage};
+use bytes::Bytes;
+use http::HeaderValue;
+use openapi::response::Costs;
+
+use super::{
+    JobMeter,
+    charge::{self, Ending, Seen},
+};
+use crate::{
+    layers::reserve::Coverage,
+    ledger::{Captured, Draft},
+    wall_clock::unix_ms,
+};
+
+/// What a job cost its payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Charged {
+    pub(super) total: Nano,
+    pub(super) currency: Currency,
+    pub(super) costs: Costs,
+}
+
+impl Charged {
+    fn new(amounts: Amounts, terms: &Terms, billed: &Usage, currency: Currency) -> Self {
+        // The answer's own share. What is left, with the price for the request and a minimum, is the prompt's.
+        let of_tokens = Terms {
+            tariff: Tariff {
+                request: 0,
+                minimum: 0,
+                ..terms.tariff
+            },
+            ..*terms
+        };
+        let answer = Usage {
+            completion: billed.completion,
+            reasoning: billed.reasoning,
+            ..Usage::default()
+        };
+        let completion = of_tokens.charge(&answer).total.min(amounts.total);
+        Self {
+            total: amounts.total,
+            currency,
+            costs: Costs {
+                prompt: amounts.total.saturating_sub(completion).get(),
+                completion: completion.get(),
+                total: amounts.total.get(),
+            },
+        }
+    }
+
+    /// `0.000072000 TON`
+    pub(super) fn header(&self) -> HeaderValue {
+        HeaderValue::try_from(self.shown()).expect("digits and capitals stand in a header")
+    }
+
+    /// The comment in a stream.
+    pub(super) fn comment(&self) -> String {
+        format!("cost {}", self.shown())
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.total, self.currency)
+    }
+}
+
+impl JobMeter {
+    /// Captures what the job is charged and releases the rest of its hold, once. `None` where nothing is charged, or
+    /// nobody pays.
+    pub(super) fn settle(&mut self, end: End) -> Option<Captured> {
+        self.settle_with(end, |_| None).0
+    }
+
+    /// The same where the client gets all of the answer. `last`: from what it cost to the last bytes, which are in the
+    /// hash of the receipt though they are given only after it is durable. They come back.
+    pub(super) fn settle_whole(&mut self, last: impl FnOnce(&Charged) -> Bytes) -> (Option<Captured>, Bytes) {
+        let (captured, last) = self.settle_with(End::Complete, |charged| Some(last(charged)));
+        (captured, last.unwrap_or_default())
+    }
+
+    fn settle_with(
+        &mut self,
+        end: End,
+        last: impl FnOnce(&Charged) -> Option<Bytes>,
+    ) -> (Option<Captured>, Option<Bytes>) {
+        let Some(coverage) = self.coverage.take() else {
+            return (None, None);
+        };
+        let coverage = *coverage;
+        let steps = self.trail.steps();
+        let ending = self.ending_for(end, steps.is_dispatched);
+        let seen = Seen {
+            given: self.facts,
+            in_flight: self.pending.deltas,
+            prompt: self.input_len.div_ceil(super::BYTES_PER_TOKEN),
+            has_hidden_reasoning: steps.has_hidden_reasoning,
+        };
+        let currency = coverage.reservation.payer().currency;
+        let billed = charge::charge(ending, &seen, &coverage.extent);
+        let amounts = billed.map_or_else(Amounts::default, |billed| {
+            coverage.terms.charge(&billed.usage).at_most(coverage.held())
+        });
+        let usage = billed.map_or_else(Usage::default, |billed| billed.usage);
+        let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
+        let last = last(&charged);
+        self.charged = Some(charged);
+        let witness = self.witness.take();
+        // Dropped, the hold is released.
+        let Some(billed) = billed.filter(|_| !amounts.total.is_zero()) else {
+            return (None, last);
+        };
+        let evidence = witness.map(|mut witness| {
+            if let Some(last) = &last {
+                witness.returns(last);
+            }
+            // No upstream attests itself yet.
+            witness.evidence(last.is_some(), Tier::Open.as_str())
+        });
+        let Coverage { reservation, terms, .. } = coverage;
+        let captured = reservation.capture(Draft {
+            at_ms: unix_ms(),
+            request_id: self.request_id.clone(),
+            amount: amounts.total,
+            fee: amounts.fee,
+            terms,
+            model: self.model.clone(),
+            endpoint: self.endpoint.as_str().to_owned(),
+            backend: steps.backend.as_deref().map(str::to_owned),
+            upstream: steps.upstream.as_deref().map(str::to_owned),
+            end,
+            billed: billed.usage,
+            claimed: self.facts.usage.map(super::believable),
+            counted: None,
+            source: billed.source,
+            tags: std::mem::take(&mut self.tags),
+            evidence,
+        });
+        let captured = match self.recounting.take() {
+            None => captured,
+            Some(recounting) => {
+                let is_whole = ending == Ending::Whole;
+                recounting.follow(captured, is_whole, steps.has_hidden_reasoning)
+            }
+        };
+        (Some(captured), last)
+    }
+
+    fn ending_for(&self, end: End, is_dispatched: bool) -> Ending {
+        let has_begun = self.facts.frames > 0 || self.pending.frames > 0;
+        match end {
+            End::Complete if self.is_cut => Ending::Cut,
+            End::Complete => Ending::Whole,
+            End::Refused => Ending::NotDispatched,
+            End::Failed if has_begun => Ending::BrokenOff,
+            End::Failed => Ending::Unanswered,
+            End::Cancelled if has_begun => Ending::LeftAnswering,
+            End::Cancelled if is_dispatched || self.is_answered => Ending::LeftUnanswered,
+            End::Cancelled => Ending::NotDispatched,
+        }
+    }
+}
