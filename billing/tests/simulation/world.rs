@@ -802,7 +802,7 @@ impl World {
                 }
             }
             Err(RenewRefusal::Closed) => {
-                self.stats.failed += fail(memory, kind);
+                self.stats.failed += fail(memory, kind)?;
                 self.stats.closed += 1;
             }
             Err(_) => {}
@@ -845,7 +845,7 @@ impl World {
                     Err(PostRefusal::Closed) => {
                         self.stats.failed += memory.posting.len() as u64;
                         memory.posting.clear();
-                        self.stats.failed += fail(memory, kind);
+                        self.stats.failed += fail(memory, kind)?;
                         self.stats.closed += 1;
                         Ok(())
                     }
@@ -891,10 +891,15 @@ impl World {
 }
 
 /// The epoch is over: nothing is granted, what is held ends without its clients seeing the end. How many those are.
-fn fail(memory: &mut Memory, kind: JournalKind) -> u64 {
+fn fail(memory: &mut Memory, kind: JournalKind) -> Result<u64, String> {
     let mut failed = memory.holds.len();
     memory.book.restart();
-    memory.holds.clear();
+    for open in memory.holds.drain(..) {
+        match memory.book.capture(open.id, Nano::ZERO) {
+            Err(CaptureRefusal::Void) => {}
+            other => return Err(format!("a hold of an epoch that is over: {other:?}")),
+        }
+    }
     memory.asks.clear();
     memory.phase = Phase::Joining;
     if kind == JournalKind::Direct {
@@ -902,7 +907,7 @@ fn fail(memory: &mut Memory, kind: JournalKind) -> u64 {
         failed += memory.queue.len();
         memory.queue.clear();
     }
-    failed as u64
+    Ok(failed as u64)
 }
 
 fn is_uncovered(charge: &Charge, pot: &Pot) -> bool {
