@@ -134,6 +134,42 @@ fn what_was_altered_is_named() {
     assert!(told.text.contains("signatures[0].key_id"), "{}", told.text);
 }
 
+/// The unit test flips every bit; here some of them go the whole way, to the exit status.
+#[test]
+fn a_bit_flipped_anywhere_is_refused_with_a_field() {
+    let world = World::new();
+    let good = format!("{}\n", lines().remove(2));
+    let flipped = (0..good.len()).step_by(31).map(|at| {
+        let mut bytes = good.clone().into_bytes();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    });
+    let files: Vec<PathBuf> = flipped
+        .enumerate()
+        .map(|(at, bytes)| {
+            let path = world.dir().join(format!("flipped-{at}.json"));
+            fs::write(&path, bytes).expect("the folder can be written");
+            path
+        })
+        .collect();
+    assert!(files.len() > 50, "the receipt is long enough");
+    for file in files {
+        let run = Command::new(mulberry())
+            .arg("verify")
+            .arg(&file)
+            .args(["--key", KEY])
+            .output();
+        let output = run.expect("the binary starts");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let refused = told.strip_prefix(&format!("refused: {}: ", file.display()));
+        let field = refused
+            .and_then(|refused| refused.split_once(": "))
+            .map(|(field, _)| field);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(field.is_some_and(|field| !field.is_empty()), "{told}");
+    }
+}
+
 #[test]
 fn bodies_are_compared_by_the_salt() {
     let world = World::new();
@@ -216,7 +252,10 @@ fn a_chain_that_is_not_whole_is_refused() {
         1,
         "no chain ends with the hash 0000",
     );
-    let altered = world.file("altered.json", &golden("checkpoint.json").replacen("43", "42", 1));
+    let altered = world.file(
+        "altered.json",
+        &golden("checkpoint.json").replacen("\"seq\":43", "\"seq\":42", 1),
+    );
     check(
         &world,
         &with(&[0, 1, 2]),
