@@ -313,11 +313,7 @@ impl App {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }
-<<<<<<< HEAD
         // After every stream, and what was found of them: what was captured must be durable.
-=======
-        // After every stream: what was captured when it ended must be durable.
->>>>>>> wt/receipts
         if let Some(running) = running {
             running.close().await;
         }
