@@ -228,6 +228,7 @@ impl App {
             (store, writing)
         });
         let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
+        let node = setting.as_ref().map(|setting| setting.node().clone());
         let running = match setting {
             Some(setting) => Some(setting.start().await),
             None => None,
@@ -253,7 +254,7 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
-                accounts,
+                accounts: accounts.clone(),
                 rebuild,
             },
         ));
@@ -262,9 +263,8 @@ impl App {
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
             store.as_ref().map(|(store, _)| store.ledger()),
-            directory.clone(),
             config.ledger.currency,
-            None,
+            node.zip(accounts),
         );
         let operators = admin.map(|listener| {
             let admin = Admin {
