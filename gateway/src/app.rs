@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
-    ledger::{Ledger, Payers},
+    ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
     live::{self, Live, Swapped},
@@ -57,6 +57,8 @@ pub(crate) enum StartError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Issuer(#[from] oidc::SourceError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -77,6 +79,7 @@ pub(crate) struct App {
     tokens: AdminTokens,
     store: Option<(Store, billing_store::RecorderTask)>,
     directory: Arc<Directory>,
+    setting: Option<Setting>,
     control: DrainControl,
     /// Where traces go.
     exporter: Option<Exporter>,
@@ -95,10 +98,11 @@ impl App {
             listener: listener_config,
         } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        let node = ledger::node_name(config)?;
         let (records, store) = match database(config) {
             Some(location) => {
                 let store = Store::open(&location).await?;
-                let (recorder, task) = store.recorder();
+                let (recorder, task) = store.recorder_of(&node);
                 (Records::new(Some(recorder)), Some((store, task)))
             }
             None => (Records::new(None), None),
@@ -109,7 +113,6 @@ impl App {
         let limiters = Arc::new(Limiters::default());
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
-        let ledger = Ledger::none();
         let directory = Directory::open(
             Written::of(config),
             opened,
@@ -118,14 +121,20 @@ impl App {
         )
         .await
         .map_err(StartError::Keys)?;
+        let directory = Arc::new(directory);
+        let setting = match opened {
+            Some(store) => Some(Setting::build(config, store, node, &directory, None).await?),
+            None => None,
+        };
+        let ledger = setting
+            .as_ref()
+            .map_or_else(Ledger::none, |setting| setting.ledger().clone());
         if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
             );
         }
-        let payers = written_payers(config);
-        directory.charge(ledger.clone(), payers);
         let accounts = directory.accounts();
         let (control, drain) = drain();
         let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
@@ -157,7 +166,8 @@ impl App {
             admin,
             tokens,
             store,
-            directory: Arc::new(directory),
+            directory,
+            setting,
             control,
         })
     }
@@ -191,6 +201,7 @@ impl App {
             tokens,
             store,
             directory,
+            setting,
             control,
             exporter,
         } = self;
@@ -202,6 +213,11 @@ impl App {
             (store, writing)
         });
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
+        let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
+        let running = match setting {
+            Some(setting) => Some(setting.start().await),
+            None => None,
+        };
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
@@ -222,6 +238,7 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
+                accounts,
                 rebuild,
             },
         ));
@@ -276,10 +293,17 @@ impl App {
         }
         background.abort_all();
         // Before the ledger ends: what is found still gives money back.
-        parts.recounts.close().await;
-        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+        let counted = tokio::time::timeout(RECOUNTING, async {
+            parts.recounts.close().await;
+            (&mut counting).await
+        });
+        if !matches!(counted.await, Ok(Ok(()))) {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
+        }
+        // After every stream: what was captured when it ended must be durable.
+        if let Some(running) = running {
+            running.close().await;
         }
         // After every stream: its span is made when it ends.
         parts.telemetry.close();
@@ -303,26 +327,6 @@ impl App {
         tracing::info!("stopped");
         outcome
     }
-}
-
-/// What the file says of accounts.
-fn written_payers(config: &Config) -> Payers {
-    let mut known = std::collections::HashMap::new();
-    for key in &config.keys {
-        let Some(account) = crate::ledger::account_of(key) else {
-            continue;
-        };
-        let plain = |budget| crate::ledger::Known {
-            currency: config.ledger.currency,
-            credit: None,
-            budget,
-            disabled: false,
-        };
-        known.insert(account, plain(billing::Budget::default()));
-        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
-        known.insert(billing::AccountId::key(&key.name), plain(own));
-    }
-    Payers::new(known)
 }
 
 async fn shut_down(

@@ -5,7 +5,7 @@
 //! suffice. Nothing is held after the lease ended by this node's own clock: the gateway then refuses who is charged,
 //! and captures go on. Accounts without a payer never come here.
 //!
-//! [`node`] renews the lease, [`committer`] makes captures durable, [`shipper`] brings those of a local journal to the
+//! [`start`] is where it begins and ends; [`node`] renews the lease, [`committer`] makes captures durable, [`shipper`] brings those of a local journal to the
 //! ledger, [`central`] is what the three ask.
 
 use std::{
@@ -26,18 +26,25 @@ use tokio::{
 
 use crate::wall_clock::unix_ms;
 
+mod accounts;
 mod central;
 mod committer;
 mod draft;
+mod identity;
 mod node;
 mod payers;
 mod shipper;
+mod start;
+mod store;
 #[cfg(test)]
 mod tests;
 
+use accounts::AccountsError;
+pub(crate) use accounts::{Accounts, Charged};
 pub(crate) use committer::{CaptureError, Captured, Receipted};
 pub(crate) use draft::Draft;
 pub(crate) use payers::{Known, Payers, account_of, default_account};
+pub(crate) use start::{LedgerError, Setting, node_name};
 
 /// How long a request waits for the ledger on disk.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,7 +75,7 @@ struct Shared {
 struct State {
     book: Book,
     /// The incarnation of this node; 0 before the first.
-    epoch: i64,
+    epoch: u64,
     /// Until when this node may hold; `None` where it may not.
     open: Option<Fence>,
     /// The number of the last renewal that began.
@@ -220,6 +227,22 @@ impl Ledger {
     pub(crate) fn post(&self, charge: Charge) -> Captured {
         let epoch = self.0.state().epoch;
         self.0.queue.push(epoch, charge)
+    }
+
+    /// What is free of these accounts' pots goes back to the ledger, which may grant less by now.
+    fn give_back(&self, accounts: &HashSet<AccountId>) {
+        if accounts.is_empty() {
+            return;
+        }
+        let mut guard = self.0.state();
+        let state = &mut *guard;
+        let pots = state.book.pots().map(|view| view.pot);
+        let changed = pots.filter(|pot| accounts.contains(&pot.account)).cloned();
+        state.give.extend(changed);
+        // What was refused may be granted now.
+        state.refused.retain(|pot, _| !accounts.contains(&pot.account));
+        drop(guard);
+        self.0.wake.notify_one();
     }
 
     /// Takes which accounts pay for nothing, and whether any key is charged.

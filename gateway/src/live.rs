@@ -21,6 +21,7 @@ use crate::{
     config::{Config, ConfigError, Process},
     directory::Directory,
     layers::rescue::Chain,
+    ledger::{Accounts, Charged},
     listener::ListenerConfig,
     notify::Supervisor,
     oidc::Issuers,
@@ -70,6 +71,8 @@ pub(crate) struct Swapped {
     pub(crate) listener: Arc<ArcSwap<ListenerConfig>>,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
     pub(crate) directory: Arc<Directory>,
+    /// `None` where nobody is charged, for nothing is kept.
+    pub(crate) accounts: Option<Arc<Accounts>>,
     /// Builds the Edge floor anew.
     pub(crate) rebuild: Box<dyn Fn(&StackConfig) + Send + Sync>,
 }
@@ -198,6 +201,9 @@ impl Live {
         self.parts.catalog.store(Arc::new(catalog));
         self.parts.issuers.store(Arc::new(issuers));
         self.swapped.directory.configure(&config);
+        if let Some(accounts) = &self.swapped.accounts {
+            accounts.configure(Charged::of(&config));
+        }
         self.swapped.listener.store(Arc::new(listener));
         self.swapped.tokens.store(Arc::new(tokens));
         (self.swapped.rebuild)(&stack_config(&config));

@@ -14,22 +14,23 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use billing::Charge;
+use billing_store::{SealedCharge, ledger::Joined};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
 
-use super::central::{Sealed, Trouble};
+use super::central::Trouble;
 use crate::layers::rescue::Chain;
 
-pub(super) use sink::{Sink, Start, Target};
+pub(super) use sink::{Sink, Target};
 
 mod sink;
 
@@ -103,13 +104,14 @@ impl Future for Captured {
 pub(super) struct Queue {
     sender: mpsc::UnboundedSender<Queued>,
     len: Arc<AtomicUsize>,
+    over: Arc<AtomicU64>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "nearly all are charges")]
 enum Queued {
     Charge(Waiter, Charge),
     /// An incarnation begins, whose charges follow.
-    Begin(Start),
+    Begin(Joined),
     /// Answered when all before it came to an end.
     Flush(oneshot::Sender<()>),
     Close,
@@ -117,7 +119,7 @@ enum Queued {
 
 /// Who waits for a charge, which is held apart from it.
 struct Waiter {
-    epoch: i64,
+    epoch: u64,
     since: Instant,
     /// `None` once it was told.
     answer: Option<oneshot::Sender<Outcome>>,
@@ -136,22 +138,26 @@ impl Waiter {
 pub(super) struct Waiting {
     receiver: mpsc::UnboundedReceiver<Queued>,
     len: Arc<AtomicUsize>,
+    /// The incarnation whose charges were refused.
+    over: Arc<AtomicU64>,
 }
 
 pub(super) fn queue() -> (Queue, Waiting) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let len = Arc::new(AtomicUsize::new(0));
+    let over = Arc::new(AtomicU64::new(0));
     (
         Queue {
             sender,
             len: len.clone(),
+            over: over.clone(),
         },
-        Waiting { receiver, len },
+        Waiting { receiver, len, over },
     )
 }
 
 impl Queue {
-    pub(super) fn push(&self, epoch: i64, charge: Charge) -> Captured {
+    pub(super) fn push(&self, epoch: u64, charge: Charge) -> Captured {
         let (answer, waiting) = oneshot::channel();
         self.len.fetch_add(1, Ordering::Relaxed);
         let waiter = Waiter {
@@ -168,8 +174,13 @@ impl Queue {
         self.len.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begin(&self, start: Start) {
-        self.send(Queued::Begin(start));
+    /// The incarnation whose charges were refused; 0 where none was.
+    pub(super) fn over(&self) -> u64 {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, joined: Joined) {
+        self.send(Queued::Begin(joined));
     }
 
     /// Ready when all that was pushed before came to an end.
@@ -195,15 +206,15 @@ impl Queue {
 #[derive(Default)]
 struct Group {
     waiters: Vec<Waiter>,
-    charges: Vec<Sealed>,
+    charges: Vec<SealedCharge>,
 }
 
 impl Group {
-    fn epoch(&self) -> i64 {
+    fn epoch(&self) -> u64 {
         self.waiters.first().map_or(0, |waiter| waiter.epoch)
     }
 
-    fn is_of(&self, epoch: i64) -> bool {
+    fn is_of(&self, epoch: u64) -> bool {
         self.waiters.is_empty() || self.epoch() == epoch
     }
 
@@ -212,6 +223,14 @@ impl Group {
             waiters: self.waiters.split_off(at),
             charges: self.charges.split_off(at),
         }
+    }
+}
+
+fn bare(charge: Charge) -> SealedCharge {
+    SealedCharge {
+        charge,
+        receipt: None,
+        receipt_hash: None,
     }
 }
 
@@ -277,9 +296,9 @@ impl Committer {
                 Queued::Charge(waiter, _) if !self.sink.takes(waiter.epoch) => self.refuse(waiter),
                 Queued::Charge(waiter, charge) if group.is_of(waiter.epoch) => {
                     group.waiters.push(waiter);
-                    group.charges.push(Sealed::bare(charge));
+                    group.charges.push(bare(charge));
                 }
-                Queued::Begin(start) if group.waiters.is_empty() => self.sink.begin(start),
+                Queued::Begin(joined) if group.waiters.is_empty() => self.sink.begin(joined),
                 Queued::Flush(answer) if group.waiters.is_empty() => drop(answer.send(())),
                 Queued::Close if group.waiters.is_empty() => self.close(),
                 // Only after what is before it.
@@ -328,12 +347,14 @@ impl Committer {
                     }
                     return true;
                 }
-                Err(Trouble::Closed) => {
+                Err(trouble @ (Trouble::Closed | Trouble::Astray(_))) => {
                     tracing::error!(
+                        cause = %Chain(&trouble),
                         charges,
-                        "the ledger closed this node's lease: these charges are refused, and their clients pay nothing"
+                        "the lease of this node is over: these charges are refused, and their clients pay nothing"
                     );
                     self.sink.closed(group.epoch());
+                    self.waiting.over.store(group.epoch(), Ordering::Relaxed);
                     group.waiters.into_iter().for_each(|waiter| self.refuse(waiter));
                     return true;
                 }

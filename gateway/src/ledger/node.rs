@@ -8,11 +8,13 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use billing::{Ask, Nano, Pot, Renewal, Return, book::Settled};
+use billing_store::ledger::Renewed;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -20,8 +22,8 @@ use tokio::{
 
 use super::{
     Fence, REFUSAL, Refusal, Shared,
-    central::{Central, Journal, Renewed, Trouble},
-    committer::Start,
+    central::{Central, Journal, Trouble},
+    identity::Lock,
     shipper::Shipper,
 };
 use crate::{layers::rescue::Chain, wall_clock::unix_ms};
@@ -49,8 +51,11 @@ pub(super) struct Node {
     ttl: Duration,
     /// Whether other nodes may be there.
     is_shared: bool,
+    /// The data directory, and the lock on it once this process is its node.
+    folder: Option<PathBuf>,
+    lock: Option<Lock>,
     /// 0 while it has not joined.
-    epoch: i64,
+    epoch: u64,
     live_nodes: u32,
     /// What was granted last, of each pot.
     last_grants: HashMap<Pot, Nano>,
@@ -68,6 +73,7 @@ impl Node {
         journal: Option<Arc<dyn Journal>>,
         ttl: Duration,
         is_shared: bool,
+        folder: Option<PathBuf>,
     ) -> Self {
         let journal = journal.map(|journal| (journal.clone(), Shipper::new(journal, central.clone())));
         Self {
@@ -76,6 +82,8 @@ impl Node {
             journal,
             ttl,
             is_shared,
+            folder,
+            lock: None,
             epoch: 0,
             live_nodes: 1,
             last_grants: HashMap::new(),
@@ -111,6 +119,8 @@ impl Node {
         let outcome = match self.epoch {
             0 if !self.is_needed() => return PERIOD,
             0 => self.join().await,
+            // Refused charges are how one that is stopped for long learns of it first.
+            epoch if self.shared.queue.over() == epoch => Err(Trouble::Closed),
             _ => self.renew().await,
         };
         match outcome {
@@ -120,7 +130,7 @@ impl Node {
                 }
                 PERIOD
             }
-            Err(Trouble::Closed) => self.closed(),
+            Err(trouble @ (Trouble::Closed | Trouble::Astray(_))) if self.epoch != 0 => self.closed(&trouble),
             Err(trouble) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(cause = %Chain(&trouble), "the ledger does not answer; what is leased is used up to the end of the lease");
@@ -133,6 +143,12 @@ impl Node {
 
     /// Ships what is left of the incarnation before, and begins one.
     async fn join(&mut self) -> Result<(), Trouble> {
+        if self.lock.is_none()
+            && let Some(folder) = &self.folder
+        {
+            let taken = Lock::take(folder).map_err(|error| Trouble::Passing(error.into()))?;
+            self.lock = Some(taken.ok_or_else(|| Trouble::Passing("another gateway has this data_dir".into()))?);
+        }
         if let Some((_, shipper)) = &self.journal {
             // What was captured before is durable, and then it is with the ledger, which may then free what was leased.
             self.shared.queue.flush().await;
@@ -140,28 +156,25 @@ impl Node {
         }
         let fence = Fence::from_now(self.ttl);
         let joined = asked(self.central.join()).await?;
-        let last_seq = match &self.journal {
-            // Behind the ledger where the disk was lost or is an older one.
-            Some((journal, _)) => journal.last_seq().await?.max(joined.last_seq),
-            None => joined.last_seq,
+        let epoch = joined.epoch;
+        let joined = match &self.journal {
+            Some((journal, _)) => journal.begin(&joined).await?,
+            None => joined,
         };
-        self.shared.queue.begin(Start {
-            epoch: joined.epoch,
-            last_seq,
-        });
+        self.shared.queue.begin(joined);
         {
             let mut state = self.shared.state();
             state.book.restart();
-            state.epoch = joined.epoch;
+            state.epoch = epoch;
             state.asks.clear();
             state.refused.clear();
             state.give.clear();
             state.open = Some(fence);
         }
-        self.epoch = joined.epoch;
+        self.epoch = epoch;
         self.joined_at = Some(Instant::now());
         self.last_grants.clear();
-        tracing::info!(epoch = joined.epoch, "joined the ledger");
+        tracing::info!(epoch, "joined the ledger");
         Ok(())
     }
 
@@ -169,7 +182,7 @@ impl Node {
         let now_ms = unix_ms();
         let (number, renewal, asked_for) = self.prepare(now_ms);
         let fence = Fence::from_now(self.ttl);
-        let renewed = asked(self.central.renew(self.epoch, &renewal)).await;
+        let renewed = asked(self.central.renew(self.epoch, &renewal, &[])).await;
         let outcome = renewed.and_then(|renewed| self.take(&renewal, renewed, &asked_for, fence));
         // Whoever waits looks again, whatever came of it.
         self.shared.rounds.send_replace(number);
@@ -279,7 +292,7 @@ impl Node {
     }
 
     /// This incarnation is over: nothing is held until another begins.
-    fn closed(&mut self) -> Duration {
+    fn closed(&mut self, trouble: &Trouble) -> Duration {
         let number = {
             let mut state = self.shared.state();
             state.open = None;
@@ -295,7 +308,7 @@ impl Node {
         } else {
             PAUSE
         };
-        tracing::error!(again_in = ?self.patience, "the ledger closed this node's lease: it was forgotten, its lease had ended, or another gateway has the same name");
+        tracing::error!(cause = %Chain(trouble), again_in = ?self.patience, "the ledger closed this node's lease: it was forgotten, its lease had ended, or another gateway has the same name");
         self.patience
     }
 

@@ -14,7 +14,7 @@ use super::central::{Central, Journal, Trouble};
 use crate::layers::rescue::Chain;
 
 /// Charges in one post at most.
-const GROUP: usize = 512;
+const GROUP: u32 = 512;
 /// How long one post may take.
 const TRY: Duration = Duration::from_secs(15);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ fn tell(trouble: &Trouble) {
         Trouble::Closed => {
             tracing::error!(%cause, "charges of the journal are of an incarnation of this node that was ended by another gateway of the same name; they stay in the journal");
         }
-        Trouble::Refused(_) => {
+        Trouble::Refused(_) | Trouble::Astray(_) => {
             tracing::error!(%cause, "charges of the journal are refused by the ledger; they stay in the journal");
         }
     }

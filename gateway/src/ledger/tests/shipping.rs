@@ -1,0 +1,92 @@
+//! What is durable here first and shipped behind.
+
+use super::*;
+
+fn shipper(world: &Arc<World>, disk: &Arc<Disk>) -> Shipper {
+    let central = Wire {
+        world: world.clone(),
+        name: NODE,
+        kind: JournalKind::Local,
+    };
+    Shipper::new(disk.clone(), Arc::new(central))
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_end_while_the_ledger_is_away_and_all_is_shipped_later() {
+    let world = World::new(rules(billing::Ledger::shared(), 1000));
+    let disk = Arc::new(Disk::default());
+    let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let payer = payer(&world);
+    drop(gateway.reserve(&payer, 400).await.expect("there is room"));
+    world.cut(true);
+    for _ in 0..40 {
+        let held = gateway.ledger.reserve(&payer, nano(10)).await.expect("it is leased");
+        held.capture(draft(10)).await.expect("the disk of this node has it");
+    }
+    assert_eq!((world.spent(&key()), disk.waiting()), (0, 40));
+    world.cut(false);
+    let shipper = shipper(&world, &disk);
+    shipper.ship().await.expect("the ledger is back");
+    shipper.ship().await.expect("there is nothing left");
+    assert_eq!((world.spent(&key()), disk.waiting()), (400, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_node_left_is_shipped_before_it_joins_again() {
+    let world = World::new(rules(billing::Ledger::shared(), 100));
+    let disk = Arc::new(Disk::default());
+    let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let payer = payer(&world);
+    let held = gateway.reserve(&payer, 50).await.expect("there is room");
+    let lost = gateway.reserve(&payer, 30).await.expect("there is room");
+    held.capture(draft(40)).await.expect("the disk of this node has it");
+    // Shipped, and killed before the journal heard of it: it is posted twice and counts once.
+    let pending = disk.state().2.clone();
+    world
+        .rules()
+        .post(NODE, 1, &[pending[0].charge.clone()])
+        .expect("a good charge");
+    std::mem::forget(lost);
+    let mut again = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    assert_eq!((world.spent(&key()), disk.waiting()), (40, 0));
+    let held = again.reserve(&payer, 60).await.expect("the hold that was lost is free");
+    let receipted = held.capture(draft(60)).await.expect("the disk has it");
+    assert_eq!(receipted.charge.seq, 2, "numbers go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_join_before_all_is_shipped() {
+    let world = World::new(rules(billing::Ledger::shared(), 100));
+    let disk = Arc::new(Disk::default());
+    let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let payer = payer(&world);
+    let held = gateway.reserve(&payer, 50).await.expect("there is room");
+    held.capture(draft(40)).await.expect("the disk of this node has it");
+    world.cut(true);
+    let mut again = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let refused = again.ledger.reserve(&payer, nano(1)).await;
+    assert_eq!(refused.expect_err("it has not joined"), ReserveError::Unavailable);
+    assert_eq!(disk.waiting(), 1);
+    world.cut(false);
+    again.node.step().await;
+    assert_eq!((world.spent(&key()), disk.waiting()), (40, 0));
+    drop(again.reserve(&payer, 60).await.expect("the rest is there"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_a_node_was_forgotten_is_our_loss() {
+    let world = World::new(rules(billing::Ledger::shared(), 100));
+    let disk = Arc::new(Disk::default());
+    let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let payer = payer(&world);
+    let held = gateway.reserve(&payer, 50).await.expect("there is room");
+    held.capture(draft(40)).await.expect("the disk of this node has it");
+    world.rules().forget(NODE, ttl_ms() + 1).expect("its lease is over");
+    // It learns of it, ships what it has, and is somebody again.
+    gateway.node.step().await;
+    gateway.node.step().await;
+    assert_eq!((world.spent(&key()), disk.waiting()), (0, 0));
+    let lost = world.rules().balance(&AccountId::loss(), Currency::USD);
+    assert_eq!(lost.debits, nano(40));
+    drop(gateway.reserve(&payer, 100).await.expect("the customer has all of it"));
+}
