@@ -15,6 +15,7 @@ use test_postgres::{Server, Settings};
 mod kill9;
 mod nodes;
 mod outage;
+mod recount;
 
 const KEY: &str = "sk-spender";
 const ADMIN: &str = "the-admin-token-of-this-test";
