@@ -99,6 +99,8 @@ fn is_withheld_from_client(name: &HeaderName) -> bool {
                 | "openai-project"
                 | "anthropic-organization-id"
                 | "x-content-type-options"
+                | "x-receipt"
+                | "x-receipt-salt"
         )
         || name.as_str().starts_with("access-control-")
         || name.as_str().starts_with("x-mulberry-")
@@ -192,6 +194,8 @@ mod tests {
     fn an_upstream_cannot_forge_what_we_say() {
         let sent = headers(&[
             ("x-mulberry-upstream", "other"),
+            ("x-receipt", "theirs"),
+            ("x-receipt-salt", "theirs"),
             ("set-cookie", "a=b"),
             ("access-control-allow-origin", "*"),
             ("x-request-id", "theirs"),

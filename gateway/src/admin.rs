@@ -47,6 +47,7 @@ mod control;
 mod document;
 mod keys;
 pub(crate) mod money;
+mod receipts;
 mod state;
 pub(crate) mod token;
 mod used;
@@ -150,6 +151,7 @@ fn router(admin: Admin) -> Router {
         .route("/reload", post(control::reload))
         .route("/drain", post(control::drain))
         .route("/audit", get(audit::audit))
+        .route("/receipts/{id}", get(receipts::of_request))
         .merge(keys::router())
         .merge(money::router())
         .fallback(|| async {

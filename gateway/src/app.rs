@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use billing_store::{Location, OpenError, ReadError, Store};
+use billing_store::{Location, OpenError, ReadError, Store, private_folder};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     oidc::{self, Issuers},
+    receipts::Receipts,
     records::Records,
     recount::{Counting, Vocabularies, recounts},
     signal::Hangup,
@@ -98,6 +99,10 @@ impl App {
             listener: listener_config,
         } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        // With a database elsewhere it still holds what is this gateway's own.
+        if let Some(folder) = &config.data_dir {
+            private_folder(folder)?;
+        }
         let node = ledger::node_name(config)?;
         let (records, store) = match database(config) {
             Some(location) => {
@@ -147,6 +152,7 @@ impl App {
             metrics,
             records,
             ledger,
+            receipts: Receipts::default(),
             recounts,
             drain,
             admission: Arc::default(),

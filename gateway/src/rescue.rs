@@ -34,6 +34,7 @@ use crate::{
     limiter::LimitError,
     oidc::TokenError,
     pricing::PricingError,
+    receipts::ReceiptsError,
     replays::TurnError,
 };
 
@@ -141,6 +142,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     }
     if let Some(error) = error.downcast_ref::<DecodeError>() {
         return from_decode(error);
+    }
+    if let Some(error) = error.downcast_ref::<ReceiptsError>() {
+        return from_receipts(error);
     }
     if let Some(error) = error.downcast_ref::<TooLarge>() {
         return Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
@@ -307,6 +311,16 @@ pub(crate) fn from_capture(error: CaptureError) -> Refusal {
         CaptureError::Refused => ledger_unavailable(
             "The answer was made, but the gateway may not charge it any more. It is not charged. Retry.",
         ),
+    }
+}
+
+fn from_receipts(error: &ReceiptsError) -> Refusal {
+    let not_found = || Refusal::invalid(StatusCode::NOT_FOUND, "receipt_not_found", error.to_string());
+    match error {
+        ReceiptsError::NotFound { .. } | ReceiptsError::NoChain => not_found(),
+        ReceiptsError::Late | ReceiptsError::Ledger(_) | ReceiptsError::Journal(_) => {
+            ledger_unavailable("The database of the gateway does not answer. Retry.")
+        }
     }
 }
 

@@ -47,10 +47,11 @@ use crate::{
     limiter::Limiters,
     metrics::Metrics,
     oidc::Issuers,
+    receipts::Receipts,
     records::Records,
     recount::Recounts,
     replays::{Bounds, Replays},
-    routes::models::Models,
+    routes::{models::Models, receipts::Counter},
     telemetry::Telemetry,
 };
 
@@ -68,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
+    pub(crate) receipts: Receipts,
     /// Where captures are handed in to be counted anew.
     pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
@@ -172,6 +174,10 @@ pub(crate) fn edge(
     };
     let call = call(config, parts, &authenticator);
     let router = Router {
+        receipts: Counter {
+            authenticator: authenticator.clone(),
+            receipts: parts.receipts.clone(),
+        },
         models: Models {
             authenticator,
             catalog: parts.catalog.clone(),

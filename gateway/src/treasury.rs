@@ -18,10 +18,12 @@ use tokio::time::Instant;
 
 use crate::{directory::Directory, tls, wall_clock::unix_ms};
 
+pub(crate) use check::Check;
 pub(crate) use edit::{AccountEdit, BudgetEdit, EditError, Founding, Movement, Units, account, currency, some};
 pub(crate) use month::Month;
 pub(crate) use view::*;
 
+mod check;
 mod edit;
 mod month;
 mod view;
@@ -70,6 +72,7 @@ pub(crate) struct Treasury {
     currency: Currency,
     /// The name of the gateway that runs here.
     node: Option<Arc<str>>,
+    check: Arc<Check>,
 }
 
 impl Treasury {
@@ -84,6 +87,7 @@ impl Treasury {
             directory,
             currency,
             node,
+            check: Arc::default(),
         }
     }
 
@@ -94,6 +98,10 @@ impl Treasury {
 
     pub(crate) fn ledger(&self) -> Result<&LedgerStore, TreasuryError> {
         self.ledger.as_ref().ok_or(TreasuryError::NoDatabase)
+    }
+
+    fn check(&self) -> &Arc<Check> {
+        &self.check
     }
 
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountView>, TreasuryError> {
@@ -195,7 +203,10 @@ impl Treasury {
         let until = Instant::now() + RECALL;
         let done = loop {
             match ledger.withdraw(&withdrawal, by(actor)).await {
-                Err(WithdrawError::Short { leased, .. }) if !leased.is_zero() && Instant::now() < until => {
+                Err(WithdrawError::Short { available, leased, .. })
+                    // Only what gateways lease may still come back.
+                    if available.saturating_add(leased) >= withdrawal.amount && Instant::now() < until =>
+                {
                     self.refresh().await;
                     tokio::time::sleep(RECALL_POLL).await;
                 }

@@ -51,7 +51,7 @@ impl Shop {
              backends: [{{name: only, url: '{url}', health: {{enabled: false}}, {backend}}}]\n\
              models:\n\
              \x20 - {{name: free, routes: [{{backend: only}}]}}\n\
-             \x20 - {{name: flat, routes: [{{backend: only}}], price: {{currency: TON, request: 0.005}}}}\n\
+             \x20 - {{name: flat, routes: [{{backend: only, model: mock}}], price: {{currency: TON, request: 0.005}}}}\n\
              \x20 - {{name: '*', routes: [{{backend: only}}], max_output: 64, price: {PRICE}}}\n\
              ledger: {{currency: TON}}\n\
              retry: {{commit_after: 300ms, heartbeat: 50ms}}\n"
@@ -72,6 +72,13 @@ impl Shop {
 
     async fn ask(&self, path: &str, id: &str, body: &Value) -> Answer {
         Answer::of(send(self.request(path, id, body)).await).await
+    }
+
+    /// The body of the one request that the upstream got.
+    fn sent(&self) -> Value {
+        let sent = self.mock.only();
+        let body = sent["body"].as_str().expect("a body is text");
+        serde_json::from_str(body).expect("a body is JSON")
     }
 
     /// What is left, by what is missing for a request that nobody can afford.
@@ -565,13 +572,12 @@ async fn an_answer_without_a_bound_is_given_one() {
     ] {
         shop.mock.reset();
         shop.ask(path, "unbound", &body).await;
-        let sent = shop.mock.only();
-        assert_eq!(sent["body"][name], 64, "{sent}");
+        assert_eq!(shop.sent()[name], 64, "{path}");
         let mut bounded = body.clone();
         bounded[name] = 5.into();
         shop.mock.reset();
         shop.ask(path, "bound", &bounded).await;
-        assert_eq!(shop.mock.only()["body"][name], 5);
+        assert_eq!(shop.sent()[name], 5, "{path}");
     }
 }
 

@@ -130,8 +130,10 @@ fn a_hold_is_resolved_once() {
         release  b            - | released 75
         capture  b            1 | Already
         free     org:total    - | 75
-        reserve  c            0 | Ok
-        capture  c            0 | released 0
+        reserve  c            5 | Ok
+        release  a            - | Already
+        release  b            - | Already
+        capture  c            0 | released 5
         ",
     );
 }

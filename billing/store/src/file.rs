@@ -15,19 +15,24 @@ use crate::schema::{self, Contents};
 /// How long a statement waits for another process before it fails as busy.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Creates a folder and those above it where they are missing, for this user alone.
+pub fn private_folder(folder: &Path) -> Result<(), OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| OpenError::Folder {
+            path: folder.to_path_buf(),
+            source,
+        })
+}
+
 /// Creates the file and the folders above it where they are missing, for this user alone.
 ///
 /// SQLite gives its `-wal` and `-shm` files the mode of the file itself.
 pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| OpenError::Folder {
-                path: folder.to_path_buf(),
-                source,
-            })?;
+        private_folder(folder)?;
     }
     let unusable = |source| OpenError::File {
         path: path.to_path_buf(),

@@ -33,6 +33,7 @@ mod tests;
 
 pub use audit::AuditEntry;
 pub use backup::BackupError;
+pub use file::private_folder;
 pub use journal::{Journal, JournalError, Writer};
 pub use keys::{By, Grant, KeyError, KeySnapshot, KeyStore, NewKey, Rotated, Sha256, StoredHash, StoredKey};
 pub use ledger::{LedgerFault, LedgerStore, SealedCharge};

@@ -43,6 +43,7 @@ static SQLITE: LazyLock<Migrator> = migrator![
     2 "keys" "sqlite/0002_keys.sql",
     3 "ledger" "sqlite/0003_ledger.sql",
     4 "strikes" "sqlite/0004_strikes.sql",
+    5 "receipt_keys" "sqlite/0005_receipt_keys.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
@@ -50,6 +51,7 @@ static POSTGRES: LazyLock<Migrator> = migrator![
     2 "keys" "postgres/0002_keys.sql",
     3 "ledger" "postgres/0003_ledger.sql",
     4 "strikes" "postgres/0004_strikes.sql",
+    5 "receipt_keys" "postgres/0005_receipt_keys.sql",
 ];
 
 /// What a database holds.

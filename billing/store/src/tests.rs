@@ -6,6 +6,7 @@ mod copying;
 mod keys;
 mod ledger;
 mod opening;
+mod receipts;
 mod recording;
 pub(crate) mod scene;
 mod scratch;

@@ -96,7 +96,6 @@ fn the_invariants_hold_in_every_history() {
     let wrong = wrong.into_inner();
     assert!(wrong == u64::MAX, "{}", tell(wrong));
     let stats = sum.into_inner().expect("no thread panicked");
-    eprintln!("{stats:?}");
     let never: Vec<_> = stats.counts().into_iter().filter(|(_, count)| *count == 0).collect();
     assert!(
         never.is_empty(),

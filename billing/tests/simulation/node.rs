@@ -60,6 +60,8 @@ pub(crate) struct Open {
     pub(crate) payer: Arc<Payer>,
     pub(crate) amount: Nano,
     pub(crate) request: u64,
+    /// In which it was held.
+    pub(crate) day: u32,
 }
 
 pub(crate) struct Draft {

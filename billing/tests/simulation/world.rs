@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use billing::{
     AccountId, Ask, Budget, Charge, ChargeKind, Currency, Grant, JournalKind, Ledger, Nano, Pot, Renewal, Return,
     Windows,
-    book::{CaptureRefusal, Settled},
+    book::{CaptureRefusal, ReleaseRefusal, Settled},
     ledger::{AccountChange, Deposit, ForgetRefusal, NewAccount, NodeState, PostRefusal, RenewRefusal, Withdrawal},
 };
 
@@ -249,6 +249,7 @@ impl World {
                     payer,
                     amount,
                     request,
+                    day: Windows::at(now).day,
                 });
                 self.requests += 1;
                 self.stats.held += 1;
@@ -271,16 +272,23 @@ impl World {
     fn resolve(&mut self, at: usize) -> Step {
         let (dice, part) = (self.random.below(8), self.random.below(100));
         let place = self.random.below(64);
+        let now = self.now;
+        let today = Windows::at(now).day;
         let Some(memory) = self.nodes[at].awake() else {
             return Ok(());
         };
         if dice == 0
             && let Some(id) = memory.resolved
         {
-            // What is resolved stays resolved.
-            return match memory.book.capture(id, Nano::ZERO) {
-                Err(CaptureRefusal::Already | CaptureRefusal::Void) => Ok(()),
-                other => Err(format!("a hold was resolved twice: {other:?}")),
+            // What is resolved stays resolved, whoever has its place now.
+            let captured = memory.book.capture(id, Nano::ZERO);
+            let released = memory.book.release(id);
+            return match (captured, released) {
+                (
+                    Err(CaptureRefusal::Already | CaptureRefusal::Void),
+                    Err(ReleaseRefusal::Already | ReleaseRefusal::Void),
+                ) => Ok(()),
+                twice => Err(format!("a hold was resolved twice: {twice:?}")),
             };
         }
         if memory.holds.is_empty() {
@@ -295,14 +303,30 @@ impl World {
                 other => Err(format!("{above} were captured of {amount}: {other:?}")),
             };
         }
-        let Open { payer, request, .. } = memory.holds.swap_remove(place);
+        let Open {
+            payer, request, day, ..
+        } = memory.holds.swap_remove(place);
         memory.resolved = Some(id);
+        let pots: Vec<Pot> = payer.pots(Windows::at(now)).collect();
+        let free = |memory: &Memory| -> Vec<u64> { pots.iter().map(|pot| memory.book.free(pot).get()).collect() };
+        let before = free(memory);
         if dice == 2 {
             let released = memory.book.release(id);
+            // Pots of an earlier day are not looked at: there all is as it was.
+            let grown: Vec<u64> = free(memory)
+                .iter()
+                .zip(&before)
+                .map(|(after, before)| after - before)
+                .collect();
             self.note(|| format!("n{at} releases request {request}"));
+            let is_whole = grown
+                .iter()
+                .all(|grown| *grown == amount.get() || *grown == 0 && day < today);
             return match released {
-                Ok(released) if released == amount => Ok(()),
-                other => Err(format!("{amount} were held and {other:?} was released")),
+                Ok(released) if released == amount && is_whole => Ok(()),
+                other => Err(format!(
+                    "{amount} were held, {other:?} was released, and {grown:?} is free"
+                )),
             };
         }
         let spent = nano(amount.get() * part / 100 + 1);

@@ -21,7 +21,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, control, keys, state, used};
+use super::{audit, control, keys, receipts, state, used};
 use crate::directory::KeyEdit;
 
 mod money;
@@ -199,6 +199,13 @@ fn rows() -> Vec<Row> {
             "Who changed what",
             &[("limit", "At most so many; 100 unless said", Type::Integer)],
             list::<audit::EntryView>(),
+        ),
+        get(
+            "/receipts/{id}",
+            "showReceipts",
+            "The receipts of a request, as they were signed, whose ever they are",
+            &[],
+            list::<receipts::Receipt>(),
         ),
     ];
     rows.extend(money::rows());

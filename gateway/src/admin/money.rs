@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod csv;
+mod export;
 
 /// Rows that are answered with at most.
 const ROWS: u32 = 1000;
@@ -42,6 +43,8 @@ where
         .route("/accounts/{id}/statement", get(statement))
         .route("/spend", get(spend))
         .route("/ledger", get(standing))
+        .route("/ledger/verify", get(checked).post(verify))
+        .route("/ledger/export", get(export::export))
         .route("/ledger/nodes/{name}/forget", post(forget))
 }
 
@@ -277,6 +280,21 @@ fn group(by: &str) -> Option<SpendBy> {
 
 async fn standing(State(treasury): State<Treasury>) -> Response {
     answer(treasury.standing().await)
+}
+
+async fn verify(State(treasury): State<Treasury>) -> Response {
+    answer(treasury.verify().await)
+}
+
+async fn checked(State(treasury): State<Treasury>) -> Response {
+    match treasury.checked() {
+        Ok(Some(check)) => Json(check).into_response(),
+        Ok(None) => {
+            let message = "The ledger was not checked since this gateway started; POST begins a check.";
+            problem(StatusCode::NOT_FOUND, "not_checked", message)
+        }
+        Err(error) => refused(error),
+    }
 }
 
 async fn forget(

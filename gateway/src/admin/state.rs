@@ -25,6 +25,8 @@ pub(super) struct Status {
     #[serde(flatten)]
     recent: Snapshot,
     config: ConfigStatus,
+    /// The key that signs receipts, where they are signed.
+    receipt_key: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,6 +58,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
             loaded_at: force.loaded_at,
             last_error: force.last_error,
         },
+        receipt_key: admin.parts.receipts.signer().map(|key| key.id().to_string()),
     })
     .into_response()
 }

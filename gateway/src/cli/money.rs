@@ -106,7 +106,7 @@ pub(crate) enum AccountCommand {
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
     /// What an organisation may owe, or `unlimited` to let it pay later [default: 0]
-    #[arg(long, value_name = "AMOUNT", value_parser = credit)]
+    #[arg(long, value_name = "AMOUNT", value_parser = credit, allow_negative_numbers = true)]
     credit: Option<Bound>,
     #[command(flatten)]
     budget: BudgetArgs,
@@ -119,13 +119,13 @@ pub(crate) struct EditArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BudgetArgs {
     /// What it may spend for ever, or `none`
-    #[arg(long, value_name = "AMOUNT", value_parser = bound)]
+    #[arg(long, value_name = "AMOUNT", value_parser = bound, allow_negative_numbers = true)]
     budget: Option<Bound>,
     /// What it may spend in a day (UTC), or `none`
-    #[arg(long, value_name = "AMOUNT", value_parser = bound)]
+    #[arg(long, value_name = "AMOUNT", value_parser = bound, allow_negative_numbers = true)]
     budget_day: Option<Bound>,
     /// What it may spend in a month (UTC), or `none`
-    #[arg(long, value_name = "AMOUNT", value_parser = bound)]
+    #[arg(long, value_name = "AMOUNT", value_parser = bound, allow_negative_numbers = true)]
     budget_month: Option<Bound>,
 }
 
@@ -134,6 +134,7 @@ pub(crate) struct MovementArgs {
     #[arg(value_parser = account)]
     pub(crate) account: AccountId,
     /// In units of the account's currency, such as 25 or 0.5
+    #[arg(allow_negative_numbers = true)]
     pub(crate) amount: Units,
     /// Refused where it is not the account's
     #[arg(long, value_name = "CODE")]

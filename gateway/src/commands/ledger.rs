@@ -98,7 +98,11 @@ fn report(answer: &Value) -> String {
         .map(|found| format!("  {}\n", cell(&found["message"])))
         .collect();
     if answer["ok"] == true {
-        return format!("the ledger is right: {checked}\n");
+        let notes = answer["notes"].as_array().into_iter().flatten();
+        let notes: String = notes
+            .map(|note| format!("  note: {}\n", cell(&note["message"])))
+            .collect();
+        return format!("the ledger is right: {checked}\n{notes}");
     }
     if let Some(failure) = answer["failure"].as_str() {
         return format!("the ledger could not be checked: {}\n", super::usage::plain(failure));

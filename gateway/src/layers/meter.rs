@@ -18,6 +18,7 @@ use backends::{
     serve::{BoxError, Serve},
 };
 use billing::{End, Nano, RequestRecord, Usage, UsageSource};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
 use openapi::{
@@ -39,8 +40,13 @@ use super::{
 use crate::{
     call::Job,
     catalog::Offer,
+    ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
+    receipts::{
+        Witness,
+        witness::{RECEIPT, SALT},
+    },
     records::Records,
     recount::Recounts,
     rescue::{self, full},
@@ -144,6 +150,8 @@ struct JobMeter {
     coverage: Option<Box<Coverage>>,
     /// What was captured.
     charged: Option<Charged>,
+    /// Hashes what the client is given, until that is in a receipt.
+    witness: Option<Box<Witness>>,
     /// Where the answer's words are to be counted.
     recounting: Option<Box<Recounting>>,
     /// Those of the key, for the charge.
@@ -170,6 +178,8 @@ impl JobMeter {
     fn new<S>(meter: &Meter<S>, job: &mut Job) -> Self {
         let allowance = std::mem::take(&mut job.allowance);
         let coverage = job.coverage.take();
+        // What costs nothing has no receipt.
+        let witness = job.witness.take().filter(|_| coverage.is_some());
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
         let is_measured = coverage.as_ref().is_some_and(|coverage| coverage.extent.is_measured);
@@ -177,6 +187,7 @@ impl JobMeter {
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
             coverage,
+            witness,
             charged: None,
             recounting: vocabulary.map(|vocabulary| Box::new(Recounting::new(&meter.recounts, vocabulary, outbound))),
             is_cut: false,
@@ -230,20 +241,28 @@ impl JobMeter {
                 }
                 if let Some(coverage) = &self.coverage {
                     self.facts.is_broken_json = coverage.is_strict_json && is_broken_json(&bytes);
-                    self.capture().await?;
-                }
-                if let Some(charged) = &self.charged {
-                    bytes = with_costs(&bytes, charged.costs);
+                    let receipt = self.receipt();
+                    let (captured, priced) = self.settle_whole(|charged| with_costs(&bytes, charged.costs));
+                    bytes = priced;
+                    if let Some(captured) = captured {
+                        self.durable(captured).await?;
+                        response.headers_mut().extend(receipt.into_iter().flatten());
+                    }
                 }
                 self.mark_cost(response.headers_mut());
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(full(bytes), move |end| meter.finish_body(end))))
             }
             ServedBody::Raw(raw) if self.coverage.is_some() && !raw.is_end_stream() => {
+                response.headers_mut().extend(self.receipt().into_iter().flatten());
                 response.map(|_| BoxBody::new(ChargedRaw::new(raw, self)))
             }
             ServedBody::Raw(raw) => {
-                self.capture().await?;
+                let receipt = self.receipt();
+                if let (Some(captured), _) = self.settle_whole(|_| Bytes::new()) {
+                    self.durable(captured).await?;
+                    response.headers_mut().extend(receipt.into_iter().flatten());
+                }
                 let mut meter = self;
                 response.map(|_| BoxBody::new(OnEnd::new(raw, move |end| meter.finish_body(end))))
             }
@@ -256,16 +275,28 @@ impl JobMeter {
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
                 // nginx in front of us would collect the tokens otherwise.
                 headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                headers.extend(self.receipt().into_iter().flatten());
                 response.map(|_| BoxBody::new(MeteredStream::new(relay, self)))
             }
         })
     }
 
-    /// Captures what a whole answer costs, and waits until that is durable.
-    async fn capture(&mut self) -> Result<(), BoxError> {
-        let Some(captured) = self.settle(End::Complete) else {
-            return Ok(());
-        };
+    /// Where the receipt will be, and what opens its hashes.
+    fn receipt(&self) -> Option<[(HeaderName, HeaderValue); 2]> {
+        let salt = self.witness.as_ref()?.salt();
+        let id = HeaderValue::from_str(&self.request_id).ok()?;
+        Some([(RECEIPT, id), (SALT, salt)])
+    }
+
+    /// Bytes that the client is about to be given.
+    fn gives(&mut self, bytes: &[u8]) {
+        if let Some(witness) = &mut self.witness {
+            witness.returns(bytes);
+        }
+    }
+
+    /// Waits until the charge of a whole answer is durable.
+    async fn durable(&mut self, captured: Captured) -> Result<(), BoxError> {
         match captured.await {
             Ok(_) => Ok(()),
             Err(error) => {

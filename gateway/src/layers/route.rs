@@ -9,7 +9,11 @@ use openapi::endpoint::{Endpoint, Unroutable};
 
 use crate::{
     call::{Inbound, Named},
-    routes::{document, models::Models},
+    routes::{
+        document,
+        models::Models,
+        receipts::{Asked, Counter},
+    },
 };
 
 /// A request for something that is not there.
@@ -34,6 +38,7 @@ const MAX_PATH: usize = 200;
 pub(crate) struct Router {
     pub(crate) call: Floor<Inbound, Response<BoxBody>>,
     pub(crate) models: Models,
+    pub(crate) receipts: Counter,
 }
 
 impl Serve<Named> for Router {
@@ -67,6 +72,9 @@ impl Serve<Named> for Router {
                 let (method, path) = (request.method(), request.uri().path());
                 if let Some(answer) = document::answer(method, path) {
                     return Ok(answer);
+                }
+                if let Some(asked) = Asked::of(path) {
+                    return self.receipts.call(asked, request).await;
                 }
                 let method = method.clone();
                 let path = shown(path);

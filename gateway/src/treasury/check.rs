@@ -1,11 +1,17 @@
 //! The check of the whole ledger: one at a time, beside everything else, and remembered until the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use billing_store::{LedgerStore, Report, VerifyError};
+use billing_store::{
+    LedgerStore,
+    ledger::{Discrepancy, Report, VerifyError},
+};
 use tokio::sync::watch;
 
-use super::{Treasury, TreasuryError, view::{CheckView, DiscrepancyView}};
+use super::{
+    Treasury, TreasuryError,
+    view::{CheckView, DiscrepancyView},
+};
 use crate::{directory::time, layers::rescue::Chain, wall_clock::unix_ms};
 
 /// How long whoever asks for a check waits for its end; after that they ask again.
@@ -44,7 +50,9 @@ impl Treasury {
         let is_done = |state: &Option<CheckView>| state.as_ref().is_some_and(|known| known.finished_at.is_some());
         match tokio::time::timeout(PATIENCE, state.wait_for(is_done)).await {
             Ok(Ok(state)) => Ok(state.clone().unwrap_or_else(|| CheckView::begun(unix_ms()))),
-            _ => self.checked().map(|known| known.unwrap_or_else(|| CheckView::begun(unix_ms()))),
+            _ => self
+                .checked()
+                .map(|known| known.unwrap_or_else(|| CheckView::begun(unix_ms()))),
         }
     }
 
@@ -80,9 +88,10 @@ impl CheckView {
             started_at: time(at_ms),
             finished_at: None,
             ok: None,
-            checked: Default::default(),
+            checked: BTreeMap::new(),
             discrepancies: Vec::new(),
             more: 0,
+            notes: Vec::new(),
             failure: None,
         }
     }
@@ -102,18 +111,28 @@ impl CheckView {
             Ok(report) => report,
             Err(error) => return self.failed(Chain(&error).to_string()),
         };
-        let more = report.discrepancies.len().saturating_sub(TOLD);
-        let told = report.discrepancies.iter().take(TOLD);
+        let told = |found: &[Discrepancy]| {
+            let found = found.iter().take(TOLD).map(|found| DiscrepancyView {
+                message: found.to_string(),
+            });
+            found.collect::<Vec<_>>()
+        };
+        let discrepancies = told(&report.discrepancies);
+        let checked = [
+            ("accounts", report.checked.accounts),
+            ("nodes", report.checked.nodes),
+            ("transfers", report.checked.transfers),
+            ("charges", report.checked.charges),
+            ("receipts", report.checked.receipts),
+        ];
         Self {
             state: "done",
             finished_at: Some(time(unix_ms())),
-            ok: Some(report.discrepancies.is_empty()),
-            discrepancies: told
-                .map(|found| DiscrepancyView {
-                    message: found.to_string(),
-                })
-                .collect(),
-            more: u64::try_from(more).unwrap_or(u64::MAX),
+            ok: Some(report.is_clean()),
+            checked: checked.map(|(what, count)| (what.to_owned(), count)).into(),
+            more: report.found.saturating_sub(discrepancies.len() as u64),
+            discrepancies,
+            notes: told(&report.notes),
             ..self
         }
     }

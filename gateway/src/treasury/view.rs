@@ -227,6 +227,8 @@ pub(crate) struct CheckView {
     pub(crate) discrepancies: Vec<DiscrepancyView>,
     /// Discrepancies beyond those that are listed.
     pub(crate) more: u64,
+    /// What is no fault, and may interest: bounds that were cut below what was spent.
+    pub(crate) notes: Vec<DiscrepancyView>,
     /// Why it could not be made.
     pub(crate) failure: Option<String>,
 }

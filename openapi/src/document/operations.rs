@@ -324,13 +324,25 @@ fn files() -> Vec<Row> {
 }
 
 fn gateway() -> Vec<Row> {
-    vec![get(
-        "Gateway",
-        "/openapi.json",
-        "getOpenApi",
-        "This document",
-        Answer::AnyJson,
-    )]
+    let row = |path, id, summary| get("Gateway", path, id, summary, Answer::AnyJson);
+    vec![
+        row("/openapi.json", "getOpenApi", "This document"),
+        row(
+            "/v1/receipts/{request_id}",
+            "retrieveReceipts",
+            "The signed receipts of a request that the caller made and was charged for",
+        ),
+        row(
+            "/v1/receipts/keys",
+            "listReceiptKeys",
+            "The public keys that sign receipts, as a JSON Web Key Set",
+        ),
+        row(
+            "/v1/receipts/checkpoint",
+            "retrieveReceiptCheckpoint",
+            "Where the chains of the caller's receipts stand, signed",
+        ),
+    ]
 }
 
 fn get(tag: &'static str, path: &'static str, id: &'static str, summary: &'static str, answer: Answer) -> Row {

@@ -38,7 +38,7 @@ async fn amounts_that_are_none_are_refused() {
         assert_eq!(answer.status, 400, "{amount}");
         assert!(answer.envelope().message.contains(what), "{amount}: {}", answer.text());
         let amount = amount.as_str().expect("texts");
-        let said = failed(&gateway, &["account", "deposit", "acme", "--", amount]);
+        let said = failed(&gateway, &["account", "deposit", "acme", amount]);
         assert!(said.contains(what), "{amount}: {said}");
     }
     assert_eq!(balance(&gateway, "acme"), 0);

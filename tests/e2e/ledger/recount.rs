@@ -174,7 +174,7 @@ async fn without_usage_the_recount_is_the_bound_of_the_estimate() {
     recounted(&gateway).await;
     let (captured, refunded) = charges(&gateway).await;
     assert_eq!((captured.len(), refunded.len()), (1, 0), "{captured:?} {refunded:?}");
-    assert_eq!(captured[0]["source"], "estimated", "{captured:?}");
+    assert_eq!(captured[0]["usage_source"], "estimated", "{captured:?}");
 }
 
 /// The tokenizer of the model itself, as a file: the scripted engine counts words, and so does the file.

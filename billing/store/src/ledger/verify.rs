@@ -176,62 +176,124 @@ async fn count(db: &mut Db<'_>, report: &mut Report) -> Result<(), LedgerFault> 
     Ok(())
 }
 
+/// A sum that no column may hold: of units and of billionths apart, as SQLite refuses to add up beyond 63 bits.
+fn whole(row: &Record, units: &'static str, rest: &'static str) -> Result<i128, LedgerFault> {
+    let part = |column| {
+        let text = row.text(column)?;
+        text.parse::<i128>().map_err(|_| LedgerFault::Row { column })
+    };
+    Ok(part(units)?.saturating_mul(1_000_000_000).saturating_add(part(rest)?))
+}
+
+/// Both parts of a sum, and whether two sums differ; built by the compiler.
+macro_rules! apart {
+    ($of:literal) => {
+        concat!(
+            "CAST(sum(",
+            $of,
+            " / 1000000000) AS text) AS ",
+            $of,
+            "_units, ",
+            "CAST(sum(",
+            $of,
+            " % 1000000000) AS text) AS ",
+            $of,
+            "_rest"
+        )
+    };
+    ($one:literal, $other:literal) => {
+        concat!(
+            "(sum(",
+            $one,
+            " / 1000000000) - sum(",
+            $other,
+            " / 1000000000)) * 1000000000 + ",
+            "sum(",
+            $one,
+            " % 1000000000) - sum(",
+            $other,
+            " % 1000000000) <> 0"
+        )
+    };
+}
+
 async fn check_balances(db: &mut Db<'_>, report: &mut Report) -> Result<(), LedgerFault> {
-    let sql = "SELECT account, currency, CAST(sum(kd) AS text) AS kd, CAST(sum(kc) AS text) AS kc, \
-               CAST(sum(rd) AS text) AS rd, CAST(sum(rc) AS text) AS rc, node FROM ( \
-               SELECT account, currency, node, debited AS kd, credited AS kc, 0 AS rd, 0 AS rc FROM balances \
-               UNION ALL SELECT debit, currency, coalesce(node, ''), 0, 0, amount, 0 FROM transfers \
-               UNION ALL SELECT credit, currency, coalesce(node, ''), 0, 0, 0, amount FROM transfers) AS t \
-               GROUP BY account, currency, node HAVING sum(kd) <> sum(rd) OR sum(kc) <> sum(rc) \
-               ORDER BY account, currency, node";
-    for row in rows(db, sql, &[]).await? {
+    const SQL: &str = concat!(
+        "SELECT account, currency, node, ",
+        apart!("kd"),
+        ", ",
+        apart!("kc"),
+        ", ",
+        apart!("rd"),
+        ", ",
+        apart!("rc"),
+        " FROM (SELECT account, currency, node, debited AS kd, credited AS kc, 0 AS rd, 0 AS rc FROM balances \
+         UNION ALL SELECT debit, currency, coalesce(node, ''), 0, 0, amount, 0 FROM transfers \
+         UNION ALL SELECT credit, currency, coalesce(node, ''), 0, 0, 0, amount FROM transfers) AS t \
+         GROUP BY account, currency, node HAVING ",
+        apart!("kd", "rd"),
+        " OR ",
+        apart!("kc", "rc"),
+        " ORDER BY account, currency, node",
+    );
+    for row in rows(db, SQL, &[]).await? {
         let subject = match row.text("node")?.as_str() {
             "" => format!("{} in {}", row.text("account")?, row.text("currency")?),
             node => format!("{} in {} by {node}", row.text("account")?, row.text("currency")?),
         };
-        let (kept, replayed) = (row.text("kd")?, row.text("rd")?);
+        let (kept, replayed) = (whole(&row, "kd_units", "kd_rest")?, whole(&row, "rd_units", "rd_rest")?);
         if kept != replayed {
-            report.differs(&subject, "what was debited", kept, replayed);
+            report.differs(&subject, "what was debited", kept.to_string(), replayed.to_string());
         }
-        let (kept, replayed) = (row.text("kc")?, row.text("rc")?);
+        let (kept, replayed) = (whole(&row, "kc_units", "kc_rest")?, whole(&row, "rc_units", "rc_rest")?);
         if kept != replayed {
-            report.differs(&subject, "what was credited", kept, replayed);
+            report.differs(&subject, "what was credited", kept.to_string(), replayed.to_string());
         }
     }
-    let sql = "SELECT currency, CAST(sum(debited) AS text) AS debited, CAST(sum(credited) AS text) AS credited \
-               FROM balances GROUP BY currency HAVING sum(debited) <> sum(credited)";
-    for row in rows(db, sql, &[]).await? {
+    const SUMS: &str = concat!(
+        "SELECT currency, ",
+        apart!("debited"),
+        ", ",
+        apart!("credited"),
+        " FROM balances GROUP BY currency ",
+        "HAVING ",
+        apart!("debited", "credited"),
+    );
+    for row in rows(db, SUMS, &[]).await? {
         let subject = format!("all accounts in {}", row.text("currency")?);
-        report.differs(
-            subject,
-            "the sum of debits",
-            row.text("debited")?,
-            row.text("credited")?,
-        );
+        let debited = whole(&row, "debited_units", "debited_rest")?;
+        let credited = whole(&row, "credited_units", "credited_rest")?;
+        report.differs(subject, "the sum of debits", debited.to_string(), credited.to_string());
     }
     Ok(())
 }
 
 async fn check_used(db: &mut Db<'_>, report: &mut Report) -> Result<(), LedgerFault> {
     // Summed up by day first, so that the nine sums of each charge are made of little.
-    let sql = "WITH daily AS (SELECT organisation, team, key, day, month, \
-               sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END) AS amount FROM charges WHERE NOT late \
-               GROUP BY organisation, team, key, day, month) \
-               SELECT account, span, number, CAST(sum(kept) AS text) AS kept, CAST(sum(replayed) AS text) AS replayed \
-               FROM (SELECT account, span, number, used AS kept, 0 AS replayed FROM pots \
-               UNION ALL SELECT organisation, 'total', 0, 0, amount FROM daily \
-               UNION ALL SELECT organisation, 'day', day, 0, amount FROM daily \
-               UNION ALL SELECT organisation, 'month', month, 0, amount FROM daily \
-               UNION ALL SELECT team, 'total', 0, 0, amount FROM daily WHERE team IS NOT NULL \
-               UNION ALL SELECT team, 'day', day, 0, amount FROM daily WHERE team IS NOT NULL \
-               UNION ALL SELECT team, 'month', month, 0, amount FROM daily WHERE team IS NOT NULL \
-               UNION ALL SELECT key, 'total', 0, 0, amount FROM daily WHERE key IS NOT NULL \
-               UNION ALL SELECT key, 'day', day, 0, amount FROM daily WHERE key IS NOT NULL \
-               UNION ALL SELECT key, 'month', month, 0, amount FROM daily WHERE key IS NOT NULL) AS t \
-               GROUP BY account, span, number HAVING sum(kept) <> sum(replayed) ORDER BY account, span, number";
-    for row in rows(db, sql, &[]).await? {
+    const SQL: &str = concat!(
+        "WITH daily AS (SELECT organisation, team, key, day, month, \
+         sum(CASE kind WHEN 'capture' THEN amount / 1000000000 ELSE -(amount / 1000000000) END) AS units, \
+         sum(CASE kind WHEN 'capture' THEN amount % 1000000000 ELSE -(amount % 1000000000) END) AS rest \
+         FROM charges WHERE NOT late GROUP BY organisation, team, key, day, month) \
+         SELECT account, span, number, CAST(sum(ku) AS text) AS ku, CAST(sum(kr) AS text) AS kr, \
+         CAST(sum(ru) AS text) AS ru, CAST(sum(rr) AS text) AS rr \
+         FROM (SELECT account, span, number, used / 1000000000 AS ku, used % 1000000000 AS kr, 0 AS ru, 0 AS rr FROM pots \
+         UNION ALL SELECT organisation, 'total', 0, 0, 0, units, rest FROM daily \
+         UNION ALL SELECT organisation, 'day', day, 0, 0, units, rest FROM daily \
+         UNION ALL SELECT organisation, 'month', month, 0, 0, units, rest FROM daily \
+         UNION ALL SELECT team, 'total', 0, 0, 0, units, rest FROM daily WHERE team IS NOT NULL \
+         UNION ALL SELECT team, 'day', day, 0, 0, units, rest FROM daily WHERE team IS NOT NULL \
+         UNION ALL SELECT team, 'month', month, 0, 0, units, rest FROM daily WHERE team IS NOT NULL \
+         UNION ALL SELECT key, 'total', 0, 0, 0, units, rest FROM daily WHERE key IS NOT NULL \
+         UNION ALL SELECT key, 'day', day, 0, 0, units, rest FROM daily WHERE key IS NOT NULL \
+         UNION ALL SELECT key, 'month', month, 0, 0, units, rest FROM daily WHERE key IS NOT NULL) AS t \
+         GROUP BY account, span, number \
+         HAVING (sum(ku) - sum(ru)) * 1000000000 + sum(kr) - sum(rr) <> 0 ORDER BY account, span, number",
+    );
+    for row in rows(db, SQL, &[]).await? {
         let subject = format!("{} in {}", row.text("account")?, super::leases::window(&row)?);
-        report.differs(subject, "what was used", row.text("kept")?, row.text("replayed")?);
+        let (kept, replayed) = (whole(&row, "ku", "kr")?, whole(&row, "ru", "rr")?);
+        report.differs(subject, "what was used", kept.to_string(), replayed.to_string());
     }
     Ok(())
 }

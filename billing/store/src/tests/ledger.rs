@@ -1,5 +1,7 @@
 //! The ledger on both databases: against the pure rules, and against those who would alter it.
 
+mod contention;
+mod disk;
 mod like_the_rules;
 mod money;
 mod posting;

@@ -1,12 +1,12 @@
 //! The operations on accounts and on the ledger.
 
 use serde_json::json;
-use utoipa::openapi::{Components, HttpMethod, Type};
+use utoipa::openapi::{Components, HttpMethod, ObjectBuilder, Type};
 
 use super::{Body, Row, get, list, one};
 use crate::treasury::{
-    AccountEdit, AccountView, ChargeView, ForgottenView, Founding, LedgerView, MovedView, Movement, SpendView,
-    StatementView, TransferView,
+    AccountEdit, AccountView, ChargeView, CheckView, ForgottenView, Founding, LedgerView, MovedView, Movement,
+    SpendView, StatementView, TransferView,
 };
 use openapi::document;
 
@@ -133,6 +133,33 @@ pub(super) fn rows() -> Vec<Row> {
         Row {
             method: HttpMethod::Post,
             ..get(
+                "/ledger/verify",
+                "verifyLedger",
+                "Compute every balance anew; where that takes long the answer says `running`",
+                &[],
+                one::<CheckView>(),
+            )
+        },
+        get(
+            "/ledger/verify",
+            "getLedgerCheck",
+            "The check that runs, or the last one",
+            &[],
+            one::<CheckView>(),
+        ),
+        Row {
+            content: "application/x-ndjson",
+            ..get(
+                "/ledger/export",
+                "exportLedger",
+                "All that is needed to compute every balance elsewhere, one JSON object a line",
+                &[],
+                ObjectBuilder::new().schema_type(Type::Object).into(),
+            )
+        },
+        Row {
+            method: HttpMethod::Post,
+            ..get(
                 "/ledger/nodes/{name}/forget",
                 "forgetNode",
                 "Free what a gateway had leased that will not come back",
@@ -155,5 +182,6 @@ pub(super) fn register(components: &mut Components) {
     document::register::<SpendView>(components);
     document::register::<StatementView>(components);
     document::register::<LedgerView>(components);
+    document::register::<CheckView>(components);
     document::register::<ForgottenView>(components);
 }

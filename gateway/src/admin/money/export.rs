@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::io::AsyncReadExt;
 
 use super::refused;
-use crate::{layers::rescue::Chain, treasury::Treasury};
+use crate::{layers::rescue::Chain, treasury::Treasury, wall_clock::unix_ms};
 
 /// What is written and not yet sent.
 const AHEAD: usize = 256 * 1024;
@@ -24,9 +24,11 @@ pub(super) async fn export(State(treasury): State<Treasury>) -> Response {
         Err(error) => return refused(error),
     };
     let (mut to, from) = tokio::io::duplex(AHEAD);
-    let writing = tokio::spawn(async move { ledger.export(&mut to).await });
+    let writing = tokio::spawn(async move { ledger.export(&mut to, unix_ms()).await });
     let body = stream::try_unfold(Some((from, writing)), async |state| {
-        let Some((mut from, writing)) = state else { return Ok(None) };
+        let Some((mut from, writing)) = state else {
+            return Ok(None);
+        };
         let mut piece = Vec::with_capacity(PIECE);
         if from.read_buf(&mut piece).await? > 0 {
             return Ok(Some((Bytes::from(piece), Some((from, writing)))));

@@ -1,6 +1,8 @@
 //! The account of a job: from how it ended to the capture of what was held for it.
 
+use backends::verdict::Tier;
 use billing::{Amounts, Currency, End, Nano, Tariff, Terms, Usage};
+use bytes::Bytes;
 use http::HeaderValue;
 use openapi::response::Costs;
 
@@ -69,7 +71,25 @@ impl JobMeter {
     /// Captures what the job is charged and releases the rest of its hold, once. `None` where nothing is charged, or
     /// nobody pays.
     pub(super) fn settle(&mut self, end: End) -> Option<Captured> {
-        let coverage = *self.coverage.take()?;
+        self.settle_with(end, |_| None).0
+    }
+
+    /// The same where the client gets all of the answer. `last`: from what it cost to the last bytes, which are in the
+    /// hash of the receipt though they are given only after it is durable. They come back.
+    pub(super) fn settle_whole(&mut self, last: impl FnOnce(&Charged) -> Bytes) -> (Option<Captured>, Bytes) {
+        let (captured, last) = self.settle_with(End::Complete, |charged| Some(last(charged)));
+        (captured, last.unwrap_or_default())
+    }
+
+    fn settle_with(
+        &mut self,
+        end: End,
+        last: impl FnOnce(&Charged) -> Option<Bytes>,
+    ) -> (Option<Captured>, Option<Bytes>) {
+        let Some(coverage) = self.coverage.take() else {
+            return (None, None);
+        };
+        let coverage = *coverage;
         let steps = self.trail.steps();
         let ending = self.ending_for(end, steps.is_dispatched);
         let seen = Seen {
@@ -84,9 +104,21 @@ impl JobMeter {
             coverage.terms.charge(&billed.usage).at_most(coverage.held())
         });
         let usage = billed.map_or_else(Usage::default, |billed| billed.usage);
-        self.charged = Some(Charged::new(amounts, &coverage.terms, &usage, currency));
+        let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
+        let last = last(&charged);
+        self.charged = Some(charged);
+        let witness = self.witness.take();
         // Dropped, the hold is released.
-        let billed = billed.filter(|_| !amounts.total.is_zero())?;
+        let Some(billed) = billed.filter(|_| !amounts.total.is_zero()) else {
+            return (None, last);
+        };
+        let evidence = witness.map(|mut witness| {
+            if let Some(last) = &last {
+                witness.returns(last);
+            }
+            // No upstream attests itself yet.
+            witness.evidence(last.is_some(), Tier::Open.as_str())
+        });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {
             at_ms: unix_ms(),
@@ -104,13 +136,16 @@ impl JobMeter {
             counted: None,
             source: billed.source,
             tags: std::mem::take(&mut self.tags),
-            evidence: None,
+            evidence,
         });
-        let Some(recounting) = self.recounting.take() else {
-            return Some(captured);
+        let captured = match self.recounting.take() {
+            None => captured,
+            Some(recounting) => {
+                let is_whole = ending == Ending::Whole;
+                recounting.follow(captured, is_whole, steps.has_hidden_reasoning)
+            }
         };
-        let is_whole = ending == Ending::Whole;
-        Some(recounting.follow(captured, is_whole, steps.has_hidden_reasoning))
+        (Some(captured), last)
     }
 
     fn ending_for(&self, end: End, is_dispatched: bool) -> Ending {

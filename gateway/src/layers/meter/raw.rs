@@ -41,7 +41,13 @@ impl ChargedRaw {
 
     /// All of the answer is here.
     fn end(&mut self) {
-        self.state = match self.meter.settle(End::Complete) {
+        let last = self
+            .held
+            .as_ref()
+            .and_then(Frame::data_ref)
+            .cloned()
+            .unwrap_or_default();
+        self.state = match self.meter.settle_whole(|_| last).0 {
             Some(captured) => State::Capturing(captured),
             None => {
                 self.meter.finish(End::Complete);
@@ -86,6 +92,9 @@ impl Body for ChargedRaw {
                         Some(frame) => this.held.replace(frame),
                         None => None,
                     };
+                    if let Some(data) = passing.as_ref().and_then(Frame::data_ref) {
+                        this.meter.gives(data);
+                    }
                     if is_last {
                         this.end();
                     }

@@ -18,6 +18,7 @@ use openapi::response::{events_with_costs, with_comment};
 use super::{
     super::failover::{Relay, join},
     JobMeter,
+    account::Charged,
 };
 use crate::{layers::failover::Piece, ledger::Captured, rescue};
 
@@ -101,23 +102,18 @@ impl MeteredStream {
         self.meter.deliver();
         self.meter.facts.add(&facts);
         self.meter.is_cut = self.relay.is_cut();
-        match self.meter.settle(End::Complete) {
-            Some(captured) => {
-                self.tail = Tail::Capturing(captured, self.priced(end));
+        self.meter.gives(&passing);
+        // The last events, with what the stream cost.
+        let priced = |charged: &Charged| with_comment(&events_with_costs(&end, charged.costs), &charged.comment());
+        match self.meter.settle_whole(priced) {
+            (Some(captured), end) => {
+                self.tail = Tail::Capturing(captured, end);
                 passing
             }
-            None => {
+            (None, end) => {
                 self.tail = Tail::Given;
-                join(&passing, &self.priced(end))
+                join(&passing, &end)
             }
-        }
-    }
-
-    /// The last events, with what the stream cost.
-    fn priced(&self, end: Bytes) -> Bytes {
-        match &self.meter.charged {
-            Some(charged) => with_comment(&events_with_costs(&end, charged.costs), &charged.comment()),
-            None => end,
         }
     }
 
@@ -170,6 +166,8 @@ impl Body for MeteredStream {
                 piece.bytes
             };
             if !bytes.is_empty() {
+                // Those that were given together with the end are in the receipt already.
+                this.meter.gives(&bytes);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
         }

@@ -1,0 +1,238 @@
+//! Several nodes at once on one budget, and what they may use of rates.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use billing::{AccountId, Ask, Bounds, Budget, JournalKind, Level, Pot, Renewal, Span, Window};
+
+use super::{BY, DAY, MONTH, charge, funded, id, nano, new_account, sealed};
+use crate::LedgerStore;
+use crate::ledger::{AccountChange, RateKind, RateUse};
+use crate::tests::scene::{Scene, on_both};
+
+on_both!(nodes_together_never_spend_more_than_there_is);
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MONEY: u64 = 20_000;
+
+/// Each node asks for three pots at a time in an order of its own, and posts what it was granted.
+async fn nodes_together_never_spend_more_than_there_is(scene: Scene) {
+    let store = scene.open().await;
+    let ledger = store.ledger();
+    funded(&ledger, "org:acme", MONEY).await;
+    let mut team = new_account("team:acme/x", None);
+    team.budget = Budget {
+        day: Some(nano(15_000)),
+        month: Some(nano(30_000)),
+        ..Budget::default()
+    };
+    ledger.create_account(&team, BY).await.expect("the name is new");
+    let spent = Arc::new(AtomicU64::new(0));
+    let nodes: Vec<_> = (0..4_u64)
+        .map(|at| {
+            let (ledger, spent) = (ledger.clone(), spent.clone());
+            tokio::spawn(async move { spend(&ledger, &format!("n{at}"), at, &spent).await })
+        })
+        .collect();
+    for node in nodes {
+        node.await.expect("no node panics");
+    }
+    let spent = spent.load(Ordering::Relaxed);
+    assert!((14_000..=15_000).contains(&spent), "{spent}");
+    let team = ledger
+        .account(&id("team:acme/x"))
+        .await
+        .expect("readable")
+        .expect("there");
+    assert_eq!((team.total.spent, team.total.leased), (nano(spent), nano(0)));
+    let report = ledger.verify().await.expect("it is checked");
+    assert!(report.is_clean(), "{:?}", report.discrepancies);
+}
+
+async fn spend(ledger: &LedgerStore, name: &str, at: u64, spent: &AtomicU64) {
+    let joined = ledger.join(name, JournalKind::Direct, HOUR).await.expect("it joins");
+    let pots = [
+        Pot {
+            account: id("org:acme"),
+            window: Window::Total,
+        },
+        Pot {
+            account: id("team:acme/x"),
+            window: Window::Day(DAY),
+        },
+        Pot {
+            account: id("team:acme/x"),
+            window: Window::Month(MONTH),
+        },
+    ];
+    let bounds = Bounds::NONE
+        .with(Level::Organisation, Span::Total)
+        .with(Level::Team, Span::Day)
+        .with(Level::Team, Span::Month);
+    let (mut free, mut seq) = ([0_u64; 3], 0);
+    for round in 1..400_u64 {
+        let need = 37 + at;
+        let mut asks: Vec<_> = (0..3)
+            .filter(|pot| free[*pot] < need)
+            .map(|pot| Ask {
+                pot: pots[pot].clone(),
+                need: nano(need - free[pot]),
+            })
+            .collect();
+        if at % 2 == 1 {
+            asks.reverse();
+        }
+        let renewal = Renewal {
+            round,
+            asks,
+            returns: Vec::new(),
+        };
+        let renewed = ledger
+            .renew(name, joined.epoch, HOUR, &renewal, &[])
+            .await
+            .expect("it is renewed");
+        for grant in &renewed.grants {
+            let pot = pots.iter().position(|pot| *pot == grant.pot).expect("it was asked for");
+            free[pot] += grant.more.get();
+        }
+        if free.iter().any(|free| *free < need) {
+            break;
+        }
+        let mut batch = Vec::new();
+        while free.iter().all(|free| *free >= need) && batch.len() < 20 {
+            seq += 1;
+            let mut one = charge(name, seq, "org:acme", need);
+            one.team = Some(id("team:acme/x"));
+            one.key = Some(AccountId::key(&format!("k{at}")));
+            one.bounds = bounds;
+            batch.push(sealed(one));
+            for free in &mut free {
+                *free -= need;
+            }
+            spent.fetch_add(need, Ordering::Relaxed);
+        }
+        let posted = ledger.post(name, joined.epoch, &batch).await.expect("they are posted");
+        assert_eq!(posted.last_seq, seq);
+    }
+    ledger.leave(name, joined.epoch).await.expect("it leaves");
+}
+
+/// Only PostgreSQL has several nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_of_a_rate_sum_up_to_its_limit() {
+    let Some(scene) = Scene::postgres() else { return };
+    let store = scene.open().await;
+    let ledger = store.ledger();
+    let mut epochs = Vec::new();
+    for name in ["n1", "n2"] {
+        epochs.push(
+            ledger
+                .join(name, JournalKind::Direct, HOUR)
+                .await
+                .expect("it joins")
+                .epoch,
+        );
+    }
+    let mut round = 0;
+    let mut share = async |at: usize, used: u64, is_wanted: bool| {
+        round += 1;
+        let renewal = Renewal {
+            round,
+            ..Renewal::default()
+        };
+        let rate = RateUse {
+            key: "alice".into(),
+            kind: RateKind::Requests,
+            limit: 11,
+            used,
+            is_wanted,
+        };
+        let name = ["n1", "n2"][at];
+        let renewed = ledger
+            .renew(name, epochs[at], HOUR, &renewal, &[rate])
+            .await
+            .expect("it is renewed");
+        renewed.shares[0].share
+    };
+    // Alone it has all; the other finds nothing, until the first has renewed.
+    assert_eq!(share(0, 0, true).await, 11);
+    assert_eq!(share(1, 0, true).await, 0);
+    assert_eq!(share(0, 8, true).await, 8);
+    assert_eq!(share(1, 0, true).await, 3);
+    // What was used falls out of the window, and both have their part.
+    assert_eq!(share(0, 2, true).await, 6);
+    assert_eq!(share(1, 3, true).await, 5);
+    assert_eq!(share(0, 6, true).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_is_cut_grants_nothing_until_enough_came_back() {
+    let Some(scene) = Scene::postgres() else { return };
+    let store = scene.open().await;
+    let ledger = store.ledger();
+    funded(&ledger, "org:acme", 1000).await;
+    let joined = ledger.join("n", JournalKind::Direct, HOUR).await.expect("it joins");
+    let pot = Pot {
+        account: id("org:acme"),
+        window: Window::Total,
+    };
+    let ask = |round, need| Renewal {
+        round,
+        asks: vec![Ask {
+            pot: pot.clone(),
+            need: nano(need),
+        }],
+        returns: Vec::new(),
+    };
+    let first = ledger
+        .renew("n", joined.epoch, HOUR, &ask(1, 600), &[])
+        .await
+        .expect("renewed");
+    assert_eq!(first.grants[0].more, nano(600));
+    let cut = AccountChange {
+        budget: Some(Budget {
+            total: Some(nano(500)),
+            ..Budget::default()
+        }),
+        ..AccountChange::default()
+    };
+    ledger
+        .change_account(&id("org:acme"), &cut, BY)
+        .await
+        .expect("it is cut");
+    let second = ledger
+        .renew("n", joined.epoch, HOUR, &ask(2, 1), &[])
+        .await
+        .expect("renewed");
+    assert!(second.generation > first.generation);
+    assert_eq!((second.grants[0].more, second.grants[0].granted), (nano(0), nano(600)));
+    // It says so, and finds no fault with it.
+    let report = ledger.verify().await.expect("it is checked");
+    assert!(report.is_clean());
+    assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+    // An ended lease of a node without a journal is freed by any other.
+    let none = Renewal {
+        round: 3,
+        ..Renewal::default()
+    };
+    ledger
+        .renew("n", joined.epoch, Duration::ZERO, &none, &[])
+        .await
+        .expect("renewed");
+    assert_eq!(ledger.reap().await.expect("it is reaped"), ["n"]);
+    let late = ledger
+        .post("n", joined.epoch, &[sealed(charge("n", 1, "org:acme", 5))])
+        .await;
+    assert!(late.expect_err("it is closed").to_string().contains("closed"));
+    assert_eq!(
+        ledger
+            .account(&id("org:acme"))
+            .await
+            .expect("readable")
+            .expect("there")
+            .total
+            .leased,
+        nano(0)
+    );
+}
