@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::Value;
 use test_postgres::{Server, Settings};
 
+mod damage;
 mod kill9;
 mod nodes;
 mod outage;
@@ -68,6 +69,15 @@ impl Stage {
     }
 
     fn gateway_with_models(&self, node: &str, budget: &str, more: &str, models: &str) -> Gateway {
+        self.world.gateway(&self.yaml(node, budget, more, models))
+    }
+
+    /// What a gateway says that must not start.
+    fn refused(&self, node: &str, budget: &str) -> String {
+        self.world.gateway_error(&self.yaml(node, budget, "", ""))
+    }
+
+    fn yaml(&self, node: &str, budget: &str, more: &str, models: &str) -> String {
         let price = |prompt: u64, completion: u64| {
             format!(
                 "price: {{currency: TON, prompt: {}, completion: {}}}",
@@ -99,7 +109,7 @@ impl Stage {
         if let Some(database) = &self.database {
             yaml += &format!("database: {database}\n");
         }
-        self.world.gateway(&yaml)
+        yaml
     }
 
     fn disk(&self, node: &str) -> PathBuf {
