@@ -308,8 +308,11 @@ impl App {
         }
         background.abort_all();
         // Before the ledger ends: what is found still gives money back.
-        parts.recounts.close().await;
-        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+        let counted = tokio::time::timeout(RECOUNTING, async {
+            parts.recounts.close().await;
+            (&mut counting).await
+        });
+        if !matches!(counted.await, Ok(Ok(()))) {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }
