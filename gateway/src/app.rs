@@ -227,12 +227,12 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
-        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
         let running = match setting {
             Some(setting) => Some(setting.start().await),
             None => None,
         };
+        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
@@ -313,7 +313,7 @@ impl App {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }
-        // After every stream: what was captured when it ended must be durable.
+        // After every stream, and what was found of them: what was captured must be durable.
         if let Some(running) = running {
             running.close().await;
         }
