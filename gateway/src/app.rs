@@ -236,6 +236,7 @@ impl App {
             (store, writing)
         });
         let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
+        let node = setting.as_ref().map(|setting| setting.node().clone());
         let running = match setting {
             Some(setting) => Some(setting.start().await),
             None => None,
@@ -261,7 +262,7 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
-                accounts,
+                accounts: accounts.clone(),
                 rebuild,
             },
         ));
@@ -270,9 +271,8 @@ impl App {
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
             store.as_ref().map(|(store, _)| store.ledger()),
-            directory.clone(),
             config.ledger.currency,
-            None,
+            node.zip(accounts),
         );
         let operators = admin.map(|listener| {
             let admin = Admin {
@@ -316,8 +316,11 @@ impl App {
         }
         background.abort_all();
         // Before the ledger ends: what is found still gives money back.
-        parts.recounts.close().await;
-        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+        let counted = tokio::time::timeout(RECOUNTING, async {
+            parts.recounts.close().await;
+            (&mut counting).await
+        });
+        if !matches!(counted.await, Ok(Ok(()))) {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }

@@ -266,6 +266,22 @@ impl Ledger {
         self.0.wake.notify_one();
     }
 
+    /// Forgets what was refused, and waits until what is to go back has gone: up to two seconds.
+    pub(crate) async fn settle(&self) {
+        let mut rounds = self.0.rounds.subscribe();
+        let round = {
+            let mut state = self.0.state();
+            state.refused.clear();
+            if !state.is_open(unix_ms()) {
+                // Nothing is held, so nothing is held too much.
+                return;
+            }
+            state.begun + 1
+        };
+        self.0.wake.notify_one();
+        drop(timeout_at(Instant::now() + PATIENCE, rounds.wait_for(|done| *done >= round)).await);
+    }
+
     /// Takes which accounts pay for nothing, and whether any key is charged.
     pub(crate) fn bar(&self, barred: HashMap<AccountId, Bar>, is_needed: bool) {
         self.0.barred.store(Arc::new(barred));

@@ -120,6 +120,11 @@ impl Setting {
         &self.ledger
     }
 
+    /// The name of this gateway in the ledger.
+    pub(crate) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
     pub(crate) fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
