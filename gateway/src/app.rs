@@ -134,7 +134,15 @@ impl App {
         let key = receipts::signing_key(config)?;
         let (setting, receipts) = match opened {
             Some(store) => {
-                let setting = Setting::build(config, store, node.clone(), &directory, key.clone()).await?;
+                let setting = Setting::build(
+                    config,
+                    store,
+                    node.clone(),
+                    &directory,
+                    metrics.ledger.clone(),
+                    key.clone(),
+                )
+                .await?;
                 let receipts = Receipts::open(store, node, key, setting.journal()).await?;
                 (Some(setting), receipts)
             }
