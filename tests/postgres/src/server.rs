@@ -275,7 +275,7 @@ impl Server {
                 "PostgreSQL does not start again:\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::yield_now();
         }
     }
 
