@@ -14,6 +14,7 @@ use std::{
 
 use backends::serve::BoxError;
 use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
+use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -87,8 +88,8 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         return Err(Unusable::NoKey);
     }
     let hashes = Hashes {
-        request: hash(args.request.as_deref(), args.salt)?,
-        response: hash(args.response.as_deref(), args.salt)?,
+        request: hash(args.request.as_deref(), args.salt, |body| body)?,
+        response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
     };
     let mut chains = Chains::default();
     for path in &args.files {
@@ -209,12 +210,16 @@ impl Hashes {
     }
 }
 
-fn hash(path: Option<&Path>, salt: Option<Salt>) -> Result<Option<Hash>, Unusable> {
+fn hash(
+    path: Option<&Path>,
+    salt: Option<Salt>,
+    hashed: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> Result<Option<Hash>, Unusable> {
     let (Some(path), Some(Salt(salt))) = (path, salt) else {
         return Ok(None);
     };
     let mut hash = BodyHash::new(&salt);
-    hash.update(&read(path)?);
+    hash.update(&hashed(read(path)?));
     Ok(Some(hash.finish()))
 }
 
