@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     oidc::{self, Issuers},
-    receipts::Receipts,
+    receipts::{self, Receipts},
     records::Records,
     recount::{Counting, Vocabularies, recounts},
     signal::Hangup,
@@ -60,6 +60,10 @@ pub(crate) enum StartError {
     Issuer(#[from] oidc::SourceError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    ReceiptKey(#[from] receipts::key::KeyError),
+    #[error(transparent)]
+    Receipts(#[from] receipts::OpenError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -127,9 +131,14 @@ impl App {
         .await
         .map_err(StartError::Keys)?;
         let directory = Arc::new(directory);
-        let setting = match opened {
-            Some(store) => Some(Setting::build(config, store, node, &directory, None).await?),
-            None => None,
+        let key = receipts::signing_key(config)?;
+        let (setting, receipts) = match opened {
+            Some(store) => {
+                let setting = Setting::build(config, store, node.clone(), &directory, key.clone()).await?;
+                let receipts = Receipts::open(store, node, key, setting.journal()).await?;
+                (Some(setting), receipts)
+            }
+            None => (None, Receipts::default()),
         };
         let ledger = setting
             .as_ref()
@@ -152,7 +161,7 @@ impl App {
             metrics,
             records,
             ledger,
-            receipts: Receipts::default(),
+            receipts,
             recounts,
             drain,
             admission: Arc::default(),
@@ -218,12 +227,12 @@ impl App {
             let writing = tokio::spawn(recorder.run());
             (store, writing)
         });
-        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
         let running = match setting {
             Some(setting) => Some(setting.start().await),
             None => None,
         };
+        let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
@@ -304,7 +313,7 @@ impl App {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }
-        // After every stream: what was captured when it ended must be durable.
+        // After every stream, and what was found of them: what was captured must be durable.
         if let Some(running) = running {
             running.close().await;
         }

@@ -95,7 +95,8 @@ fn every_path_is_routable_and_every_endpoint_is_described() {
     let document = parsed();
     let mut described = HashSet::new();
     for (method, path, operation) in operations(&document) {
-        if path == "/openapi.json" {
+        // The gateway's own, which are no operation of any upstream.
+        if path == "/openapi.json" || path.starts_with("/v1/receipts/") {
             continue;
         }
         let names: Vec<_> = path.split('/').filter(|segment| segment.starts_with('{')).collect();

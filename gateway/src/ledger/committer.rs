@@ -389,10 +389,10 @@ impl Committer {
     /// Tells who waited too long, those in the queue too.
     fn expire(&mut self, group: &mut [Waiter]) {
         while let Ok(queued) = self.waiting.receiver.try_recv() {
-            if matches!(queued, Queued::Close) {
-                self.close();
-            }
             self.backlog.push_back(queued);
+        }
+        if self.backlog.iter().any(|queued| matches!(queued, Queued::Close)) {
+            self.close();
         }
         let queued = self.backlog.iter_mut().filter_map(|queued| match queued {
             Queued::Charge(waiter, _) => Some(waiter),
