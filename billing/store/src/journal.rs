@@ -19,6 +19,9 @@ use crate::opening::OpenError;
 use crate::pool::{Db, Pool};
 use crate::store::Store;
 
+/// Shipped charges that stay, so that one which is written again is known: more than a batch has.
+const KEPT: u64 = 1024;
+
 /// Charges that were not shipped yet, and whose they are.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -45,6 +48,8 @@ pub enum JournalError {
     Unshipped { node: String, count: u64 },
     #[error("charge {found} came where {expected} is next")]
     Gap { expected: u64, found: u64 },
+    #[error("number {seq} was given to another charge; nothing was written")]
+    Conflict { seq: u64 },
     #[error(
         "the journal has {found} charges up to number {last}, and {expected} were written; it was altered or damaged. \
          Restore the data_dir from a backup, or move it away and run `mulberry ledger forget-node`"
@@ -87,25 +92,31 @@ impl Journal {
 
     /// Writes charges, all or none; they are on the disk when this returns.
     ///
-    /// Those that are here already, or were, are passed over.
+    /// To write again what was written changes nothing, so that a batch may be repeated of which nobody knows what
+    /// became.
     pub async fn append(&self, charges: &[SealedCharge]) -> Result<(), JournalError> {
         change!(self.pool(), db => append(db, charges).await)
     }
 
-    /// Charges after a number, in their order.
+    /// Charges that were not shipped, after a number, in their order.
     pub async fn pending(&self, after: u64, limit: u32) -> Result<Vec<SealedCharge>, JournalError> {
         change!(self.pool(), db => pending(db, after, limit).await.map_err(JournalError::from))
     }
 
-    /// How many charges were not trimmed yet, and when the oldest of them was made, in Unix time.
+    /// How many charges were not shipped, and when the oldest of them was made, in Unix time.
     pub async fn backlog(&self) -> Result<(u64, Option<i64>), JournalError> {
         change!(self.pool(), db => backlog(db).await.map_err(JournalError::from))
     }
 
-    /// Takes away what was shipped. Numbers go on.
+    /// Up to this number all was shipped, and may go. Numbers go on.
     pub async fn trim(&self, up_to: u64) -> Result<(), JournalError> {
-        let sql = "DELETE FROM journal WHERE seq <= $1";
-        change!(self.pool(), db => run(db, sql, values![counted(up_to)]).await.map(drop).map_err(JournalError::from))
+        change!(self.pool(), db => trim(db, up_to).await.map_err(JournalError::from))
+    }
+
+    /// The ledger has only what came up to this number, for it was restored from a backup: what came after it is to
+    /// be shipped again. False where that is no longer here; then nothing is changed.
+    pub async fn rewind(&self, to: u64) -> Result<bool, JournalError> {
+        change!(self.pool(), db => rewind(db, to).await.map_err(JournalError::from))
     }
 
     /// Of the last charge that was ever written; zero where there is none.
@@ -189,18 +200,18 @@ async fn begin(db: &mut Db<'_>, new: &Writer, posted: u64, heads: &[ChainHead]) 
             // Nothing of the other one is left here, and its numbers are not those of this one.
             run(db, "DELETE FROM journal", &[]).await?;
             run(db, "DELETE FROM journal_heads", &[]).await?;
-            run(db, "UPDATE journal_state SET last_seq = 0", &[]).await?;
+            run(db, "UPDATE journal_state SET last_seq = 0, shipped = 0", &[]).await?;
         }
     }
     // Here it may be the higher where the ledger was restored from a backup: no number is given twice.
     let last = last_seq(db).await?.max(posted);
     run(
         db,
-        "UPDATE journal_state SET node = $1, epoch = $2, last_seq = $3",
+        "UPDATE journal_state SET node = $1, epoch = $2, last_seq = $3, shipped = $3",
         values![&new.node, counted(new.epoch), counted(last)],
     )
     .await?;
-    run(db, "DELETE FROM journal WHERE seq <= $1", values![counted(posted)]).await?;
+    run(db, "DELETE FROM journal", &[]).await?;
     put_heads(
         db,
         heads
@@ -239,26 +250,29 @@ async fn append(db: &mut Db<'_>, charges: &[SealedCharge]) -> Result<(), Journal
         return Err(JournalError::NoWriter);
     };
     let mut last = last_seq(db).await?;
-    let mut made = Vec::with_capacity(charges.len());
+    let before = written(db, last, charges).await?;
+    let mut made: Vec<(&SealedCharge, String)> = Vec::with_capacity(charges.len());
     for sealed in charges {
         let charge = &sealed.charge;
+        let seq = charge.seq;
         if *charge.node != *writer.node {
             return Err(JournalError::OtherNode {
                 node: writer.node,
                 other: charge.node.to_string(),
             });
         }
-        if charge.seq <= last {
+        if seq <= last {
+            let mut same = made.iter().map(|(sealed, _)| *sealed).chain(&before);
+            if !same.any(|known| *known == *sealed) {
+                return Err(JournalError::Conflict { seq });
+            }
             continue;
         }
         let expected = last.saturating_add(1);
-        if charge.seq != expected {
-            return Err(JournalError::Gap {
-                expected,
-                found: charge.seq,
-            });
+        if seq != expected {
+            return Err(JournalError::Gap { expected, found: seq });
         }
-        last = charge.seq;
+        last = seq;
         made.push((sealed, json_of_charge(charge)));
     }
     let mut batch = Batch::new(&[
@@ -304,14 +318,43 @@ async fn append(db: &mut Db<'_>, charges: &[SealedCharge]) -> Result<(), Journal
     Ok(())
 }
 
+/// What is here already under the numbers of a batch.
+async fn written(db: &mut Db<'_>, last: u64, charges: &[SealedCharge]) -> Result<Vec<SealedCharge>, LedgerFault> {
+    let first = charges.iter().map(|sealed| sealed.charge.seq).min();
+    let Some(first) = first.filter(|first| *first <= last) else {
+        return Ok(Vec::new());
+    };
+    let sql = "SELECT * FROM journal WHERE seq >= $1 ORDER BY seq LIMIT $2";
+    let limit = i64::try_from(charges.len()).unwrap_or(i64::MAX);
+    let found = rows(db, sql, values![counted(first), limit]).await?;
+    found.iter().map(sealed).collect()
+}
+
+async fn trim(db: &mut Db<'_>, up_to: u64) -> Result<(), LedgerFault> {
+    let sql = "UPDATE journal_state SET shipped = $1 WHERE shipped < $1 AND last_seq >= $1";
+    run(db, sql, values![counted(up_to)]).await?;
+    let gone = up_to.saturating_sub(KEPT);
+    run(db, "DELETE FROM journal WHERE seq <= $1", values![counted(gone)])
+        .await
+        .map(drop)
+}
+
+async fn rewind(db: &mut Db<'_>, to: u64) -> Result<bool, LedgerFault> {
+    let sql = "UPDATE journal_state SET shipped = min(shipped, $1) \
+               WHERE last_seq = $1 OR EXISTS (SELECT 1 FROM journal WHERE seq = $1 + 1)";
+    Ok(run(db, sql, values![counted(to)]).await? > 0)
+}
+
 async fn pending(db: &mut Db<'_>, after: u64, limit: u32) -> Result<Vec<SealedCharge>, LedgerFault> {
-    let sql = "SELECT * FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let sql =
+        "SELECT * FROM journal WHERE seq > $1 AND seq > (SELECT shipped FROM journal_state) ORDER BY seq LIMIT $2";
     let found = rows(db, sql, values![counted(after), i64::from(limit)]).await?;
     found.iter().map(sealed).collect()
 }
 
 async fn backlog(db: &mut Db<'_>) -> Result<(u64, Option<i64>), LedgerFault> {
-    let sql = "SELECT count(*) AS count, (SELECT charge FROM journal ORDER BY seq LIMIT 1) AS charge FROM journal";
+    let sql = "SELECT last_seq - shipped AS count, (SELECT charge FROM journal \
+               WHERE seq > (SELECT shipped FROM journal_state) ORDER BY seq LIMIT 1) AS charge FROM journal_state";
     let Some(row) = row(db, sql, &[]).await? else {
         return Ok((0, None));
     };

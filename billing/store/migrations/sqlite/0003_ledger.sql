@@ -283,10 +283,12 @@ CREATE TABLE journal_state (
     -- Whose it is, and the incarnation that wrote last; null before the first.
     node     TEXT,
     epoch    INTEGER,
-    last_seq INTEGER NOT NULL
+    last_seq INTEGER NOT NULL,
+    -- Up to this number all is in the ledger too.
+    shipped  INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO journal_state (id, last_seq) VALUES (1, 0);
+INSERT INTO journal_state (id, last_seq, shipped) VALUES (1, 0, 0);
 
 CREATE TABLE journal_heads (
     organisation TEXT    PRIMARY KEY,

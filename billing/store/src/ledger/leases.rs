@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use billing::ledger::{NodeState, RenewRefusal};
-use billing::{AccountId, Ask, Grant, Nano, Pot, Renewal, Return, Sharing, Span, Window};
+use billing::{AccountId, Ask, Grant, Nano, Pot, Renewal, Return, Sharing, Window, Windows};
 
 use super::accounts::{StoredAccount, account, cap, generation};
 use super::nodes::{locked, millis, state};
@@ -344,10 +344,19 @@ async fn save(db: &mut Db<'_>, name: &str, epoch: u64, pots: &BTreeMap<&Pot, Wor
          ON CONFLICT (account, span, number, node, epoch) DO UPDATE SET granted = excluded.granted",
     )
     .await?;
-    // Slices of windows that are over, of which nothing is left.
-    if pots.keys().any(|pot| pot.window.span() != Span::Total) {
-        let sql = "DELETE FROM leases WHERE node = $1 AND epoch = $2 AND granted = 0 AND drawn = 0";
-        run(db, sql, values![name, sql::counted(epoch)]).await?;
-    }
+    forget_windows(db, name, epoch).await
+}
+
+/// How many days after its end a slice is forgotten of which nothing is left.
+const KEPT_DAYS: u32 = 3;
+
+/// A node that runs for years would have a slice for every day of them.
+async fn forget_windows(db: &mut Db<'_>, name: &str, epoch: u64) -> Result<(), LedgerFault> {
+    let today = Windows::at(sql::now_ms(db).await?);
+    let before = Windows::of_day(today.day.saturating_sub(KEPT_DAYS));
+    let sql = "DELETE FROM leases WHERE node = $1 AND epoch = $2 AND granted <= drawn \
+               AND ((span = 'day' AND number < $3) OR (span = 'month' AND number < $4))";
+    let (day, month) = (i64::from(before.day), i64::from(before.month));
+    run(db, sql, values![name, sql::counted(epoch), day, month]).await?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::fields::Fields;
 use crate::pool::{Db, Either};
 
 /// Rows of a batch that one statement of SQLite holds: these sizes and no others, so that its plans are kept.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+const CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// What is bound to a parameter.
 #[derive(Clone, Copy, Debug)]

@@ -270,8 +270,7 @@ async fn check_balances(db: &mut Db<'_>, report: &mut Report) -> Result<(), Ledg
 
 async fn check_used(db: &mut Db<'_>, report: &mut Report) -> Result<(), LedgerFault> {
     // Summed up by day first, so that the nine sums of each charge are made of little.
-    const SQL: &str = concat!(
-        "WITH daily AS (SELECT organisation, team, key, day, month, \
+    const SQL: &str = "WITH daily AS (SELECT organisation, team, key, day, month, \
          sum(CASE kind WHEN 'capture' THEN amount / 1000000000 ELSE -(amount / 1000000000) END) AS units, \
          sum(CASE kind WHEN 'capture' THEN amount % 1000000000 ELSE -(amount % 1000000000) END) AS rest \
          FROM charges WHERE NOT late GROUP BY organisation, team, key, day, month) \
@@ -288,8 +287,7 @@ async fn check_used(db: &mut Db<'_>, report: &mut Report) -> Result<(), LedgerFa
          UNION ALL SELECT key, 'day', day, 0, 0, units, rest FROM daily WHERE key IS NOT NULL \
          UNION ALL SELECT key, 'month', month, 0, 0, units, rest FROM daily WHERE key IS NOT NULL) AS t \
          GROUP BY account, span, number \
-         HAVING (sum(ku) - sum(ru)) * 1000000000 + sum(kr) - sum(rr) <> 0 ORDER BY account, span, number",
-    );
+         HAVING (sum(ku) - sum(ru)) * 1000000000 + sum(kr) - sum(rr) <> 0 ORDER BY account, span, number";
     for row in rows(db, SQL, &[]).await? {
         let subject = format!("{} in {}", row.text("account")?, super::leases::window(&row)?);
         let (kept, replayed) = (whole(&row, "ku", "kr")?, whole(&row, "ru", "rr")?);

@@ -160,17 +160,38 @@ async fn the_journal_keeps_what_was_not_shipped() {
     // Shipped and trimmed, numbers go on.
     journal.trim(100).await.expect("trimmed");
     assert_eq!(journal.pending(0, 10).await.expect("readable"), []);
+    assert_eq!(journal.backlog().await.expect("readable"), (0, None));
     assert_eq!(journal.last_seq().await.expect("readable"), 100);
+    // A batch of which nobody knew what became is known, and another in its place is found out.
+    journal.append(&charges[90..]).await.expect("they were written");
+    let mut other = charges[99].clone();
+    other.charge.model = "another".into();
+    let conflict = journal.append(&[other]).await;
+    assert!(
+        matches!(conflict, Err(JournalError::Conflict { seq: 100 })),
+        "{conflict:?}"
+    );
     journal.begin(&writer(2), 100, &heads).await.expect("all is shipped");
-    journal.append(&batch(101, 1)).await.expect("written");
-    journal.trim(101).await.expect("trimmed");
+    journal.append(&batch(101, 2000)).await.expect("written");
+    journal.trim(2050).await.expect("trimmed");
+    assert_eq!(journal.backlog().await.expect("readable").0, 50);
+    assert_eq!(journal.pending(0, 100).await.expect("readable").len(), 50);
+    journal.trim(2100).await.expect("trimmed");
+    // The ledger has seen less, for it came out of a backup: what is still here is shipped again.
+    assert!(!journal.rewind(900).await.expect("readable"), "that is gone");
+    assert_eq!(journal.backlog().await.expect("readable").0, 0);
+    assert!(journal.rewind(1500).await.expect("readable"));
+    assert_eq!(journal.pending(0, 1).await.expect("readable")[0].charge.seq, 1501);
+    journal.trim(2100).await.expect("trimmed");
     // The ledger has seen more: this data_dir came out of a backup.
-    journal.begin(&writer(3), 130, &[]).await.expect("all is shipped");
-    let reused = journal.append(&batch(102, 1)).await;
-    assert!(reused.is_ok(), "numbers that are over are passed over");
-    assert_eq!(journal.pending(0, 10).await.expect("readable"), []);
-    journal.append(&batch(131, 1)).await.expect("written");
-    assert_eq!(journal.last_seq().await.expect("readable"), 131);
+    journal.begin(&writer(3), 2130, &[]).await.expect("all is shipped");
+    let reused = journal.append(&batch(2101, 1)).await;
+    assert!(
+        matches!(reused, Err(JournalError::Conflict { seq: 2101 })),
+        "{reused:?}"
+    );
+    journal.append(&batch(2131, 1)).await.expect("written");
+    assert_eq!(journal.last_seq().await.expect("readable"), 2131);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

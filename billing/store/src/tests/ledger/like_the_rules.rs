@@ -7,10 +7,10 @@ use std::time::Duration;
 use billing::ledger::{self as rules, NodeState};
 use billing::{
     AccountId, Ask, Bounds, Budget, Charge, ChargeKind, Currency, JournalKind, Ledger, Level, Nano, Pot, Renewal,
-    Return, Span, Window,
+    Return, Span, Window, Windows,
 };
 
-use super::{BY, DAY, MONTH, charge, id, nano, sealed};
+use super::{BY, charge, id, nano, sealed};
 use crate::ledger::{
     AccountChange, ChangeError, CreateError, Deposit, DepositError, ForgetError, Forgotten, LeaveError, NewAccount,
     PostError, RenewError, WithdrawError,
@@ -32,13 +32,9 @@ async fn histories_agree(scene: Scene) {
         Location::File(_) => Ledger::sole(),
         Location::Postgres(_) => Ledger::shared(),
     };
-    let seed = std::env::var("MULBERRY_SIM_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
-        u64::from(elapsed.subsec_nanos())
-    });
+    let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    let seed = given_seed().unwrap_or_else(|| u64::from(elapsed.subsec_nanos()));
+    let now_ms = i64::try_from(elapsed.as_millis()).expect("before the year 292 million");
     let mut world = World {
         store: store.ledger(),
         rules: ledger,
@@ -47,6 +43,7 @@ async fn histories_agree(scene: Scene) {
         epochs: [0, 0],
         rounds: [0, 0],
         trace: Vec::new(),
+        windows: Windows::at(now_ms),
     };
     for step in 0..STEPS {
         let outcome = world.step().await;
@@ -63,6 +60,15 @@ async fn histories_agree(scene: Scene) {
             world.trace.join("\n")
         );
     }
+}
+
+/// To replay a history that failed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by its caller, and has no configuration"
+)]
+fn given_seed() -> Option<u64> {
+    std::env::var("MULBERRY_SIM_SEED").ok()?.parse().ok()
 }
 
 /// SplitMix64.
@@ -121,6 +127,8 @@ struct World {
     epochs: [u64; 2],
     rounds: [u64; 2],
     trace: Vec<String>,
+    /// Slices of windows that are long over are forgotten, so that these are today's.
+    windows: Windows,
 }
 
 /// A lease that has ended, or that does not end while the test runs.
@@ -405,7 +413,8 @@ impl World {
         } else {
             self.account()
         };
-        let window = self.dice.one(&[Window::Total, Window::Day(DAY), Window::Month(MONTH)]);
+        let span = self.dice.one(&Span::ALL);
+        let window = self.windows.of(span);
         Pot { account, window }
     }
 
@@ -471,6 +480,7 @@ impl World {
             ("org:ton", false) | (_, true) => Currency::TON,
             _ => Currency::USD,
         };
+        (charge.day, charge.month) = (self.windows.day, self.windows.month);
         charge.team = self.dice.chance(2).then(|| id(self.dice.one(&TEAMS)));
         charge.bounds = Bounds::NONE;
         for level in [Level::Organisation, Level::Team] {
@@ -502,7 +512,7 @@ impl World {
                 ..capture
             };
             if self.dice.chance(10) {
-                charge.day = DAY + 1;
+                charge.day += 1;
             }
         }
         charge
