@@ -134,7 +134,15 @@ impl App {
         let key = receipts::signing_key(config)?;
         let (setting, receipts) = match opened {
             Some(store) => {
-                let setting = Setting::build(config, store, node.clone(), &directory, key.clone()).await?;
+                let setting = Setting::build(
+                    config,
+                    store,
+                    node.clone(),
+                    &directory,
+                    metrics.ledger.clone(),
+                    key.clone(),
+                )
+                .await?;
                 let receipts = Receipts::open(store, node, key, setting.journal()).await?;
                 (Some(setting), receipts)
             }
@@ -308,8 +316,11 @@ impl App {
         }
         background.abort_all();
         // Before the ledger ends: what is found still gives money back.
-        parts.recounts.close().await;
-        if tokio::time::timeout(RECOUNTING, &mut counting).await.is_err() {
+        let counted = tokio::time::timeout(RECOUNTING, async {
+            parts.recounts.close().await;
+            (&mut counting).await
+        });
+        if !matches!(counted.await, Ok(Ok(()))) {
             tracing::warn!("not all captures were counted anew; for the rest the claims stand");
             counting.abort();
         }
