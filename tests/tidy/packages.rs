@@ -39,7 +39,14 @@ pub(crate) const ALLOWED: [Allowed<'static>; 9] = [
     ),
     (
         "bench",
-        &["openapi", "billing", "billing-store", "backends", "backends-mock"],
+        &[
+            "openapi",
+            "billing",
+            "billing-store",
+            "backends",
+            "backends-mock",
+            "test-postgres",
+        ],
     ),
 ];
 

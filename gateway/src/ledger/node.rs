@@ -177,6 +177,14 @@ impl Node {
             let taken = Lock::take(folder).map_err(|error| Trouble::Passing(error.into()))?;
             self.lock = Some(taken.ok_or_else(|| Trouble::Passing("another gateway has this data_dir".into()))?);
         }
+        // A capture of a hold that is left must not become durable behind what is shipped now: it would be of an
+        // incarnation that is over when its turn comes, and its client had seen the end of its answer.
+        {
+            let mut state = self.shared.state();
+            state.open = None;
+            state.book.restart();
+        }
+        self.shared.queue.end();
         if let Some((_, shipper)) = &self.journal {
             // What was captured before is durable, and then it is with the ledger, which may then free what was leased.
             self.shared.queue.flush().await;

@@ -47,6 +47,8 @@ struct World {
     posts: Mutex<Vec<usize>>,
     /// Answers to posts wait for it.
     gate: Mutex<Option<Arc<Notify>>>,
+    /// So does who joins.
+    door: Mutex<Option<Arc<Notify>>>,
     questions: Mutex<u64>,
 }
 
@@ -69,6 +71,7 @@ impl World {
             is_away: AtomicBool::new(false),
             posts: Mutex::default(),
             gate: Mutex::default(),
+            door: Mutex::default(),
             questions: Mutex::default(),
         })
     }
@@ -109,6 +112,10 @@ fn ttl_ms() -> i64 {
 impl Central for Wire {
     fn join(&self) -> Answer<'_, Joined> {
         async {
+            let door = self.world.door.lock().expect("no test panics with it").clone();
+            if let Some(door) = door {
+                door.notified().await;
+            }
             let now_ms = self.world.asked()?;
             let joined = self.world.rules().join(self.name, self.kind, ttl_ms(), now_ms);
             Ok(Joined {

@@ -8,7 +8,10 @@
 //! the same machine as the proxy, so they must be much cheaper than what they measure.
 //! They refuse to be fooled: an answer counts only if it is complete, in order, about this very
 //! request, and reports the right usage ([`verdict`]).
+//!
+//! Beside it `bench-billing` measures what the ledger can do ([`captures`]); it needs no gateway.
 
+pub mod captures;
 pub mod histogram;
 pub mod http1;
 pub mod load;
