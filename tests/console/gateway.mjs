@@ -79,11 +79,24 @@ ${more}`;
     /listening.*?address=([0-9.:]+).*?admin=([0-9.:]+)/,
   );
   const url = `http://${serve.match[1]}`;
+  const admin = `http://${serve.match[2]}`;
+  const token = (await readFile(join(folder, "data", "admin.token"), "utf8")).trim();
   return {
     url,
-    admin: `http://${serve.match[2]}`,
+    admin,
     apiKey,
-    token: (await readFile(join(folder, "data", "admin.token"), "utf8")).trim(),
+    token,
+    /** Asks the admin API for a change, which must be made. @returns its answer */
+    async change(path, body) {
+      const response = await fetch(`${admin}/admin/v1/${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+        body: JSON.stringify(body),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
+      return JSON.parse(text);
+    },
     ended: serve.ended,
     log: serve.log,
     /** Writes the file anew, with more at its end; nobody is told. */

@@ -18,6 +18,11 @@ before(async () => {
   }
   asks.push(gateway.ask(gateway.apiKey, "gone"));
   await Promise.all(asks);
+  const budget = { day: "5", month: "100" };
+  await gateway.change("accounts", { id: "org:acme", currency: "USD", budget, tags: { plan: "pro" } });
+  await gateway.change("accounts/org:acme/deposits", { amount: "250.5", memo: "invoice 7" });
+  await gateway.change("accounts", { id: "team:acme/research", budget: { day: "2.5" } });
+  await gateway.change("accounts", { id: "org:later", credit: null, disabled: true });
 });
 after(async () => {
   await browser?.close();
@@ -32,6 +37,9 @@ const SHOWN = {
   models: (page) => page.getByText("also mock-latest"),
   keys: (page) => page.getByText("In the file: change it there, then reload."),
   usage: (page) => page.getByRole("table", { name: "Usage" }).getByText("mock", { exact: true }),
+  accounts: (page) => page.getByRole("table", { name: "Accounts" }).getByText("team:acme/research"),
+  spend: (page) => page.getByText("From the ledger: what accounts paid"),
+  ledger: (page) => page.getByRole("cell", { name: /system:funding/ }),
   config: (page) => page.getByText("admin_listen:"),
   audit: (page) => page.getByText("At most the latest"),
   playground: (page) => page.getByText("curl --no-buffer http://127.0.0.1"),

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use e2e::client::send;
 use e2e::dice::Dice;
@@ -12,9 +14,11 @@ use reqwest::Method;
 use serde_json::Value;
 use test_postgres::{Server, Settings};
 
+mod damage;
 mod kill9;
 mod nodes;
 mod outage;
+mod recount;
 
 const KEY: &str = "sk-spender";
 const ADMIN: &str = "the-admin-token-of-this-test";
@@ -65,6 +69,15 @@ impl Stage {
     }
 
     fn gateway_with_models(&self, node: &str, budget: &str, more: &str, models: &str) -> Gateway {
+        self.world.gateway(&self.yaml(node, budget, more, models))
+    }
+
+    /// What a gateway says that must not start.
+    fn refused(&self, node: &str, budget: &str) -> String {
+        self.world.gateway_error(&self.yaml(node, budget, "", ""))
+    }
+
+    fn yaml(&self, node: &str, budget: &str, more: &str, models: &str) -> String {
         let price = |prompt: u64, completion: u64| {
             format!(
                 "price: {{currency: TON, prompt: {}, completion: {}}}",
@@ -96,7 +109,7 @@ impl Stage {
         if let Some(database) = &self.database {
             yaml += &format!("database: {database}\n");
         }
-        self.world.gateway(&yaml)
+        yaml
     }
 
     fn disk(&self, node: &str) -> PathBuf {
@@ -168,12 +181,14 @@ impl Books {
     }
 }
 
+/// Billionths as exports have them, or an amount as the admin API has it.
 fn nano(amount: &Value) -> u64 {
     let text = amount.as_str().unwrap_or_else(|| panic!("not an amount: {amount}"));
-    let (whole, part) = text.split_once('.').unwrap_or_else(|| panic!("not an amount: {text}"));
-    format!("{whole}{part}")
-        .parse()
-        .unwrap_or_else(|_| panic!("not an amount: {text}"))
+    let digits = match text.split_once('.') {
+        Some((whole, part)) => format!("{whole}{part:0<9}"),
+        None => text.to_owned(),
+    };
+    digits.parse().unwrap_or_else(|_| panic!("not an amount: {text}"))
 }
 
 async fn admin(gateway: &Gateway, method: Method, path: &str) -> Answer {
@@ -213,17 +228,17 @@ fn question(id: String, dice: &mut Dice) -> Question {
     }
 }
 
-/// One client that asks again and again, until the gateway is gone or it is told to stop.
-async fn spend(spender: Spender, name: String, mut dice: Dice, mut go_on: impl FnMut() -> bool) -> Vec<(String, Seen)> {
+/// One client that asks again and again until the gateway is gone; `ends` counts what was seen to its end.
+async fn spend(spender: Spender, name: String, mut dice: Dice, ends: Arc<AtomicU64>) -> Vec<(String, Seen)> {
     let mut all = Vec::new();
-    while go_on() {
+    loop {
         let id = format!("{name}-{}", all.len());
         let seen = spender.ask(&question(id.clone(), &mut dice)).await;
         let is_gone = seen == Seen::Nothing;
+        ends.fetch_add(u64::from(matches!(seen, Seen::End(_))), Ordering::Relaxed);
         all.push((id, seen));
         if is_gone {
-            break;
+            return all;
         }
     }
-    all
 }

@@ -99,6 +99,7 @@ const path = (id) => `accounts/${encodeURIComponent(id)}`;
 function open(root) {
   const shown = h("p", { class: "hint" });
   const list = table({ label: "Accounts", columns: COLUMNS, key: (row) => row.id, empty: "No account yet. Make an organisation, and give keys to it.", actions });
+  list.element.classList.add("many-actions");
   const asking = following({
     path: () => "accounts",
     every: EVERY_MS,

@@ -28,7 +28,7 @@ use super::{
     node::Node,
     shipper::Shipper,
 };
-use crate::wall_clock::unix_ms;
+use crate::{metrics::LedgerMetrics, wall_clock::unix_ms};
 
 mod capturing;
 mod leasing;
@@ -261,7 +261,7 @@ struct Gateway {
 impl Gateway {
     /// It has joined.
     async fn start(world: &Arc<World>, name: &'static str, disk: Option<Arc<Disk>>) -> Self {
-        let (ledger, waiting) = Ledger::new();
+        let (ledger, waiting) = Ledger::new(LedgerMetrics::default());
         let kind = if disk.is_some() {
             JournalKind::Local
         } else {
@@ -277,7 +277,7 @@ impl Gateway {
             Some(journal) => Target::Journal(journal.clone()),
             None => Target::Central(central.clone()),
         };
-        let sink = Sink::new(name.into(), target, None, Arc::default());
+        let sink = Sink::new(name.into(), target, None, LedgerMetrics::default(), Arc::default());
         let committer = tokio::spawn(Committer::new(waiting, sink).run());
         ledger.bar(HashMap::new(), true);
         let mut node = Node::new(ledger.0.clone(), central, journal, TTL, true, None);

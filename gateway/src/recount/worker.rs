@@ -141,7 +141,6 @@ impl Counting {
         let (Some(tokens), Some(upstream)) = (overclaim, charge.upstream) else {
             return;
         };
-        self.metrics.overclaim(&upstream);
         tracing::warn!(
             %upstream,
             model = %charge.model,
@@ -171,11 +170,21 @@ impl Counting {
             // A tokenizer that panics on a text has refused it.
             let counted = counting.await.unwrap_or(Err(Unfinished::Refused));
             let (outcome, found) = judge(charge, counted, hidden);
+            if let Some(upstream) = found.as_ref().and_then(Finding::liar) {
+                self.metrics.overclaim(upstream);
+            }
             self.metrics.recount(outcome);
             if found.is_some() {
                 return found;
             }
         }
+    }
+}
+
+impl Finding {
+    /// The upstream that claimed too much, if one did.
+    fn liar(&self) -> Option<&str> {
+        self.overclaim.and(self.charge.upstream.as_deref())
     }
 }
 

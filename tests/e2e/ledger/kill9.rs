@@ -3,9 +3,12 @@
 //! `tests/kill9` runs many rounds of it; `MULBERRY_KILL9_ROUNDS` says how many, `MULBERRY_KILL9_SEED` makes the same
 //! throws again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use e2e::dice::Dice;
+use e2e::eventually;
 use e2e::spender::{Question, Seen, Spender};
 use e2e::wait::SOON;
 use reqwest::Method;
@@ -52,14 +55,22 @@ async fn rounds(mode: Mode) {
         let mut gateway = stage.gateway("n1", &units(BUDGET), "");
         // What the round before left is whole before anything new comes.
         Books::of(&gateway).await.agree_with(&seen, &note);
+        let ends = Arc::new(AtomicU64::new(0));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let spender = Spender::new(&gateway.url(), KEY);
-                tokio::spawn(spend(spender, format!("r{round}-c{client}"), dice.fork(), || true))
+                tokio::spawn(spend(spender, format!("r{round}-c{client}"), dice.fork(), ends.clone()))
             })
             .collect();
+        if dice.percent(60) {
+            // Into the middle of it: on a busy machine no answer may have ended yet.
+            assert!(
+                eventually(SOON, || ends.load(Ordering::Relaxed) > 0).await,
+                "nothing ends ({note})"
+            );
+        }
         // The moment is what is random here; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(dice.between(20, 700))).await;
+        tokio::time::sleep(Duration::from_millis(dice.between(0, 500))).await;
         gateway.kill();
         for client in clients {
             seen.extend(client.await.expect("a client does not panic"));
