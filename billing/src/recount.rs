@@ -161,6 +161,7 @@ impl Answer {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the counts of these tests are small")]
 mod tests {
     use proptest::prelude::*;
 

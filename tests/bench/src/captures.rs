@@ -185,7 +185,7 @@ pub async fn durable(mut place: Place, enders: usize, time: Duration) -> Result<
             groups += 1;
             for answer in answers {
                 // Who asked has ended.
-                drop(answer.send(()));
+                let _gone = answer.send(());
             }
         }
         Ok::<_, Failure>((groups, place))
