@@ -134,7 +134,15 @@ impl App {
         let key = receipts::signing_key(config)?;
         let (setting, receipts) = match opened {
             Some(store) => {
-                let setting = Setting::build(config, store, node.clone(), &directory, key.clone()).await?;
+                let setting = Setting::build(
+                    config,
+                    store,
+                    node.clone(),
+                    &directory,
+                    metrics.ledger.clone(),
+                    key.clone(),
+                )
+                .await?;
                 let receipts = Receipts::open(store, node, key, setting.journal()).await?;
                 (Some(setting), receipts)
             }
@@ -228,6 +236,7 @@ impl App {
             (store, writing)
         });
         let accounts = setting.as_ref().map(|setting| setting.accounts().clone());
+        let node = setting.as_ref().map(|setting| setting.node().clone());
         let running = match setting {
             Some(setting) => Some(setting.start().await),
             None => None,
@@ -253,7 +262,7 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
-                accounts,
+                accounts: accounts.clone(),
                 rebuild,
             },
         ));
@@ -262,9 +271,8 @@ impl App {
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
             store.as_ref().map(|(store, _)| store.ledger()),
-            directory.clone(),
             config.ledger.currency,
-            None,
+            node.zip(accounts),
         );
         let operators = admin.map(|listener| {
             let admin = Admin {

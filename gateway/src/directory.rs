@@ -236,13 +236,6 @@ impl Directory {
         self.accounts.store(Arc::new(state.accounts()));
     }
 
-    /// Puts in force what the database has now. Where it cannot be read, whoever watches does so later.
-    pub(crate) async fn refresh(&self) {
-        if let Some(database) = &self.database {
-            self.look(database).await;
-        }
-    }
-
     /// Follows the database until dropped.
     pub(crate) async fn watch(self: Arc<Self>) {
         let Some(database) = &self.database else { return };

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::wall_clock::unix_ms;
+use crate::{metrics::LedgerMetrics, wall_clock::unix_ms};
 
 mod accounts;
 mod central;
@@ -68,6 +68,7 @@ struct Shared {
     /// The number of the last renewal that came to an end.
     rounds: watch::Sender<u64>,
     queue: committer::Queue,
+    metrics: LedgerMetrics,
 }
 
 /// What is held and leased. Locked for moments, never while anything is waited for.
@@ -130,6 +131,17 @@ pub(crate) enum ReserveError {
     },
 }
 
+impl ReserveError {
+    /// The reason, for metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Disabled { .. } | Self::Unknown { .. } => "account",
+            Self::Unavailable => "unavailable",
+            Self::Short { .. } => "money",
+        }
+    }
+}
+
 /// What came of looking into the book.
 enum Look {
     Held(Reservation),
@@ -139,7 +151,7 @@ enum Look {
 
 impl Ledger {
     /// A ledger that holds nothing until a node joins for it, and what makes its captures durable.
-    fn new() -> (Self, committer::Waiting) {
+    fn new(metrics: LedgerMetrics) -> (Self, committer::Waiting) {
         let (queue, waiting) = committer::queue();
         let shared = Shared {
             state: Mutex::default(),
@@ -148,18 +160,27 @@ impl Ledger {
             wake: Notify::new(),
             rounds: watch::Sender::new(0),
             queue,
+            metrics,
         };
         (Self(Arc::new(shared)), waiting)
     }
 
     /// For a gateway that keeps nothing: it charges nobody, and would refuse who is to be charged.
     pub(crate) fn none() -> Self {
-        Self::new().0
+        Self::new(LedgerMetrics::default()).0
     }
 
     /// Holds `ceiling` in every pot of the payer, or in none. Never waits where this node has room; else asks the
     /// ledger on disk once, and waits two seconds at most.
     pub(crate) async fn reserve(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
+        let reserved = self.hold(payer, ceiling).await;
+        if let Err(error) = &reserved {
+            self.0.metrics.refused(error.word());
+        }
+        reserved
+    }
+
+    async fn hold(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
         self.0.refuse_barred(payer)?;
         match self.look(payer, ceiling)? {
             Look::Held(reservation) => Ok(reservation),
@@ -243,6 +264,22 @@ impl Ledger {
         state.refused.retain(|pot, _| !accounts.contains(&pot.account));
         drop(guard);
         self.0.wake.notify_one();
+    }
+
+    /// Forgets what was refused, and waits until what is to go back has gone: up to two seconds.
+    pub(crate) async fn settle(&self) {
+        let mut rounds = self.0.rounds.subscribe();
+        let round = {
+            let mut state = self.0.state();
+            state.refused.clear();
+            if !state.is_open(unix_ms()) {
+                // Nothing is held, so nothing is held too much.
+                return;
+            }
+            state.begun + 1
+        };
+        self.0.wake.notify_one();
+        drop(timeout_at(Instant::now() + PATIENCE, rounds.wait_for(|done| *done >= round)).await);
     }
 
     /// Takes which accounts pay for nothing, and whether any key is charged.

@@ -23,11 +23,13 @@ use recent::Recent;
 use crate::{catalog::Catalog, records::Records, wall_clock::since_epoch};
 
 pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
+pub(crate) use ledger::LedgerMetrics;
 pub(crate) use recent::Snapshot;
 pub(crate) use recounted::RecountOutcome;
 
 mod histogram;
 mod job;
+mod ledger;
 mod observed;
 mod recent;
 mod recounted;
@@ -103,6 +105,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// 1 while the keys in the database cannot be read.
     pub(crate) keys_stale: Gauge,
+    pub(crate) ledger: LedgerMetrics,
     pub(crate) spans_exported: Counter,
     pub(crate) spans_dropped: Counter,
     refused: Family<ByKind, Counter>,
@@ -130,6 +133,7 @@ impl Metrics {
             client_retries: Counter::default(),
             connections: Gauge::default(),
             keys_stale: Gauge::default(),
+            ledger: LedgerMetrics::default(),
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
             refused: Family::default(),
@@ -201,6 +205,7 @@ impl Metrics {
         registry.register("config_loaded_timestamp_seconds", help, self.config_loaded.clone());
         let help = "1 while API keys in the database cannot be read, and those known before stay in force";
         registry.register("keys_stale", help, self.keys_stale.clone());
+        self.ledger.register(registry);
         let help = "Spans that a collector of traces took";
         registry.register("spans_exported", help, self.spans_exported.clone());
         let help = "Spans that were lost: the queue was full, or the collector did not take them";

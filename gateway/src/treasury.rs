@@ -16,7 +16,7 @@ use billing_store::{
 };
 use tokio::time::Instant;
 
-use crate::{directory::Directory, tls, wall_clock::unix_ms};
+use crate::{ledger::Accounts, tls, wall_clock::unix_ms};
 
 pub(crate) use check::Check;
 pub(crate) use edit::{AccountEdit, BudgetEdit, EditError, Founding, Movement, Units, account, currency, some};
@@ -63,30 +63,26 @@ pub(crate) enum TreasuryError {
 }
 
 /// Clones share everything but the currency.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Treasury {
     ledger: Option<LedgerStore>,
-    /// Of the keys; told to look when accounts changed.
-    directory: Arc<Directory>,
     /// Of organisations for which none is named.
     currency: Currency,
-    /// The name of the gateway that runs here.
-    node: Option<Arc<str>>,
+    /// The gateway that runs here: its name, and its view of the accounts.
+    gateway: Option<(Arc<str>, Arc<Accounts>)>,
     check: Arc<Check>,
 }
 
 impl Treasury {
     pub(crate) fn new(
         ledger: Option<LedgerStore>,
-        directory: Arc<Directory>,
         currency: Currency,
-        node: Option<Arc<str>>,
+        gateway: Option<(Arc<str>, Arc<Accounts>)>,
     ) -> Self {
         Self {
             ledger,
-            directory,
             currency,
-            node,
+            gateway,
             check: Arc::default(),
         }
     }
@@ -363,7 +359,7 @@ impl Treasury {
             accounts: accounts.into_iter().map(SystemView::of).collect(),
             nodes: nodes
                 .into_iter()
-                .map(|node| NodeView::of(node, self.node.as_deref()))
+                .map(|node| NodeView::of(node, self.gateway.as_ref().map(|(name, _)| &**name)))
                 .collect(),
         })
     }
@@ -380,8 +376,16 @@ impl Treasury {
     }
 
     /// Puts in force what was changed, in the gateway that runs here. Where that fails its watch does it later.
-    async fn refresh(&self) {
-        self.directory.refresh().await;
+    pub(crate) async fn refresh(&self) {
+        if let Some((_, accounts)) = &self.gateway {
+            accounts.refresh().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Treasury {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Treasury")
     }
 }
 

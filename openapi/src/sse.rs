@@ -238,6 +238,24 @@ fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A comment: keeps a connection warm and is seen by no client.
 pub const HEARTBEAT: &[u8] = b": keep-alive\n\n";
+/// A body without its heartbeats, which come whenever there is time for them and are no part of an answer.
+pub fn without_heartbeats(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = memchr::memmem::find(rest, HEARTBEAT) {
+        let (before, from) = rest.split_at(at);
+        out.extend_from_slice(before);
+        // The last line of an event is none.
+        let is_own = out.is_empty() || out.ends_with(b"\n\n");
+        if !is_own {
+            out.extend_from_slice(HEARTBEAT);
+        }
+        rest = from.get(HEARTBEAT.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 /// The end of a stream of chunks.
 pub const DONE: &[u8] = b"data: [DONE]\n\n";
 
@@ -300,6 +318,27 @@ mod tests {
             .map(|_| splitter.feed(Bytes::from(vec![b'x'; 100]), &mut Vec::new()))
             .collect();
         assert_eq!(fed, Err(TooLong { limit: 1000 }));
+    }
+
+    #[test]
+    fn heartbeats_are_no_part_of_an_answer() {
+        let check = |body: &str, expect: &str| {
+            assert_eq!(
+                String::from_utf8_lossy(&without_heartbeats(body.as_bytes())),
+                expect,
+                "for {body}"
+            );
+        };
+        check(
+            ": keep-alive\n\n: keep-alive\n\ndata: a\n\n: keep-alive\n\ndata: b\n\n",
+            "data: a\n\ndata: b\n\n",
+        );
+        check(
+            "data: a\n: keep-alive\n\ndata: b\n\n",
+            "data: a\n: keep-alive\n\ndata: b\n\n",
+        );
+        check("{\"a\": 1}", "{\"a\": 1}");
+        check("", "");
     }
 
     #[test]

@@ -344,7 +344,10 @@ impl Reader {
         }
         let Some(data) = event.data.as_deref() else {
             // Comments pass, so that an upstream's keep-alive keeps the client's connection too; blank lines do not.
-            return if event.has_comment {
+            return if raw == sse::HEARTBEAT {
+                // One of ours would be no part of the answer, and this is.
+                Fate::Replace(Bytes::from_static(b":\n\n"))
+            } else if event.has_comment {
                 as_it_came(&event)
             } else {
                 Fate::Drop

@@ -134,9 +134,9 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
 
     let deposited = told(
         &gateway,
-        &["account", "deposit", "org:acme", "0.03", "--memo", "invoice 1"],
+        &["account", "deposit", "org:acme", "0.2", "--memo", "invoice 1"],
     );
-    assert_eq!(deposited["balance"], "0.030000000");
+    assert_eq!(deposited["balance"], "0.200000000");
     let mut spent = 0;
     let mut served = 0_u32;
     let last = loop {
@@ -152,7 +152,7 @@ async fn a_prepaid_organisation_is_served_while_it_has_money() {
     };
     assert!(served > 0, "{}", last.text());
     assert_eq!(last.envelope().code.as_deref(), Some("insufficient_quota"));
-    assert_eq!(balance(&gateway, "org:acme"), 30_000_000 - spent);
+    assert_eq!(balance(&gateway, "org:acme"), 200_000_000 - spent);
 
     // Each request has its charge, and together they are what is gone.
     let charges = get(&gateway, "accounts/org:acme/charges?limit=1000").await;

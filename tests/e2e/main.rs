@@ -30,6 +30,7 @@ mod oidc;
 mod passthrough;
 mod postgres;
 mod privacy;
+mod receipts;
 mod record;
 mod reload;
 mod scripted;

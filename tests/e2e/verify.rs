@@ -204,7 +204,7 @@ fn a_chain_that_is_not_whole_is_refused() {
     let world = World::new();
     let receipts = lines();
     let checkpoint = world
-        .file("checkpoint.json", &golden("checkpoint.json"))
+        .file("checkpoint.json", golden("checkpoint.json"))
         .display()
         .to_string();
     let with = |at: &[usize]| {
@@ -254,7 +254,7 @@ fn a_chain_that_is_not_whole_is_refused() {
     );
     let altered = world.file(
         "altered.json",
-        &golden("checkpoint.json").replacen("\"seq\":43", "\"seq\":42", 1),
+        golden("checkpoint.json").replacen("\"seq\":43", "\"seq\":42", 1),
     );
     check(
         &world,

@@ -367,9 +367,9 @@ fn chains_are_checked() {
         chains(&[2, 3]).check_gaps(true),
         Err(Gap::Missing { missing: 2, .. })
     ));
-    for cut in [&[0_usize, 1] as &[usize], &[]] {
+    for cut in [vec![0, 1], Vec::new()] {
         assert!(matches!(
-            chains(cut).check_ends(&checkpoint(4)),
+            chains(&cut).check_ends(&checkpoint(4)),
             Err(Gap::Truncated { missing: 5, .. })
         ));
     }

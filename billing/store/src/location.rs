@@ -67,7 +67,7 @@ impl fmt::Display for Location {
 #[derive(Clone)]
 pub struct PgUrl {
     text: String,
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
 }
 
 /// Why a text is no URL of a PostgreSQL database. The text is not in it, for it may hold a password.
@@ -115,7 +115,7 @@ impl FromStr for PgUrl {
         }
         Ok(Self {
             text: text.to_owned(),
-            options,
+            options: Box::new(options),
         })
     }
 }

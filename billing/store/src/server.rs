@@ -68,7 +68,7 @@ pub(crate) async fn migrate(url: &PgUrl) -> Result<(), OpenError> {
         .check(&location)?;
     if url.is_open_to_others() {
         tracing::warn!(
-            "the connection to PostgreSQL is not verified, so that others on the way could read and change what is said; end the URL in ?sslmode=verify-full"
+            "the connection to PostgreSQL is not verified: others could read and change what is said; end the URL in ?sslmode=verify-full"
         );
     }
     if !within(&location, CONNECT, is_durable(&mut conn)).await? {

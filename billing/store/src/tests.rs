@@ -8,6 +8,7 @@ mod ledger;
 mod opening;
 mod receipts;
 mod recording;
+mod restoring;
 pub(crate) mod scene;
 mod scratch;
 mod server;

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { confirm } from "../dialog.js";
 import { h, say } from "../dom.js";
-import { count, text, utc, when } from "../format.js";
+import { count, plural, text, utc, when } from "../format.js";
 import { money } from "../money.js";
 import { notice } from "../notice.js";
 import { following } from "../section.js";
@@ -84,7 +84,7 @@ function open(root) {
   }
 
   function tell(answer) {
-    const checked = Object.entries(answer.checked ?? {}).map(([what, number]) => `${count(number)} ${what.replaceAll("_", " ")}`);
+    const checked = Object.entries(answer.checked ?? {}).map(([what, number]) => plural(number, what.replace(/s$/, "")));
     state.dataset.tone = answer.ok ? "good" : "bad";
     if (answer.failure) {
       say(state, `The ledger could not be checked: ${answer.failure}`);

@@ -69,7 +69,10 @@ async fn create(State(admin): State<Admin>, Extension(actor): Extension<Actor>, 
         Err(response) => return *response,
     };
     match admin.directory.create(&name, &edit, sha256, &actor.0).await {
-        Ok(made) => issued(&admin, StatusCode::CREATED, made),
+        Ok(made) => {
+            charged(&admin, &edit).await;
+            issued(&admin, StatusCode::CREATED, made)
+        }
         Err(error) => refused(error),
     }
 }
@@ -85,7 +88,10 @@ async fn update(
         Err(response) => return *response,
     };
     match admin.directory.update(&name, &edit, &actor.0).await {
-        Ok(key) => Json(now(&admin, key)).into_response(),
+        Ok(key) => {
+            charged(&admin, &edit).await;
+            Json(now(&admin, key)).into_response()
+        }
         Err(error) => refused(error),
     }
 }
@@ -119,6 +125,13 @@ async fn revoke(State(admin): State<Admin>, Extension(actor): Extension<Actor>, 
     match admin.directory.revoke(&name, &actor.0).await {
         Ok(key) => Json(now(&admin, key)).into_response(),
         Err(error) => refused(error),
+    }
+}
+
+/// Who pays for a key, and how much, is in force in the ledger too when its change is answered.
+async fn charged(admin: &Admin, edit: &KeyEdit) {
+    if edit.account.is_some() || !edit.budget.is_empty() {
+        admin.treasury.refresh().await;
     }
 }
 

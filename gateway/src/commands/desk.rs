@@ -3,8 +3,6 @@
 //! So a command is one request and the printing of its answer, and both ways give the same answers and the same
 //! refusals.
 
-use std::sync::Arc;
-
 use axum::{
     Extension, Router,
     body::{Body, Bytes},
@@ -13,7 +11,6 @@ use backends::serve::BoxError;
 use billing::Currency;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -24,7 +21,6 @@ use super::{
 use crate::{
     admin::{money, token::Actor},
     cli::money::PlaceArgs,
-    directory::{Directory, Written},
     treasury::Treasury,
 };
 
@@ -117,10 +113,8 @@ impl Desk {
     async fn here(&self, why: Unreached, method: &Method) -> Result<Way, BoxError> {
         let store = self.place.store(!method.is_safe()).await?.ok_or(DeskError::NoLedger)?;
         let config = self.place.config.as_ref();
-        let written = config.map_or_else(Written::nothing, Written::of);
-        let directory = Directory::open(written, Some(&store), Arc::default(), Gauge::default()).await?;
         let currency = config.map_or(Currency::USD, |config| config.ledger.currency);
-        let treasury = Treasury::new(Some(store.ledger()), Arc::new(directory), currency, None);
+        let treasury = Treasury::new(Some(store.ledger()), currency, None);
         let router = money::router::<Treasury>()
             .layer(Extension(Actor(self.place.actor.clone())))
             .with_state(treasury);

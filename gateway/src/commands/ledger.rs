@@ -88,7 +88,10 @@ async fn verify(desk: &mut Desk, output: Output) -> Result<ExitCode, BoxError> {
 fn report(answer: &Value) -> String {
     let checked = answer["checked"].as_object().into_iter().flatten();
     let checked: Vec<String> = checked
-        .map(|(what, count)| format!("{} {}", cell(count), what.replace('_', " ")))
+        .map(|(what, count)| match count.as_u64() {
+            Some(1) => format!("1 {}", what.trim_end_matches('s')),
+            _ => format!("{} {what}", cell(count)),
+        })
         .collect();
     let checked = checked.join(", ");
     let found: Vec<String> = answer["discrepancies"]

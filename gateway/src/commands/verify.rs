@@ -14,7 +14,7 @@ use std::{
 
 use backends::serve::BoxError;
 use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
-use openapi::sse::HEARTBEAT;
+use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -28,8 +28,6 @@ use crate::{
 const REFUSED: u8 = 1;
 /// Nothing can be said.
 const UNUSABLE: u8 = 2;
-/// Of those that come while a charge is written down; that takes half a minute at most.
-const MAX_HEARTBEATS: usize = 64;
 /// The most that is read of a file.
 const MAX_FILE: u64 = 1024 * 1024 * 1024;
 
@@ -90,8 +88,8 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         return Err(Unusable::NoKey);
     }
     let hashes = Hashes {
-        request: body(args.request.as_deref(), args.salt)?.map(|(salt, body)| hash(&salt, &[&body])),
-        response: body(args.response.as_deref(), args.salt)?.map(|(salt, body)| returned(&salt, &body)),
+        request: hash(args.request.as_deref(), args.salt, |body| body)?,
+        response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
     };
     let mut chains = Chains::default();
     for path in &args.files {
@@ -187,8 +185,7 @@ fn chain(
 /// Salted hashes of what the client sent and received.
 struct Hashes {
     request: Option<Hash>,
-    /// Any of them may be the receipt's.
-    response: Option<Vec<Hash>>,
+    response: Option<Hash>,
 }
 
 impl Hashes {
@@ -199,12 +196,12 @@ impl Hashes {
                 "is not the hash of this request with this salt; it must be the bytes that were sent",
             ));
         }
-        match (&self.response, facts.response.returned) {
+        match (self.response, facts.response.returned) {
             (Some(_), None) => Err((
                 "response.returned",
                 "there is none, for the client left before the end of the answer",
             )),
-            (Some(hashes), Some(returned)) if !hashes.contains(&returned) => Err((
+            (Some(hash), Some(returned)) if hash != returned => Err((
                 "response.returned",
                 "is not the hash of this response with this salt; it must be the bytes that were received, of a stream all events and comments",
             )),
@@ -213,38 +210,17 @@ impl Hashes {
     }
 }
 
-fn body(path: Option<&Path>, salt: Option<Salt>) -> Result<Option<([u8; 32], Vec<u8>)>, Unusable> {
+fn hash(
+    path: Option<&Path>,
+    salt: Option<Salt>,
+    hashed: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> Result<Option<Hash>, Unusable> {
     let (Some(path), Some(Salt(salt))) = (path, salt) else {
         return Ok(None);
     };
-    Ok(Some((salt, read(path)?)))
-}
-
-fn hash(salt: &[u8; 32], pieces: &[&[u8]]) -> Hash {
-    let mut hash = BodyHash::new(salt);
-    for piece in pieces {
-        hash.update(piece);
-    }
-    hash.finish()
-}
-
-/// Of a response as it was received, and of the same without the heartbeats that came while its charge was written
-/// down: they are sent after the receipt was signed, directly before the last events.
-fn returned(salt: &[u8; 32], body: &[u8]) -> Vec<Hash> {
-    let mut hashes = vec![hash(salt, &[body])];
-    let len = HEARTBEAT.len();
-    let Some(mut begin) = body.windows(len).rposition(|window| window == HEARTBEAT) else {
-        return hashes;
-    };
-    let end = begin + len;
-    for _ in 0..MAX_HEARTBEATS {
-        hashes.push(hash(salt, &[&body[..begin], &body[end..]]));
-        match begin.checked_sub(len) {
-            Some(before) if body[before..begin] == *HEARTBEAT => begin = before,
-            _ => break,
-        }
-    }
-    hashes
+    let mut hash = BodyHash::new(&salt);
+    hash.update(&hashed(read(path)?));
+    Ok(Some(hash.finish()))
 }
 
 /// All receipts of a file: one, one a line, or within `{"object":"list","data":[…]}`, as the gateway answers.
@@ -331,42 +307,4 @@ fn plain(text: &str) -> String {
     text.chars()
         .map(|char| if char.is_control() { '\u{fffd}' } else { char })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heartbeats_before_the_end_may_be_left_out_of_the_hash() {
-        let salt = [3; 32];
-        let check = |received: &str, signed: &str, is_same: bool| {
-            let hashes = returned(&salt, received.as_bytes());
-            let signed = hash(&salt, &[signed.as_bytes()]);
-            assert_eq!(hashes.contains(&signed), is_same, "{received:?} for {signed:?}");
-        };
-        let beat = ": keep-alive\n\n";
-        assert_eq!(beat.as_bytes(), HEARTBEAT);
-        check("data: a\n\ndata: b\n\n", "data: a\n\ndata: b\n\n", true);
-        check(&format!("data: a\n\n{beat}data: b\n\n"), "data: a\n\ndata: b\n\n", true);
-        check(
-            &format!("data: a\n\n{beat}{beat}data: b\n\n"),
-            "data: a\n\ndata: b\n\n",
-            true,
-        );
-        // One that was sent before is in the hash.
-        let early = format!("data: a\n\n{beat}data: b\n\n");
-        check(&format!("data: a\n\n{beat}{beat}data: b\n\n"), &early, true);
-        check(
-            &format!("data: a\n\n{beat}data: c\n\n{beat}data: b\n\n"),
-            &format!("data: a\n\n{beat}data: c\n\ndata: b\n\n"),
-            true,
-        );
-        check(
-            &format!("data: a\n\n{beat}data: c\n\n{beat}data: b\n\n"),
-            "data: a\n\ndata: c\n\ndata: b\n\n",
-            false,
-        );
-        check("data: a\n\n", "data: b\n\n", false);
-    }
 }

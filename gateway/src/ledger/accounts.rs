@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,10 @@ use billing_store::{
     By, LedgerFault, LedgerStore,
     ledger::{CreateError, DeclareError, DeclaredKey, NewAccount},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{Known, Ledger, Payers, account_of, default_account};
 use crate::{
@@ -28,6 +34,8 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 /// How long one look may take.
 const TRY: Duration = Duration::from_secs(10);
+/// How long whoever changed an account waits until it is in force here.
+const REFRESH: Duration = Duration::from_secs(3);
 /// Who changes accounts here, in the audit log.
 const ACTOR: &str = "config";
 
@@ -76,8 +84,11 @@ pub(crate) struct Accounts {
     ledger: Ledger,
     directory: Arc<Directory>,
     written: Mutex<Charged>,
-    /// The configuration changed.
+    /// The configuration changed, or somebody knows that accounts did.
     changed: Notify,
+    /// How often it was asked to look, and which of these looks is over.
+    wanted: AtomicU64,
+    looked: watch::Sender<u64>,
 }
 
 /// What was read last.
@@ -96,6 +107,8 @@ impl Accounts {
             directory,
             written: Mutex::new(charged),
             changed: Notify::new(),
+            wanted: AtomicU64::new(0),
+            looked: watch::Sender::new(0),
         }
     }
 
@@ -103,6 +116,15 @@ impl Accounts {
     pub(crate) fn configure(&self, charged: Charged) {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = charged;
         self.changed.notify_one();
+    }
+
+    /// What the database has now is in force when this returns, unless it does not answer: then it is later.
+    pub(crate) async fn refresh(&self) {
+        let ticket = self.wanted.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let mut looked = self.looked.subscribe();
+        self.changed.notify_one();
+        drop(timeout(REFRESH, looked.wait_for(|done| *done >= ticket)).await);
+        self.ledger.settle().await;
     }
 
     /// Reads all, and then follows until dropped. The first reading is done when this returns.
@@ -117,10 +139,12 @@ impl Accounts {
         loop {
             // Whichever comes first.
             drop(timeout(POLL, self.changed.notified()).await);
+            let wanted = self.wanted.load(Ordering::Relaxed);
             let looked = match timeout(TRY, self.look(&mut seen)).await {
                 Ok(looked) => looked.map_err(|error| Chain(&error).to_string()),
                 Err(elapsed) => Err(elapsed.to_string()),
             };
+            self.looked.send_replace(wanted);
             match looked {
                 Ok(()) => {
                     if std::mem::take(&mut is_failing) {

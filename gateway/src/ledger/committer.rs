@@ -183,6 +183,15 @@ impl Queue {
         self.send(Queued::Begin(joined));
     }
 
+    /// What comes after is of no incarnation, and is refused.
+    pub(super) fn end(&self) {
+        self.begin(Joined {
+            epoch: 0,
+            last_seq: 0,
+            heads: Vec::new(),
+        });
+    }
+
     /// Ready when all that was pushed before came to an end.
     pub(super) async fn flush(&self) {
         let (answer, flushed) = oneshot::channel();

@@ -116,6 +116,34 @@ impl Node {
 
     /// Does what is to be done, and says when to look again.
     pub(super) async fn step(&mut self) -> Duration {
+        let wait = self.act().await;
+        self.observe().await;
+        wait
+    }
+
+    async fn observe(&self) {
+        let metrics = &self.shared.metrics;
+        let (holds, open) = {
+            let state = self.shared.state();
+            (state.book.open_holds(), state.open)
+        };
+        let left = open.map_or(Duration::ZERO, |fence| {
+            fence.at.saturating_duration_since(Instant::now())
+        });
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.holds.set(count(holds));
+        metrics.queued.set(count(self.shared.queue.len()));
+        metrics.lease.set(i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
+        if let Some((journal, _)) = &self.journal
+            && let Ok((unshipped, since_ms)) = journal.backlog().await
+        {
+            let age_ms = since_ms.map_or(0, |since_ms| unix_ms().saturating_sub(since_ms).max(0));
+            metrics.unshipped.set(i64::try_from(unshipped).unwrap_or(i64::MAX));
+            metrics.unshipped_age.set(age_ms / 1000);
+        }
+    }
+
+    async fn act(&mut self) -> Duration {
         let outcome = match self.epoch {
             0 if !self.is_needed() => return PERIOD,
             0 => self.join().await,
@@ -149,6 +177,14 @@ impl Node {
             let taken = Lock::take(folder).map_err(|error| Trouble::Passing(error.into()))?;
             self.lock = Some(taken.ok_or_else(|| Trouble::Passing("another gateway has this data_dir".into()))?);
         }
+        // A capture of a hold that is left must not become durable behind what is shipped now: it would be of an
+        // incarnation that is over when its turn comes, and its client had seen the end of its answer.
+        {
+            let mut state = self.shared.state();
+            state.open = None;
+            state.book.restart();
+        }
+        self.shared.queue.end();
         if let Some((_, shipper)) = &self.journal {
             // What was captured before is durable, and then it is with the ledger, which may then free what was leased.
             self.shared.queue.flush().await;

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::{self, Config},
     directory::Directory,
+    metrics::LedgerMetrics,
 };
 
 /// The name of the database in the data directory.
@@ -74,6 +75,7 @@ impl Setting {
         store: &Store,
         node: Arc<str>,
         directory: &Arc<Directory>,
+        metrics: LedgerMetrics,
         key: Option<Arc<SigningKey>>,
     ) -> Result<Self, LedgerError> {
         let folder = config.data_dir.clone();
@@ -95,7 +97,7 @@ impl Setting {
             },
             ttl: config.ledger.lease,
         });
-        let (ledger, waiting) = Ledger::new();
+        let (ledger, waiting) = Ledger::new(metrics);
         let accounts = Accounts::new(store.ledger(), ledger.clone(), directory.clone(), Charged::of(config));
         let accounts = Arc::new(accounts);
         let following = accounts.clone().open().await?.boxed();
@@ -118,6 +120,11 @@ impl Setting {
         &self.ledger
     }
 
+    /// The name of this gateway in the ledger.
+    pub(crate) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
     pub(crate) fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
@@ -135,7 +142,8 @@ impl Setting {
             None => Target::Central(self.central.clone()),
         };
         let ship = Arc::new(Notify::new());
-        let sink = Sink::new(self.node, target, self.key, ship.clone());
+        let metrics = self.ledger.0.metrics.clone();
+        let sink = Sink::new(self.node, target, self.key, metrics, ship.clone());
         let committer = tokio::spawn(Committer::new(self.waiting, sink).run());
         let shipper = journal
             .clone()

@@ -183,9 +183,10 @@ pub(super) fn of_fault(fault: LedgerFault) -> Trouble {
 fn of_journal(error: JournalError) -> Trouble {
     match error {
         JournalError::Fault(fault) => of_fault(fault),
-        error @ (JournalError::Gap { .. } | JournalError::OtherNode { .. } | JournalError::NoWriter) => {
-            Trouble::Astray(error.into())
-        }
+        error @ (JournalError::Gap { .. }
+        | JournalError::Conflict { .. }
+        | JournalError::OtherNode { .. }
+        | JournalError::NoWriter) => Trouble::Astray(error.into()),
         other => Trouble::Refused(other.into()),
     }
 }

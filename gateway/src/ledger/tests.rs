@@ -28,7 +28,7 @@ use super::{
     node::Node,
     shipper::Shipper,
 };
-use crate::wall_clock::unix_ms;
+use crate::{metrics::LedgerMetrics, wall_clock::unix_ms};
 
 mod capturing;
 mod leasing;
@@ -47,6 +47,8 @@ struct World {
     posts: Mutex<Vec<usize>>,
     /// Answers to posts wait for it.
     gate: Mutex<Option<Arc<Notify>>>,
+    /// So does who joins.
+    door: Mutex<Option<Arc<Notify>>>,
     questions: Mutex<u64>,
 }
 
@@ -69,6 +71,7 @@ impl World {
             is_away: AtomicBool::new(false),
             posts: Mutex::default(),
             gate: Mutex::default(),
+            door: Mutex::default(),
             questions: Mutex::default(),
         })
     }
@@ -109,6 +112,10 @@ fn ttl_ms() -> i64 {
 impl Central for Wire {
     fn join(&self) -> Answer<'_, Joined> {
         async {
+            let door = self.world.door.lock().expect("no test panics with it").clone();
+            if let Some(door) = door {
+                door.notified().await;
+            }
             let now_ms = self.world.asked()?;
             let joined = self.world.rules().join(self.name, self.kind, ttl_ms(), now_ms);
             Ok(Joined {
@@ -261,7 +268,7 @@ struct Gateway {
 impl Gateway {
     /// It has joined.
     async fn start(world: &Arc<World>, name: &'static str, disk: Option<Arc<Disk>>) -> Self {
-        let (ledger, waiting) = Ledger::new();
+        let (ledger, waiting) = Ledger::new(LedgerMetrics::default());
         let kind = if disk.is_some() {
             JournalKind::Local
         } else {
@@ -277,7 +284,7 @@ impl Gateway {
             Some(journal) => Target::Journal(journal.clone()),
             None => Target::Central(central.clone()),
         };
-        let sink = Sink::new(name.into(), target, None, Arc::default());
+        let sink = Sink::new(name.into(), target, None, LedgerMetrics::default(), Arc::default());
         let committer = tokio::spawn(Committer::new(waiting, sink).run());
         ledger.bar(HashMap::new(), true);
         let mut node = Node::new(ledger.0.clone(), central, journal, TTL, true, None);

@@ -65,7 +65,7 @@ async fn accounts_that_cannot_be_are_refused() {
     let gateway = world.gateway(&yaml(&mock, ""));
     done(&gateway, &["account", "create", "acme", "--currency", "EUR"]);
     for (body, status, what) in [
-        (json!({"id": "org:acme"}), 409, "already"),
+        (json!({"id": "org:acme"}), 409, "named 'org:acme'"),
         (json!({"id": "acme co"}), 400, "no account that can be made"),
         (json!({"id": "system:earnings"}), 400, "nobody changes by hand"),
         (json!({"id": "key:alice"}), 400, "mulberry key update alice"),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::binaries::Binaries;
 
@@ -34,6 +35,9 @@ host  replication all 127.0.0.1/32 trust
 
 /// Times that a free port may turn out to be taken after all.
 const ATTEMPTS: u32 = 5;
+
+/// How long the processes of a killed server may stay in the way of its next start.
+const BURIAL: Duration = Duration::from_secs(20);
 
 /// How a server is to be.
 #[derive(Clone, Debug)]
@@ -261,8 +265,22 @@ impl Server {
     }
 
     /// Starts it again on the same port.
+    ///
+    /// A killed one is in PostgreSQL's way until the system has buried it, which takes a moment on a busy machine.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing tells when a killed process is buried; it is asked again, and the test's thread blocks anyway"
+    )]
     pub fn start_again(&self) {
-        assert!(self.try_up(), "PostgreSQL does not start again:\n{}", self.log());
+        let begin = Instant::now();
+        while !self.try_up() {
+            assert!(
+                begin.elapsed() < BURIAL,
+                "PostgreSQL does not start again:\n{}",
+                self.log()
+            );
+            std::thread::yield_now();
+        }
     }
 
     /// What it has logged so far.

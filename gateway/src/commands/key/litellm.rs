@@ -285,7 +285,7 @@ fn budget(row: &Map<String, Value>, note: &mut impl FnMut(String)) -> Result<Bud
     };
     let (said, budget) = match count.saturating_mul(unit) {
         0 => return Err("its `budget_duration` cannot be read"),
-        ..=DAY => (
+        1..=DAY => (
             "a day",
             Budget {
                 day: Some(most),

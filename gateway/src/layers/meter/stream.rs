@@ -13,7 +13,10 @@ use backends::serve::BoxError;
 use billing::End;
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use openapi::response::{events_with_costs, with_comment};
+use openapi::{
+    response::{events_with_costs, with_comment},
+    sse::HEARTBEAT,
+};
 
 use super::{
     super::failover::{Relay, join},
@@ -166,8 +169,11 @@ impl Body for MeteredStream {
                 piece.bytes
             };
             if !bytes.is_empty() {
-                // Those that were given together with the end are in the receipt already.
-                this.meter.gives(&bytes);
+                // Those that were given together with the end are in the receipt already. Heartbeats, which come while
+                // it is written too, are in none.
+                if bytes != HEARTBEAT {
+                    this.meter.gives(&bytes);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::{
     layers::rescue::Chain,
     ledger::central::{Central, Journal, Trouble},
+    metrics::LedgerMetrics,
 };
 
 /// Where the charges of this node become durable.
@@ -35,12 +36,19 @@ pub(crate) struct Sink {
     /// The last receipts that are durable, each of its organisation.
     heads: HashMap<AccountId, (u64, [u8; 32])>,
     is_stalled: bool,
+    metrics: LedgerMetrics,
     /// Wakes who ships, or who joins anew.
     wake: Arc<Notify>,
 }
 
 impl Sink {
-    pub(crate) fn new(node: Arc<str>, target: Target, key: Option<Arc<SigningKey>>, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        node: Arc<str>,
+        target: Target,
+        key: Option<Arc<SigningKey>>,
+        metrics: LedgerMetrics,
+        wake: Arc<Notify>,
+    ) -> Self {
         Self {
             node,
             target,
@@ -49,6 +57,7 @@ impl Sink {
             last_seq: 0,
             heads: HashMap::new(),
             is_stalled: false,
+            metrics,
             wake,
         }
     }
@@ -107,7 +116,8 @@ impl Sink {
         }
     }
 
-    pub(super) fn committed(&mut self, charges: &[SealedCharge], _took: Duration) {
+    pub(super) fn committed(&mut self, charges: &[SealedCharge], took: Duration) {
+        self.metrics.committed(charges.len() as u64, took);
         for sealed in charges {
             let charge = &sealed.charge;
             self.last_seq = charge.seq;

@@ -90,3 +90,28 @@ async fn what_comes_after_a_node_was_forgotten_is_our_loss() {
     assert_eq!(lost.debits, nano(40));
     drop(gateway.reserve(&payer, 100).await.expect("the customer has all of it"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_captured_while_a_node_joins_again_is_refused_or_shipped() {
+    let world = World::new(rules(billing::Ledger::shared(), 100));
+    let disk = Arc::new(Disk::default());
+    let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+    let payer = payer(&world);
+    let shipped = gateway.reserve(&payer, 40).await.expect("there is room");
+    let late = gateway.reserve(&payer, 10).await.expect("there is room");
+    shipped.capture(draft(40)).await.expect("the disk of this node has it");
+    world.rules().forget(NODE, ttl_ms() + 1).expect("its lease is over");
+    gateway.node.step().await;
+    // The journal is shipped, and the ledger is asked for a new incarnation.
+    let door = Arc::new(Notify::new());
+    *world.door.lock().expect("no test panics with it") = Some(door.clone());
+    let captured = async {
+        let outcome = late.capture(draft(10)).await;
+        door.notify_one();
+        outcome
+    };
+    let (_, outcome) = tokio::join!(gateway.node.step(), captured);
+    assert!(outcome.is_err(), "nobody would ever ship it: {outcome:?}");
+    assert_eq!(disk.waiting(), 0);
+    drop(gateway.reserve(&payer, 100).await.expect("it goes on"));
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use billing::{AccountId, Ask, Bounds, Budget, JournalKind, Level, Pot, Renewal, Span, Window};
 
 use super::{BY, DAY, MONTH, charge, funded, id, nano, new_account, sealed};
-use crate::LedgerStore;
-use crate::ledger::{AccountChange, RateKind, RateUse};
+use crate::ledger::{AccountChange, PostError, RateKind, RateUse};
 use crate::tests::scene::{Scene, on_both};
+use crate::{LedgerStore, Location, Store};
 
 on_both!(nodes_together_never_spend_more_than_there_is);
 
@@ -235,4 +235,55 @@ async fn a_budget_that_is_cut_grants_nothing_until_enough_came_back() {
             .leased,
         nano(0)
     );
+}
+
+/// What was answered is there, and what was repeated because no answer came is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_loses_and_doubles_nothing() {
+    let Some(server) = test_postgres::Server::start(test_postgres::Settings::durable()) else {
+        return;
+    };
+    let url = server.database().parse().expect("the server's URLs are whole");
+    let store = Store::open(&Location::Postgres(url)).await.expect("it opens");
+    let ledger = store.ledger();
+    funded(&ledger, "org:acme", 1_000_000).await;
+    let joined = ledger.join("n", JournalKind::Local, HOUR).await.expect("it joins");
+    let (told, mut answered) = tokio::sync::watch::channel(0_u64);
+    // Nobody knocks while it is down: on this machine a knock can take the very port that the server wants back.
+    let is_up = Arc::new(tokio::sync::RwLock::new(()));
+    let poster = tokio::spawn({
+        let (ledger, is_up) = (ledger.clone(), is_up.clone());
+        async move {
+            let mut repeated = 0_u32;
+            for first in (1..=200_u64).step_by(4) {
+                let batch: Vec<_> = (first..first + 4)
+                    .map(|seq| sealed(charge("n", seq, "org:acme", 3)))
+                    .collect();
+                while let Err(error) = ledger.post("n", joined.epoch, &batch).await {
+                    let PostError::Fault(fault) = &error else {
+                        panic!("{error:?}");
+                    };
+                    assert!(fault.may_pass(), "{error:?}");
+                    repeated += 1;
+                    drop(is_up.read().await);
+                }
+                told.send_replace(first + 3);
+            }
+            repeated
+        }
+    });
+    for after in [40, 130] {
+        answered.wait_for(|seq| *seq >= after).await.expect("the poster lives");
+        let down = is_up.write().await;
+        server.kill();
+        server.start_again();
+        drop(down);
+    }
+    let repeated = poster.await.expect("the poster does not panic");
+    assert!(repeated > 0, "the server was never missed");
+    let report = ledger.verify().await.expect("it is checked");
+    assert!(report.is_clean(), "{:?}", report.discrepancies);
+    assert_eq!(report.checked.charges, 200);
+    let acme = ledger.account(&id("org:acme")).await.expect("readable").expect("there");
+    assert_eq!(acme.total.spent, nano(600));
 }
