@@ -406,7 +406,8 @@ async fn an_upstream_that_breaks_off_is_paid_for_what_it_delivered_and_not_for_t
         let body = streamed(question(&format!("fault/{mode}")));
         let before = shop.left().await;
         let read = Stream::of(send(shop.request("/v1/chat/completions", mode, &body)).await).await;
-        read.error();
+        let error = read.error();
+        assert!(error.code.is_some(), "{error:?}");
         assert!(!read.text.contains(": cost"), "{}", read.text);
         let chunks = read.chunks();
         let words = chunks.iter().filter(|chunk| {
