@@ -287,7 +287,7 @@ impl Gateway {
         let sink = Sink::new(name.into(), target, None, LedgerMetrics::default(), Arc::default());
         let committer = tokio::spawn(Committer::new(waiting, sink).run());
         ledger.bar(HashMap::new(), true);
-        let mut node = Node::new(ledger.0.clone(), central, journal, TTL, true, None);
+        let mut node = Node::new(ledger.0.clone(), central, journal, TTL, Some(Arc::default()), None);
         node.step().await;
         Self {
             ledger,

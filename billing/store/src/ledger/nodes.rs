@@ -174,7 +174,7 @@ async fn begin(db: &mut Db<'_>, name: &str, journal: JournalKind, ttl: Duration)
     let row = row(db, sql, values![name, word_of(journal), now, until]).await?;
     let row = row.ok_or(LedgerFault::Row { column: "epoch" })?;
     run(db, "DELETE FROM leases WHERE node = $1", values![name]).await?;
-    run(db, "DELETE FROM rate_shares WHERE node = $1", values![name]).await?;
+    // Its shares of rates stay until their windows are over: what the epoch before used counts.
     let sql = "SELECT organisation, seq, receipt_hash FROM receipt_heads WHERE node = $1 ORDER BY organisation";
     let heads = rows(db, sql, values![name]).await?;
     Ok(Joined {
