@@ -165,6 +165,14 @@ impl Journal for LocalJournal {
         async move { self.journal.trim(up_to).await.map_err(of_journal) }.boxed()
     }
 
+    fn rewind(&self, to: u64) -> Answer<'_, bool> {
+        async move { self.journal.rewind(to).await.map_err(of_journal) }.boxed()
+    }
+
+    fn last_seq(&self) -> Answer<'_, u64> {
+        async move { self.journal.last_seq().await.map_err(of_journal) }.boxed()
+    }
+
     fn backlog(&self) -> Answer<'_, (u64, Option<i64>)> {
         async move { self.journal.backlog().await.map_err(of_journal) }.boxed()
     }
