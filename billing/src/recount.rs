@@ -161,6 +161,7 @@ impl Answer {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "what overflows in a test fails it")]
 mod tests {
     use proptest::prelude::*;
 

@@ -43,7 +43,7 @@ pub(crate) use describe::document as json_schema;
 pub(crate) use document::{Entry, Format, Node, Value as NodeValue, parse as parse_document};
 pub(crate) use environment::{Environment, Process};
 pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, MAX_KEY_NAME, Tags, Tier, is_key_name};
-pub(crate) use ledger::{Budget, DatabaseUrl, Journal, Ledger, Rate, SpecialPrice, Unpriced, is_node_name};
+pub(crate) use ledger::{Budget, DatabaseUrl, Journal, Ledger, Rate, Unpriced, is_node_name};
 pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use problem::{ConfigError, Place, Problems};

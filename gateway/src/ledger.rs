@@ -41,7 +41,7 @@ mod tests;
 
 use accounts::AccountsError;
 pub(crate) use accounts::{Accounts, Charged};
-pub(crate) use committer::{CaptureError, Captured, Receipted};
+pub(crate) use committer::{CaptureError, Captured};
 pub(crate) use draft::Draft;
 pub(crate) use payers::{Known, Payers, account_of, default_account};
 pub(crate) use start::{LedgerError, Setting, node_name};
@@ -240,6 +240,7 @@ impl Ledger {
     }
 
     /// The most that could be held now without asking anybody.
+    #[cfg(test)]
     pub(crate) fn affordable(&self, payer: &Arc<Payer>) -> Nano {
         self.0.state().book.affordable(payer, unix_ms())
     }
@@ -400,7 +401,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             // One of an incarnation that is over is void already.
-            drop(self.ledger.state().book.release(hold));
+            let _void = self.ledger.state().book.release(hold);
         }
     }
 }

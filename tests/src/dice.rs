@@ -29,10 +29,10 @@ impl Dice {
     /// Dice of their own for a part of the whole.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.throw())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -42,11 +42,11 @@ impl Dice {
 
     /// From `least` to `most`, both among them.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
-        least + self.next() % (most - least + 1)
+        least + self.throw() % (most - least + 1)
     }
 
     /// True in so many of a hundred cases.
     pub fn percent(&mut self, of_a_hundred: u64) -> bool {
-        self.next() % 100 < of_a_hundred
+        self.throw() % 100 < of_a_hundred
     }
 }

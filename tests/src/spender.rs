@@ -112,7 +112,7 @@ async fn read(response: Response) -> String {
 fn last_usage(stream: &str) -> Option<Usage> {
     let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
     let chunks = data.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    chunks.filter_map(|chunk| usage(&chunk)).last()
+    chunks.filter_map(|chunk| usage(&chunk)).next_back()
 }
 
 fn usage(answer: &Value) -> Option<Usage> {

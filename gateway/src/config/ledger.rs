@@ -172,7 +172,7 @@ impl Decode for DatabaseUrl {
                 problems.report(
                     &node.place,
                     key,
-                    &format!("is not the address of a PostgreSQL database: {error}"),
+                    format!("is not the address of a PostgreSQL database: {error}"),
                     "write `postgres://USER:PASSWORD@HOST/DATABASE`, or leave it out to keep everything in `data_dir`",
                 );
                 None

@@ -102,6 +102,7 @@ impl Future for Captured {
 
 /// Where captures wait. Never full: how many may be under way is decided before anything is held.
 pub(super) struct Queue {
+    #[expect(clippy::disallowed_types, reason = "holds bound it: see the type")]
     sender: mpsc::UnboundedSender<Queued>,
     len: Arc<AtomicUsize>,
     over: Arc<AtomicU64>,
@@ -136,6 +137,7 @@ impl Waiter {
 
 /// The far end of a [`Queue`].
 pub(super) struct Waiting {
+    #[expect(clippy::disallowed_types, reason = "holds bound it: see the type")]
     receiver: mpsc::UnboundedReceiver<Queued>,
     len: Arc<AtomicUsize>,
     /// The incarnation whose charges were refused.
@@ -143,6 +145,7 @@ pub(super) struct Waiting {
 }
 
 pub(super) fn queue() -> (Queue, Waiting) {
+    #[expect(clippy::disallowed_methods, reason = "holds bound it: see the type")]
     let (sender, receiver) = mpsc::unbounded_channel();
     let len = Arc::new(AtomicUsize::new(0));
     let over = Arc::new(AtomicU64::new(0));

@@ -124,6 +124,30 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::Late),
         Box::new(TurnError::UnderWay),
         Box::new(TurnError::Reused),
+        Box::new(CoverError::Unmeasured {
+            endpoint: Endpoint::Audio,
+        }),
+        Box::new(CoverError::Background),
+        Box::new(CoverError::Pricing(PricingError::Unpriced { model: "m".to_owned() })),
+        Box::new(CoverError::Pricing(PricingError::NoRate {
+            model: "m".to_owned(),
+            from: Currency::USD,
+            to: Currency::TON,
+        })),
+        Box::new(ReserveError::Disabled {
+            account: AccountId::key("k"),
+        }),
+        Box::new(ReserveError::Unknown {
+            account: AccountId::key("k"),
+        }),
+        Box::new(ReserveError::Unavailable),
+        Box::new(ReserveError::Short {
+            account: AccountId::key("k"),
+            window: Window::Total,
+            missing: Nano::MOST,
+            currency: Currency::USD,
+        }),
+        Box::new(CaptureError::Late),
         Box::new(Panicked),
         Box::new(ShuttingDown),
         "an error that nobody knows".into(),

@@ -227,10 +227,11 @@ impl Asked {
             "refusal" => self.named(part, &["refusal"]),
             "thinking" => self.named(part, &["thinking"]),
             "tool_use" => self.named(part, &["name", "input"]),
-            "tool_result" => match part.get("content") {
-                Some(content) => self.content(content),
-                None => {}
-            },
+            "tool_result" => {
+                if let Some(content) = part.get("content") {
+                    self.content(content);
+                }
+            }
             _ => self.has_other_prompt = true,
         }
     }

@@ -184,8 +184,10 @@ pub async fn durable(mut place: Place, enders: usize, time: Duration) -> Result<
             charges.clear();
             groups += 1;
             for answer in answers {
-                // Who asked has ended.
-                drop(answer.send(()));
+                if answer.send(()).is_err() {
+                    // Who waits was stopped, and all others with it.
+                    break;
+                }
             }
         }
         Ok::<_, Failure>((groups, place))

@@ -267,10 +267,6 @@ impl Server {
     /// Starts it again on the same port.
     ///
     /// A killed one is in PostgreSQL's way until the system has buried it, which takes a moment on a busy machine.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "nothing tells when a killed process is buried; it is asked again, and the test's thread blocks anyway"
-    )]
     pub fn start_again(&self) {
         let begin = Instant::now();
         while !self.try_up() {

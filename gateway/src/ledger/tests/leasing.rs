@@ -40,7 +40,7 @@ async fn too_little_is_told_and_not_asked_for_again_at_once() {
     let again = gateway.ledger.reserve(&payer, nano(130)).now_or_never();
     assert_eq!(again.expect("nobody is asked").expect_err("as before"), short);
     assert_eq!(world.questions(), asked);
-    gateway.reserve(&payer, 100).await.expect("so much there is");
+    drop(gateway.reserve(&payer, 100).await.expect("so much there is"));
 }
 
 #[tokio::test(start_paused = true)]

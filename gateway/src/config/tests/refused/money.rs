@@ -6,16 +6,18 @@ const DIGITS: &str = "fix: write a number such as `2.50`, with at most nine digi
 
 #[test]
 fn the_address_of_a_database_is_never_quoted() {
-    for wrong in [
-        "mysql://u:sk-hidden@h/d",
-        "sk-hidden",
-        "'postgres://'",
-        "'postgres://h/a b'",
+    let begin = "it does not begin with postgres:// or postgresql://";
+    let form = "it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE; characters such as @ / ? # % in a password are written as %40 %2F %3F %23 %25";
+    for (wrong, why) in [
+        ("mysql://u:sk-hidden@h/d", begin),
+        ("sk-hidden", begin),
+        ("'postgres://u:p?sk-hidden@h/d'", form),
+        ("'postgres://u:p?SK=hidden@h/d'", form),
     ] {
         check_with_backend(
             &format!("database: {wrong}"),
             &[
-                "m.yaml:2:11: `database`: is not the address of a PostgreSQL database",
+                &format!("m.yaml:2:11: `database`: is not the address of a PostgreSQL database: {why}"),
                 "fix: write `postgres://USER:PASSWORD@HOST/DATABASE`, or leave it out to keep everything in `data_dir`",
             ],
         );
