@@ -88,12 +88,12 @@ impl Account {
         self.counted.as_ref().map(|counted| &counted.id)
     }
 
-    /// Counts a request, if the limits allow one more.
-    pub(crate) fn begin(&self) -> Result<Allowance, LimitError> {
-        match &self.counted {
-            Some(counted) => counted.limiter.begin(&counted.limits, Instant::now()),
-            None => Ok(Allowance::default()),
-        }
+    /// Counts a request, if the limits allow one more. Waits only where other gateways have to be asked.
+    pub(crate) async fn begin(&self) -> Result<Allowance, LimitError> {
+        let Some(Counted { limits, limiter, .. }) = &self.counted else {
+            return Ok(Allowance::default());
+        };
+        limiter.patiently(|now| limiter.begin(limits, now)).await
     }
 
     /// Tokens in any 60 seconds, where they are limited.

@@ -119,7 +119,10 @@ impl App {
         let tokens = AdminTokens::of(config, config)?;
         let metrics = Arc::new(Metrics::new(catalog.clone(), records.clone()));
         let (telemetry, exporter) = telemetry::set_up(&config.telemetry, &metrics)?;
-        let limiters = Arc::new(Limiters::default());
+        let limiters = Arc::new(match &config.database {
+            Some(_) => Limiters::shared(),
+            None => Limiters::default(),
+        });
         let issuers = Issuers::new(&config.oidc, &limiters, None)?;
         let opened = store.as_ref().map(|(store, _)| store);
         let directory = Directory::open(
@@ -141,6 +144,7 @@ impl App {
                     &directory,
                     metrics.ledger.clone(),
                     key.clone(),
+                    limiters.sharing().cloned(),
                 )
                 .await?;
                 let receipts = Receipts::open(store, node, key, setting.journal()).await?;

@@ -8,6 +8,9 @@
 //! many clients ask at once.
 //! Tokens are known only at the end; until then an estimate is reserved. A request that uses more than was reserved
 //! takes the account over its limit by the difference, and the next one waits for it.
+//!
+//! Where several gateways share a database they share the limits too: a gateway uses no more of one than its
+//! [`share`]. Alone there are no shares, and nothing of them is touched.
 
 use std::{
     collections::HashMap,
@@ -16,10 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use share::Shares;
+pub(crate) use share::{Kind, Sharing, Until};
 use window::{Mark, Window};
 
 use crate::config::KeyLimits;
 
+mod share;
 mod window;
 
 /// Accounts that no configuration names, at most: subjects of an issuer.
@@ -38,7 +44,11 @@ pub(crate) enum AccountId {
 
 /// What all accounts consumed.
 #[derive(Debug, Default)]
-pub(crate) struct Limiters(Mutex<Table>);
+pub(crate) struct Limiters {
+    table: Mutex<Table>,
+    /// With other gateways; `None` where there are none.
+    sharing: Option<Arc<Sharing>>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -48,9 +58,21 @@ struct Table {
 }
 
 impl Limiters {
+    /// Of a gateway that may not be the only one.
+    pub(crate) fn shared() -> Self {
+        Self {
+            table: Mutex::default(),
+            sharing: Some(Arc::default()),
+        }
+    }
+
+    pub(crate) fn sharing(&self) -> Option<&Arc<Sharing>> {
+        self.sharing.as_ref()
+    }
+
     /// The limiter of a key. The same one for the same name, as long as it counts anything or somebody holds it.
     pub(crate) fn of_key(&self, name: &str) -> Arc<Limiter> {
-        self.lock().find(AccountId::Key(name.into()))
+        self.lock().find(AccountId::Key(name.into()), self.sharing.as_ref())
     }
 
     /// The limiter of a subject; `None` when there are more subjects than we count.
@@ -60,7 +82,7 @@ impl Limiters {
         if is_full {
             table.sweep(Instant::now());
         }
-        (!is_full || table.by_id.len() < MAX_SUBJECTS).then(|| table.find(id))
+        (!is_full || table.by_id.len() < MAX_SUBJECTS).then(|| table.find(id, self.sharing.as_ref()))
     }
 
     /// What a key of this name used lately.
@@ -70,19 +92,23 @@ impl Limiters {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn find(&mut self, id: AccountId) -> Arc<Limiter> {
+    fn find(&mut self, id: AccountId, sharing: Option<&Arc<Sharing>>) -> Arc<Limiter> {
         if let Some(limiter) = self.by_id.get(&id) {
             return limiter.clone();
         }
         if self.by_id.len() >= self.sweep_at.max(SMALL) {
             self.sweep(Instant::now());
         }
-        self.by_id.entry(id).or_default().clone()
+        let limiter = Limiter {
+            sharing: sharing.map(|sharing| (sharing.clone(), share::name(&id))),
+            ..Limiter::default()
+        };
+        self.by_id.entry(id).or_insert(Arc::new(limiter)).clone()
     }
 
     /// Forgets what nobody holds and what counts nothing: it would be the same if it were made anew.
@@ -106,6 +132,8 @@ pub(crate) struct Recent {
 pub(crate) struct Limiter {
     start: Instant,
     state: Mutex<State>,
+    /// With whom, and under which name.
+    sharing: Option<(Arc<Sharing>, Box<str>)>,
 }
 
 #[derive(Default)]
@@ -113,6 +141,7 @@ struct State {
     requests: Window,
     tokens: Window,
     in_flight: u32,
+    shares: Shares,
 }
 
 /// Why an account may not have more now.
@@ -139,6 +168,20 @@ pub(crate) enum LimitError {
     NeverTokens { limit: u32, requested: u64 },
     #[error("Limit of {limit} requests at a time reached. Wait for one to end.")]
     Concurrency { limit: u32 },
+    #[error(
+        "Rate limit reached for {kind}: Limit {limit}, of which other gateways hold the rest. Please try again in 2s."
+    )]
+    Elsewhere {
+        kind: Kind,
+        limit: u32,
+        /// The renewal of the lease that may bring more.
+        round: Option<u64>,
+    },
+    /// Nobody can say how much other gateways use.
+    #[error(
+        "The gateway cannot reach its database, so that it does not know what is left of the limits of this key. Retry."
+    )]
+    Unavailable,
 }
 
 impl LimitError {
@@ -148,6 +191,8 @@ impl LimitError {
             Self::Requests { .. } => "requests",
             Self::Tokens { .. } | Self::NeverTokens { .. } => "tokens",
             Self::Concurrency { .. } => "concurrency",
+            Self::Elsewhere { kind, .. } => kind.word(),
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -156,9 +201,23 @@ impl Limiter {
     /// Counts a request, if the limits allow one more.
     pub(crate) fn begin(self: &Arc<Self>, limits: &KeyLimits, now: Instant) -> Result<Allowance, LimitError> {
         let now_ms = self.millis(now);
-        let mut state = self.lock();
-        if let Some(limit) = limits.concurrency.filter(|limit| state.in_flight >= *limit) {
-            return Err(LimitError::Concurrency { limit });
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if self.sharing.is_some() {
+            state.shares.limited(limits);
+        }
+        if let Some(limit) = limits.concurrency {
+            if state.in_flight >= limit {
+                return Err(LimitError::Concurrency { limit });
+            }
+            self.within(
+                &mut state.shares,
+                Kind::Concurrency,
+                limit,
+                state.in_flight.into(),
+                1,
+                now,
+            )?;
         }
         if let Some(limit) = limits.requests_per_minute {
             let used = state.requests.used(now_ms);
@@ -166,6 +225,7 @@ impl Limiter {
                 let wait = Duration::from_millis(state.requests.wait_ms(1, u64::from(limit)));
                 return Err(LimitError::Requests { limit, used, wait });
             }
+            self.within(&mut state.shares, Kind::Requests, limit, used, 1, now)?;
         }
         state.requests.add(now_ms, 1);
         state.in_flight += 1;
@@ -207,9 +267,10 @@ impl Limiter {
         }
     }
 
-    fn reserve(&self, tokens: u64, limit: Option<u32>, now: Instant) -> Result<Reserved, LimitError> {
+    fn reserve(self: &Arc<Self>, tokens: u64, limit: Option<u32>, now: Instant) -> Result<Reserved, LimitError> {
         let now_ms = self.millis(now);
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         if let Some(limit) = limit {
             let limit_tokens = u64::from(limit);
             if tokens > limit_tokens {
@@ -229,6 +290,7 @@ impl Limiter {
                     wait,
                 });
             }
+            self.within(&mut state.shares, Kind::Tokens, limit, used, tokens, now)?;
         }
         let mark = state.tokens.add(now_ms, tokens);
         Ok(Reserved { tokens, mark })
@@ -262,6 +324,7 @@ impl Default for Limiter {
         Self {
             start: Instant::now(),
             state: Mutex::default(),
+            sharing: None,
         }
     }
 }
@@ -291,12 +354,24 @@ struct Reserved {
 }
 
 impl Allowance {
-    /// Sets tokens aside, if the limit allows them. Once for each request.
-    pub(crate) fn reserve(&mut self, tokens: u64, limit: Option<u32>, now: Instant) -> Result<(), LimitError> {
+    #[cfg(test)]
+    fn reserve(&mut self, tokens: u64, limit: Option<u32>, now: Instant) -> Result<(), LimitError> {
         if let Some(granted) = &mut self.0 {
             debug_assert!(granted.reserved.is_none(), "a request reserves once");
             granted.reserved = Some(granted.limiter.reserve(tokens, limit, now)?);
         }
+        Ok(())
+    }
+
+    /// Sets tokens aside, if the limit allows them. Once for each request.
+    pub(crate) async fn set_aside(&mut self, tokens: u64, limit: u32) -> Result<(), LimitError> {
+        let Some(granted) = &mut self.0 else { return Ok(()) };
+        debug_assert!(granted.reserved.is_none(), "a request reserves once");
+        let limiter = granted.limiter.clone();
+        let reserved = limiter
+            .patiently(|now| limiter.reserve(tokens, Some(limit), now))
+            .await?;
+        granted.reserved = Some(reserved);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use crate::layers::{
 };
 use crate::{
     ledger::{CaptureError, ReserveError},
-    limiter::LimitError,
+    limiter::{Kind, LimitError},
     oidc::TokenError,
     pricing::PricingError,
     receipts::ReceiptsError,
@@ -243,6 +243,15 @@ fn from_limit(error: &LimitError) -> Refusal {
         LimitError::Concurrency { .. } => too_many("requests", "concurrency_limit_exceeded")
             .retry_after(Duration::from_secs(1))
             .do_retry(),
+        LimitError::Elsewhere { kind, .. } => {
+            let (kind, code) = match kind {
+                Kind::Requests => ("requests", "rate_limit_exceeded"),
+                Kind::Tokens => ("tokens", "rate_limit_exceeded"),
+                Kind::Concurrency => ("requests", "concurrency_limit_exceeded"),
+            };
+            too_many(kind, code).retry_after(Duration::from_secs(2)).do_retry()
+        }
+        LimitError::Unavailable => ledger_unavailable(error.to_string()),
     }
 }
 
@@ -324,7 +333,7 @@ fn from_receipts(error: &ReceiptsError) -> Refusal {
     }
 }
 
-fn ledger_unavailable(message: &'static str) -> Refusal {
+fn ledger_unavailable(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message).retry_after(Duration::from_secs(1))
 }
 

@@ -10,6 +10,8 @@ use futures_util::future::join_all;
 use reqwest::{Client, RequestBuilder};
 use serde_json::json;
 
+mod shared;
+
 struct Limited {
     mock: Mock,
     gateway: Gateway,

@@ -55,7 +55,7 @@ where
 
     async fn call(&self, request: Authenticated) -> Result<Response<BoxBody>, BoxError> {
         let Authenticated { inbound, account } = request;
-        let answer = match account.begin() {
+        let answer = match account.begin().await {
             Ok(allowance) => {
                 let account = account.clone();
                 let allowed = Allowed {

@@ -3,8 +3,6 @@
 //!
 //! What a request will use is not known before it ran. Its estimate is set aside, and Meter settles it.
 
-use std::time::Instant;
-
 use backends::{
     attempt::Outbound,
     body::BoxBody,
@@ -46,7 +44,7 @@ where
         let call = &mut resolved.call;
         if let Some(limit) = call.account.tokens_per_minute() {
             let tokens = estimate(&call.outbound).min(u64::from(u32::MAX));
-            call.allowance.reserve(tokens, Some(limit), Instant::now())?;
+            call.allowance.set_aside(tokens, limit).await?;
         }
         self.inner.call(Allotted(resolved)).await
     }

@@ -26,7 +26,11 @@ use super::{
     identity::Lock,
     shipper::Shipper,
 };
-use crate::{layers::rescue::Chain, wall_clock::unix_ms};
+use crate::{
+    layers::rescue::Chain,
+    limiter::{Sharing, Until},
+    wall_clock::unix_ms,
+};
 
 /// How often a lease is renewed.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -49,8 +53,8 @@ pub(super) struct Node {
     /// `None` where charges become durable in the ledger itself.
     journal: Option<(Arc<dyn Journal>, Shipper)>,
     ttl: Duration,
-    /// Whether other nodes may be there.
-    is_shared: bool,
+    /// Where other nodes may be there: what this one may use of the limits of keys.
+    sharing: Option<Arc<Sharing>>,
     /// The data directory, and the lock on it once this process is its node.
     folder: Option<PathBuf>,
     lock: Option<Lock>,
@@ -72,7 +76,7 @@ impl Node {
         central: Arc<dyn Central>,
         journal: Option<Arc<dyn Journal>>,
         ttl: Duration,
-        is_shared: bool,
+        sharing: Option<Arc<Sharing>>,
         folder: Option<PathBuf>,
     ) -> Self {
         let journal = journal.map(|journal| (journal.clone(), Shipper::new(journal, central.clone())));
@@ -81,7 +85,7 @@ impl Node {
             central,
             journal,
             ttl,
-            is_shared,
+            sharing,
             folder,
             lock: None,
             epoch: 0,
@@ -94,15 +98,23 @@ impl Node {
         }
     }
 
-    /// Joins when the first key is charged, and stays until `ending`.
+    /// Joins when the first key is charged, or the first limit is shared, and stays until `ending`.
     pub(super) async fn run(mut self, mut ending: watch::Receiver<bool>) {
         let mut next = Instant::now();
         loop {
             let shared = self.shared.clone();
+            let sharing = self.sharing.clone();
+            let waiting = async {
+                match &sharing {
+                    Some(sharing) => sharing.wake.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 _ = ending.wait_for(|ending| *ending) => break,
                 () = shared.wake.notified(), if self.epoch != 0 || !self.is_needed() => {}
+                () = waiting, if self.epoch != 0 || !self.is_needed_for_limits() => {}
                 () = sleep_until(next) => {}
             }
             next = Instant::now() + self.step().await;
@@ -111,7 +123,11 @@ impl Node {
     }
 
     fn is_needed(&self) -> bool {
-        self.shared.is_needed.load(Ordering::Relaxed)
+        self.shared.is_needed.load(Ordering::Relaxed) || self.is_needed_for_limits()
+    }
+
+    fn is_needed_for_limits(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.is_needed())
     }
 
     /// Does what is to be done, and says when to look again.
@@ -146,7 +162,11 @@ impl Node {
     async fn act(&mut self) -> Duration {
         let outcome = match self.epoch {
             0 if !self.is_needed() => return PERIOD,
-            0 => self.join().await,
+            0 => match self.join().await {
+                // Requests wait for their shares.
+                Ok(()) if self.is_needed_for_limits() => self.renew().await,
+                joined => joined,
+            },
             // Refused charges are how one that is stopped for long learns of it first.
             epoch if self.shared.queue.over() == epoch => Err(Trouble::Closed),
             _ => self.renew().await,
@@ -160,6 +180,11 @@ impl Node {
             }
             Err(trouble @ (Trouble::Closed | Trouble::Astray(_))) if self.epoch != 0 => self.closed(&trouble),
             Err(trouble) => {
+                if self.epoch == 0
+                    && let Some(sharing) = &self.sharing
+                {
+                    sharing.take(sharing.tell(now()), None, now());
+                }
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(cause = %Chain(&trouble), "the ledger does not answer; what is leased is used up to the end of the lease");
                 }
@@ -188,7 +213,7 @@ impl Node {
         if let Some((_, shipper)) = &self.journal {
             // What was captured before is durable, and then it is with the ledger, which may then free what was leased.
             self.shared.queue.flush().await;
-            shipper.ship().await?;
+            shipper.ship_again().await?;
         }
         let fence = Fence::from_now(self.ttl);
         let joined = asked(self.central.join()).await?;
@@ -218,13 +243,19 @@ impl Node {
         let now_ms = unix_ms();
         let (number, renewal, asked_for) = self.prepare(now_ms);
         let fence = Fence::from_now(self.ttl);
-        let renewed = asked(self.central.renew(self.epoch, &renewal, &[])).await;
+        let told = self.sharing.as_ref().map(|sharing| sharing.tell(now()));
+        let rates = told.as_ref().map_or(&[][..], |told| &told.uses);
+        let renewed = asked(self.central.renew(self.epoch, &renewal, rates)).await;
+        if let (Some(sharing), Some(told)) = (&self.sharing, told) {
+            let shares = renewed.as_ref().ok().map(|renewed| (&renewed.shares[..], fence.into()));
+            sharing.take(told, shares, now());
+        }
         let outcome = renewed.and_then(|renewed| self.take(&renewal, renewed, &asked_for, fence));
         // Whoever waits looks again, whatever came of it.
         self.shared.rounds.send_replace(number);
         outcome?;
         self.renewals = self.renewals.wrapping_add(1);
-        if self.is_shared && self.renewals.is_multiple_of(SWEEP) {
+        if self.sharing.is_some() && self.renewals.is_multiple_of(SWEEP) {
             asked(self.central.reap()).await?;
         }
         Ok(())
@@ -251,6 +282,10 @@ impl Node {
                         pot: view.pot.clone(),
                         amount: view.free,
                     });
+                    // The ledger has it in a moment: who needs no more than both asks again.
+                    if let Some(refusal) = state.refused.get_mut(view.pot) {
+                        refusal.rest = refusal.rest.saturating_add(view.free);
+                    }
                 }
                 continue;
             }
@@ -376,6 +411,20 @@ impl Fence {
             wall_ms: unix_ms().saturating_add(usable_ms),
         }
     }
+}
+
+impl From<Fence> for Until {
+    fn from(fence: Fence) -> Self {
+        Self {
+            at: fence.at.into_std(),
+            wall_ms: fence.wall_ms,
+        }
+    }
+}
+
+/// As limiters count it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 async fn asked<T>(answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {

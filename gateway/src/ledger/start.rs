@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use billing::{JournalKind, receipt::SigningKey};
+use billing::receipt::SigningKey;
 use billing_store::Store;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::{self, Config},
     directory::Directory,
+    limiter::Sharing,
     metrics::LedgerMetrics,
 };
 
@@ -60,7 +61,8 @@ pub(crate) struct Setting {
     journal: Option<Arc<LocalJournal>>,
     node: Arc<str>,
     ttl: Duration,
-    is_shared: bool,
+    /// How limits are kept with other gateways, where there may be any.
+    sharing: Option<Arc<Sharing>>,
     folder: Option<PathBuf>,
     key: Option<Arc<SigningKey>>,
     accounts: Arc<Accounts>,
@@ -77,6 +79,7 @@ impl Setting {
         directory: &Arc<Directory>,
         metrics: LedgerMetrics,
         key: Option<Arc<SigningKey>>,
+        sharing: Option<Arc<Sharing>>,
     ) -> Result<Self, LedgerError> {
         let folder = config.data_dir.clone();
         let is_shared = config.database.is_some();
@@ -87,16 +90,8 @@ impl Setting {
             )),
             _ => None,
         };
-        let central = Arc::new(Membership {
-            ledger: store.ledger(),
-            node: node.clone(),
-            kind: if is_local {
-                JournalKind::Local
-            } else {
-                JournalKind::Direct
-            },
-            ttl: config.ledger.lease,
-        });
+        let central = Membership::new(store.ledger(), node.clone(), config.ledger.lease, journal.clone());
+        let central = Arc::new(central);
         let (ledger, waiting) = Ledger::new(metrics);
         let accounts = Accounts::new(store.ledger(), ledger.clone(), directory.clone(), Charged::of(config));
         let accounts = Arc::new(accounts);
@@ -108,7 +103,7 @@ impl Setting {
             journal,
             node,
             ttl: config.ledger.lease,
-            is_shared,
+            sharing,
             folder,
             key,
             accounts,
@@ -153,7 +148,7 @@ impl Setting {
             self.central,
             journal,
             self.ttl,
-            self.is_shared,
+            self.sharing,
             self.folder,
         );
         // The first request shall not come too early.

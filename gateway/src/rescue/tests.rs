@@ -97,6 +97,12 @@ fn errors() -> Vec<BoxError> {
         }),
         Box::new(LimitError::NeverTokens { limit: 1, requested: 2 }),
         Box::new(LimitError::Concurrency { limit: 1 }),
+        Box::new(LimitError::Elsewhere {
+            kind: Kind::Tokens,
+            limit: 1,
+            round: None,
+        }),
+        Box::new(LimitError::Unavailable),
         Box::new(AuthenticateError::ForeignHost),
         Box::new(AuthenticateError::ForeignOrigin),
         Box::new(RouteError::Path {

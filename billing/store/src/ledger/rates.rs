@@ -1,8 +1,10 @@
 //! Rates of keys across nodes, and the rates between currencies that were in force.
 //!
-//! Each node may use its share of a key's rate. The sum over nodes of what is the greater, the share or what was used
-//! in the window, is at most the limit. A node that begins to use a key finds the shares of the others shrunk at their
-//! next renewal, never below what they used.
+//! Each node may use its share of a key's rate. The sum over nodes of what is the greatest, the share, what was used in
+//! the window or what the node may still use by its last answer, is at most the limit.
+//! A share is what was used and a quarter of the limit beside it, so that a node which begins to use a key finds room.
+//! Where a node is short, the shares of the others shrink to their parts at their next renewal, never below what they
+//! used; what they gave up is free at the renewal after that, when they have told that they know.
 
 use billing::{Currency, Nano};
 
@@ -14,6 +16,9 @@ use crate::pool::{Db, Either};
 /// How long a node counts as using a key after it last did, and how long what it used counts: a minute, and what a
 /// renewal may take.
 const WINDOW_MS: i64 = 62_000;
+
+/// How long a node that was short counts as being so.
+const HUNGER_MS: i64 = 5000;
 
 /// What nodes hold while they share rates, so that they do so one after another: "MULBRATE".
 const LOCK: i64 = 0x4d55_4c42_5241_5445;
@@ -49,8 +54,12 @@ pub struct RateUse {
     pub limit: u64,
     /// By this node, in the minute that ends now, or at this time.
     pub used: u64,
-    /// Something was asked of it since the last renewal.
-    pub is_wanted: bool,
+    /// By this node at most until it hears of this renewal: its share now.
+    pub held: u64,
+    /// What a request lacked room for, beyond what was used; 0 where none did.
+    pub wanted: u64,
+    /// Somebody used the key since the last renewal.
+    pub is_active: bool,
 }
 
 /// What a node may use of a key's rate until its lease ends.
@@ -173,18 +182,18 @@ pub(super) async fn share(
             .filter(|row| row.key == one.key && row.rate == one.kind.as_str());
         let (mine, others): (Vec<_>, Vec<_>) = of_key.partition(|row| row.node == node);
         let wanted_at = match mine.first() {
-            _ if one.is_wanted || one.used > 0 => now,
+            _ if one.wanted > 0 => now,
             Some(row) => row.wanted_at_ms,
-            None => now,
+            None => 0,
         };
-        let is_interested = wanted_at.saturating_add(WINDOW_MS) > now;
-        let share = portion(node, one, is_interested, &others, now);
+        let share = portion(node, one, &others, now);
         saved.push([
             one.key.as_str().into(),
             one.kind.as_str().into(),
             node.into(),
             counted(share).into(),
-            counted(one.used).into(),
+            // A smaller share is free when the node knows of it.
+            counted(one.used.max(one.held)).into(),
             wanted_at.into(),
             now.into(),
             until.into(),
@@ -248,22 +257,27 @@ impl Row {
     }
 }
 
-/// What a node gets: an equal part among those who use the key, and no more than the others leave.
-fn portion(node: &str, one: &RateUse, is_interested: bool, others: &[&Row], now: i64) -> u64 {
+/// What a node gets: what it needs of what the others leave, and where others are short no more than its part.
+fn portion(node: &str, one: &RateUse, others: &[&Row], now: i64) -> u64 {
     let taken = others.iter().fold(0_u64, |sum, row| sum.saturating_add(row.taken(now)));
     let available = one.limit.saturating_sub(taken);
-    let is_live = |row: &&&Row| row.until_ms > now && row.wanted_at_ms.saturating_add(WINDOW_MS) > now;
-    let interested: Vec<_> = others.iter().filter(is_live).collect();
-    let target = match (is_interested, interested.len()) {
-        (false, _) => 0,
-        (true, 0) => one.limit,
-        (true, count) => {
-            let nodes = u64::try_from(count).unwrap_or(u64::MAX).saturating_add(1);
-            // What does not divide goes to the first by name.
-            let place = interested.iter().filter(|row| row.node.as_str() < node).count();
-            let is_first = u64::try_from(place).is_ok_and(|place| place < one.limit % nodes);
-            (one.limit / nodes).saturating_add(u64::from(is_first))
-        }
+    let is_short = |row: &&&Row| row.until_ms > now && row.wanted_at_ms.saturating_add(HUNGER_MS) > now;
+    let short: Vec<_> = others.iter().filter(is_short).collect();
+    let spare = match (one.wanted, one.is_active) {
+        (0, false) if one.used == 0 || !short.is_empty() => 0,
+        (wanted, _) => wanted.max((one.limit / 4).max(1)),
+    };
+    let need = one.used.saturating_add(spare);
+    let nodes = u64::try_from(short.len()).unwrap_or(u64::MAX).saturating_add(1);
+    // What does not divide goes to the first by name.
+    let place = short.iter().filter(|row| row.node.as_str() < node).count();
+    let is_among_first = u64::try_from(place).is_ok_and(|place| place < one.limit % nodes);
+    let part = (one.limit / nodes).saturating_add(u64::from(is_among_first));
+    // A request that is greater than any part would never run: the first by name takes what it needs.
+    let target = if place == 0 && one.wanted > part {
+        need
+    } else {
+        need.min(part)
     };
     target.min(available).max(one.used.min(one.limit))
 }
@@ -272,52 +286,70 @@ fn portion(node: &str, one: &RateUse, is_interested: bool, others: &[&Row], now:
 mod tests {
     use super::*;
 
-    fn used(limit: u64, used: u64) -> RateUse {
+    fn used(limit: u64, used: u64, wanted: u64) -> RateUse {
         RateUse {
             key: "k".into(),
             kind: RateKind::Requests,
             limit,
             used,
-            is_wanted: true,
+            held: 0,
+            wanted,
+            is_active: wanted > 0,
         }
     }
 
-    fn row(node: &str, share: u64, used: u64, until_ms: i64) -> Row {
+    fn row(node: &str, share: u64, used: u64, until_ms: i64, is_short: bool) -> Row {
         Row {
             key: "k".into(),
             rate: "requests".into(),
             node: node.into(),
             share,
             used,
-            wanted_at_ms: 0,
+            wanted_at_ms: if is_short { 1000 } else { -HUNGER_MS },
             until_ms,
         }
     }
 
+    fn check(one: &RateUse, others: &[Row], expect: u64) {
+        let others: Vec<_> = others.iter().collect();
+        assert_eq!(portion("b", one, &others, 1000), expect, "{one:?} beside {others:?}");
+    }
+
+    #[test]
+    fn a_share_is_what_is_needed_and_a_quarter() {
+        check(&used(100, 0, 1), &[], 25);
+        check(&used(100, 20, 1), &[], 45);
+        check(&used(100, 90, 1), &[], 100);
+        check(&used(100, 0, 60), &[], 60);
+        check(&used(1, 0, 1), &[], 1);
+        // One that rests keeps its quarter while its window lasts, unless another is short.
+        check(&used(100, 20, 0), &[], 45);
+        check(&used(100, 20, 0), &[row("a", 50, 0, 5000, true)], 20);
+        check(&used(100, 0, 0), &[], 0);
+    }
+
     #[test]
     fn portions_never_exceed_what_others_leave() {
-        let check = |one: &RateUse, others: &[Row], expect: u64| {
-            let others: Vec<_> = others.iter().collect();
-            assert_eq!(
-                portion("b", one, true, &others, 1000),
-                expect,
-                "{one:?} beside {others:?}"
-            );
-        };
-        // Alone it has all.
-        check(&used(10, 0), &[], 10);
         // Another has all of it yet, then half of it.
-        check(&used(10, 0), &[row("a", 10, 0, 5000)], 0);
-        check(&used(10, 0), &[row("a", 5, 0, 5000)], 5);
-        check(&used(10, 0), &[row("a", 5, 8, 5000)], 2);
-        // Of an odd number the first by name has more.
-        check(&used(3, 0), &[row("a", 2, 0, 5000)], 1);
-        check(&used(3, 0), &[row("c", 1, 0, 5000)], 2);
-        // It shrinks to its part, and not below what it used.
-        check(&used(10, 7), &[row("a", 0, 0, 5000)], 7);
-        check(&used(10, 2), &[row("a", 0, 0, 5000)], 5);
+        check(&used(10, 0, 1), &[row("a", 10, 0, 5000, false)], 0);
+        check(&used(10, 0, 8), &[row("a", 5, 0, 5000, false)], 5);
+        check(&used(10, 0, 8), &[row("a", 5, 8, 5000, false)], 2);
         // One whose lease ended counts for a minute more.
-        check(&used(10, 0), &[row("a", 10, 3, 900)], 0);
-        check(&used(10, 0), &[row("a", 10, 3, -70_000)], 10);
+        check(&used(10, 0, 8), &[row("a", 10, 3, 900, false)], 0);
+        check(&used(10, 0, 8), &[row("a", 10, 3, -70_000, false)], 8);
+    }
+
+    #[test]
+    fn beside_one_that_is_short_a_share_is_a_part() {
+        // Of an odd number the first by name has more.
+        check(&used(3, 0, 1), &[row("a", 2, 0, 5000, true)], 1);
+        check(&used(9, 4, 3), &[row("c", 1, 0, 5000, true)], 5);
+        // It shrinks, and not below what it used.
+        check(&used(10, 7, 1), &[row("a", 0, 0, 5000, true)], 7);
+        check(&used(10, 4, 3), &[row("a", 0, 0, 5000, true)], 5);
+        check(&used(10, 4, 3), &[row("a", 0, 0, 900, true)], 7);
+        // What is greater than a part is for the first by name.
+        check(&used(10, 0, 8), &[row("c", 0, 0, 5000, true)], 8);
+        check(&used(10, 0, 8), &[row("a", 0, 0, 5000, true)], 5);
     }
 }

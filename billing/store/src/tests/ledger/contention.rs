@@ -135,7 +135,7 @@ async fn shares_of_a_rate_sum_up_to_its_limit() {
         );
     }
     let mut round = 0;
-    let mut share = async |at: usize, used: u64, is_wanted: bool| {
+    let mut share = async |at: usize, used: u64, held: u64, wanted: u64| {
         round += 1;
         let renewal = Renewal {
             round,
@@ -146,7 +146,9 @@ async fn shares_of_a_rate_sum_up_to_its_limit() {
             kind: RateKind::Requests,
             limit: 11,
             used,
-            is_wanted,
+            held,
+            wanted,
+            is_active: true,
         };
         let name = ["n1", "n2"][at];
         let renewed = ledger
@@ -155,15 +157,19 @@ async fn shares_of_a_rate_sum_up_to_its_limit() {
             .expect("it is renewed");
         renewed.shares[0].share
     };
-    // Alone it has all; the other finds nothing, until the first has renewed.
-    assert_eq!(share(0, 0, true).await, 11);
-    assert_eq!(share(1, 0, true).await, 0);
-    assert_eq!(share(0, 8, true).await, 8);
-    assert_eq!(share(1, 0, true).await, 3);
+    // Alone it has all that it needs; the other finds nothing, until the first has told that it knows of less.
+    assert_eq!(share(0, 0, 0, 11).await, 11);
+    assert_eq!(share(1, 0, 0, 1).await, 0);
+    assert_eq!(share(0, 8, 11, 0).await, 8);
+    assert_eq!(share(1, 0, 0, 3).await, 0);
+    assert_eq!(share(0, 8, 8, 0).await, 8);
+    assert_eq!(share(1, 0, 0, 3).await, 3);
     // What was used falls out of the window, and both have their part.
-    assert_eq!(share(0, 2, true).await, 6);
-    assert_eq!(share(1, 3, true).await, 5);
-    assert_eq!(share(0, 6, true).await, 6);
+    assert_eq!(share(0, 2, 8, 5).await, 6);
+    assert_eq!(share(1, 3, 3, 5).await, 3);
+    assert_eq!(share(0, 2, 6, 0).await, 4);
+    assert_eq!(share(1, 3, 3, 5).await, 5);
+    assert_eq!(share(0, 2, 4, 5).await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
