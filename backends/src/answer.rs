@@ -36,6 +36,10 @@ pub struct Answer {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an answer is moved a few times in its life, and a box would be an allocation for each stream"
+)]
 pub enum AnswerBody {
     /// All of it.
     Whole(Whole),

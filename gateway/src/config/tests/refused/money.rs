@@ -7,12 +7,14 @@ const DIGITS: &str = "fix: write a number such as `2.50`, with at most nine digi
 #[test]
 fn the_address_of_a_database_is_never_quoted() {
     let begin = "it does not begin with postgres:// or postgresql://";
+    let parameter = "what stands after its `?` is nothing that can be set; a URL may end in ?sslmode=verify-full&sslrootcert=FILE and the like, and a ? in a password is written %3F";
     let form = "it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE; characters such as @ / ? # % in a password are written as %40 %2F %3F %23 %25";
     for (wrong, why) in [
         ("mysql://u:sk-hidden@h/d", begin),
         ("sk-hidden", begin),
-        ("'postgres://u:p?sk-hidden@h/d'", form),
-        ("'postgres://u:p?SK=hidden@h/d'", form),
+        ("'postgres://u:p?sk-hidden@h/d'", parameter),
+        ("'postgres://u:p?SK=hidden@h/d'", parameter),
+        ("'postgres://h:sk-hidden/d'", form),
     ] {
         check_with_backend(
             &format!("database: {wrong}"),
