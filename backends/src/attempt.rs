@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,8 @@ pub struct Attempt {
 #[derive(Debug, Default)]
 pub struct Trail {
     steps: Mutex<Steps>,
+    /// See [`Steps::is_dispatched`]; beside the lock, because each attempt's connection says it.
+    is_dispatched: AtomicBool,
     /// The span above the attempts, where they are traced.
     parent: Option<TraceContext>,
     spans: Mutex<Vec<AttemptSpan>>,
@@ -93,12 +98,12 @@ impl Trail {
 
     /// The upstream of the attempt under way takes the request.
     pub(crate) fn dispatched(&self) {
-        self.lock().is_dispatched = true;
+        self.is_dispatched.store(true, Ordering::Relaxed);
     }
 
     /// The attempt under way has failed.
     pub(crate) fn failed(&self, failure: &Failure) {
-        self.lock().is_dispatched = false;
+        self.is_dispatched.store(false, Ordering::Relaxed);
         self.note(|span| {
             span.ended = Some(Instant::now());
             span.status = failure.status().map(|status| status.as_u16());
@@ -141,13 +146,13 @@ impl Trail {
                 error: None,
             });
         }
+        self.is_dispatched.store(false, Ordering::Relaxed);
         let mut steps = self.lock();
         steps.attempts = steps.attempts.saturating_add(1);
         steps.upstream = Some(upstream.name.clone());
         steps.backend = Some(backend.name.clone());
         steps.kind = Some(backend.kind);
         steps.has_hidden_reasoning = backend.capabilities.hidden_reasoning;
-        steps.is_dispatched = false;
         steps.mark = Some(upstream.mark.clone());
     }
 
@@ -159,6 +164,7 @@ impl Trail {
 
     pub fn steps(&self) -> Steps {
         let mut steps = self.lock().clone();
+        steps.is_dispatched = self.is_dispatched.load(Ordering::Relaxed);
         steps.stop();
         steps
     }

@@ -149,6 +149,7 @@ impl Interpreter {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
                 end_from: None,
+                passing: Facts::default(),
                 outcome: None,
             }
         } else {
@@ -158,11 +159,17 @@ impl Interpreter {
             let end = reader.finish();
             let mut bytes = BytesMut::from(&batch.bytes[..]);
             bytes.extend_from_slice(&end.bytes);
+            let mut passing = batch.passing;
+            if batch.end_from.is_none() {
+                passing = batch.facts;
+                passing.add(&end.passing);
+            }
             batch.facts.add(&end.facts);
             batch = Batch {
                 bytes: bytes.freeze(),
                 facts: batch.facts,
                 end_from: batch.end_from.or(end.end_from.map(|from| batch.bytes.len() + from)),
+                passing,
                 outcome: end.outcome,
             };
         }
@@ -175,6 +182,7 @@ impl Interpreter {
         let mut told = BytesMut::new();
         // Where the end begins in other words is not known: all that arrived with it is held with it.
         batch.end_from = batch.end_from.map(|_| 0);
+        batch.passing = Facts::default();
         if !batch.bytes.is_empty() {
             after.feed(&batch.bytes, &mut told);
         }

@@ -173,19 +173,16 @@ impl Ledger {
     /// Holds `ceiling` in every pot of the payer, or in none. Never waits where this node has room; else asks the
     /// ledger on disk once, and waits two seconds at most.
     pub(crate) async fn reserve(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
-        let reserved = self.hold(payer, ceiling).await;
-        if let Err(error) = &reserved {
-            self.0.metrics.refused(error.word());
-        }
-        reserved
-    }
-
-    async fn hold(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
         self.0.refuse_barred(payer)?;
         match self.look(payer, ceiling)? {
             Look::Held(reservation) => Ok(reservation),
             Look::Asked(round) => self.wait(payer, ceiling, round).await,
         }
+    }
+
+    /// A request was refused for this, and not run with less instead.
+    pub(crate) fn count_refusal(&self, error: &ReserveError) {
+        self.0.metrics.refused(error.word());
     }
 
     async fn wait(&self, payer: &Arc<Payer>, ceiling: Nano, mut round: u64) -> Result<Reservation, ReserveError> {

@@ -12,7 +12,10 @@ use billing_store::{
     Journal, JournalError, LedgerFault, LedgerStore, Store,
     ledger::{ChainHead, StoredReceipt},
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     config::Config,
@@ -28,6 +31,8 @@ pub(crate) use witness::Witness;
 
 /// How long who asks for a receipt waits for the database.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long public keys that were read are shown: anybody may ask for them, and the database shall not notice.
+const KEYS_KEPT: Duration = Duration::from_secs(10);
 
 /// Why the gateway has nothing to sign with.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +72,8 @@ struct Desk {
     ledger: LedgerStore,
     /// Has what was not shipped yet.
     journal: Option<Journal>,
+    /// Until when they may be shown. Locked while they are read, so that one of many who ask reads them.
+    shown_keys: Mutex<Option<(Instant, Vec<PublicKey>)>>,
 }
 
 /// The key that the configuration names, or that of the data directory; `None` where receipts are off.
@@ -104,6 +111,7 @@ impl Receipts {
             key,
             ledger,
             journal,
+            shown_keys: Mutex::default(),
         }))))
     }
 
@@ -133,15 +141,7 @@ impl Receipts {
     /// The public keys of all nodes and of all times.
     pub(crate) async fn keys(&self) -> Result<Vec<PublicKey>, ReceiptsError> {
         let Some(desk) = &self.0 else { return Ok(Vec::new()) };
-        let stored = in_time(async { Ok(desk.ledger.receipt_keys().await?) }).await?;
-        let mut keys: Vec<PublicKey> = Vec::with_capacity(stored.len());
-        for key in stored {
-            let key = PublicKey::from_bytes(key.public_key);
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        Ok(keys)
+        in_time(desk.keys()).await
     }
 
     /// Where the chains of the payer's organisation stand, signed.
@@ -156,6 +156,24 @@ impl Receipts {
 }
 
 impl Desk {
+    async fn keys(&self) -> Result<Vec<PublicKey>, ReceiptsError> {
+        let mut shown = self.shown_keys.lock().await;
+        if let Some((until, keys)) = &*shown
+            && Instant::now() < *until
+        {
+            return Ok(keys.clone());
+        }
+        let mut keys: Vec<PublicKey> = Vec::new();
+        for key in self.ledger.receipt_keys().await? {
+            let key = PublicKey::from_bytes(key.public_key);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        *shown = Some((Instant::now() + KEYS_KEPT, keys.clone()));
+        Ok(keys)
+    }
+
     async fn of_request(&self, id: &str) -> Result<Vec<StoredReceipt>, ReceiptsError> {
         // The journal first: what is shipped in between is then found twice, and not never.
         let mut receipts = match &self.journal {

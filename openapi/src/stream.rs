@@ -71,6 +71,19 @@ impl Facts {
         self.so_far = more.so_far.or(self.so_far);
     }
 
+    /// What came behind `before`, which these begin with.
+    #[must_use]
+    pub fn behind(&self, before: &Self) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(before.frames),
+            deltas: self.deltas.saturating_sub(before.deltas),
+            text_len: self.text_len.saturating_sub(before.text_len),
+            reasoning_len: self.reasoning_len.saturating_sub(before.reasoning_len),
+            markup_len: self.markup_len.saturating_sub(before.markup_len),
+            ..*self
+        }
+    }
+
     /// The tokens of the answer, by estimate: a delta is about a token; engines that batch several into one are
     /// caught by their length.
     pub fn completion(&self) -> u64 {
@@ -132,6 +145,8 @@ pub struct Batch {
     pub facts: Facts,
     /// From where on in `bytes` a client takes the answer for finished; `None` where it does not.
     pub end_from: Option<usize>,
+    /// Where `end_from` is: what of `facts` stands before it.
+    pub passing: Facts,
     /// Set once, on the last batch; what the upstream sends later is not read.
     pub outcome: Option<Outcome>,
 }
@@ -199,6 +214,7 @@ impl Reader {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
                 end_from: None,
+                passing: Facts::default(),
                 outcome: Some(Outcome::Failed(Fault::TooLong(too_long))),
             },
         };
@@ -214,6 +230,7 @@ impl Reader {
                 bytes: Bytes::new(),
                 facts: Facts::default(),
                 end_from: None,
+                passing: Facts::default(),
                 outcome: None,
             }
         } else {
@@ -228,7 +245,10 @@ impl Reader {
             if outcome == Outcome::Complete && self.protocol == Protocol::Chat {
                 let mut bytes = BytesMut::from(&batch.bytes[..]);
                 bytes.extend_from_slice(sse::DONE);
-                batch.end_from.get_or_insert(batch.bytes.len());
+                if batch.end_from.is_none() {
+                    batch.end_from = Some(batch.bytes.len());
+                    batch.passing = batch.facts;
+                }
                 batch.bytes = bytes.freeze();
             }
             batch.outcome = Some(outcome);
@@ -264,18 +284,19 @@ impl Reader {
         let mut facts = Facts::default();
         let mut output = Output::new(block.clone());
         let mut outcome = None;
-        let mut end_from = self.is_ending().then_some(0);
+        // From where on it is the end, and what stands before that.
+        let mut tail = self.is_ending().then(|| (0, Facts::default()));
         let mut start = 0;
         for &end in ends {
             let raw = &block[start..end];
-            let before = (facts, output.len());
+            let before = (output.len(), facts);
             let fate = self.event(raw, &mut facts);
             if let Some(most) = self.watch.most
                 && self.passed_with(&facts).least_completion() > most.completion
                 && !matches!(fate, Fate::End(..))
             {
-                facts = before.0;
-                end_from = Some(before.1);
+                facts = before.1;
+                tail = Some(before);
                 let all = self.passed_with(&facts);
                 output.replace(&closing::close(self, &all, most));
                 outcome = Some(Outcome::Cut);
@@ -292,16 +313,16 @@ impl Reader {
                         Last::Replace(bytes) => output.replace(bytes),
                     }
                     if ended == Outcome::Complete {
-                        end_from.get_or_insert(before.1);
+                        tail.get_or_insert(before);
                     }
                     outcome = Some(ended);
                     break;
                 }
             }
             if self.is_ending() {
-                end_from.get_or_insert(before.1);
+                tail.get_or_insert(before);
             } else {
-                end_from = None;
+                tail = None;
             }
             start = end;
         }
@@ -311,7 +332,8 @@ impl Reader {
         Batch {
             bytes: output.finish(),
             facts,
-            end_from,
+            end_from: tail.map(|(from, _)| from),
+            passing: tail.map_or_else(Facts::default, |(_, passing)| passing),
             outcome,
         }
     }

@@ -62,6 +62,14 @@ impl<'de> Deserialize<'de> for WireUsage {
             .completion_tokens_details
             .or(shape.output_tokens_details)
             .unwrap_or_default();
+        let reasoning = output.reasoning_tokens.0.max(output.thinking_tokens.0);
+        // Some, such as xAI, leave reasoning out of the completion, and their total tells.
+        let apart = prompt.saturating_add(completion).saturating_add(reasoning);
+        let completion = if reasoning > 0 && shape.total_tokens.0 == apart {
+            completion.saturating_add(reasoning)
+        } else {
+            completion
+        };
         Ok(Self {
             // Some rerankers and embedders give a total alone.
             prompt: if prompt == 0 && completion == 0 {
@@ -71,7 +79,7 @@ impl<'de> Deserialize<'de> for WireUsage {
             },
             cached: input.cached_tokens.0.max(read),
             completion,
-            reasoning: output.reasoning_tokens.0.max(output.thinking_tokens.0),
+            reasoning,
         })
     }
 }
@@ -159,6 +167,14 @@ mod tests {
             (27, 20, 3, 0),
         );
         check(r#"{"total_tokens":9}"#, (9, 0, 0, 0));
+        check(
+            r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}"#,
+            (32, 0, 103, 94),
+        );
+        check(
+            r#"{"prompt_tokens":32,"completion_tokens":103,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}"#,
+            (32, 0, 103, 94),
+        );
         check(
             r#"{"prompt_tokens":null,"completion_tokens":-3,"prompt_tokens_details":null}"#,
             (0, 0, 0, 0),

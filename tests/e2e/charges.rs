@@ -368,35 +368,54 @@ async fn who_leaves_in_the_middle_pays_for_the_prompt_and_what_was_delivered() {
     assert_eq!(paid, estimated(&body) * PROMPT + 2 * COMPLETION);
 }
 
-/// Six words in three chunks each of its own write, and the finish, without `[DONE]`.
-fn unfinished() -> String {
-    let chunk = |delta: &str, reason: &str| {
-        format!(
-            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]}}\n\n"
-        )
-    };
-    let words = ["one", " two", " six"].map(|word| chunk(&format!("{{\"content\":\"{word}\"}}"), "null"));
+/// More words than are paid for in flight, each a chunk, and an end of the stream, all of it in one write.
+fn burst(end: &str) -> String {
+    let words = (0..WORDS).map(|_| chunk("{\"content\":\"ab\"}", "null"));
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{}{}",
-        words.concat(),
-        chunk("{}", "\"stop\"")
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{}{end}",
+        words.collect::<String>()
+    )
+}
+
+const WORDS: u64 = 40;
+
+fn chunk(delta: &str, reason: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]}}\n\n"
     )
 }
 
 #[tokio::test]
 async fn who_leaves_before_done_pays_for_what_came_and_has_not_seen_the_end() {
-    let upstream = Scripted::holding(unfinished());
+    let upstream = Scripted::holding(burst(&chunk("{}", "\"stop\"")));
     let shop = Shop::before_scripted(&upstream);
     let body = streamed(question("m"));
     let before = shop.left().await;
     let mut flow = Flow::begin(shop.request("/v1/chat/completions", "before-done", &body)).await;
-    flow.until(" six").await;
     // A heartbeat later the finish reason would have come, if it were not held.
     flow.until(": keep-alive").await;
     assert!(!flow.text().contains("\"stop\""), "the end waits:\n{}", flow.text());
+    assert_eq!(
+        flow.text().matches("\"ab\"").count() as u64,
+        WORDS,
+        "all before it came"
+    );
     drop(flow);
     let paid = shop.paid("before-done", before).await;
-    assert_eq!(paid, estimated(&body) * PROMPT + 3 * COMPLETION);
+    assert_eq!(paid, estimated(&body) * PROMPT + WORDS * COMPLETION);
+}
+
+#[tokio::test]
+async fn what_came_together_with_an_error_is_paid_where_it_was_delivered() {
+    let error = "data: {\"error\":{\"message\":\"overheated\",\"type\":\"server_error\"}}\n\n";
+    let upstream = Scripted::answering(burst(error));
+    let shop = Shop::before_scripted(&upstream);
+    let body = streamed(question("m"));
+    let before = shop.left().await;
+    let read = Stream::of(send(shop.request("/v1/chat/completions", "burst", &body)).await).await;
+    assert!(read.text.contains("overheated"), "{}", read.text);
+    assert_eq!(read.text.matches("\"ab\"").count() as u64, WORDS, "{}", read.text);
+    assert_eq!(shop.paid("burst", before).await, WORDS * COMPLETION);
 }
 
 #[tokio::test]

@@ -72,6 +72,21 @@ impl Stage {
         self.world.gateway(&self.yaml(node, budget, more, models))
     }
 
+    /// Another gateway under the name of one, on a disk of its own.
+    fn namesake(&self, node: &str, budget: &str, more: &str) -> Gateway {
+        let yaml = self.yaml(node, budget, more, "");
+        let (own, other) = (self.disk(node), self.disk(&format!("{node}-namesake")));
+        self.world
+            .gateway(&yaml.replace(&*own.to_string_lossy(), &other.to_string_lossy()))
+    }
+
+    /// The database's name at its server.
+    fn database_name(&self) -> &str {
+        let url = self.database.as_deref().expect("the mode has one");
+        let path = url.split('?').next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// What a gateway says that must not start.
     fn refused(&self, node: &str, budget: &str) -> String {
         self.world.gateway_error(&self.yaml(node, budget, "", ""))

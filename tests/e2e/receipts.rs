@@ -9,6 +9,7 @@ use std::{
 
 use e2e::client::{get, request, send};
 use e2e::process::mulberry;
+use e2e::scripted::Scripted;
 use e2e::{Answer, Gateway, Mock, World};
 use serde_json::{Value, json};
 
@@ -26,6 +27,11 @@ impl Shop {
     fn open() -> Self {
         let world = World::new();
         let mock = world.mock(&[]);
+        let url = mock.url();
+        Self::before(world, mock, &url)
+    }
+
+    fn before(world: World, mock: Mock, url: &str) -> Self {
         let yaml = format!(
             "data_dir: {}\n\
              keys:\n\
@@ -33,10 +39,12 @@ impl Shop {
              \x20 - {{name: bob, secret: sk-bob, budget: {{total: 100}}}}\n\
              \x20 - {{name: carol, secret: sk-carol}}\n\
              backends: [{{name: only, url: '{}', health: {{enabled: false}}}}]\n\
-             models: [{{name: '*', routes: [{{backend: only}}], price: {{currency: TON, prompt: 1, completion: 2, fee: {{prompt: 0.1}}}}}}]\n\
+             models:\n\
+             \x20 - {{name: voice, routes: [{{backend: only}}], price: {{currency: TON, request: 0.005}}}}\n\
+             \x20 - {{name: '*', routes: [{{backend: only}}], price: {{currency: TON, prompt: 1, completion: 2, fee: {{prompt: 0.1}}}}}}\n\
              ledger: {{currency: TON, node: shop-1}}\n",
             world.dir().join("data").display(),
-            mock.url()
+            url
         );
         Self {
             gateway: world.gateway(&yaml),
@@ -51,7 +59,11 @@ impl Shop {
     }
 
     async fn ask(&self, key: &str, id: &str, body: &str) -> Answer {
-        let url = format!("{}{CHAT}", self.gateway.url());
+        self.ask_at(CHAT, key, id, body).await
+    }
+
+    async fn ask_at(&self, path: &str, key: &str, id: &str, body: &str) -> Answer {
+        let url = format!("{}{path}", self.gateway.url());
         let request = request(&url, body.to_owned())
             .bearer_auth(key)
             .header("x-request-id", id);
@@ -126,6 +138,31 @@ fn bodies(shop: &Shop, question: &str, answer: &Answer) -> Vec<String> {
     ["--salt", &salt, "--request", &request, "--response", &response]
         .map(str::to_owned)
         .to_vec()
+}
+
+#[tokio::test]
+async fn what_looks_like_a_heartbeat_in_an_answer_that_passes_unread_is_part_of_it() {
+    let spoken = "one\n\n: keep-alive\n\ntwo";
+    let upstream = Scripted::answering(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n{spoken}"
+    ));
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let shop = Shop::before(world, mock, &upstream.url());
+    let question = json!({"model": "voice", "input": "hi", "voice": "v"}).to_string();
+    let answer = shop.ask_at("/v1/audio/speech", "sk-alice", "spoken", &question).await;
+    assert_eq!(answer.text(), spoken);
+    let (list, _) = shop.receipts("sk-alice", "spoken").await;
+    let flags = bodies(&shop, &question, &answer);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let (code, said) = shop.verify(&list.text(), &flags).await;
+    assert_eq!(code, Some(0), "{said}");
+    // Every byte of it counts all the same.
+    let altered = shop.world.file("response", spoken.replace("two", "six"));
+    assert_eq!(flags[5], altered.display().to_string());
+    let (code, said) = shop.verify(&list.text(), &flags).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("response.returned"), "{said}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use billing::AccountId;
 
 use crate::ledger::sql::{self, Batch, Record, Type, counted, row, rows, run, values};
 use crate::ledger::{
-    ChainHead, LedgerFault, SealedCharge, StoredReceipt, change, charge_of_json, faults, json_of_charge,
+    ChainHead, LedgerFault, SealedCharge, StoredReceipt, change, charge_of_json, faults, json_of_charge, question,
 };
 use crate::location::Location;
 use crate::opening::OpenError;
@@ -72,6 +72,11 @@ impl Journal {
         &self.store.ledger
     }
 
+    /// For what clients ask: it waits for no capture, and no capture for it.
+    fn reader(&self) -> &Pool {
+        self.store.reader().pool()
+    }
+
     /// Who wrote last, if anybody did. What is pending is shipped under that name and epoch.
     ///
     /// Looks first whether all is there that was written.
@@ -126,12 +131,12 @@ impl Journal {
 
     /// The last receipt of each organisation.
     pub async fn heads(&self) -> Result<Vec<ChainHead>, JournalError> {
-        change!(self.pool(), db => heads(db).await.map_err(JournalError::from))
+        question!(self.reader(), db => heads(db).await.map_err(JournalError::from))
     }
 
     /// The receipts of a request that are still here.
     pub async fn receipt(&self, request_id: &str) -> Result<Vec<StoredReceipt>, JournalError> {
-        change!(self.pool(), db => {
+        question!(self.reader(), db => {
             let sql = "SELECT * FROM journal WHERE request_id = $1 ORDER BY seq LIMIT 1000";
             match rows(db, sql, values![request_id]).await {
                 Ok(found) => match found.iter().map(sealed).collect::<Result<Vec<_>, _>>() {

@@ -141,7 +141,9 @@ impl<S> Reserve<S> {
             None if terms.tariff.request == 0 => return Err(CoverError::Unmeasured { endpoint }.into()),
             None => {
                 let ceiling = terms.charge(&Usage::default()).total;
-                (self.ledger.reserve(payer, ceiling).await?, Extent::PER_REQUEST, false)
+                let reserved = self.ledger.reserve(payer, ceiling).await;
+                let reservation = reserved.inspect_err(|error| self.ledger.count_refusal(error))?;
+                (reservation, Extent::PER_REQUEST, false)
             }
             Some(body) => {
                 let demand = body.demand(endpoint);
@@ -158,7 +160,8 @@ impl<S> Reserve<S> {
                     output: output(endpoint, &demand, offer.max_output),
                 };
                 let is_bounded = demand.output.is_some() || !generates(endpoint);
-                let (reservation, output) = self.hold(payer, &ask, is_bounded).await?;
+                let held = self.hold(payer, &ask, is_bounded).await;
+                let (reservation, output) = held.inspect_err(|error| self.ledger.count_refusal(error))?;
                 if !is_bounded {
                     body.set_bound(output.tokens);
                 }

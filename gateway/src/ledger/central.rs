@@ -50,6 +50,10 @@ pub(super) trait Journal: Send + Sync {
     fn pending(&self, limit: u32) -> Answer<'_, (u64, Vec<SealedCharge>)>;
     /// Up to this number all is shipped.
     fn trim(&self, up_to: u64) -> Answer<'_, ()>;
+    /// The ledger has only what came up to this number: the rest is to be shipped again. False where that is not here.
+    fn rewind(&self, to: u64) -> Answer<'_, bool>;
+    /// Of the last charge that was written; 0 where there is none.
+    fn last_seq(&self) -> Answer<'_, u64>;
     /// How many are not shipped, and since when the oldest waits, in Unix time.
     fn backlog(&self) -> Answer<'_, (u64, Option<i64>)>;
 }

@@ -213,7 +213,7 @@ impl Node {
         if let Some((_, shipper)) = &self.journal {
             // What was captured before is durable, and then it is with the ledger, which may then free what was leased.
             self.shared.queue.flush().await;
-            shipper.ship().await?;
+            shipper.ship_again().await?;
         }
         let fence = Fence::from_now(self.ttl);
         let joined = asked(self.central.join()).await?;
@@ -282,6 +282,10 @@ impl Node {
                         pot: view.pot.clone(),
                         amount: view.free,
                     });
+                    // The ledger has it in a moment: who needs no more than both asks again.
+                    if let Some(refusal) = state.refused.get_mut(view.pot) {
+                        refusal.rest = refusal.rest.saturating_add(view.free);
+                    }
                 }
                 continue;
             }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use billing::ledger::PostRefusal;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -55,15 +56,47 @@ impl Shipper {
         }
     }
 
+    /// Ships all there is, after the last charge was shown to the ledger once more: one that was restored from a backup
+    /// does not have it, and would be given none of what came before it.
+    pub(super) async fn ship_again(&self) -> Result<(), Trouble> {
+        if let Some(before) = self.journal.last_seq().await?.checked_sub(1) {
+            self.journal.rewind(before).await?;
+        }
+        self.ship().await
+    }
+
     /// Ships all there is.
     pub(super) async fn ship(&self) -> Result<(), Trouble> {
+        let mut rewound = None;
         loop {
             let (epoch, charges) = self.journal.pending(GROUP).await?;
             let Some(last) = charges.last() else { return Ok(()) };
             let posted = timeout(TRY, self.central.post(epoch, &charges)).await;
-            posted.unwrap_or_else(|elapsed| Err(Trouble::Passing(elapsed.into())))?;
-            self.journal.trim(last.charge.seq).await?;
+            match posted.unwrap_or_else(|elapsed| Err(Trouble::Passing(elapsed.into()))) {
+                Ok(()) => self.journal.trim(last.charge.seq).await?,
+                Err(trouble) => {
+                    let to = last_known(&trouble).filter(|to| rewound != Some(*to));
+                    let Some(to) = to else { return Err(trouble) };
+                    if !self.journal.rewind(to).await? {
+                        return Err(trouble);
+                    }
+                    tracing::warn!(
+                        after = to,
+                        "the ledger was restored from a backup; what it lacks of this node is shipped again"
+                    );
+                    rewound = Some(to);
+                }
+            }
         }
+    }
+}
+
+/// Of the last charge that the ledger has, where it has fewer than were shipped.
+fn last_known(trouble: &Trouble) -> Option<u64> {
+    let Trouble::Astray(error) = trouble else { return None };
+    match error.downcast_ref() {
+        Some(PostRefusal::Gap { seq, expected }) if seq > expected => expected.checked_sub(1),
+        _ => None,
     }
 }
 

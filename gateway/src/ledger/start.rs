@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use billing::{JournalKind, receipt::SigningKey};
+use billing::receipt::SigningKey;
 use billing_store::Store;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
@@ -90,16 +90,8 @@ impl Setting {
             )),
             _ => None,
         };
-        let central = Arc::new(Membership {
-            ledger: store.ledger(),
-            node: node.clone(),
-            kind: if is_local {
-                JournalKind::Local
-            } else {
-                JournalKind::Direct
-            },
-            ttl: config.ledger.lease,
-        });
+        let central = Membership::new(store.ledger(), node.clone(), config.ledger.lease, journal.clone());
+        let central = Arc::new(central);
         let (ledger, waiting) = Ledger::new(metrics);
         let accounts = Accounts::new(store.ledger(), ledger.clone(), directory.clone(), Charged::of(config));
         let accounts = Arc::new(accounts);

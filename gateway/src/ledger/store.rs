@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,16 +28,51 @@ pub(super) struct Membership {
     pub(super) node: Arc<str>,
     pub(super) kind: JournalKind,
     pub(super) ttl: Duration,
+    /// It knows the last incarnation of this node. `None` where captures are durable in the ledger itself.
+    pub(super) journal: Option<Arc<LocalJournal>>,
+    /// The last incarnation that this process began.
+    last_epoch: AtomicU64,
+    /// An answer was lost: who has our name now may be ourselves.
+    may_be_us: AtomicBool,
+}
+
+impl Membership {
+    pub(super) fn new(ledger: LedgerStore, node: Arc<str>, ttl: Duration, journal: Option<Arc<LocalJournal>>) -> Self {
+        Self {
+            ledger,
+            node,
+            kind: if journal.is_some() {
+                JournalKind::Local
+            } else {
+                JournalKind::Direct
+            },
+            ttl,
+            journal,
+            last_epoch: AtomicU64::new(0),
+            may_be_us: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Central for Membership {
     fn join(&self) -> Answer<'_, Joined> {
-        let joined = self.ledger.join(&self.node, self.kind, self.ttl);
-        async {
-            joined.await.map_err(|error| match error {
-                JoinError::Fault(fault) => of_fault(fault),
-                other => Trouble::Refused(other.into()),
-            })
+        async move {
+            let joined = match &self.journal {
+                // Set before it is sent: its answer may be lost.
+                Some(journal) if !self.may_be_us.swap(true, Ordering::Relaxed) => {
+                    let epoch = journal.epoch.load(Ordering::Relaxed);
+                    let epoch = epoch.max(self.last_epoch.load(Ordering::Relaxed));
+                    self.ledger.join_after(&self.node, epoch, self.kind, self.ttl).await
+                }
+                _ => self.ledger.join(&self.node, self.kind, self.ttl).await,
+            };
+            match &joined {
+                Ok(joined) => self.last_epoch.store(joined.epoch, Ordering::Relaxed),
+                Err(JoinError::Taken { .. }) => {}
+                Err(_) => return joined.map_err(of_join),
+            }
+            self.may_be_us.store(false, Ordering::Relaxed);
+            joined.map_err(of_join)
         }
         .boxed()
     }
@@ -165,8 +200,24 @@ impl Journal for LocalJournal {
         async move { self.journal.trim(up_to).await.map_err(of_journal) }.boxed()
     }
 
+    fn rewind(&self, to: u64) -> Answer<'_, bool> {
+        async move { self.journal.rewind(to).await.map_err(of_journal) }.boxed()
+    }
+
+    fn last_seq(&self) -> Answer<'_, u64> {
+        async move { self.journal.last_seq().await.map_err(of_journal) }.boxed()
+    }
+
     fn backlog(&self) -> Answer<'_, (u64, Option<i64>)> {
         async move { self.journal.backlog().await.map_err(of_journal) }.boxed()
+    }
+}
+
+fn of_join(error: JoinError) -> Trouble {
+    match error {
+        JoinError::Fault(fault) => of_fault(fault),
+        taken @ JoinError::Taken { .. } => Trouble::Passing(taken.into()),
+        other => Trouble::Refused(other.into()),
     }
 }
 

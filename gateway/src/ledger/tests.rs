@@ -47,7 +47,7 @@ struct World {
     posts: Mutex<Vec<usize>>,
     /// Answers to posts wait for it.
     gate: Mutex<Option<Arc<Notify>>>,
-    /// So does who joins.
+    /// So does who joins or renews.
     door: Mutex<Option<Arc<Notify>>>,
     questions: Mutex<u64>,
 }
@@ -129,6 +129,10 @@ impl Central for Wire {
 
     fn renew<'a>(&'a self, epoch: u64, renewal: &'a Renewal, _: &'a [RateUse]) -> Answer<'a, Renewed> {
         async move {
+            let door = self.world.door.lock().expect("no test panics with it").clone();
+            if let Some(door) = door {
+                door.notified().await;
+            }
             let now_ms = self.world.asked()?;
             let mut rules = self.world.rules();
             let renewed = rules.renew(self.name, epoch, ttl_ms(), now_ms, renewal);
@@ -191,15 +195,29 @@ impl Central for Wire {
 
 /// A journal that outlives a node.
 #[derive(Default)]
-struct Disk(Mutex<(u64, u64, Vec<SealedCharge>)>);
+struct Disk(Mutex<Pages>);
+
+#[derive(Default)]
+struct Pages {
+    epoch: u64,
+    last_seq: u64,
+    shipped: u64,
+    charges: Vec<SealedCharge>,
+}
+
+impl Pages {
+    fn pending(&self) -> impl Iterator<Item = &SealedCharge> {
+        self.charges.iter().filter(|sealed| sealed.charge.seq > self.shipped)
+    }
+}
 
 impl Disk {
-    fn state(&self) -> MutexGuard<'_, (u64, u64, Vec<SealedCharge>)> {
+    fn state(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().expect("no test panics with it")
     }
 
     fn waiting(&self) -> usize {
-        self.state().2.len()
+        self.state().pending().count()
     }
 }
 
@@ -207,11 +225,16 @@ impl Journal for Disk {
     fn begin<'a>(&'a self, joined: &'a Joined) -> Answer<'a, Joined> {
         async move {
             let mut state = self.state();
-            assert!(state.2.is_empty(), "all was shipped before");
-            state.0 = joined.epoch;
-            state.1 = state.1.max(joined.last_seq);
+            assert!(
+                state.charges.iter().all(|sealed| sealed.charge.seq <= joined.last_seq),
+                "all was shipped before"
+            );
+            state.epoch = joined.epoch;
+            state.last_seq = state.last_seq.max(joined.last_seq);
+            state.shipped = state.last_seq;
+            state.charges.clear();
             Ok(Joined {
-                last_seq: state.1,
+                last_seq: state.last_seq,
                 ..joined.clone()
             })
         }
@@ -222,9 +245,9 @@ impl Journal for Disk {
         async move {
             let mut state = self.state();
             for sealed in charges {
-                assert_eq!(sealed.charge.seq, state.1 + 1, "numbers have no gap");
-                state.1 = sealed.charge.seq;
-                state.2.push(sealed.clone());
+                assert_eq!(sealed.charge.seq, state.last_seq + 1, "numbers have no gap");
+                state.last_seq = sealed.charge.seq;
+                state.charges.push(sealed.clone());
             }
             Ok(())
         }
@@ -235,24 +258,41 @@ impl Journal for Disk {
         async move {
             let state = self.state();
             let limit = usize::try_from(limit).expect("a count");
-            Ok((state.0, state.2.iter().take(limit).cloned().collect()))
+            Ok((state.epoch, state.pending().take(limit).cloned().collect()))
         }
         .boxed()
     }
 
     fn trim(&self, up_to: u64) -> Answer<'_, ()> {
         async move {
-            self.state().2.retain(|sealed| sealed.charge.seq > up_to);
+            let mut state = self.state();
+            state.shipped = state.shipped.max(up_to);
             Ok(())
         }
         .boxed()
     }
 
+    fn rewind(&self, to: u64) -> Answer<'_, bool> {
+        async move {
+            let mut state = self.state();
+            let is_here = state.last_seq == to || state.charges.iter().any(|sealed| sealed.charge.seq == to + 1);
+            if is_here {
+                state.shipped = state.shipped.min(to);
+            }
+            Ok(is_here)
+        }
+        .boxed()
+    }
+
+    fn last_seq(&self) -> Answer<'_, u64> {
+        async move { Ok(self.state().last_seq) }.boxed()
+    }
+
     fn backlog(&self) -> Answer<'_, (u64, Option<i64>)> {
         async move {
             let state = self.state();
-            let count = u64::try_from(state.2.len()).expect("a count");
-            Ok((count, state.2.first().map(|sealed| sealed.charge.at_ms)))
+            let count = u64::try_from(state.pending().count()).expect("a count");
+            Ok((count, state.pending().next().map(|sealed| sealed.charge.at_ms)))
         }
         .boxed()
     }

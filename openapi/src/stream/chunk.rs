@@ -31,8 +31,8 @@ pub(super) struct State {
     tools: tools::State,
     /// What names the answer in each chunk, where we may have to write one.
     head: Option<Head>,
-    /// What each choice has said, where it must be JSON.
-    texts: Vec<(u32, String)>,
+    /// What each choice has said, where it must be JSON; `None` once it was looked at, or is too long to be.
+    texts: Vec<(u32, Option<String>)>,
 }
 
 /// Members of the first chunk, each as it was written.
@@ -48,6 +48,8 @@ pub(super) struct Head {
 const MAX_HEAD: usize = 1024;
 /// The longest answer that is looked at for being JSON.
 const MAX_TEXT: usize = 4 << 20;
+/// Choices that are looked at for being JSON.
+const MAX_TEXTS: usize = 128;
 
 /// Members are taken as they are written where serde_json may refuse what clients do not: a lone surrogate, `1e999`.
 #[derive(Deserialize)]
@@ -245,19 +247,30 @@ impl State {
         let mut is_broken = false;
         for choice in said.choices {
             let at = self.texts.iter().position(|(index, _)| *index == choice.index);
+            if at.is_none() && self.texts.len() >= MAX_TEXTS {
+                continue;
+            }
             let at = at.unwrap_or_else(|| {
-                self.texts.push((choice.index, String::new()));
+                self.texts.push((choice.index, Some(String::new())));
                 self.texts.len() - 1
             });
-            let text = &mut self.texts[at].1;
-            let content = choice.delta.and_then(|delta| delta.content).and_then(json::string);
-            if let Some(content) = content
-                && text.len() + content.len() <= MAX_TEXT
-            {
-                text.push_str(&content);
+            let said = &mut self.texts[at].1;
+            let Some(text) = said else { continue };
+            let content = choice.delta.and_then(|delta| delta.content);
+            let content = content.filter(|content| content.get() != "null");
+            let Some(content) = content.map_or(Some("".into()), json::string) else {
+                // A piece that is too long to be read.
+                *said = None;
+                continue;
+            };
+            text.push_str(&content);
+            if text.len() > MAX_TEXT {
+                *said = None;
+            } else if choice.finish_reason.is_some_and(|reason| reason.get() == r#""stop""#) {
+                // Once: however often a server says that it has stopped.
+                is_broken |= serde_json::from_str::<IgnoredAny>(text).is_err();
+                *said = None;
             }
-            let has_stopped = choice.finish_reason.is_some_and(|reason| reason.get() == r#""stop""#);
-            is_broken |= has_stopped && text.len() < MAX_TEXT && serde_json::from_str::<IgnoredAny>(text).is_err();
         }
         is_broken
     }

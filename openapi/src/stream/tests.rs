@@ -614,6 +614,18 @@ fn what_was_to_be_json_is_looked_at() {
     check_json(&format!("{begun}{}", chunk(r#"":1}""#, r#""stop""#)), false);
     check_json(&format!("{begun}{}", chunk(r#""""#, r#""stop""#)), true);
     check_json(&format!("{begun}{}", chunk(r#""""#, r#""length""#)), false);
+    // What is too long is not looked at, and so is not said to be broken, whatever follows.
+    let piece = |len: usize| chunk(&format!("\"{}\"", "1".repeat(len)), "null");
+    let end = chunk(r#""{""#, r#""stop""#);
+    for long in [piece(60_000).repeat(80), piece(80_000)] {
+        let mut reader = Reader::new(Protocol::Chat, true, 1 << 20).watching(Watch { most: None, json: true });
+        let batch = reader.feed(Bytes::from(format!("{long}{end}")));
+        assert_eq!((batch.facts.is_broken_json, batch.outcome), (false, None));
+    }
+    check_json(
+        &format!("{}{}", chunk("null", "null"), chunk("\"{}\"", r#""stop""#)),
+        false,
+    );
 }
 
 #[test]

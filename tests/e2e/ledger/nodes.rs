@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::Gateway;
+use e2e::client::send;
 use e2e::dice::Dice;
 use e2e::spender::{Question, Seen, Spender};
+use e2e::{Answer, Gateway};
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Books, KEY, Mode, Stage, cost, units, verify};
+use super::{ADMIN, Books, KEY, Mode, Stage, cost, units, verify};
 
 /// Worth about 500 answers.
 const BUDGET: u64 = 1_000_000;
@@ -99,6 +102,8 @@ fn question(id: String, dice: &mut Dice) -> Question {
     }
 }
 
+/// Two seconds, and what a busy machine takes.
+const IN_FORCE: Duration = Duration::from_secs(6);
 const MOST_OF_IT: u64 = BUDGET / 100 * 95;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +181,92 @@ async fn a_gateway_sleeps_past_its_lease() {
         let seen = crowd.end().await;
         agree(&[&sleeper, &awake], &seen, &note).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_at_one_gateway_is_in_force_at_the_other() {
+    let Some(stage) = Stage::new(Mode::Local) else { return };
+    let (first, second) = (
+        stage.gateway("n1", &units(BUDGET * 1000), ", lease: 60s"),
+        stage.gateway("n2", &units(BUDGET * 1000), ", lease: 60s"),
+    );
+    let body = json!({"name": "made", "account": "org:default"});
+    let made = change(&first, Method::POST, "keys", &body).await;
+    let secret = made["secret"].as_str().expect("a key has a secret").to_owned();
+    let at_other = |secret: &str| Spender::new(&second.url(), secret);
+    let (written, made) = (at_other(KEY), at_other(&secret));
+    let refused = |status: u16, code: &str| Seen::Refused {
+        status,
+        code: code.to_owned(),
+    };
+    let mut seen = Vec::new();
+    comes(&written, &mut seen, |seen| matches!(seen, Seen::End(_))).await;
+    comes(&made, &mut seen, |seen| matches!(seen, Seen::End(_))).await;
+    for (path, off, on, spender, expected) in [
+        (
+            "accounts/org:default",
+            json!({"disabled": true}),
+            json!({"disabled": false}),
+            &written,
+            refused(403, "account_disabled"),
+        ),
+        (
+            "accounts/org:default",
+            json!({"budget": {"total": "0.000000001"}}),
+            json!({"budget": {"total": null}}),
+            &made,
+            refused(402, "insufficient_quota"),
+        ),
+    ] {
+        change(&first, Method::PATCH, path, &off).await;
+        comes(spender, &mut seen, |seen| *seen == expected).await;
+        change(&first, Method::PATCH, path, &on).await;
+        comes(spender, &mut seen, |seen| matches!(seen, Seen::End(_))).await;
+    }
+    change(&first, Method::DELETE, "keys/made", &Value::Null).await;
+    comes(&made, &mut seen, |seen| *seen == refused(401, "invalid_api_key")).await;
+    agree(&[&first, &second], &seen, "after the changes").await;
+}
+
+/// Asks until the answer is that, which must be soon, and stays.
+async fn comes(spender: &Spender, seen: &mut Vec<(String, Seen)>, is_expected: impl Fn(&Seen) -> bool) {
+    let began = Instant::now();
+    let mut after = 0;
+    while after < 3 {
+        let id = format!("q-{}", seen.len());
+        let question = Question {
+            id: id.clone(),
+            model: "fault/tokens-8".to_owned(),
+            prompt: "word".to_owned(),
+            is_stream: true,
+            max_tokens: Some(16),
+        };
+        let answer = spender.ask(&question).await;
+        if is_expected(&answer) {
+            after += 1;
+        } else {
+            assert!(
+                after == 0 && began.elapsed() < IN_FORCE,
+                "{answer:?} after {:?}",
+                began.elapsed()
+            );
+        }
+        seen.push((id, answer));
+    }
+    eprintln!("in force within {:?}", began.elapsed());
+}
+
+async fn change(gateway: &Gateway, method: Method, path: &str, body: &Value) -> Value {
+    let url = format!("{}/admin/v1/{path}", gateway.admin_url());
+    let request = e2e::client::client().request(method, url).bearer_auth(ADMIN).json(body);
+    let answer = Answer::of(send(request).await).await;
+    assert!(
+        answer.status.is_success(),
+        "{path}: {} {}",
+        answer.status,
+        answer.text()
+    );
+    answer.json()
 }
 
 /// The ledger is right, has every end that was seen, and no more than the budget, on both gateways.

@@ -165,6 +165,37 @@ async fn an_outage_longer_than_the_lease_closes_the_gateway_until_it_is_over() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_gateway_of_the_same_name_takes_nothing_from_the_first() {
+    let Some(stage) = Stage::new(Mode::Local) else { return };
+    let server = stage.server.as_ref().expect("the mode has one");
+    let first = stage.gateway("n1", &units(BUDGET), ", lease: 60s");
+    let spender = Spender::new(&first.url(), KEY);
+    let mut seen = warm(&spender).await;
+    // What is under way cannot be shipped, and another one comes before it is.
+    server.sql(
+        stage.database_name(),
+        "CREATE FUNCTION mulberry.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'full' \
+         USING ERRCODE = '53100'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON mulberry.charges EXECUTE FUNCTION mulberry.refuse();",
+    );
+    for i in 0..5 {
+        let id = format!("unshipped-{i}");
+        let answer = spender.ask(&question(&id)).await;
+        assert!(matches!(answer, Seen::End(_)), "{id}: {answer:?}");
+        seen.push((id, answer));
+    }
+    let second = stage.namesake("n1", &units(BUDGET), ", lease: 60s");
+    let refused = Spender::new(&second.url(), KEY).ask(&question("second")).await;
+    let closed = Seen::Refused {
+        status: 503,
+        code: "ledger_unavailable".to_owned(),
+    };
+    assert_eq!(refused, closed);
+    server.sql(stage.database_name(), "DROP TRIGGER refuse ON mulberry.charges;");
+    whole(&first, &seen).await;
+}
+
 /// The ledger comes to have all that was seen, and is right.
 async fn whole(gateway: &e2e::Gateway, seen: &[(String, Seen)]) {
     let ends: Vec<&String> = seen

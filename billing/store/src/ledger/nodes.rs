@@ -69,6 +69,12 @@ pub enum Forgotten {
 pub enum JoinError {
     #[error("'{name}' names no node; give it 1 to 128 letters, digits and `-_.`")]
     Name { name: String },
+    #[error(
+        "another gateway has the name '{name}' and its lease for {} s yet; give each a name of its own, or wait \
+         where it is gone with its disk",
+        left.as_secs().saturating_add(1)
+    )]
+    Taken { name: String, left: Duration },
     #[error("the node did not join the ledger")]
     Fault(#[from] LedgerFault),
 }
@@ -103,11 +109,26 @@ impl LedgerStore {
     /// Begins an epoch. The one before is closed and what it held is free, so that a node with a journal of its own
     /// calls this only when all of that was posted.
     pub async fn join(&self, name: &str, journal: JournalKind, ttl: Duration) -> Result<Joined, JoinError> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !(1..=128).contains(&name.len()) || !name.bytes().all(is_plain) {
-            return Err(JoinError::Name { name: name.to_owned() });
-        }
+        check_name(name)?;
         change!(self.pool, db => begin(db, name, journal, ttl).await.map_err(JoinError::from))
+    }
+
+    /// As [`LedgerStore::join`], of a node that knows its last epoch, 0 where it knows none. Refused while another one
+    /// of that name lives: its journal may have charges which nobody takes once its epoch is closed.
+    pub async fn join_after(
+        &self,
+        name: &str,
+        epoch: u64,
+        journal: JournalKind,
+        ttl: Duration,
+    ) -> Result<Joined, JoinError> {
+        check_name(name)?;
+        change!(self.pool, db => {
+            match not_taken(db, name, epoch).await {
+                Ok(()) => begin(db, name, journal, ttl).await.map_err(JoinError::from),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Ends an epoch in order: all its charges are posted, and nothing is held.
@@ -131,6 +152,29 @@ impl LedgerStore {
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, LedgerFault> {
         question!(self.reader, db => all(db).await)
     }
+}
+
+fn check_name(name: &str) -> Result<(), JoinError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=128).contains(&name.len()) && name.bytes().all(is_plain) {
+        Ok(())
+    } else {
+        Err(JoinError::Name { name: name.to_owned() })
+    }
+}
+
+async fn not_taken(db: &mut Db<'_>, name: &str, epoch: u64) -> Result<(), JoinError> {
+    let Some(row) = locked(db, name).await? else {
+        return Ok(());
+    };
+    let node = node(&row, sql::now_ms(db).await?)?;
+    if node.is_live() && node.epoch != epoch {
+        return Err(JoinError::Taken {
+            name: node.name,
+            left: node.lease_left,
+        });
+    }
+    Ok(())
 }
 
 fn word_of(journal: JournalKind) -> &'static str {

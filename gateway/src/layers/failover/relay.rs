@@ -36,6 +36,8 @@ pub(crate) struct Piece {
     pub(crate) facts: Facts,
     /// From where on in `bytes` the client takes the answer for finished.
     pub(crate) end_from: Option<usize>,
+    /// Where `end_from` is: what of `facts` stands before it.
+    pub(crate) passing: Facts,
 }
 
 /// A stream that Failover owns until its end.
@@ -191,17 +193,28 @@ impl Relay {
             bytes,
             facts,
             end_from,
+            passing,
             outcome,
         } = batch;
         match outcome {
             None => {
                 self.state = State::Flowing(events);
-                Piece { bytes, facts, end_from }
+                Piece {
+                    bytes,
+                    facts,
+                    end_from,
+                    passing,
+                }
             }
             Some(whole @ (Outcome::Complete | Outcome::Cut)) => {
                 self.is_cut = whole == Outcome::Cut;
                 self.ended = Some(events);
-                Piece { bytes, facts, end_from }
+                Piece {
+                    bytes,
+                    facts,
+                    end_from,
+                    passing,
+                }
             }
             Some(Outcome::Failed(fault)) => {
                 let error = rescue::from_fault(&fault).body;
@@ -215,6 +228,7 @@ impl Relay {
                     bytes: join(&bytes, &last.bytes),
                     facts,
                     end_from: None,
+                    passing: Facts::default(),
                 }
             }
         }
@@ -240,6 +254,7 @@ impl Relay {
             bytes,
             facts: Facts::default(),
             end_from: None,
+            passing: Facts::default(),
         }
     }
 
@@ -262,6 +277,7 @@ impl Relay {
             bytes: Bytes::from_static(HEARTBEAT),
             facts: Facts::default(),
             end_from: None,
+            passing: Facts::default(),
         }))
     }
 }

@@ -159,7 +159,9 @@ fn whole(seen: &Seen, extent: &Extent) -> Billed {
 /// Completion and reasoning tokens that can be: within the bound that was set, and no more than there is text for.
 fn believable(claimed: WireUsage, seen: &Seen, extent: &Extent) -> (u64, u64) {
     let completion = claimed.completion.min(extent.output);
-    let reasoning = claimed.reasoning.min(completion);
+    // What is beyond the bound is taken from the reasoning, for that is what may be free: the answer is not.
+    let visible = claimed.completion.saturating_sub(claimed.reasoning).min(completion);
+    let reasoning = completion.saturating_sub(visible);
     if seen.has_hidden_reasoning || !extent.is_text {
         return (completion, reasoning);
     }

@@ -65,14 +65,19 @@ impl MeteredStream {
 
     /// Takes a piece of a charged stream, and gives what of it may pass.
     fn take(&mut self, piece: Piece) -> Bytes {
-        let Piece { bytes, facts, end_from } = piece;
+        let Piece {
+            bytes,
+            facts,
+            end_from,
+            passing: before_end,
+        } = piece;
         let held = match std::mem::replace(&mut self.tail, Tail::Flowing) {
             Tail::Held(held) => held,
             _ => Bytes::new(),
         };
         if self.relay.failure().is_some() {
-            // What looked like the end was none, and must not stand before an error.
-            self.meter.pending.add(&facts);
+            // What looked like the end was none, and must not stand before an error. What came with the error is given.
+            self.meter.facts.add(&facts);
             return bytes;
         }
         if !self.relay.is_over() && facts.frames == 0 && end_from.is_none() {
@@ -98,7 +103,12 @@ impl MeteredStream {
             (Bytes::new(), join(&held, &bytes))
         };
         if !self.relay.is_over() {
-            self.meter.pending.add(&facts);
+            if held.is_empty() {
+                self.meter.facts.add(&before_end);
+                self.meter.pending.add(&facts.behind(&before_end));
+            } else {
+                self.meter.pending.add(&facts);
+            }
             self.tail = Tail::Held(end);
             return passing;
         }

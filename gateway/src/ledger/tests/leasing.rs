@@ -44,6 +44,44 @@ async fn too_little_is_told_and_not_asked_for_again_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_smaller_ask_is_not_refused_while_crumbs_are_on_their_way() {
+    let world = World::new(rules(billing::Ledger::shared(), 100));
+    let _other = Gateway::start(&world, "other", None).await;
+    let mut gateway = Gateway::start(&world, NODE, None).await;
+    let payer = payer(&world);
+    drop(gateway.reserve(&payer, 10).await.expect("there is room"));
+    assert_eq!(gateway.ledger.affordable(&payer), nano(25), "a part of it is leased");
+    let refused = gateway.reserve(&payer, 130).await.expect_err("there is not so much");
+    assert!(
+        matches!(refused, ReserveError::Short { missing, .. } if missing == nano(30)),
+        "{refused:?}"
+    );
+    // What is free goes back, and the answer is on its way.
+    let door = Arc::new(Notify::new());
+    *world.door.lock().expect("no test panics with it") = Some(door.clone());
+    let ledger = gateway.ledger.clone();
+    {
+        let renewing = gateway.node.step();
+        tokio::pin!(renewing);
+        assert!(renewing.as_mut().now_or_never().is_none(), "it waits at the door");
+        assert_eq!(ledger.affordable(&payer), Nano::ZERO);
+        let asking = ledger.reserve(&payer, nano(100));
+        tokio::pin!(asking);
+        let early = asking.as_mut().now_or_never();
+        assert!(early.is_none(), "the ledger was not asked: {early:?}");
+        door.notify_one();
+        renewing.await;
+    }
+    *world.door.lock().expect("no test panics with it") = None;
+    drop(
+        gateway
+            .reserve(&payer, 100)
+            .await
+            .expect("that is what it was told is left"),
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_held_after_the_lease_and_all_comes_back_by_itself() {
     let world = World::new(rules(billing::Ledger::sole(), 100));
     let mut gateway = Gateway::start(&world, NODE, None).await;

@@ -41,7 +41,7 @@ async fn what_a_killed_node_left_is_shipped_before_it_joins_again() {
     let lost = gateway.reserve(&payer, 30).await.expect("there is room");
     held.capture(draft(40)).await.expect("the disk of this node has it");
     // Shipped, and killed before the journal heard of it: it is posted twice and counts once.
-    let pending = disk.state().2.clone();
+    let pending = disk.state().charges.clone();
     world
         .rules()
         .post(NODE, 1, &[pending[0].charge.clone()])
@@ -113,5 +113,37 @@ async fn what_is_captured_while_a_node_joins_again_is_refused_or_shipped() {
     let (_, outcome) = tokio::join!(gateway.node.step(), captured);
     assert!(outcome.is_err(), "nobody would ever ship it: {outcome:?}");
     assert_eq!(disk.waiting(), 0);
+    *world.door.lock().expect("no test panics with it") = None;
     drop(gateway.reserve(&payer, 100).await.expect("it goes on"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_restored_ledger_lacks_is_shipped_again() {
+    for is_started_again in [false, true] {
+        let world = World::new(rules(billing::Ledger::shared(), 100));
+        let disk = Arc::new(Disk::default());
+        let mut gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+        let payer = payer(&world);
+        let shipper = shipper(&world, &disk);
+        let mut backup = None;
+        for amount in [1, 2, 4, 8] {
+            let held = gateway.reserve(&payer, amount).await.expect("there is room");
+            held.capture(draft(amount)).await.expect("the disk of this node has it");
+            shipper.ship().await.expect("the ledger is there");
+            backup.get_or_insert_with(|| world.rules().clone());
+        }
+        assert_eq!((world.spent(&key()), disk.waiting()), (15, 0));
+        *world.rules() = backup.expect("the first was shipped");
+        let expected = if is_started_again {
+            gateway = Gateway::start(&world, NODE, Some(disk.clone())).await;
+            15
+        } else {
+            let held = gateway.reserve(&payer, 16).await.expect("it is leased yet");
+            held.capture(draft(16)).await.expect("the disk of this node has it");
+            shipper.ship().await.expect("what is lacking is here");
+            31
+        };
+        assert_eq!((world.spent(&key()), disk.waiting()), (expected, 0));
+        drop(gateway.reserve(&payer, 100 - expected).await.expect("it goes on"));
+    }
 }

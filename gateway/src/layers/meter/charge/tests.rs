@@ -220,6 +220,8 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Case>)> {
             "nothing for it, unless the backend has `hidden_reasoning: billed`",
             vec![
                 (Whole, with_claim(claim(100, 0, 50, 30)), EXTENT, Some([100, 0, 20, 0])),
+                // Beyond the bound: what was given is paid for all the same.
+                (Whole, with_claim(claim(100, 0, 80, 60)), EXTENT, Some([100, 0, 20, 0])),
                 (
                     Whole,
                     hidden(with_claim(claim(100, 0, 50, 30))),
