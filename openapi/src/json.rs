@@ -98,16 +98,38 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// The length of text without keeping it: the bytes between the quotes, so that an escape counts as it is written.
-/// Null and everything else count nothing. Strings are not decoded, so none is refused.
+/// A list of parts counts what they hold of text. Null and everything else count nothing. Strings are not decoded, so none is refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TextLen(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for TextLen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let is_text = raw.starts_with('"');
-        Ok(Self(if is_text { raw.len() as u64 - 2 } else { 0 }))
+        Ok(Self(text_len(raw, PART_DEPTH)))
     }
+}
+
+/// Mistral's thoughts are parts of a part.
+const PART_DEPTH: u8 = 2;
+
+/// Bytes of a text, or of the texts in a list of parts.
+fn text_len(raw: &str, depth: u8) -> u64 {
+    #[derive(Deserialize)]
+    struct Part<'a> {
+        #[serde(borrow, default)]
+        text: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        thinking: Option<&'a RawValue>,
+    }
+    if raw.starts_with('"') {
+        return raw.len() as u64 - 2;
+    }
+    if depth == 0 || !raw.starts_with('[') {
+        return 0;
+    }
+    let parts: Vec<Part<'_>> = serde_json::from_str(raw).unwrap_or_default();
+    let texts = parts.iter().flat_map(|part| [part.text, part.thinking]).flatten();
+    texts.map(|text| text_len(text.get(), depth - 1)).sum()
 }
 
 #[cfg(test)]
@@ -155,6 +177,14 @@ mod tests {
         check(r#""four""#, 4);
         check(r#""\ud83d""#, 6);
         check("\"é\"", 2);
+        check(r#"[{"type":"text","text":"four"},{"type":"image_url"}]"#, 4);
+        check(
+            r#"[{"type":"thinking","thinking":[{"type":"text","text":"three"}]},{"type":"text","text":"four"}]"#,
+            9,
+        );
+        // Deeper than anybody writes it.
+        let deep = "[{\"text\":".repeat(50_000) + "\"x\"" + &"}]".repeat(50_000);
+        check(&deep, 0);
         for other in ["null", "true", "1e999", "[\"a\"]", "{\"a\":\"b\"}"] {
             check(other, 0);
         }

@@ -271,10 +271,18 @@ async fn the_document_describes_what_is_answered() {
                 .flatten()
                 .map(move |(method, operation)| (path, method, operation))
         })
-        .filter(|(path, ..)| !path.ends_with("/drain"))
+        // What ends the gateway, what needs a second one or a charge, and what is no JSON, is tried where these are.
+        .filter(|(path, ..)| {
+            let elsewhere = ["/drain", "/forget", "/receipts/{id}", "/ledger/export"];
+            !elsewhere.iter().any(|end| path.ends_with(end))
+        })
         .collect();
+    let founded = gateway.admin(reqwest::Method::POST, "accounts");
+    let founded = send(founded.body(r#"{"id": "org:acme", "currency": "USD"}"#)).await;
+    assert_eq!(founded.status(), 201, "the example is a team of it");
     // A key must be made before it is changed, and changed before it is revoked.
-    operations.sort_by_key(|(path, method, _)| (path.len(), *method == "delete"));
+    // A check begins before it is looked at.
+    operations.sort_by_key(|(path, method, _)| (path.len(), path.ends_with("/verify") && *method == "get"));
     operations.sort_by_key(|(_, method, _)| *method == "delete");
     let mut asked = 0;
     for (path, method, operation) in operations {
@@ -284,11 +292,14 @@ async fn the_document_describes_what_is_answered() {
             .find(|(status, _)| status.starts_with('2'))
             .expect("a good one");
         let short = path.trim_start_matches("/admin/v1/").replace("{name}", "made");
+        let short = short.replace("{id}", "org:acme");
         let mut request = gateway.admin(method.to_uppercase().parse().expect("a method"), &short);
         let body = &operation["requestBody"]["content"]["application/json"]["example"];
         if body.is_object() {
             let text = body.to_string();
-            request = request.body(text.replace("\"alice\"", "\"made\""));
+            let text = text.replace("\"alice\"", "\"made\"");
+            // A name of a movement is given once.
+            request = request.body(text.replace("\"invoice-7\"", &format!("\"{short}\"").replace('/', "-")));
         }
         let answered = Answer::of(send(request).await).await;
         assert_eq!(answered.status.as_str(), status, "{method} {path}: {}", answered.text());

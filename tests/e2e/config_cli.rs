@@ -65,7 +65,9 @@ fn the_schema_is_printed_and_takes_what_is_good() {
     let full = text("gateway/src/config/tests/full.yaml");
     let toml = text("gateway/src/config/tests/full.toml");
     let defaults = text("gateway/src/config/tests/defaults.yaml");
-    let normalised = text("gateway/src/config/tests/full.normalised.yaml").replace("\"***\"", &"a".repeat(64));
+    let normalised = text("gateway/src/config/tests/full.normalised.yaml")
+        .replace("database: \"***\"", "database: postgres://h/d")
+        .replace("\"***\"", &"a".repeat(64));
     world.file("full.yaml", &full);
     succeed(&world, &["config", "convert", "full.yaml", "converted.json"]);
     succeed(&world, &["config", "convert", "full.yaml", "converted.toml"]);

@@ -253,7 +253,6 @@ async fn comes(spender: &Spender, seen: &mut Vec<(String, Seen)>, is_expected: i
         }
         seen.push((id, answer));
     }
-    eprintln!("in force within {:?}", began.elapsed());
 }
 
 async fn change(gateway: &Gateway, method: Method, path: &str, body: &Value) -> Value {
