@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bounds, Currency, End, Nano, Tariff, Usage, UsageSource, tariff};
+use crate::{AccountId, Bounds, Currency, End, Nano, Pot, Span, Tariff, Usage, UsageSource, Windows, tariff};
 
 /// An amount taken from a hold, or given back, with all that explains it. Durable before the client sees the end of
 /// its answer.
@@ -87,6 +87,41 @@ pub struct Amounts {
     pub fee: Nano,
     /// Both.
     pub total: Nano,
+}
+
+impl Charge {
+    /// The pots that it counts in, and whether it was held there.
+    pub fn pots(&self) -> impl Iterator<Item = (Pot, bool)> {
+        let windows = Windows {
+            day: self.day,
+            month: self.month,
+        };
+        let accounts = [Some(&self.organisation), self.team.as_ref(), self.key.as_ref()];
+        accounts.into_iter().flatten().flat_map(move |account| {
+            Span::ALL.into_iter().map(move |span| {
+                let pot = Pot {
+                    account: account.clone(),
+                    window: windows.of(span),
+                };
+                (pot, self.bounds.contains(account.level(), span))
+            })
+        })
+    }
+
+    /// What is not the gateway's own fee.
+    pub fn earned(&self) -> Nano {
+        self.amount.saturating_sub(self.fee)
+    }
+
+    /// What it moves: the fee to the fees, the rest to the earnings, or back. Debit, credit, amount.
+    pub fn moves(&self, payer: &AccountId) -> impl Iterator<Item = (AccountId, AccountId, Nano)> {
+        let parts = [(AccountId::earnings(), self.earned()), (AccountId::fees(), self.fee)];
+        let moved = parts.into_iter().filter(|(_, amount)| !amount.is_zero());
+        moved.map(move |(receiver, amount)| match self.kind {
+            ChargeKind::Capture => (payer.clone(), receiver, amount),
+            ChargeKind::Refund { .. } => (receiver, payer.clone(), amount),
+        })
+    }
 }
 
 impl Terms {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Cause, Ledger, NodeState, Transfer};
-use crate::{AccountId, Charge, ChargeKind, Currency, Nano, Pot, Span, Windows};
+use crate::{AccountId, Charge, ChargeKind, Currency, Nano};
 
 /// A charge that is posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Ledger {
         let too_large = PostRefusal::TooLarge { seq: charge.seq };
         let is_paid = payer == charge.organisation;
         let mut used = Vec::with_capacity(9);
-        for (pot, _) in counted(charge).filter(|_| is_paid) {
+        for (pot, _) in charge.pots().filter(|_| is_paid) {
             let sum = self.used(&pot).checked_add(charge.amount);
             used.push((pot, sum.ok_or_else(|| too_large.clone())?));
         }
@@ -161,7 +161,7 @@ impl Ledger {
         }
         self.used.extend(used);
         if is_paid && let Some(node) = self.nodes.get_mut(&charge.node) {
-            for (pot, _) in counted(charge).filter(|(_, is_held)| *is_held) {
+            for (pot, _) in charge.pots().filter(|(_, is_held)| *is_held) {
                 if let Some(slice) = node.slices.get_mut(&pot) {
                     slice.drawn = slice.drawn.saturating_add(charge.amount);
                 }
@@ -184,8 +184,7 @@ impl Ledger {
         let refunded = capture.refunded.saturating_add(charge.amount);
         let refunded_fee = capture.refunded_fee.saturating_add(charge.fee);
         // Neither the fee nor the rest goes back more than once.
-        let earned = capture.charge.amount.saturating_sub(capture.charge.fee);
-        if refunded_fee > capture.charge.fee || refunded.saturating_sub(refunded_fee) > earned {
+        if refunded_fee > capture.charge.fee || refunded.saturating_sub(refunded_fee) > capture.charge.earned() {
             return Err(PostRefusal::AboveCapture { seq });
         }
         let payer = capture.payer.clone();
@@ -196,7 +195,7 @@ impl Ledger {
         if let Some(capture) = self.charges.get_mut(&place) {
             (capture.refunded, capture.refunded_fee) = (refunded, refunded_fee);
         }
-        for (pot, _) in counted(charge).filter(|_| !is_ours) {
+        for (pot, _) in charge.pots().filter(|_| !is_ours) {
             let rest = self.used(&pot).saturating_sub(charge.amount);
             self.used.insert(pot, rest);
         }
@@ -215,24 +214,6 @@ impl Ledger {
     }
 }
 
-/// The pots that a charge counts in, and whether it was held there.
-pub(super) fn counted(charge: &Charge) -> impl Iterator<Item = (Pot, bool)> {
-    let windows = Windows {
-        day: charge.day,
-        month: charge.month,
-    };
-    let accounts = [Some(&charge.organisation), charge.team.as_ref(), charge.key.as_ref()];
-    accounts.into_iter().flatten().flat_map(move |account| {
-        Span::ALL.into_iter().map(move |span| {
-            let pot = Pot {
-                account: account.clone(),
-                window: windows.of(span),
-            };
-            (pot, charge.bounds.contains(account.level(), span))
-        })
-    })
-}
-
 /// A refund goes where the capture came from.
 fn is_of(refund: &Charge, capture: &Charge) -> bool {
     refund.organisation == capture.organisation
@@ -242,28 +223,17 @@ fn is_of(refund: &Charge, capture: &Charge) -> bool {
         && (refund.day, refund.month) == (capture.day, capture.month)
 }
 
-/// What a charge moves: the fee to the fees, the rest to the earnings, or back.
 fn transfers(charge: &Charge, payer: &AccountId) -> Vec<Transfer> {
-    let parts = [
-        (AccountId::earnings(), charge.amount.saturating_sub(charge.fee)),
-        (AccountId::fees(), charge.fee),
-    ];
-    let moved = parts.into_iter().filter(|(_, amount)| !amount.is_zero());
-    let transfers = moved.map(|(receiver, amount)| {
-        let (debit, credit) = match charge.kind {
-            ChargeKind::Capture => (payer.clone(), receiver),
-            ChargeKind::Refund { .. } => (receiver, payer.clone()),
-        };
-        Transfer {
-            debit,
-            credit,
-            amount,
-            currency: charge.currency,
-            cause: Cause::Charge {
-                node: charge.node.clone(),
-                seq: charge.seq,
-            },
-        }
+    let moves = charge.moves(payer);
+    let transfers = moves.map(|(debit, credit, amount)| Transfer {
+        debit,
+        credit,
+        amount,
+        currency: charge.currency,
+        cause: Cause::Charge {
+            node: charge.node.clone(),
+            seq: charge.seq,
+        },
     });
     transfers.collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Balance, Ledger, posting::counted};
+use super::{Balance, Ledger};
 use crate::{AccountId, ChargeKind, Currency, Level, Nano, Pot};
 
 /// Where what is kept and what was replayed disagree.
@@ -86,7 +86,7 @@ impl Ledger {
             .values()
             .filter(|entry| entry.payer == entry.charge.organisation);
         for entry in paid {
-            for (pot, _) in counted(&entry.charge) {
+            for (pot, _) in entry.charge.pots() {
                 let used = replayed.entry(pot).or_default();
                 *used = match entry.charge.kind {
                     ChargeKind::Capture => used.saturating_add(entry.charge.amount),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{data, keys::read, problem, token::Actor};
 use crate::{
     layers::rescue::Chain,
-    treasury::{AccountEdit, Founding, Month, Movement, Treasury, TreasuryError, account},
+    treasury::{AccountEdit, Founding, Month, MovedView, Movement, Treasury, TreasuryError, account},
     wall_clock::unix_ms,
 };
 
@@ -96,10 +96,7 @@ async fn deposit(
         Err(response) => return *response,
     };
     let moved = async { treasury.deposit(&account(&id)?, &movement, &actor.0).await };
-    match moved.await {
-        Ok(moved) if moved.is_new => (StatusCode::CREATED, Json(moved)).into_response(),
-        moved => answer(moved),
-    }
+    once(moved.await)
 }
 
 async fn withdraw(
@@ -113,7 +110,12 @@ async fn withdraw(
         Err(response) => return *response,
     };
     let moved = async { treasury.withdraw(&account(&id)?, &movement, &actor.0).await };
-    match moved.await {
+    once(moved.await)
+}
+
+/// 201 where the movement was made now, 200 where it was before.
+fn once(moved: Result<MovedView, TreasuryError>) -> Response {
+    match moved {
         Ok(moved) if moved.is_new => (StatusCode::CREATED, Json(moved)).into_response(),
         moved => answer(moved),
     }

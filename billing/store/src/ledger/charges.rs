@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use billing::{AccountId, Bounds, Charge, ChargeKind, Evidence, Level, Nano, Terms, Usage};
+use billing::{AccountId, Bounds, Charge, ChargeKind, Evidence, Level, Terms, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{tags_of, tags_to};
@@ -339,9 +339,4 @@ pub(crate) fn json_of_charge(charge: &Charge) -> String {
 
 pub(crate) fn charge_of_json(text: &str) -> Result<Charge, LedgerFault> {
     serde_json::from_str(text).map_err(|_| LedgerFault::Row { column: "charge" })
-}
-
-/// What of an amount is earned by who answered.
-pub(super) fn earned(charge: &Charge) -> Nano {
-    charge.amount.saturating_sub(charge.fee)
 }

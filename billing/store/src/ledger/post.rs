@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use billing::ledger::{NodeState, PostRefusal};
-use billing::{AccountId, Charge, ChargeKind, Currency, Nano, Pot, Span, Windows};
+use billing::{AccountId, Charge, ChargeKind, Currency, Nano, Pot};
 
-use super::charges::{self, COLUMNS, Made, PostedCharge, SealedCharge, earned, kind_of, posted};
+use super::charges::{self, COLUMNS, Made, PostedCharge, SealedCharge, kind_of, posted};
 use super::leases::place;
 use super::nodes::{locked, state};
 use super::sql::{self, Batch, Type, counted, rows, run, values};
@@ -274,7 +274,7 @@ fn refund(captures: &mut HashMap<u64, Captured>, charge: &Charge, of: u64) -> Re
     let refunded = capture.refunded.saturating_add(charge.amount);
     let refunded_fee = capture.refunded_fee.saturating_add(charge.fee);
     // Neither the fee nor the rest goes back more than once.
-    if refunded_fee > taken.fee || refunded.saturating_sub(refunded_fee) > earned(taken) {
+    if refunded_fee > taken.fee || refunded.saturating_sub(refunded_fee) > taken.earned() {
         return Err(PostError::Refused(PostRefusal::AboveCapture { seq }));
     }
     (capture.refunded, capture.refunded_fee) = (refunded, refunded_fee);
@@ -304,47 +304,20 @@ async fn currencies(
         .collect()
 }
 
-/// The pots that a charge counts in, and whether it was held there.
-pub(super) fn pots(charge: &Charge) -> impl Iterator<Item = (Pot, bool)> {
-    let windows = Windows {
-        day: charge.day,
-        month: charge.month,
-    };
-    let accounts = [Some(&charge.organisation), charge.team.as_ref(), charge.key.as_ref()];
-    accounts.into_iter().flatten().flat_map(move |account| {
-        Span::ALL.into_iter().map(move |span| {
-            let pot = Pot {
-                account: account.clone(),
-                window: windows.of(span),
-            };
-            (pot, charge.bounds.contains(account.level(), span))
-        })
-    })
-}
-
-/// What a charge moves: the fee to the fees, the rest to the earnings, or back. Debit, credit, amount.
-pub(super) fn moves(charge: &Charge, is_late: bool) -> impl Iterator<Item = (AccountId, AccountId, Nano)> {
-    let payer = if is_late {
+/// Who pays: the organisation, or the operator where the node was forgotten.
+pub(super) fn payer(charge: &Charge, is_late: bool) -> AccountId {
+    if is_late {
         AccountId::loss()
     } else {
         charge.organisation.clone()
-    };
-    let parts = [(AccountId::earnings(), earned(charge)), (AccountId::fees(), charge.fee)];
-    let kind = charge.kind;
-    parts
-        .into_iter()
-        .filter(|(_, amount)| !amount.is_zero())
-        .map(move |(receiver, amount)| match kind {
-            ChargeKind::Capture => (payer.clone(), receiver, amount),
-            ChargeKind::Refund { .. } => (receiver, payer.clone(), amount),
-        })
+    }
 }
 
 impl Sums {
     /// `None` where a sum would be beyond any amount.
     fn add(&mut self, charge: &Charge, is_late: bool, transfers: &mut Vec<Transfer>) -> Option<()> {
         let is_capture = charge.kind == ChargeKind::Capture;
-        for (pot, is_held) in pots(charge).filter(|_| !is_late) {
+        for (pot, is_held) in charge.pots().filter(|_| !is_late) {
             if is_held && is_capture {
                 let drawn = self.drawn.entry(pot.clone()).or_default();
                 *drawn = drawn.checked_add(charge.amount)?;
@@ -353,7 +326,7 @@ impl Sums {
             let sum = if is_capture { added } else { taken };
             *sum = sum.checked_add(charge.amount)?;
         }
-        for (debit, credit, amount) in moves(charge, is_late) {
+        for (debit, credit, amount) in charge.moves(&payer(charge, is_late)) {
             let debited = self.balances.entry((debit.clone(), charge.currency)).or_default();
             debited.0 = debited.0.checked_add(amount)?;
             let credited = self.balances.entry((credit.clone(), charge.currency)).or_default();

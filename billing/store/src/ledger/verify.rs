@@ -20,7 +20,7 @@ use billing::receipt::{Document, Facts, Head, to_hex};
 
 use super::accounts::all;
 use super::charges::{PostedCharge, kind_of, posted};
-use super::post::moves;
+use super::post::payer;
 use super::sql::{self, Record, counted, row, rows, run, values};
 use super::transfers::{StoredTransfer, transfer};
 use super::{LedgerFault, LedgerStore, faults, question};
@@ -401,7 +401,8 @@ fn check_charge(
             format!("at most the {} that were held", charge.held),
         );
     }
-    let moved = moves(charge, posted.late);
+    let payer = payer(charge, posted.late);
+    let moved = charge.moves(&payer);
     let expected: Vec<_> = moved
         .map(|(debit, credit, amount)| {
             (
