@@ -9,22 +9,29 @@ import { fresh, h } from "./dom.js";
 export function open({ title, content, isHeld = false }) {
   const id = fresh("dialog");
   const element = h("dialog", { class: "dialog", "aria-labelledby": id }, h("h2", { id }, title), content);
+  let isOver = !isHeld;
   if (isHeld) {
-    // A browser forgets a held `cancel` at the second Escape in a row, but not a key that never arrived.
-    element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") event.preventDefault();
-    });
+    // A browser that does not know `closedby` closes at the second Escape in a row, whatever is said to `cancel`.
+    element.setAttribute("closedby", "none");
     element.addEventListener("cancel", (event) => event.preventDefault());
   }
   const closed = new Promise((resolve) => {
     element.addEventListener("close", () => {
+      if (!isOver) {
+        element.showModal();
+        return;
+      }
       element.remove();
       resolve();
     });
   });
   document.body.append(element);
   element.showModal();
-  return { element, close: () => element.close(), closed };
+  const close = () => {
+    isOver = true;
+    element.close();
+  };
+  return { element, close, closed };
 }
 
 /** Asks before what cannot be undone. Cancel has the focus, so that Enter alone harms nothing. */

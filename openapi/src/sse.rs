@@ -238,6 +238,10 @@ fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A comment: keeps a connection warm and is seen by no client.
 pub const HEARTBEAT: &[u8] = b": keep-alive\n\n";
+
+/// An upstream's sign of life as we pass it on: a part of the answer, unlike a heartbeat of ours.
+pub const COMMENT: &[u8] = b":\n\n";
+
 /// A body without its heartbeats, which come whenever there is time for them and are no part of an answer.
 pub fn without_heartbeats(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());

@@ -368,7 +368,7 @@ impl Reader {
             // Comments pass, so that an upstream's keep-alive keeps the client's connection too; blank lines do not.
             return if raw == sse::HEARTBEAT {
                 // One of ours would be no part of the answer, and this is.
-                Fate::Replace(Bytes::from_static(b":\n\n"))
+                Fate::Replace(Bytes::from_static(sse::COMMENT))
             } else if event.has_comment {
                 as_it_came(&event)
             } else {

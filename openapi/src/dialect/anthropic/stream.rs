@@ -75,7 +75,7 @@ impl Interpret for Interpreter {
                 return Ok(ControlFlow::Break(()));
             }
             "ping" => {
-                out.extend_from_slice(sse::HEARTBEAT);
+                out.extend_from_slice(sse::COMMENT);
                 return Ok(ControlFlow::Continue(()));
             }
             "message_start" => self.begin(&object, out)?,
