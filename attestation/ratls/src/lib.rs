@@ -1,0 +1,1 @@
+//! TLS between nodes that prove what they are: certificates with evidence, verifiers for both directions, channel binding.

@@ -1,0 +1,89 @@
+//! What a quote is asked to say: report data that name one use, one key, one connection.
+//!
+//! Each begins with a tag of its own, so that a quote made for one use says nothing in another.
+
+use aws_lc_rs::digest::{Context, SHA256, SHA512};
+
+use crate::Role;
+
+/// The label of the TLS exporter (RFC 8446 §7.5) that a channel is bound by; its context is the nonce.
+pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-mulberry-attest-v1";
+
+const CERTIFICATE: &[u8] = b"mulberry-ratls-v1\0";
+const CHANNEL: &[u8] = b"mulberry-chan-v1\0";
+const USER: &[u8] = b"mulberry-user-v1\0";
+const GPU: &[u8] = b"mulberry-gpu-v1\0";
+
+/// Of the quote in a certificate: which role, which TLS key (SHA-256 of its SubjectPublicKeyInfo), which claims.
+///
+/// `None` for claims of 4 GiB or more, which nothing accepts.
+pub fn certificate_report_data(role: Role, spki_sha256: &[u8; 32], claims: &[u8]) -> Option<[u8; 64]> {
+    let len = u32::try_from(claims.len()).ok()?;
+    Some(sha512(&[
+        CERTIFICATE,
+        &[role.code()],
+        spki_sha256,
+        &len.to_be_bytes(),
+        claims,
+    ]))
+}
+
+/// One TLS connection, seen by the side that attests.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel<'a> {
+    /// Of the side that attests.
+    pub role: Role,
+    /// From the side that verifies, used once.
+    pub nonce: &'a [u8; 32],
+    /// The TLS exporter under [`EXPORTER_LABEL`] and this nonce.
+    pub exporter: &'a [u8; 32],
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub attester_spki: &'a [u8; 32],
+    /// The same of the other side; zeros where it showed no certificate.
+    pub verifier_spki: &'a [u8; 32],
+}
+
+impl Channel<'_> {
+    /// Of the quote that is asked for after the handshake. Relayed to another connection the exporter differs; sent
+    /// back to its sender role and keys do.
+    pub fn report_data(&self) -> [u8; 64] {
+        sha512(&[
+            CHANNEL,
+            &[self.role.code()],
+            self.nonce,
+            self.exporter,
+            self.attester_spki,
+            self.verifier_spki,
+        ])
+    }
+}
+
+/// Of a quote that a user asked for with a nonce of their own.
+pub fn user_report_data(role: Role, nonce: &[u8; 32], spki_sha256: &[u8; 32]) -> [u8; 64] {
+    sha512(&[USER, &[role.code()], nonce, spki_sha256])
+}
+
+/// The nonce that a GPU's report must hold: no other guest's, and not older than the certificate.
+pub fn gpu_nonce(spki_sha256: &[u8; 32], not_before: u64) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in [GPU, spki_sha256, &not_before.to_be_bytes()] {
+        context.update(part);
+    }
+    fixed(context.finish().as_ref())
+}
+
+fn sha512(parts: &[&[u8]]) -> [u8; 64] {
+    let mut context = Context::new(&SHA512);
+    for part in parts {
+        context.update(part);
+    }
+    fixed(context.finish().as_ref())
+}
+
+fn fixed<const N: usize>(digest: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(digest) {
+        *to = *from;
+    }
+    out
+}
