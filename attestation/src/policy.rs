@@ -131,6 +131,19 @@ pub enum Interop {
 pub struct NotPolicy(#[from] serde_json::Error);
 
 impl Policy {
+    /// Nothing but these guests, on up-to-date platforms, at tier `tee`.
+    pub fn of(images: Vec<Image>) -> Self {
+        Self {
+            min_tier: tee(),
+            images,
+            tcb: TcbRules::default(),
+            platforms: Platforms::default(),
+            interop: Interop::None,
+            cocoon_images: Vec::new(),
+            max_age_s: max_age_s(),
+        }
+    }
+
     /// Reads it; whether it makes sense is told by [`problems`](Self::problems).
     pub fn from_json(text: &str) -> Result<Self, NotPolicy> {
         Ok(serde_json::from_str(text)?)
@@ -153,6 +166,22 @@ impl Policy {
 }
 
 impl Image {
+    /// The image that a guest with this report was started from. Somebody must have reason to trust that guest.
+    pub fn of(name: &str, roles: &[Role], report: &Report) -> Self {
+        Self {
+            name: name.to_owned(),
+            roles: roles.to_vec(),
+            mrtd: report.mrtd,
+            rtmr: report.rtmr,
+            td_attributes: report.td_attributes,
+            xfam: report.xfam,
+            mr_config_id: report.mr_config_id,
+            mr_owner: report.mr_owner,
+            mr_owner_config: report.mr_owner_config,
+            mr_seam: Vec::new(),
+        }
+    }
+
     /// Whether these registers are its; attributes and the rest are compared apart, to say what differs.
     pub(crate) fn measures(&self, report: &Report) -> bool {
         self.mrtd == report.mrtd && self.rtmr == report.rtmr

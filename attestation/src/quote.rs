@@ -53,6 +53,12 @@ pub struct Signature<'a> {
 
 impl<'a> Quote<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
+        let (quote, rest) = Self::read(bytes)?;
+        if rest.is_empty() { Ok(quote) } else { Err(TRAILING) }
+    }
+
+    /// What is whole, and what follows it.
+    fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Refusal> {
         if bytes.len() > MAX_BYTES {
             return Err(Refusal::TooLarge {
                 part: Part::Quote,
@@ -112,13 +118,23 @@ impl<'a> Quote<'a> {
             .and_then(|len| bytes.get(..len))
             .ok_or_else(cut)?;
         let signature = reader.prefixed_u32().ok_or_else(cut)?;
-        reader.finish("bytes follow its end")?;
-        Ok(Self {
-            bytes,
+        let quote = Self {
+            bytes: bytes.strip_suffix(reader.0).unwrap_or(bytes),
             report,
             signed,
             signature: Signature::read(signature)?,
-        })
+        };
+        Ok((quote, reader.0))
+    }
+
+    /// The quote without the zeros that Intel's quoting service leaves behind one of version 4, 70 of them as measured on
+    /// real machines. Who sends a quote cuts them off; who reads one does not accept them.
+    pub fn unpadded(bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
+        let (_, rest) = Self::read(bytes)?;
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(TRAILING);
+        }
+        Ok(bytes.strip_suffix(rest).unwrap_or(bytes))
     }
 
     pub fn report(&self) -> &Report {
@@ -217,6 +233,8 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(malformed(why)) }
     }
 }
+
+const TRAILING: Refusal = malformed("bytes follow its end");
 
 const fn malformed(why: &'static str) -> Refusal {
     Refusal::Malformed { part: Part::Quote, why }

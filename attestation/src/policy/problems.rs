@@ -74,10 +74,10 @@ impl Problems {
                 "all zero is no measurement; a software quote may say it",
             );
         }
-        if image.rtmr.iter().take(3).any(Hex::is_zero) {
+        if image.rtmr.iter().take(3).all(Hex::is_zero) {
             self.add(
                 format!("{at}.rtmr"),
-                "RTMR 0 to 2 are never zero in a guest that booted: firmware, kernel and what it starts are in them",
+                "RTMR 0 to 2 are all zero: nothing that the guest booted is measured",
             );
         }
         self.attributes(at, &image.td_attributes, &image.xfam);
