@@ -3,7 +3,7 @@
 
 use attestation_soft_tdx::{
     Builder, Collateral, SoftTdx,
-    recipe::{Forged, Form, Revoked},
+    recipe::{Forged, Form, Omitted, Revoked},
 };
 use dcap_qvl::{
     QuoteClaims, QuoteCollateralV3, QuotePolicy,
@@ -336,6 +336,20 @@ fn documents_without_one_member_are_refused() {
         refused(SoftTdx::builder().without_qe_identity(&pointer), "");
     }
     assert!(seen > 40, "{seen} members");
+}
+
+/// All but what Intel's profile has only for some, and what the crate does not look at: the versions one by one, which
+/// are in CPUSVN as a whole, and whether an authority may sign certificates.
+#[test]
+fn certificates_without_one_part_are_refused() {
+    for what in Omitted::all() {
+        match what {
+            Omitted::Instance | Omitted::Configuration | Omitted::TcbComponent(_) | Omitted::AuthoritySigns => {
+                accepted(SoftTdx::builder().without(what));
+            }
+            _ => refused(SoftTdx::builder().without(what), ""),
+        }
+    }
 }
 
 /// Pointers to the members of all objects, without those of lists that are only a fallback.
