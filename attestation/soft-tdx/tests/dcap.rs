@@ -1,6 +1,10 @@
 //! What `dcap-qvl`, alone, says about what is made here: the valid is accepted, and each broken thing refused for what
 //! is broken about it. The words are those of the one version that the workspace pins.
 
+use attestation::{
+    Attester, Hex,
+    event::{Event, EventLog},
+};
 use attestation_soft_tdx::{
     Builder, Collateral, SoftTdx,
     recipe::{Forged, Form, Omitted, Revoked},
@@ -8,6 +12,7 @@ use attestation_soft_tdx::{
 use dcap_qvl::{
     QuoteClaims, QuoteCollateralV3, QuotePolicy,
     config::{Config, CryptoProvider},
+    quote::TDReport10,
     signature::DerSigEncoder,
     tcb_info::TcbStatus,
     verify::QuoteVerifier,
@@ -386,4 +391,24 @@ fn the_names_of_fields_cover_every_byte_once() {
         names.dedup();
         assert_eq!(names.len(), sheet.fields().len(), "{form:?}");
     }
+}
+
+#[test]
+fn what_a_guest_recorded_stands_in_its_register() {
+    let event = |name, text| Event::new(name, text).expect("it is an event");
+    let log = EventLog::new(vec![event("config", "aa"), event("engine", "bb")]).expect("it is short");
+    let mut tdx = SoftTdx::builder().build();
+    let before = accepted_report(&tdx);
+    tdx.td_mut().record(&log);
+    let after = accepted_report(&tdx);
+    assert_eq!(before.rt_mr3, [0; 48]);
+    assert_eq!(after.rt_mr3, log.replay(Hex([0; 48])).0);
+    assert_eq!((before.mr_td, before.rt_mr2), (after.mr_td, after.rt_mr2));
+}
+
+fn accepted_report(tdx: &SoftTdx) -> TDReport10 {
+    let attester: &dyn Attester = tdx;
+    let quote = attester.quote(&REPORT_DATA).expect("software makes every quote");
+    let claims = verify(tdx, tdx, &quote).expect("it is valid");
+    *claims.report.as_td10().expect("a guest's body")
 }
