@@ -1,6 +1,7 @@
 //! Evidence and a time in, a verdict or a refusal out. No I/O and no clock.
 
 pub mod binding;
+pub mod gpu;
 mod hex;
 mod role;
 mod tier;
