@@ -13,6 +13,7 @@ mod collateral;
 mod digest;
 pub mod event;
 mod evidence;
+pub mod gpu;
 mod hex;
 mod policy;
 mod quote;
