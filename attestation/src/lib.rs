@@ -4,12 +4,14 @@
 
 mod anchor;
 mod appraise;
+mod attester;
 pub mod binding;
 pub mod cbor;
 mod certificate;
 mod claims;
 mod collateral;
 mod digest;
+pub mod event;
 mod evidence;
 mod hex;
 mod policy;
@@ -22,6 +24,7 @@ mod verdict;
 
 pub use anchor::{Anchor, TrustAnchor};
 pub use appraise::{Basis, Expected, Verifier};
+pub use attester::{Attester, NoQuote};
 pub use claims::{Claims, MAX_SECONDS as MAX_CLAIMS_SECONDS};
 pub use collateral::{Ca, Collateral, CollateralParts, CollateralSet, Fmspc, MAX_BYTES as MAX_COLLATERAL_BYTES};
 pub use evidence::{EVIDENCE_OID, Evidence, MAX_BYTES as MAX_EVIDENCE_BYTES};
