@@ -20,18 +20,25 @@ mod guest;
 mod standing;
 
 use crate::{
-    Claims, CollateralSet, Evidence, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier, TrustAnchor, Verdict,
-    binding::{Channel, certificate_report_data},
+    Claims, CollateralSet, Evidence, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier, TrustAnchor,
+    Verdict,
+    binding::{Channel, certificate_report_data, cocoon_report_data},
+    cache::Cache,
     digest::sha256,
 };
+use genuine::Genuine;
 
 /// For how long a verdict may stand at most.
 const MAX_SECONDS: u64 = 600;
+
+/// What stands before an Ed25519 key in its SubjectPublicKeyInfo, RFC 8410 §4.
+const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Appraises evidence under one trust anchor.
 #[derive(Debug)]
 pub struct Verifier {
     anchor: TrustAnchor,
+    cache: Cache<Genuine>,
 }
 
 /// What the evidence has to say.
@@ -41,6 +48,16 @@ pub struct Expected<'a> {
     pub report_data: &'a [u8; 64],
     /// Those that the report data vouch for.
     pub claims: &'a Claims,
+}
+
+/// Of a certificate in Cocoon's format.
+#[derive(Clone, Copy, Debug)]
+pub struct CocoonCertificate<'a> {
+    /// Its Ed25519 key.
+    pub key: &'a [u8; 32],
+    /// Unix time in seconds.
+    pub not_before: u64,
+    pub not_after: u64,
 }
 
 /// What it is judged by.
@@ -62,9 +79,20 @@ impl<'a> Basis<'a> {
     }
 }
 
+impl CocoonCertificate<'_> {
+    /// What may be said of its holder.
+    fn claims(&self, role: Role) -> Claims {
+        let spki_sha256 = sha256(&[&ED25519_SPKI, self.key]);
+        Claims::new(role, spki_sha256.0, self.not_before, self.not_after)
+    }
+}
+
 impl Verifier {
     pub fn new(anchor: TrustAnchor) -> Self {
-        Self { anchor }
+        Self {
+            anchor,
+            cache: Cache::new(),
+        }
     }
 
     pub fn anchor(&self) -> &TrustAnchor {
@@ -79,7 +107,8 @@ impl Verifier {
         if quote.report().report_data.0 != *expected.report_data {
             return Err(Refusal::BindingMismatch);
         }
-        self.appraise_bound(&quote, expected.claims, basis)
+        let image = guest::image(quote.report(), expected.role, basis.policy)?;
+        self.appraise_guest(&quote, expected.claims, image, basis)
     }
 
     /// What a certificate carries, of which the TLS key's SHA-256 is known. Without a quote the tier is open.
@@ -104,7 +133,35 @@ impl Verifier {
         if report_data != Some(quote.report().report_data.0) {
             return Err(Refusal::BindingMismatch);
         }
-        self.appraise_bound(&quote, &claims, basis)
+        let image = guest::image(quote.report(), role, basis.policy)?;
+        self.appraise_guest(&quote, &claims, image, basis)
+    }
+
+    /// A certificate as Cocoon makes them: its quote names the certificate's Ed25519 key, and nothing else. Dates are the
+    /// certificate's own, which no quote vouches for.
+    pub fn appraise_cocoon(
+        &self,
+        quote: &[u8],
+        certificate: &CocoonCertificate<'_>,
+        role: Role,
+        basis: &Basis<'_>,
+    ) -> Result<Verdict, Refusal> {
+        if basis.policy.interop != Interop::Cocoon {
+            return Err(Refusal::InteropRefused);
+        }
+        // Cocoon leaves the padding of its quotes where it is.
+        let quote = Quote::parse(Quote::unpadded(quote)?)?;
+        let claims = certificate.claims(role);
+        claims.check_dates(basis.now)?;
+        if quote.report().report_data.0 != cocoon_report_data(certificate.key) {
+            return Err(Refusal::BindingMismatch);
+        }
+        let image = guest::cocoon_image(quote.report(), role, basis.policy)?;
+        let verdict = self.appraise_guest(&quote, &claims, image, basis)?;
+        Ok(Verdict {
+            interop: Interop::Cocoon,
+            ..verdict
+        })
     }
 
     /// A second quote, made for one connection, of the guest whose certificate was appraised before.
@@ -142,15 +199,16 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// Steps 4 to 11, of a quote that was made for this.
-    fn appraise_bound(&self, quote: &Quote<'_>, claims: &Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
-        let &Basis {
-            policy,
-            collateral,
-            now,
-        } = basis;
-        let image = guest::image(quote.report(), claims.role, policy)?;
-        let genuine = genuine::check(quote, &self.anchor, policy, collateral, now)?;
+    /// Steps 7 to 11, of a quote that was made for this, by a guest of this image.
+    fn appraise_guest(
+        &self,
+        quote: &Quote<'_>,
+        claims: &Claims,
+        image: &str,
+        basis: &Basis<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let policy = basis.policy;
+        let genuine = genuine::check(quote, &self.anchor, &self.cache, basis)?;
         let listed = policy
             .platforms
             .lists(&genuine.platform.ppid, genuine.platform.instance.as_ref());
@@ -175,8 +233,9 @@ impl Verifier {
             tcb: Some(genuine.tcb),
             evidence: sha256(&[quote.signed(), &claims.encode()]),
             claims: claims.clone(),
+            interop: Interop::None,
             policy: policy.digest(),
-            collateral: collateral.generation(),
+            collateral: basis.collateral.generation(),
             appraised_at: genuine.checked_at,
             expires: expiry(genuine.checked_at, policy)
                 .min(genuine.expires)
@@ -220,6 +279,7 @@ fn keyed(claims: Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
         platform: None,
         tcb: None,
         evidence: sha256(&[&claims.encode()]),
+        interop: Interop::None,
         policy: basis.policy.digest(),
         collateral: basis.collateral.generation(),
         appraised_at: basis.now,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Anchor, Ca, Claims, Fmspc, Hex, Report, Role, Standing, Tier};
+use crate::{Anchor, Ca, Claims, Fmspc, Hex, Interop, Report, Role, Standing, Tier};
 
 /// A peer whose evidence our policy accepted.
 ///
@@ -26,6 +26,8 @@ pub struct Verdict {
     pub(crate) platform: Option<Platform>,
     pub(crate) tcb: Option<Tcb>,
     pub(crate) claims: Claims,
+    /// With Cocoon, claims are what its certificate says: no quote vouches for role and dates.
+    pub(crate) interop: Interop,
     /// SHA-256 of the policy's canonical text.
     pub(crate) policy: Hex<32>,
     /// The generation of the collateral.
@@ -91,6 +93,10 @@ impl Verdict {
 
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    pub fn interop(&self) -> Interop {
+        self.interop
     }
 
     pub fn policy(&self) -> Hex<32> {
