@@ -11,21 +11,25 @@
 //! 8. Genuine: `dcap-qvl` checks every signature, certificate, list and level ([`genuine`]).
 //! 9. The root key, the standing of the firmware, advisories, evaluation: as the policy has them.
 //! 10. Whose platform.
-//! 11. The tier that all this comes to, and until when.
+//! 11. GPUs, where evidence of them came: what the claims name, and accepted by [`gpu::verify`](crate::gpu::verify).
+//! 12. The tier that all this comes to, and until when.
 //!
-//! What step 8 says is remembered for ten minutes at most; the others are done every time.
+//! What steps 8 and 9 say is remembered for ten minutes at most; the others are done every time.
 
+mod devices;
 mod genuine;
 mod guest;
 mod standing;
 
 use crate::{
-    Claims, CollateralSet, Evidence, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier, TrustAnchor,
-    Verdict,
+    Anchor, Claims, CollateralSet, Evidence, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier,
+    TrustAnchor, Verdict,
     binding::{Channel, certificate_report_data, cocoon_report_data},
     cache::Cache,
     digest::sha256,
+    gpu::{GpuAnchor, GpuEvidence, GpuVerdict},
 };
+use devices::Devices;
 use genuine::Genuine;
 
 /// For how long a verdict may stand at most.
@@ -38,6 +42,7 @@ const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 
 #[derive(Debug)]
 pub struct Verifier {
     anchor: TrustAnchor,
+    gpu_anchor: GpuAnchor,
     cache: Cache<Genuine>,
 }
 
@@ -48,6 +53,8 @@ pub struct Expected<'a> {
     pub report_data: &'a [u8; 64],
     /// Those that the report data vouch for.
     pub claims: &'a Claims,
+    /// What came beside it; bound by the claims.
+    pub gpu: Option<&'a GpuEvidence>,
 }
 
 /// Of a certificate in Cocoon's format.
@@ -91,8 +98,18 @@ impl Verifier {
     pub fn new(anchor: TrustAnchor) -> Self {
         Self {
             anchor,
+            gpu_anchor: GpuAnchor::Nvidia,
             cache: Cache::new(),
         }
+    }
+
+    /// Believes GPUs under this root, of a software GPU, in place of NVIDIA's. Only beside a development anchor: under
+    /// Intel's it changes nothing.
+    pub fn danger_gpu_root(mut self, root_der: Vec<u8>) -> Self {
+        if self.anchor.kind() == Anchor::Development {
+            self.gpu_anchor = GpuAnchor::Development(root_der);
+        }
+        self
     }
 
     pub fn anchor(&self) -> &TrustAnchor {
@@ -108,10 +125,13 @@ impl Verifier {
             return Err(Refusal::BindingMismatch);
         }
         let image = guest::image(quote.report(), expected.role, basis.policy)?;
-        self.appraise_guest(&quote, expected.claims, image, basis)
+        self.appraise_guest(&quote, expected.claims, image, Devices::All(expected.gpu), basis)
     }
 
     /// What a certificate carries, of which the TLS key's SHA-256 is known. Without a quote the tier is open.
+    ///
+    /// Evidence of GPUs does not fit into a certificate and comes after the handshake: until the second quote the tier is
+    /// `tee` at most, though the policy asks for more.
     pub fn appraise_certificate(
         &self,
         evidence: &Evidence,
@@ -134,7 +154,7 @@ impl Verifier {
             return Err(Refusal::BindingMismatch);
         }
         let image = guest::image(quote.report(), role, basis.policy)?;
-        self.appraise_guest(&quote, &claims, image, basis)
+        self.appraise_guest(&quote, &claims, image, Devices::Later, basis)
     }
 
     /// A certificate as Cocoon makes them: its quote names the certificate's Ed25519 key, and nothing else. Dates are the
@@ -157,7 +177,7 @@ impl Verifier {
             return Err(Refusal::BindingMismatch);
         }
         let image = guest::cocoon_image(quote.report(), role, basis.policy)?;
-        let verdict = self.appraise_guest(&quote, &claims, image, basis)?;
+        let verdict = self.appraise_guest(&quote, &claims, image, Devices::All(None), basis)?;
         Ok(Verdict {
             interop: Interop::Cocoon,
             ..verdict
@@ -170,6 +190,7 @@ impl Verifier {
         quote: &[u8],
         channel: &Channel<'_>,
         first: &Verdict,
+        gpu: Option<&GpuEvidence>,
         basis: &Basis<'_>,
     ) -> Result<Verdict, Refusal> {
         let (Some(first_report), Some(first_platform)) = (first.report(), first.platform()) else {
@@ -182,6 +203,7 @@ impl Verifier {
             role: channel.role,
             report_data: &channel.report_data(),
             claims: &first.claims,
+            gpu,
         };
         let verdict = self.appraise(quote, &expected, basis)?;
         if !verdict
@@ -205,6 +227,7 @@ impl Verifier {
         quote: &Quote<'_>,
         claims: &Claims,
         image: &str,
+        devices: Devices<'_>,
         basis: &Basis<'_>,
     ) -> Result<Verdict, Refusal> {
         let policy = basis.policy;
@@ -217,8 +240,10 @@ impl Verifier {
                 ppid: genuine.platform.ppid,
             });
         }
-        let tier = Tier::Tee;
-        check_tier(tier, policy)?;
+        let found = devices::check(devices, claims, listed, &self.gpu_anchor, basis)?;
+        check_tier(found.counted, policy)?;
+        let tier = found.tier();
+        let until = found.gpu.as_ref().map_or(u64::MAX, GpuVerdict::until);
         Ok(Verdict {
             tier,
             promise: tier.promise(),
@@ -232,6 +257,8 @@ impl Verifier {
             }),
             tcb: Some(genuine.tcb),
             evidence: sha256(&[quote.signed(), &claims.encode()]),
+            gpu: found.gpu,
+            gpu_refused: found.refused,
             claims: claims.clone(),
             interop: Interop::None,
             policy: policy.digest(),
@@ -239,7 +266,8 @@ impl Verifier {
             appraised_at: genuine.checked_at,
             expires: expiry(genuine.checked_at, policy)
                 .min(genuine.expires)
-                .min(claims.not_after),
+                .min(claims.not_after)
+                .min(until),
         })
     }
 }
@@ -278,6 +306,8 @@ fn keyed(claims: Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
         report: None,
         platform: None,
         tcb: None,
+        gpu: None,
+        gpu_refused: None,
         evidence: sha256(&[&claims.encode()]),
         interop: Interop::None,
         policy: basis.policy.digest(),

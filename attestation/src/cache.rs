@@ -159,7 +159,10 @@ mod tests {
     fn what_was_not_used_for_longest_goes() {
         let mut shelf = Shelf(BTreeMap::new());
         for (used, number) in (0..ENTRIES).enumerate() {
-            shelf.keep(key(number), Entry::new(&number, 0, 100, u64::try_from(used).unwrap_or(0)));
+            shelf.keep(
+                key(number),
+                Entry::new(&number, 0, 100, u64::try_from(used).unwrap_or(0)),
+            );
         }
         assert_eq!(shelf.find(key(0), 1, 5000), Some(0));
         shelf.keep(key(ENTRIES), Entry::new(&ENTRIES, 0, 100, 5001));

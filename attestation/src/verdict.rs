@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Anchor, Ca, Claims, Fmspc, Hex, Interop, Report, Role, Standing, Tier};
+use crate::{Anchor, Ca, Claims, Fmspc, Hex, Interop, Report, Role, Standing, Tier, gpu::GpuVerdict};
 
 /// A peer whose evidence our policy accepted.
 ///
@@ -25,6 +25,10 @@ pub struct Verdict {
     pub(crate) report: Option<Report>,
     pub(crate) platform: Option<Platform>,
     pub(crate) tcb: Option<Tcb>,
+    /// Devices that the policy accepted. `bound_to_td` is false: they may be somewhere else.
+    pub(crate) gpu: Option<GpuVerdict>,
+    /// Why devices that sent evidence do not count: the code of the refusal.
+    pub(crate) gpu_refused: Option<&'static str>,
     pub(crate) claims: Claims,
     /// With Cocoon, claims are what its certificate says: no quote vouches for role and dates.
     pub(crate) interop: Interop,
@@ -89,6 +93,14 @@ impl Verdict {
 
     pub fn tcb(&self) -> Option<&Tcb> {
         self.tcb.as_ref()
+    }
+
+    pub fn gpu(&self) -> Option<&GpuVerdict> {
+        self.gpu.as_ref()
+    }
+
+    pub fn gpu_refused(&self) -> Option<&'static str> {
+        self.gpu_refused
     }
 
     pub fn claims(&self) -> &Claims {
