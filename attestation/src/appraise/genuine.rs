@@ -44,6 +44,9 @@ pub(super) fn check(
     let pem = quote.signature().pck_chain.ok_or(Refusal::CertificationUnsupported)?;
     let chain = certificate::chain(pem).ok_or(Refusal::CertificationUnsupported)?;
     let (fmspc, ca) = names(&chain)?;
+    if !basis.collateral.anchor().has_key_of(anchor) {
+        return Err(Refusal::AnchorMismatch);
+    }
     let collateral = basis.collateral.get(fmspc, ca)?;
     collateral.check_dates(now)?;
     let under = Under {
