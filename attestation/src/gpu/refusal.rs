@@ -55,7 +55,7 @@ pub enum GpuRefusal {
     TokenExpired,
     #[error("the token is not valid yet: compare the clocks")]
     TokenNotYet,
-    #[error("the token does not stand for exactly the devices that sent evidence")]
+    #[error("the token does not stand for exactly the GPUs that sent evidence")]
     TokenDevices,
     #[error("the token's claim {claim} is not what it must be")]
     TokenClaim { claim: &'static str },

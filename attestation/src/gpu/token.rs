@@ -5,8 +5,8 @@
 //! overall.submods = {"GPU-0": ["DIGEST", ["SHA-256", hex of SHA-256(jwt)]], …}
 //! ```
 //! Both signatures are checked, against keys that stand in the policy (they rotate; the service publishes them as JWKS).
-//! A token must stand for exactly the devices whose reports we verified ourselves: by the serial of the leaf, by driver
-//! and by VBIOS. It adds one thing: NVIDIA asked its OCSP responder.
+//! A token must stand for exactly the GPUs whose reports we verified ourselves: by the serial of the leaf, by driver and
+//! by VBIOS. It adds one thing: NVIDIA asked its OCSP responder. Switches have tokens of another kind, which are not read.
 
 use std::collections::BTreeMap;
 
@@ -127,12 +127,9 @@ struct Claims {
     secboot: Option<bool>,
     #[serde(rename = "x-nvidia-gpu-driver-version")]
     driver: Option<String>,
-    #[serde(rename = "x-nvidia-gpu-vbios-version", alias = "x-nvidia-switch-bios-version")]
+    #[serde(rename = "x-nvidia-gpu-vbios-version")]
     vbios: Option<String>,
-    #[serde(
-        rename = "x-nvidia-gpu-attestation-report-cert-chain",
-        alias = "x-nvidia-switch-attestation-report-cert-chain"
-    )]
+    #[serde(rename = "x-nvidia-gpu-attestation-report-cert-chain")]
     chain: ChainClaims,
 }
 
@@ -185,7 +182,10 @@ impl<'a> Token<'a> {
         }
         self.signed_submodules()?;
 
-        let mut left = devices.iter().collect::<Vec<_>>();
+        let mut left = devices
+            .iter()
+            .filter(|device| !device.arch.is_switch())
+            .collect::<Vec<_>>();
         for (jwt, _) in self.devices.values() {
             let claims = &jwt.claims;
             about(&claims.iss, claims.eat_nonce, nras, nonce)?;
