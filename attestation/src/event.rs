@@ -154,7 +154,6 @@ impl<'de> Deserialize<'de> for EventLog {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -38,13 +38,13 @@ struct Counted {
 }
 
 impl Account {
-    /// For a gateway without keys, which only its own machine can reach.
-    fn anonymous() -> Self {
+    /// For a gateway without keys, which only its own machine can reach. Whoever asks there is one and the same.
+    fn anonymous(payer: Option<Arc<Payer>>) -> Self {
         Self {
             name: None,
             min_tier: Tier::Open,
             expires: None,
-            payer: None,
+            payer,
             tags: Vec::new(),
             models: vec!["*".to_owned()],
             counted: None,
@@ -194,7 +194,7 @@ impl Accounts {
         Self {
             by_hash: by_hash.collect(),
             anonymous: keys.is_empty().then(|| Anonymous {
-                account: Arc::new(Account::anonymous()),
+                account: Arc::new(Account::anonymous(None)),
                 origins: origins.to_vec(),
             }),
         }
@@ -206,6 +206,15 @@ impl Accounts {
             anonymous: None,
             ..self
         }
+    }
+
+    /// The same, and who is let in without a key is charged.
+    pub(crate) fn charged_to(self, payer: Arc<Payer>) -> Self {
+        let anonymous = self.anonymous.map(|anonymous| Anonymous {
+            account: Arc::new(Account::anonymous(Some(payer))),
+            ..anonymous
+        });
+        Self { anonymous, ..self }
     }
 
     /// The account of everyone, when no key is asked for.
@@ -257,7 +266,7 @@ mod tests {
     fn models_by_name_and_by_prefix() {
         let account = Account {
             models: vec!["gpt-4o".to_owned(), "llama-*".to_owned()],
-            ..Account::anonymous()
+            ..Account::anonymous(None)
         };
         assert!(account.may_use("gpt-4o") && account.may_use("llama-3-8b"));
         assert!(!account.may_use("gpt-4o-mini") && !account.may_use("llama"));

@@ -3,6 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use billing::receipt::PublicKey;
 use billing_store::{Location, OpenError, ReadError, Store, private_folder};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
@@ -205,6 +206,11 @@ impl App {
 
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// By which this gateway's receipts are checked, where it makes any.
+    pub(crate) fn receipt_key(&self) -> Option<PublicKey> {
+        self.parts.receipts.signer()
     }
 
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.

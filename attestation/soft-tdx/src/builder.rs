@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     SoftTdx, Td,
-    recipe::{Authority, Edit, Forged, Form, Recipe, Revoked, Window},
+    recipe::{Authority, Edit, Forged, Form, Omitted, Recipe, Revoked, Window},
     td::attribute,
     valid,
 };
@@ -232,6 +232,11 @@ impl Builder {
 
     pub fn without_qe_identity(self, pointer: &str) -> Self {
         self.edit(|recipe| recipe.qe_identity.edits.push(edit(pointer, None)))
+    }
+
+    /// A part of a certificate left out.
+    pub fn without(self, what: Omitted) -> Self {
+        self.edit(|recipe| recipe.omitted.push(what))
     }
 
     /// A signature by somebody else.

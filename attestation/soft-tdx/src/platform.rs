@@ -2,7 +2,7 @@
 //!
 //! The extension: Intel SGX PCK Certificate and Certificate Revocation List Profile Specification, §1.3.5.
 
-use crate::{der, layout::Sheet};
+use crate::{der, layout::Sheet, recipe::Omitted};
 
 const SGX: [u64; 7] = [1, 2, 840, 113_741, 1, 13, 1];
 
@@ -33,22 +33,25 @@ pub struct Configuration {
 
 impl Platform {
     /// The identifier, and the content of the extension.
-    pub(crate) fn extension(&self) -> (Vec<u64>, Vec<u8>) {
+    pub(crate) fn extension(&self, omitted: &[Omitted]) -> (Vec<u64>, Vec<u8>) {
         let mut tcb = Vec::new();
         for (arc, svn) in (1..).zip(self.cpu_svn) {
-            tcb.push(entry(&[2, arc], &der::number(u64::from(svn))));
+            tcb.push((
+                Omitted::TcbComponent(arc),
+                entry(&[2, u64::from(arc)], &der::number(u64::from(svn))),
+            ));
         }
-        tcb.push(entry(&[2, 17], &der::number(u64::from(self.pce_svn))));
-        tcb.push(entry(&[2, 18], &der::octets(&self.cpu_svn)));
+        tcb.push((Omitted::PceSvn, entry(&[2, 17], &der::number(u64::from(self.pce_svn)))));
+        tcb.push((Omitted::CpuSvn, entry(&[2, 18], &der::octets(&self.cpu_svn))));
         let mut entries = vec![
-            entry(&[1], &der::octets(&self.ppid)),
-            entry(&[2], &der::sequence(&[&tcb.concat()])),
-            entry(&[3], &der::octets(&self.pce_id)),
-            entry(&[4], &der::octets(&self.fmspc)),
-            entry(&[5], &der::enumerated(self.sgx_type)),
+            (Omitted::Ppid, entry(&[1], &der::octets(&self.ppid))),
+            (Omitted::Tcb, entry(&[2], &sequence_without(omitted, tcb))),
+            (Omitted::PceId, entry(&[3], &der::octets(&self.pce_id))),
+            (Omitted::Fmspc, entry(&[4], &der::octets(&self.fmspc))),
+            (Omitted::SgxType, entry(&[5], &der::enumerated(self.sgx_type))),
         ];
         if let Some(instance) = &self.instance {
-            entries.push(entry(&[6], &der::octets(instance)));
+            entries.push((Omitted::Instance, entry(&[6], &der::octets(instance))));
         }
         if let Some(configuration) = self.configuration {
             let flags = [
@@ -56,10 +59,19 @@ impl Platform {
                 entry(&[7, 2], &der::boolean(configuration.cached_keys)),
                 entry(&[7, 3], &der::boolean(configuration.smt_enabled)),
             ];
-            entries.push(entry(&[7], &der::sequence(&[&flags.concat()])));
+            entries.push((Omitted::Configuration, entry(&[7], &der::sequence(&[&flags.concat()]))));
         }
-        (SGX.to_vec(), der::sequence(&[&entries.concat()]))
+        (SGX.to_vec(), sequence_without(omitted, entries))
     }
+}
+
+fn sequence_without(omitted: &[Omitted], entries: Vec<(Omitted, Vec<u8>)>) -> Vec<u8> {
+    let kept: Vec<_> = entries
+        .into_iter()
+        .filter(|(what, _)| !omitted.contains(what))
+        .map(|(_, entry)| entry)
+        .collect();
+    der::sequence(&[&kept.concat()])
 }
 
 fn entry(arcs: &[u64], value: &[u8]) -> Vec<u8> {

@@ -25,6 +25,8 @@ pub struct Recipe {
     pub root_crl: List,
     /// Signatures made with a stranger's key.
     pub forged: Vec<Forged>,
+    /// Left out of certificates, which are then signed as if nothing were missing.
+    pub omitted: Vec<Omitted>,
 }
 
 /// How a quote is laid out.
@@ -187,4 +189,50 @@ pub enum Forged {
     QeIdentity,
     PckCrl,
     RootCrl,
+}
+
+/// Parts of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Omitted {
+    /// Intel's whole extension of the PCK certificate; the next are entries in it.
+    SgxExtension,
+    Ppid,
+    Tcb,
+    /// Numbered from 1 to 16.
+    TcbComponent(u8),
+    PceSvn,
+    CpuSvn,
+    PceId,
+    Fmspc,
+    SgxType,
+    Instance,
+    Configuration,
+    /// That the PCK authority is one.
+    AuthorityConstraints,
+    /// That the PCK authority may sign certificates.
+    AuthoritySigns,
+    /// That the PCK authority may sign revocation lists.
+    AuthorityRevokes,
+}
+
+impl Omitted {
+    pub fn all() -> impl Iterator<Item = Self> {
+        [
+            Self::SgxExtension,
+            Self::Ppid,
+            Self::Tcb,
+            Self::PceSvn,
+            Self::CpuSvn,
+            Self::PceId,
+            Self::Fmspc,
+            Self::SgxType,
+            Self::Instance,
+            Self::Configuration,
+            Self::AuthorityConstraints,
+            Self::AuthoritySigns,
+            Self::AuthorityRevokes,
+        ]
+        .into_iter()
+        .chain((1..=16).map(Self::TcbComponent))
+    }
 }

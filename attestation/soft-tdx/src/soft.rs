@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use attestation::{Attester, NoQuote};
 use aws_lc_rs::{
     digest::{SHA256, digest},
     rand::{SecureRandom, SystemRandom},
@@ -12,7 +13,7 @@ use crate::{
     collateral::{Collateral, envelope},
     key::Key,
     layout::Sheet,
-    recipe::{Forged, Form, List, Recipe, Revoked},
+    recipe::{Forged, Form, List, Omitted, Recipe, Revoked},
     td::Td,
     valid::valid,
     x509::{self, Certificate, RevocationList},
@@ -235,14 +236,25 @@ impl SoftTdx {
     fn pck(&self) -> Vec<u8> {
         let issuer = self.recipe.authority.common_name();
         let mut certificate = self.certificate(PCK, issuer, &self.keys.pck_serial, &self.keys.pck, false);
-        certificate.extensions.push(self.recipe.platform.extension());
+        let omitted = &self.recipe.omitted;
+        if !omitted.contains(&Omitted::SgxExtension) {
+            certificate.extensions.push(self.recipe.platform.extension(omitted));
+        }
         certificate.sign(self.signer(Forged::PckCertificate, &self.keys.authority))
     }
 
     fn authority(&self) -> Vec<u8> {
         let name = self.recipe.authority.common_name();
-        self.certificate(name, ROOT, &authority_serial(), &self.keys.authority, true)
-            .sign(self.signer(Forged::AuthorityCertificate, &self.keys.root))
+        let mut certificate = self.certificate(name, ROOT, &authority_serial(), &self.keys.authority, true);
+        for omitted in &self.recipe.omitted {
+            match omitted {
+                Omitted::AuthorityConstraints => certificate.is_authority = false,
+                Omitted::AuthoritySigns => certificate.usage &= !x509::SIGN_CERTIFICATES,
+                Omitted::AuthorityRevokes => certificate.usage &= !x509::SIGN_LISTS,
+                _ => {}
+            }
+        }
+        certificate.sign(self.signer(Forged::AuthorityCertificate, &self.keys.root))
     }
 
     fn tcb_signer(&self) -> Vec<u8> {
@@ -295,6 +307,13 @@ impl SoftTdx {
         } else {
             honest
         }
+    }
+}
+
+/// Never busy and never slow.
+impl Attester for SoftTdx {
+    fn quote(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, NoQuote> {
+        Ok(Self::quote(self, report_data))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Fields, order and sizes: Intel TDX DCAP Quoting Library API (TD Quote Body Descriptor), `sgx_quote_5.h`.
 
+use attestation::{Hex, event::EventLog};
 use aws_lc_rs::digest::{SHA384, digest};
 
 use crate::layout::Sheet;
@@ -89,10 +90,10 @@ impl Td {
         }
     }
 
-    /// Extends a runtime register as hardware does: SHA-384 of what it held and the digest.
-    pub fn extend(&mut self, rtmr: usize, event_digest: &[u8; 48]) {
-        let register = &mut self.rtmr[rtmr];
-        *register = sha384(&[&register[..], event_digest]);
+    /// Extends RTMR3 by what a guest writes there before it serves.
+    pub fn record(&mut self, log: &EventLog) {
+        let [.., register] = &mut self.rtmr;
+        *register = log.replay(Hex(*register)).0;
     }
 
     /// All bits that are set in `bits` too.

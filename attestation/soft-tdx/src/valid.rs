@@ -115,5 +115,6 @@ pub(crate) fn valid(seed: &[u8; 32], number: u32) -> Recipe {
         pck_crl: list.clone(),
         root_crl: list,
         forged: Vec::new(),
+        omitted: Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Known, Ledger, Payers, account_of, default_account};
+use super::{Known, Ledger, Payers, account_of, accounts_without_key, default_account};
 use crate::{
     config::{Config, Key},
     directory::Directory,
@@ -43,7 +43,7 @@ const ACTOR: &str = "config";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Charged {
     keys: Vec<DeclaredKey>,
-    /// Of `org:default`, where keys need it.
+    /// Of `org:default`, where it is needed.
     default: Option<Currency>,
 }
 
@@ -59,7 +59,12 @@ impl Charged {
         };
         let mut keys: Vec<DeclaredKey> = config.keys.iter().filter_map(declared).collect();
         keys.sort_by(|a, b| a.name.cmp(&b.name));
-        let needs_default = keys.iter().any(|key| key.account == default_account());
+        let beside = accounts_without_key(config);
+        let needs_default = keys
+            .iter()
+            .map(|key| &key.account)
+            .chain(&beside)
+            .any(|account| *account == default_account());
         Self {
             keys,
             default: needs_default.then_some(config.ledger.currency),
@@ -70,7 +75,7 @@ impl Charged {
 /// Why accounts are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountsError {
-    #[error("the account of keys that name none cannot be made")]
+    #[error("the account 'org:default' cannot be made")]
     Default(#[from] CreateError),
     #[error("the keys of the configuration file cannot be made known to the ledger")]
     Declare(#[from] DeclareError),

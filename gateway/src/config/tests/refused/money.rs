@@ -53,6 +53,48 @@ fn what_is_charged_must_be_kept() {
 }
 
 #[test]
+fn nobody_pays_without_a_key_where_keys_are_asked_for() {
+    let pays = "ledger: {anonymous: 'org:default'}";
+    for (more, why, fix) in [
+        (
+            "keys: [{name: a, secret: s}]",
+            "pays for requests without a key, and with `keys` none is served",
+            "leave it out",
+        ),
+        (
+            "keys: [{name: a, secret: s}]\noidc: [{issuer: 'https://i', audience: a}]",
+            "pays for requests without a key, and with `keys` and `oidc` none is served",
+            "leave it out",
+        ),
+        (
+            "listen: 0.0.0.0:80",
+            "pays for requests without a key, and none is served where other machines can connect (0.0.0.0:80)",
+            "leave it out",
+        ),
+        (
+            "data_dir: null",
+            "is charged, and with `data_dir: null` what it spends could be kept nowhere",
+            "set `data_dir` or `database`, or leave it out",
+        ),
+    ] {
+        check_with_backend(
+            &format!("{pays}\n{more}"),
+            &[
+                &format!("m.yaml:2:21: `ledger.anonymous`: {why}"),
+                &format!("fix: {fix}"),
+            ],
+        );
+    }
+    check_with_backend(
+        "ledger: {anonymous: 'key:a'}",
+        &[
+            "m.yaml:2:21: `ledger.anonymous`: `key:a` is not an account that keys can belong to",
+            "fix: write `org:NAME` or `team:ORGANISATION/TEAM`, with up to 128 letters, digits and `-_.`",
+        ],
+    );
+}
+
+#[test]
 fn settings_of_the_ledger() {
     check_with_backend(
         "ledger: {currency: usd, node: a b, journal: remote, lease: 4s, unpriced: free, receipt_key: none.pem}",
