@@ -11,7 +11,7 @@ use attestation::{
     Hex,
     gpu::{Arch, GpuAnchor, GpuEvidence, GpuPolicy, Mode, NrasKey, Revocation, verify},
 };
-use attestation_soft_tdx::gpu::{Device, Flaw, Hash, Link, Ocsp, Recipe, SoftGpus, Status, Token};
+use attestation_soft_tdx::gpu::{Device, Eat, Flaw, Hash, Link, Ocsp, Recipe, SoftGpus, Status};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -57,14 +57,14 @@ fn ocsp(expect: &str, edit: impl FnOnce(&mut Ocsp)) {
     check(expect, |recipe| edit(recipe.ocsp.as_mut().unwrap()));
 }
 
-/// A token in place of OCSP answers, from a service that the policy names.
+/// An EAT in place of OCSP answers, from a service that the policy names.
 #[track_caller]
-fn token(expect: &str, edit: impl FnOnce(&mut Token)) {
+fn eat(expect: &str, edit: impl FnOnce(&mut Eat)) {
     let gpus = soft().edit(|recipe| {
-        let mut token = Token::default();
-        edit(&mut token);
+        let mut eat = Eat::default();
+        edit(&mut eat);
         recipe.ocsp = None;
-        recipe.token = Some(token);
+        recipe.eat = Some(eat);
     });
     let mut policy = soft().policy();
     policy.nras = Some(soft().nras());
@@ -362,43 +362,39 @@ fn every_device_needs_its_own_answer() {
 }
 
 #[test]
-fn a_token_may_stand_in_for_the_answers() {
-    token(OK, |_| ());
-    token("gpu_token_signature", |token| token.is_forged = true);
-    token("gpu_token_signature", |token| token.is_device_forged = true);
-    token("gpu_token_signature", |token| {
-        token.header = vec![("kid", json!("other"))]
-    });
-    token("gpu_malformed", |token| token.header = vec![("alg", json!("none"))]);
-    token("gpu_malformed", |token| token.header = vec![("alg", json!("HS384"))]);
-    token("gpu_malformed", |token| token.header = vec![("crit", json!(["exp"]))]);
-    token("gpu_token_devices", |token| token.is_exchanged = true);
-    token("gpu_token_devices", |token| token.without_last = true);
-    token("gpu_token_devices", |token| {
-        token.overall = vec![("submods", json!({}))]
-    });
-    token("gpu_token_devices", |token| token.device = vec![("ueid", json!("1"))]);
-    token("gpu_token_claim", |token| {
-        token.overall = vec![("x-nvidia-overall-att-result", json!(false))]
+fn an_eat_may_stand_in_for_the_answers() {
+    eat(OK, |_| ());
+    eat("gpu_eat_signature", |eat| eat.is_forged = true);
+    eat("gpu_eat_signature", |eat| eat.is_device_forged = true);
+    eat("gpu_eat_signature", |eat| eat.header = vec![("kid", json!("other"))]);
+    eat("gpu_malformed", |eat| eat.header = vec![("alg", json!("none"))]);
+    eat("gpu_malformed", |eat| eat.header = vec![("alg", json!("HS384"))]);
+    eat("gpu_malformed", |eat| eat.header = vec![("crit", json!(["exp"]))]);
+    eat("gpu_eat_devices", |eat| eat.is_exchanged = true);
+    eat("gpu_eat_devices", |eat| eat.without_last = true);
+    eat("gpu_eat_devices", |eat| eat.overall = vec![("submods", json!({}))]);
+    eat("gpu_eat_devices", |eat| eat.device = vec![("ueid", json!("1"))]);
+    eat("gpu_eat_claim", |eat| {
+        eat.overall = vec![("x-nvidia-overall-att-result", json!(false))]
     });
 
     let late = |at| vec![("exp", json!(NOW + at))];
     let early = |at| vec![("nbf", json!(NOW + at))];
     for (whose, expect) in [
-        (late(0), "gpu_token_expired"),
-        (early(301), "gpu_token_not_yet"),
+        (late(0), "gpu_eat_expired"),
+        (early(301), "gpu_eat_not_yet"),
         (late(1), OK),
         (early(300), OK),
     ] {
-        token(expect, |token| token.overall = whose.clone());
-        token(expect, |token| token.device = whose);
+        eat(expect, |eat| eat.overall = whose.clone());
+        eat(expect, |eat| eat.device = whose);
     }
     for (claim, value) in [
         ("iss", json!("https://nras.attestation.nvidia.com")),
         ("eat_nonce", json!("00".repeat(32))),
     ] {
-        token("gpu_token_claim", |token| token.overall = vec![(claim, value.clone())]);
-        token("gpu_token_claim", |token| token.device = vec![(claim, value)]);
+        eat("gpu_eat_claim", |eat| eat.overall = vec![(claim, value.clone())]);
+        eat("gpu_eat_claim", |eat| eat.device = vec![(claim, value)]);
     }
     let chain = |status: &str, ocsp: &str| json!({ "x-nvidia-cert-status": status, "x-nvidia-cert-ocsp-status": ocsp });
     for (claim, value) in [
@@ -413,7 +409,7 @@ fn a_token_may_stand_in_for_the_answers() {
         ("x-nvidia-gpu-attestation-report-cert-chain", chain("expired", "good")),
         ("x-nvidia-gpu-attestation-report-cert-chain", chain("valid", "revoked")),
     ] {
-        token("gpu_token_claim", |token| token.device = vec![(claim, value)]);
+        eat("gpu_eat_claim", |eat| eat.device = vec![(claim, value)]);
     }
     for claim in [
         "iss",
@@ -424,7 +420,7 @@ fn a_token_may_stand_in_for_the_answers() {
         "measres",
         "x-nvidia-gpu-attestation-report-cert-chain",
     ] {
-        token("gpu_malformed", |token| token.device = vec![(claim, json!(null))]);
+        eat("gpu_malformed", |eat| eat.device = vec![(claim, json!(null))]);
     }
     for claim in [
         "iss",
@@ -434,15 +430,15 @@ fn a_token_may_stand_in_for_the_answers() {
         "submods",
         "x-nvidia-overall-att-result",
     ] {
-        token("gpu_malformed", |token| token.overall = vec![(claim, json!(null))]);
+        eat("gpu_malformed", |eat| eat.overall = vec![(claim, json!(null))]);
     }
 }
 
 #[test]
-fn a_token_counts_only_where_the_policy_names_its_service() {
+fn an_eat_counts_only_where_the_policy_names_its_service() {
     let gpus = soft().edit(|recipe| {
         recipe.ocsp = None;
-        recipe.token = Some(Token::default());
+        recipe.eat = Some(Eat::default());
     });
     let evidence = gpus.evidence(&NONCE, NOW);
     assert_eq!(code(&evidence, &soft().policy()), "gpu_ocsp_missing");
@@ -450,7 +446,7 @@ fn a_token_counts_only_where_the_policy_names_its_service() {
     let mut policy = soft().policy();
     policy.nras = Some(soft().nras());
     let verdict = verify(&evidence, &NONCE, &policy, &soft().anchor(), NOW).unwrap();
-    assert_eq!(verdict.revocation(), Revocation::Token { until: NOW + 3_600 });
+    assert_eq!(verdict.revocation(), Revocation::Eat { until: NOW + 3_600 });
 
     // It covers GPUs, not the switches beside them.
     let with_switch = gpus.edit(|recipe| recipe.devices.push(Device::switch()));
@@ -458,7 +454,7 @@ fn a_token_counts_only_where_the_policy_names_its_service() {
 
     // With answers too, both count.
     let both = soft().edit(|recipe| {
-        recipe.token = Some(Token::default());
+        recipe.eat = Some(Eat::default());
         recipe.ocsp.as_mut().unwrap().status = Status::Revoked(6);
     });
     assert_eq!(code(&both.evidence(&NONCE, NOW), &policy), "gpu_ocsp_revoked");
@@ -474,7 +470,7 @@ fn the_keys_of_a_service_are_read_as_it_publishes_them() {
 
 #[test]
 fn evidence_has_one_encoding() {
-    let gpus = soft().edit(|recipe| recipe.token = Some(Token::default()));
+    let gpus = soft().edit(|recipe| recipe.eat = Some(Eat::default()));
     for evidence in [
         gpus.evidence(&NONCE, NOW),
         soft().evidence(&NONCE, NOW),
@@ -490,20 +486,24 @@ fn evidence_has_one_encoding() {
             assert!(GpuEvidence::decode(&bytes[..len]).is_err(), "cut short");
         }
     }
-    // Version, devices, answers, token; the second with a length of two bytes where one would do.
+    // Version, devices, answers, EAT; the second with a length of two bytes where one would do.
     assert!(GpuEvidence::decode(&[0x84, 1, 0x80, 0x80, 0xf6]).is_ok());
     assert!(GpuEvidence::decode(&[0x84, 1, 0x98, 0, 0x80, 0xf6]).is_err());
     assert!(GpuEvidence::decode(&[0x84, 2, 0x80, 0x80, 0xf6]).is_err());
     assert!(GpuEvidence::decode(&[0x84, 1, 0x9f, 0xff, 0x80, 0xf6]).is_err());
+    assert!(
+        GpuEvidence::decode(&[0x84, 1, 0x80, 0x80, 0x41, 0xff]).is_err(),
+        "an EAT is text"
+    );
 }
 
-/// What a claim binds is what the devices said. Answers and tokens are renewed beside it.
+/// What a claim binds is what the devices said. Answers and EATs are renewed beside it.
 #[test]
 fn the_digest_is_of_reports_and_chains() {
     let evidence = soft().evidence(&NONCE, NOW);
     let mut renewed = evidence.clone();
     renewed.staples.clear();
-    renewed.token = Some("[]".to_owned());
+    renewed.eat = Some("[]".to_owned());
     assert_eq!(renewed.digest(), evidence.digest());
 
     renewed.devices[0].report[100] ^= 1;
@@ -538,19 +538,19 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..6),
         is_cut in any::<bool>(),
     ) {
-        let mut evidence = soft().edit(|recipe| recipe.token = Some(Token::default())).evidence(&NONCE, NOW);
+        let mut evidence = soft().edit(|recipe| recipe.eat = Some(Eat::default())).evidence(&NONCE, NOW);
         let mut encoded = evidence.encode();
-        let token = evidence.token.as_mut().map(|token| std::mem::take(token).into_bytes());
-        let mut token = token.unwrap_or_default();
+        let eat = evidence.eat.as_mut().map(|eat| std::mem::take(eat).into_bytes());
+        let mut eat = eat.unwrap_or_default();
         let part = match part {
             0 => &mut evidence.devices[0].report,
             1 => &mut evidence.devices[0].chain[0],
             2 => &mut evidence.staples[0],
-            _ => &mut token,
+            _ => &mut eat,
         };
         splice(part, at, &bytes, is_cut);
         splice(&mut encoded, at, &bytes, is_cut);
-        evidence.token = Some(String::from_utf8_lossy(&token).into_owned());
+        evidence.eat = Some(String::from_utf8_lossy(&eat).into_owned());
         let mut policy = soft().policy();
         policy.nras = Some(soft().nras());
         for evidence in [Ok(evidence), GpuEvidence::decode(&encoded)].into_iter().flatten() {

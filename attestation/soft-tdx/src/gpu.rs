@@ -1,4 +1,4 @@
-//! Software GPUs: reports, certificates, OCSP answers and tokens in NVIDIA's formats, under a root of our own.
+//! Software GPUs: reports, certificates, OCSP answers and EATs in NVIDIA's formats, under a root of our own.
 //!
 //! **Danger.** Whoever has the seed can claim any GPU below its root. What is made here goes the way of real evidence;
 //! tests start from what is valid and break one thing:
@@ -17,16 +17,16 @@
 
 mod certificate;
 mod chain;
+mod eat;
 mod key;
 mod ocsp;
 mod recipe;
 mod report;
-mod token;
 
 use attestation::gpu::{Arch, DeviceEvidence, GpuAnchor, GpuEvidence, GpuPolicy, Mode, Nras};
 
 use self::chain::Authorities;
-pub use self::recipe::{Block, Device, Firmware, Flaw, Hash, Link, Ocsp, Recipe, Status, Token};
+pub use self::recipe::{Block, Device, Eat, Firmware, Flaw, Hash, Link, Ocsp, Recipe, Status};
 
 /// GPUs, and switches between them, of one machine that does not exist.
 #[derive(Clone, Debug)]
@@ -74,14 +74,14 @@ impl SoftGpus {
         }
     }
 
-    /// The service that made the token.
+    /// The service that made the EAT.
     pub fn nras(&self) -> Nras {
-        token::nras(&self.seed)
+        eat::nras(&self.seed)
     }
 
     /// Its keys as it would publish them.
     pub fn jwks(&self) -> Vec<u8> {
-        token::jwks(&self.seed)
+        eat::jwks(&self.seed)
     }
 
     /// What the devices answer to `nonce`, and what was said of their certificates at `now`.
@@ -101,11 +101,11 @@ impl SoftGpus {
             .flat_map(|ocsp| ocsp::answers(ocsp, &authorities, &self.recipe, now));
         GpuEvidence {
             staples: staples.collect(),
-            token: self
+            eat: self
                 .recipe
-                .token
+                .eat
                 .as_ref()
-                .map(|token| token::token(token, &self.seed, &self.recipe, nonce, now)),
+                .map(|eat| eat::eat(eat, &self.seed, &self.recipe, nonce, now)),
             devices: devices
                 .map(|(device, chain)| DeviceEvidence {
                     report: report::report(device, nonce, &authorities.leaf_key(device)),

@@ -15,7 +15,7 @@ pub struct Recipe {
     pub flaw: Option<Flaw>,
     /// One answer for each certificate that has an issuer who would be asked.
     pub ocsp: Option<Ocsp>,
-    pub token: Option<Token>,
+    pub eat: Option<Eat>,
 }
 
 impl Recipe {
@@ -28,7 +28,7 @@ impl Recipe {
             not_after: 253_402_300_799,
             flaw: None,
             ocsp: Some(Ocsp::good()),
-            token: None,
+            eat: None,
         }
     }
 }
@@ -248,7 +248,7 @@ pub enum Status {
 
 /// What the attestation service says.
 #[derive(Clone, Debug, Default)]
-pub struct Token {
+pub struct Eat {
     /// Put in place of what the signed part would say, or taken out where it is null.
     pub overall: Vec<(&'static str, Value)>,
     /// The same for each device.

@@ -1,4 +1,4 @@
-//! Tokens of an attestation service: a detached EAT with v3 claims.
+//! What an attestation service says: a detached EAT with v3 claims.
 
 use attestation::gpu::{Nras, NrasKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     chain::{common_name, serial},
     key::Key,
-    recipe::{Device, Link, Recipe, Token},
+    recipe::{Device, Eat, Link, Recipe},
 };
 
 const ISSUER: &str = "https://nras.soft.invalid";
@@ -36,7 +36,7 @@ pub(super) fn jwks(seed: &[u8; 32]) -> Vec<u8> {
     json!({ "keys": [key] }).to_string().into_bytes()
 }
 
-pub(super) fn token(token: &Token, seed: &[u8; 32], recipe: &Recipe, nonce: &[u8; 32], now: u64) -> String {
+pub(super) fn eat(eat: &Eat, seed: &[u8; 32], recipe: &Recipe, nonce: &[u8; 32], now: u64) -> String {
     let mut devices = Map::new();
     let mut submodules = Map::new();
     let gpus = recipe
@@ -44,11 +44,11 @@ pub(super) fn token(token: &Token, seed: &[u8; 32], recipe: &Recipe, nonce: &[u8
         .iter()
         .filter(|device| !device.arch.is_switch())
         .collect::<Vec<_>>();
-    let about = gpus.len() - usize::from(token.without_last);
+    let about = gpus.len() - usize::from(eat.without_last);
     for (index, device) in gpus[..about].iter().enumerate() {
         let name = format!("GPU-{index}");
-        let claims = edited(claims(device, nonce, now), &token.device);
-        let key = if token.is_device_forged {
+        let claims = edited(claims(device, nonce, now), &eat.device);
+        let key = if eat.is_device_forged {
             Key::derive(seed, "stranger")
         } else {
             key(seed)
@@ -58,7 +58,7 @@ pub(super) fn token(token: &Token, seed: &[u8; 32], recipe: &Recipe, nonce: &[u8
         submodules.insert(name.clone(), json!(["DIGEST", ["SHA-256", hex]]));
         devices.insert(name, jwt.into());
     }
-    if token.is_exchanged {
+    if eat.is_exchanged {
         // Signed anew, so as valid as before, but other bytes.
         let again = jwt(&header(&[]), &claims(gpus[0], nonce, now), &key(seed));
         devices.insert("GPU-0".to_owned(), again.into());
@@ -67,12 +67,12 @@ pub(super) fn token(token: &Token, seed: &[u8; 32], recipe: &Recipe, nonce: &[u8
         "sub": "NVIDIA-PLATFORM-ATTESTATION", "x-nvidia-ver": "3.0", "iss": ISSUER, "eat_nonce": hex(nonce),
         "nbf": now, "iat": now, "exp": now + 3_600, "x-nvidia-overall-att-result": true, "submods": submodules,
     });
-    let key = if token.is_forged {
+    let key = if eat.is_forged {
         Key::derive(seed, "stranger")
     } else {
         key(seed)
     };
-    let overall = jwt(&header(&token.header), &edited(overall, &token.overall), &key);
+    let overall = jwt(&header(&eat.header), &edited(overall, &eat.overall), &key);
     json!([["JWT", overall], devices]).to_string()
 }
 
