@@ -527,6 +527,26 @@ fn a_policy_is_read_as_it_is_written() {
     assert!(serde_json::from_value::<GpuPolicy>(json!({ "arch": [], "tables": [] })).is_err());
 }
 
+/// The page has every code, in the order in which they take precedence.
+#[test]
+fn the_page_lists_the_refusals() {
+    let quoted = |line: &str| {
+        line.split(['`', '"'])
+            .filter(|word| word.starts_with("gpu_"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let code = include_str!("../src/gpu/refusal.rs")
+        .lines()
+        .filter(|line| line.contains("=> \"gpu_"));
+    let page = include_str!("../../docs/gpu-evidence.md")
+        .lines()
+        .filter(|line| line.starts_with("| `gpu_"));
+    let codes = code.flat_map(quoted).collect::<Vec<_>>();
+    assert!(codes.len() > 20);
+    assert_eq!(page.flat_map(quoted).collect::<Vec<_>>(), codes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
