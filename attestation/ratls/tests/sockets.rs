@@ -10,5 +10,7 @@ mod forge;
 mod handshake;
 #[path = "sockets/resumption.rs"]
 mod resumption;
+#[path = "sockets/time.rs"]
+mod time;
 #[path = "sockets/world.rs"]
 mod world;
