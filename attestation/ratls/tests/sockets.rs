@@ -4,6 +4,8 @@
 
 #[path = "sockets/channel.rs"]
 mod channel;
+#[path = "sockets/cocoon.rs"]
+mod cocoon;
 #[path = "sockets/forge.rs"]
 mod forge;
 #[path = "sockets/handshake.rs"]

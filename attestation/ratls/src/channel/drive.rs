@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Cut, Effect, Event, Footing, Message, Now, Party, Proof, message::BadLine, message::MAX_LINE};
+use super::{Answer, Cut, Effect, Event, Footing, Message, Now, Party, message::BadLine, message::MAX_LINE};
 use crate::{connection::Handle, identity::Identity, peer::Peer};
 
 /// For the last message, which says why; after that the connection is cut whether it was written or not.
@@ -194,13 +194,13 @@ async fn write(io: impl AsyncWrite, mut from: mpsc::Receiver<Outgoing>) {
 /// A proof in the making, on a thread that may block.
 struct Proving {
     nonce: Hex<32>,
-    task: JoinHandle<Option<Proof>>,
+    task: JoinHandle<Option<Answer>>,
 }
 
 impl Proving {
     fn begin(identity: Arc<Identity>, nonce: Hex<32>, report_data: [u8; 64]) -> Self {
         let task = tokio::task::spawn_blocking(move || match identity.prove(&report_data) {
-            Ok(proof) => Some(proof),
+            Ok(answer) => Some(answer),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "this machine could not say what it is");
@@ -216,7 +216,7 @@ impl Proving {
         };
         let proved = Event::Proved {
             nonce: *nonce,
-            proof: task.await.unwrap_or_default(),
+            answer: task.await.unwrap_or_default(),
         };
         *proving = None;
         proved
