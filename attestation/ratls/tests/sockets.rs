@@ -8,6 +8,8 @@ mod channel;
 mod cocoon;
 #[path = "sockets/forge.rs"]
 mod forge;
+#[path = "sockets/gpu.rs"]
+mod gpu;
 #[path = "sockets/handshake.rs"]
 mod handshake;
 #[path = "sockets/resumption.rs"]
