@@ -354,6 +354,29 @@ fn a_good_answer_does_not_outweigh_a_revocation() {
     }
 }
 
+/// As a worker does it: what the certificates need is asked for, and what is answered comes along.
+#[test]
+fn answers_are_asked_for_by_the_certificates() {
+    let gpus = soft().edit(several([Device::hopper, Device::switch]));
+    let mut evidence = gpus.evidence(&NONCE, NOW);
+    evidence.staples.clear();
+    let requests = evidence.ocsp_requests().unwrap();
+    assert_eq!(requests.len(), 6);
+    let answers = requests.iter().map(|request| gpus.ocsp_response(request, NOW).unwrap());
+    evidence.staples = answers.collect();
+    assert_eq!(code(&evidence, &soft().policy()), OK);
+
+    // Two of one kind have only their own certificates apart.
+    let twins = soft()
+        .edit(several([Device::hopper, Device::hopper]))
+        .evidence(&NONCE, NOW);
+    assert_eq!(twins.ocsp_requests().unwrap().len(), 4);
+    assert_eq!(gpus.ocsp_response(&twins.ocsp_requests().unwrap()[3], NOW), None);
+
+    evidence.devices[0].chain.pop();
+    assert_eq!(evidence.ocsp_requests().unwrap_err().code(), "gpu_chain");
+}
+
 /// An answer for one device is none for another.
 #[test]
 fn every_device_needs_its_own_answer() {
