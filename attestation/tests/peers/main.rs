@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed, and says where")]
 
+mod gpus;
 mod peer;
 
 use attestation::{
@@ -314,4 +315,34 @@ fn cocoon_is_accepted_only_where_the_policy_says_so() {
     peer.policy = policy;
     peer.evidence.quote = Some(peer.soft.quote(&cocoon_report_data(&key)));
     assert_eq!(code(peer.appraise(Role::Worker, &SPKI, NOW)), Err("binding_mismatch"));
+}
+
+#[test]
+fn what_dcap_qvl_lets_pass_is_refused_here() {
+    let of = |peer: Peer| code(peer.appraise(Role::Worker, &SPKI, NOW));
+    let under_its_image = |soft: SoftTdx| {
+        let mut peer = Peer::with(soft, Role::Worker);
+        peer.policy = Peer::worker().policy;
+        of(peer)
+    };
+    assert_eq!(under_its_image(SoftTdx::builder().build()), Ok(Tier::Tee));
+    assert_eq!(
+        under_its_image(SoftTdx::builder().perfmon().build()),
+        Err("td_attributes")
+    );
+    assert_eq!(
+        under_its_image(SoftTdx::builder().xfam([0xe7, 0x1a, 0x06, 0, 0, 0, 0, 0]).build()),
+        Err("xfam")
+    );
+    let mut garbage = Peer::worker();
+    garbage.evidence.quote.as_mut().expect("it has a quote").push(0);
+    assert_eq!(of(garbage), Err("malformed"));
+
+    // With such an image listed, the same guests are genuine: it is the policy that keeps them out.
+    for soft in [
+        SoftTdx::builder().perfmon().build(),
+        SoftTdx::builder().xfam([0xe7, 0x1a, 0x06, 0, 0, 0, 0, 0]).build(),
+    ] {
+        assert_eq!(of(Peer::with(soft, Role::Worker)), Ok(Tier::Tee));
+    }
 }
