@@ -22,6 +22,7 @@ mod trust;
 mod verifier;
 
 pub mod channel;
+pub mod collateral;
 pub mod gate;
 
 pub use certificate::{Certificate, CertificateRefusal, MAX_LEN, Shown};
