@@ -21,6 +21,7 @@ mod builder;
 mod calendar;
 mod collateral;
 mod der;
+mod judged;
 mod key;
 pub mod layout;
 mod pccs;
@@ -34,6 +35,7 @@ mod x509;
 
 pub use builder::Builder;
 pub use collateral::Collateral;
+pub use judged::policy;
 pub use pccs::Answer;
 pub use platform::{Configuration, FMSPC, Platform, QuotingEnclave};
 pub use soft::SoftTdx;
