@@ -46,6 +46,7 @@ pub fn policy(images: Vec<Image>) -> Policy {
         images,
         tcb: TcbRules::default(),
         platforms: Platforms::default(),
+        gpu: None,
         interop: Interop::None,
         cocoon_images: Vec::new(),
         max_age_s: 600,

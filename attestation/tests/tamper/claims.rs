@@ -173,7 +173,7 @@ fn evidence_that_was_copied() {
     let world = World::new();
     let valid = evidence(&world.tdx);
     let basis = Basis::new(&world.policy, &world.collateral, NOW);
-    let judged = |role, spki| world.verifier.appraise_certificate(&valid, role, &spki, &basis);
+    let judged = |role, spki| world.verifier().appraise_certificate(&valid, role, &spki, &basis);
     let mut matrix = Matrix::default();
     matrix.add("as it came", judged(Role::Worker, SPKI));
     matrix.add("another key", judged(Role::Worker, [0; 32]));
@@ -211,7 +211,7 @@ fn a_channel_that_is_another() {
     let basis = Basis::new(&world.policy, &world.collateral, NOW);
     let judged = |tdx: &SoftTdx, theirs: &Channel<'_>| -> Result<Verdict, Refusal> {
         let quote = tdx.quote(&theirs.report_data());
-        world.verifier.appraise_channel(&quote, &ours, &first, &basis)
+        world.verifier().appraise_channel(&quote, &ours, &first, None, &basis)
     };
     let same = &world.tdx;
     let mut matrix = Matrix::default();
@@ -276,7 +276,9 @@ fn a_channel_that_is_another() {
     let replayed = same.quote(&certificate);
     matrix.add(
         "the certificate's quote again",
-        world.verifier.appraise_channel(&replayed, &ours, &first, &basis),
+        world
+            .verifier()
+            .appraise_channel(&replayed, &ours, &first, None, &basis),
     );
     matrix.add("from another platform", judged(&same.platform(1), &ours));
     matrix.add(
@@ -311,7 +313,9 @@ fn a_channel_that_is_another() {
     let quote = same.quote(&elsewhere.report_data());
     matrix.add(
         "of a connection with another certificate",
-        world.verifier.appraise_channel(&quote, &elsewhere, &first, &basis),
+        world
+            .verifier()
+            .appraise_channel(&quote, &elsewhere, &first, None, &basis),
     );
     let mut open = world.policy.clone();
     open.min_tier = attestation::Tier::Open;
@@ -321,13 +325,13 @@ fn a_channel_that_is_another() {
         claims: claims().encode(),
     };
     let keyed = world
-        .verifier
+        .verifier()
         .appraise_certificate(&keyed, Role::Worker, &SPKI, &basis)
         .expect("tier open needs no quote");
     let quote = same.quote(&ours.report_data());
     matrix.add(
         "after a certificate without a quote",
-        world.verifier.appraise_channel(&quote, &ours, &keyed, &basis),
+        world.verifier().appraise_channel(&quote, &ours, &keyed, None, &basis),
     );
     matrix.check("channel");
 }

@@ -56,13 +56,17 @@ fn changed(value: &Value) -> Value {
     match value {
         Value::String(text) => {
             let mut bytes = text.clone().into_bytes();
-            // Digits stay digits and statuses letters.
+            // Digits stay digits, of hex too, and letters letters.
             let last = bytes
                 .iter()
                 .rposition(u8::is_ascii_alphanumeric)
                 .expect("no text is empty");
             let at = if bytes[last] == b'Z' { last - 1 } else { last };
-            bytes[at] ^= 1;
+            bytes[at] = match bytes[at] {
+                b'a' | b'A' => bytes[at] + 1,
+                letter @ (b'b'..=b'z' | b'B'..=b'Z') => letter - 1,
+                digit => digit ^ 1,
+            };
             Value::String(String::from_utf8(bytes).expect("ASCII"))
         }
         Value::Number(number) => Value::from(number.as_u64().expect("numbers are whole") + 1),

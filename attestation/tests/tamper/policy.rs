@@ -128,7 +128,9 @@ fn a_time_that_is_another() {
     let valid = evidence(&world.tdx);
     let judged = |now: u64| -> Result<Verdict, Refusal> {
         let basis = Basis::new(&world.policy, &world.collateral, now);
-        world.verifier.appraise_certificate(&valid, Role::Worker, &SPKI, &basis)
+        world
+            .verifier()
+            .appraise_certificate(&valid, Role::Worker, &SPKI, &basis)
     };
     let mut matrix = Matrix::default();
     matrix.add("now", judged(NOW));

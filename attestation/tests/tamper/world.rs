@@ -14,7 +14,6 @@ pub(crate) const SPKI: [u8; 32] = [0x5b; 32];
 
 pub(crate) struct World {
     pub(crate) tdx: SoftTdx,
-    pub(crate) verifier: Verifier,
     pub(crate) policy: Policy,
     pub(crate) collateral: CollateralSet,
 }
@@ -23,11 +22,16 @@ impl World {
     pub(crate) fn new() -> Self {
         let tdx = SoftTdx::builder().build();
         Self {
-            verifier: Verifier::new(tdx.danger_anchor()),
             policy: attestation_soft_tdx::policy(vec![tdx.td().image("worker", &[Role::Worker])]),
             collateral: tdx.collateral_set(NOW).expect("it is valid"),
             tdx,
         }
+    }
+
+    /// One that has seen nothing yet: what a genuine quote says is remembered, and only what is signed in it is looked at
+    /// again.
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier::new(self.tdx.danger_anchor())
     }
 
     /// What this gateway says of a platform with its own collateral, under the root that the gateway trusts.
@@ -38,7 +42,7 @@ impl World {
 
     /// Collateral that arrives where there was none.
     pub(crate) fn took(&self, parts: CollateralParts) -> Result<CollateralSet, Refusal> {
-        let mut set = CollateralSet::new(self.verifier.anchor().clone());
+        let mut set = CollateralSet::new(self.tdx.danger_anchor());
         set.insert(Collateral::parse(parts)?, NOW)?;
         Ok(set)
     }
@@ -54,7 +58,7 @@ impl World {
         collateral: &CollateralSet,
     ) -> Result<Verdict, Refusal> {
         let basis = Basis::new(policy, collateral, NOW);
-        self.verifier
+        self.verifier()
             .appraise_certificate(evidence, Role::Worker, &SPKI, &basis)
     }
 }
