@@ -6,6 +6,8 @@
 mod channel;
 #[path = "sockets/cocoon.rs"]
 mod cocoon;
+#[path = "sockets/document.rs"]
+mod document;
 #[path = "sockets/forge.rs"]
 mod forge;
 #[path = "sockets/gpu.rs"]
