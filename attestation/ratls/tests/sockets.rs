@@ -14,6 +14,8 @@ mod forge;
 mod gpu;
 #[path = "sockets/handshake.rs"]
 mod handshake;
+#[path = "sockets/renewal.rs"]
+mod renewal;
 #[path = "sockets/resumption.rs"]
 mod resumption;
 #[path = "sockets/time.rs"]
