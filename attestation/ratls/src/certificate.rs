@@ -11,6 +11,7 @@
 //!
 //! [DICE]: https://trustedcomputinggroup.org/resource/dice-attestation-architecture/
 
+use attestation::EVIDENCE_OID;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::{X509Certificate, X509CertificateParser},
@@ -26,8 +27,6 @@ pub const MAX_LEN: usize = 36 * 1024;
 /// Ours has six extensions and Cocoon's seven.
 const MAX_EXTENSIONS: usize = 16;
 
-/// Of our evidence.
-pub(crate) const EVIDENCE: &[u64] = &[2, 23, 133, 5, 4, 9];
 /// Of Cocoon's quote. 12345 is a number that nobody registered.
 pub(crate) const COCOON_QUOTE: &[u64] = &[1, 3, 6, 1, 4, 1, 12345, 1];
 /// Of Cocoon's claims.
@@ -218,7 +217,7 @@ fn shown(x509: &X509Certificate<'_>, key: &PublicKey) -> Result<Shown, Certifica
             return Err(CertificateRefusal::Repeated { oid });
         }
         let is = |arcs: &[u64]| extension.oid.iter().is_some_and(|own| own.eq(arcs.iter().copied()));
-        if is(EVIDENCE) {
+        if is(&EVIDENCE_OID) {
             evidence = Some(extension.value);
         } else if is(COCOON_QUOTE) {
             quote = Some(extension.value);

@@ -30,7 +30,7 @@ use attestation::{Hex, Verdict};
 
 pub use cut::Cut;
 pub use drive::{Binder, Outgoing};
-pub use message::{BadLine, Bytes, MAX_LINE, Message, Proof};
+pub use message::{Answer, BadLine, Bytes, MAX_LINE, Message, Proof};
 pub use party::{Event, Party};
 
 /// For the first answer. A quote takes a second where hardware is idle, and its quoting service makes one at a time.

@@ -11,7 +11,8 @@ mod renew;
 
 use std::{fmt, sync::Arc};
 
-use attestation::{Attester, Claims, NoQuote, Role};
+use arc_swap::ArcSwapOption;
+use attestation::{Attester, Claims, NoQuote, Role, gpu::GpuEvidence};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 
@@ -19,7 +20,7 @@ pub use issue::{Draft, Format, GpuAttester, IssueError, Keys, LIFETIME};
 pub use renew::Identities;
 
 use crate::{
-    channel::{Bytes, Proof},
+    channel::{Answer, Bytes, Proof},
     key::{BadKey, Key},
 };
 
@@ -28,7 +29,8 @@ pub struct Identity {
     claims: Claims,
     certified: Arc<CertifiedKey>,
     der: CertificateDer<'static>,
-    gpu: Option<Arc<[u8]>>,
+    /// Its staples are renewed while the certificate lives.
+    gpu: ArcSwapOption<GpuEvidence>,
     attester: Option<Arc<dyn Attester>>,
 }
 
@@ -40,6 +42,11 @@ pub enum NoProof {
     #[error("our TLS key made no signature")]
     Signature(#[source] BadKey),
 }
+
+/// The claims name other devices, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the evidence is of other GPUs than the claims name")]
+pub struct OtherGpus;
 
 impl Identity {
     pub fn role(&self) -> Role {
@@ -63,9 +70,17 @@ impl Identity {
         &self.der
     }
 
-    /// In its canonical form, whose digest is in the claims.
-    pub fn gpu_evidence(&self) -> Option<&Arc<[u8]>> {
-        self.gpu.as_ref()
+    pub fn gpu_evidence(&self) -> Option<Arc<GpuEvidence>> {
+        self.gpu.load_full()
+    }
+
+    /// The same devices with newer OCSP answers or tokens, which end long before the claims do.
+    pub fn renew_gpu_evidence(&self, evidence: GpuEvidence) -> Result<(), OtherGpus> {
+        if self.claims.gpu_evidence != Some(evidence.digest()) {
+            return Err(OtherGpus);
+        }
+        self.gpu.store(Some(Arc::new(evidence)));
+        Ok(())
     }
 
     /// Whether a quote stands behind it.
@@ -75,17 +90,13 @@ impl Identity {
 
     /// Says who we are under these report data: a fresh quote, or where there is none a signature of the TLS key.
     /// Blocking, and slow on hardware.
-    pub fn prove(&self, report_data: &[u8; 64]) -> Result<Proof, NoProof> {
-        match &self.attester {
-            Some(attester) => {
-                let quote = attester.quote(report_data).map_err(NoProof::Quote)?;
-                Ok(Proof::Quote(Bytes(quote)))
-            }
-            None => {
-                let signature = self.key.state(report_data).map_err(NoProof::Signature)?;
-                Ok(Proof::Signature(Bytes(signature)))
-            }
-        }
+    pub fn prove(&self, report_data: &[u8; 64]) -> Result<Answer, NoProof> {
+        let proof = match &self.attester {
+            Some(attester) => Proof::Quote(Bytes(attester.quote(report_data).map_err(NoProof::Quote)?)),
+            None => Proof::Signature(Bytes(self.key.state(report_data).map_err(NoProof::Signature)?)),
+        };
+        let gpu = self.gpu_evidence().map(|evidence| Bytes(evidence.encode()));
+        Ok(Answer { proof, gpu })
     }
 
     pub(crate) fn certified(&self) -> &Arc<CertifiedKey> {

@@ -1,12 +1,12 @@
 //! Whoever showed a certificate that we accepted.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use attestation::{Claims, Evidence, Refusal, Role, Verdict, binding::Channel};
+use attestation::{Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict, binding::Channel, gpu::GpuEvidence};
 
 use crate::{
     certificate::{Certificate, CertificateRefusal, Shown},
-    channel::{Cut, Proof},
+    channel::{Answer, Cut, Proof},
     key::PublicKey,
     trust::{Accepted, Trust},
 };
@@ -29,7 +29,8 @@ pub struct Peer {
 /// Evidence of a certificate.
 enum Offered {
     Mulberry(Evidence),
-    Cocoon,
+    /// A raw quote.
+    Cocoon(Vec<u8>),
 }
 
 /// Whom we expect.
@@ -51,11 +52,27 @@ pub enum PeerRefusal {
     Evidence(#[from] Refusal),
 }
 
-/// An answer on the channel, with what the question was.
-pub(crate) struct Answer<'a> {
+/// What was asked on the channel.
+pub(crate) struct Question<'a> {
     pub(crate) nonce: &'a [u8; 32],
     pub(crate) exporter: &'a [u8; 32],
-    pub(crate) proof: &'a Proof,
+}
+
+/// An answer that was read.
+#[derive(Debug)]
+pub(crate) struct Said {
+    proof: Proof,
+    gpu: Option<GpuEvidence>,
+}
+
+impl Said {
+    pub(crate) fn read(answer: Answer) -> Result<Self, Cut> {
+        let gpu = answer.gpu.map(|bytes| GpuEvidence::decode(&bytes.0)).transpose();
+        Ok(Self {
+            proof: answer.proof,
+            gpu: gpu.map_err(|refusal| Cut::Refused(refusal.into()))?,
+        })
+    }
 }
 
 impl PeerRefusal {
@@ -80,7 +97,7 @@ impl Peer {
     ) -> Result<Self, PeerRefusal> {
         let evidence = match certificate.shown() {
             Shown::Evidence(bytes) => Offered::Mulberry(Evidence::decode(bytes)?),
-            Shown::Cocoon(_) => Offered::Cocoon,
+            Shown::Cocoon(quote) => Offered::Cocoon(quote.clone()),
         };
         if !trust.admit(expect.address) {
             return Err(PeerRefusal::Flood);
@@ -112,6 +129,11 @@ impl Peer {
         self.certificate.key()
     }
 
+    /// For how long an answer of it may stand.
+    pub(crate) fn max_age(&self) -> Duration {
+        Duration::from_secs(self.trust.policy().max_age_s.into())
+    }
+
     /// What it says of itself.
     pub fn claims(&self) -> &Claims {
         self.verdict.claims()
@@ -131,7 +153,7 @@ impl Peer {
     pub fn evidence(&self) -> Option<&Evidence> {
         match &self.evidence {
             Offered::Mulberry(evidence) => Some(evidence),
-            Offered::Cocoon => None,
+            Offered::Cocoon(_) => None,
         }
     }
 
@@ -148,14 +170,15 @@ impl Peer {
     /// What it said of this connection, and that it is still whom it was: `first` is the last verdict, if there is one.
     pub(crate) fn appraise_channel(
         &self,
-        answer: &Answer<'_>,
+        question: &Question<'_>,
+        said: &Said,
         first: Option<&Verdict>,
         now: u64,
     ) -> Result<Arc<Verdict>, Cut> {
         let channel = Channel {
             role: self.role,
-            nonce: answer.nonce,
-            exporter: answer.exporter,
+            nonce: question.nonce,
+            exporter: question.exporter,
             attester_spki: self.spki_sha256(),
             verifier_spki: &self.ours,
         };
@@ -163,7 +186,7 @@ impl Peer {
         let Offered::Mulberry(evidence) = &self.evidence else {
             return Err(Cut::Refused(Refusal::InteropRefused));
         };
-        let verdict = match (&evidence.quote, answer.proof) {
+        let verdict = match (&evidence.quote, &said.proof) {
             (None, Proof::Signature(signature)) => {
                 if !self.certificate.key().stated(&channel.report_data(), &signature.0) {
                     return Err(Cut::Statement);
@@ -172,10 +195,13 @@ impl Peer {
             }
             (Some(_), Proof::Quote(quote)) => {
                 // The certificate's evidence counts as long as the connection: it holds the claims.
-                self.appraise_again(now).map_err(|refusal| self.refuse(refusal))?;
+                shown(&self.certificate, &self.evidence, self.role, &accepted, now)
+                    .map_err(|refusal| self.refuse(refusal))?;
                 let first = first.unwrap_or(&self.verdict);
                 let basis = accepted.basis(now);
-                accepted.verifier().appraise_channel(&quote.0, &channel, first, &basis)
+                accepted
+                    .verifier()
+                    .appraise_channel(&quote.0, &channel, first, said.gpu.as_ref(), &basis)
             }
             (Some(_), Proof::Signature(_)) => Err(Refusal::QuoteMissing),
             (None, Proof::Quote(_)) => {
@@ -208,7 +234,18 @@ fn shown(
     let verifier = accepted.verifier();
     match evidence {
         Offered::Mulberry(evidence) => verifier.appraise_certificate(evidence, role, certificate.spki_sha256(), &basis),
-        Offered::Cocoon => Err(Refusal::InteropRefused),
+        Offered::Cocoon(quote) => {
+            // Reading it made sure of that.
+            let PublicKey::Ed25519(key) = certificate.key() else {
+                return Err(Refusal::InteropRefused);
+            };
+            let dated = CocoonCertificate {
+                key,
+                not_before: certificate.not_before(),
+                not_after: certificate.not_after(),
+            };
+            verifier.appraise_cocoon(quote, &dated, role, &basis)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, TrustAnchor, Verifier};
+use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, Verifier};
 use tokio::sync::{mpsc, watch};
 
 use crate::limit::Limit;
@@ -54,14 +54,14 @@ pub(crate) struct Accepted {
 impl Trust {
     /// The receiver names platforms to fetch collateral for.
     pub fn new(
-        anchor: TrustAnchor,
+        verifier: Verifier,
         policy: Policy,
         collateral: CollateralSet,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Wanted>), BadPolicy> {
         let (wanted, receiver) = mpsc::channel(WANTED);
         let policy = meant(policy)?;
         let accepted = Accepted {
-            verifier: Arc::new(Verifier::new(anchor)),
+            verifier: Arc::new(verifier),
             policy,
             collateral: Arc::new(collateral),
         };

@@ -4,8 +4,12 @@
 
 #[path = "sockets/channel.rs"]
 mod channel;
+#[path = "sockets/cocoon.rs"]
+mod cocoon;
 #[path = "sockets/forge.rs"]
 mod forge;
+#[path = "sockets/gpu.rs"]
+mod gpu;
 #[path = "sockets/handshake.rs"]
 mod handshake;
 #[path = "sockets/resumption.rs"]

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use attestation::{Hex, Verdict};
 
-use super::{Cut, Effect, FIRST_ANSWER, GRACE, LIFETIME, Message, Now, Proof, RENEW, Session, Status};
-use crate::peer::{Answer, Peer};
+use super::{Answer, Cut, Effect, FIRST_ANSWER, GRACE, LIFETIME, Message, Now, RENEW, Session, Status};
+use crate::peer::{Peer, Question, Said};
 
 /// No question follows another faster, however soon a verdict ends.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ struct Asked {
 #[derive(Debug)]
 struct Bound {
     asked: Asked,
-    proof: Proof,
+    said: Said,
     verdict: Arc<Verdict>,
     renew: Now,
     ends: Now,
@@ -85,7 +85,7 @@ impl Challenger {
         Ok(Some(Effect::Send(Message::Challenge { nonce: Hex(nonce) })))
     }
 
-    pub(crate) fn answered(&mut self, nonce: Hex<32>, proof: Proof, now: Now) -> Result<Effect, Cut> {
+    pub(crate) fn answered(&mut self, nonce: Hex<32>, answer: Answer, now: Now) -> Result<Effect, Cut> {
         let asked = self
             .asked
             .take()
@@ -94,7 +94,7 @@ impl Challenger {
             return Err(Cut::Protocol("evidence for another nonce"));
         }
         let first = self.bound.as_ref().map(|bound| Arc::clone(&bound.verdict));
-        let bound = self.appraise(asked, proof, first.as_ref(), now)?;
+        let bound = self.appraise(asked, Said::read(answer)?, first.as_ref(), now)?;
         let accepted = Message::Accepted {
             nonce,
             tier: bound.verdict.tier(),
@@ -108,7 +108,7 @@ impl Challenger {
     pub(crate) fn changed(&mut self, now: Now, session: &dyn Session) -> Result<Option<Effect>, Cut> {
         if let Some(bound) = self.bound.take() {
             let first = Arc::clone(&bound.verdict);
-            self.bound = Some(self.appraise(bound.asked, bound.proof, Some(&first), now)?);
+            self.bound = Some(self.appraise(bound.asked, bound.said, Some(&first), now)?);
         } else {
             self.peer.appraise_again(now.unix).map_err(Cut::Refused)?;
         }
@@ -137,25 +137,24 @@ impl Challenger {
         }
     }
 
-    fn appraise(&self, asked: Asked, proof: Proof, first: Option<&Arc<Verdict>>, now: Now) -> Result<Bound, Cut> {
-        let answer = Answer {
+    fn appraise(&self, asked: Asked, said: Said, first: Option<&Arc<Verdict>>, now: Now) -> Result<Bound, Cut> {
+        let question = Question {
             nonce: &asked.nonce,
             exporter: &asked.exporter,
-            proof: &proof,
         };
-        let verdict = self
-            .peer
-            .appraise_channel(&answer, first.map(|first| &**first), now.unix)?;
+        let first = first.map(|first| &**first);
+        let verdict = self.peer.appraise_channel(&question, &said, first, now.unix)?;
         // Counted from the question, so that an answer held back is not fresher than one sent at once; and an answer
         // that is appraised again is no younger for it.
-        let ends = now.at_unix(verdict.expires()).earlier(asked.at.after(LIFETIME));
+        let lifetime = self.peer.max_age().min(LIFETIME);
+        let ends = now.at_unix(verdict.expires()).earlier(asked.at.after(lifetime));
         let renew = asked.at.after(RENEW).earlier(before(ends, LIFETIME - RENEW));
         let pause = asked.at.after(PAUSE);
         Ok(Bound {
             renew: if pause.reached(renew) { pause } else { renew },
             late: now.reached(ends),
             asked,
-            proof,
+            said,
             verdict,
             ends,
         })

@@ -23,6 +23,8 @@ pub enum Cut {
     Protocol(&'static str),
     #[error("the peer asks more often than evidence can be made")]
     Flood,
+    #[error("the peer does not read what it is sent")]
+    Stalled,
     #[error("this machine made no evidence of itself")]
     NoProof,
     #[error("no nonce could be drawn, or the connection has no exporter")]
@@ -44,6 +46,7 @@ impl Cut {
             Self::Unwelcome { code } => code,
             Self::Protocol(_) => "channel_protocol",
             Self::Flood => "channel_flood",
+            Self::Stalled => "channel_stalled",
             Self::NoProof => "own_evidence",
             Self::NoSecret => "channel_secret",
             Self::Closed => "channel_closed",

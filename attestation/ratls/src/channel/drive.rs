@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Cut, Effect, Event, Footing, Message, Now, Party, Proof, message::BadLine, message::MAX_LINE};
+use super::{Answer, Cut, Effect, Event, Footing, Message, Now, Party, message::BadLine, message::MAX_LINE};
 use crate::{connection::Handle, identity::Identity, peer::Peer};
 
 /// For the last message, which says why; after that the connection is cut whether it was written or not.
@@ -23,8 +23,10 @@ const PARTING: Duration = Duration::from_millis(200);
 /// How long at most between two looks at the clock of the day, which may jump.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Of each queue. A peer that sends more before it is answered waits.
-const QUEUE: usize = 4;
+/// Of what goes out. An honest peer reads what it is sent; a question, an answer and a verdict may wait at once.
+const OUT: usize = 8;
+/// Of what comes in. A peer that sends more waits.
+const IN: usize = 1;
 
 /// Keeps one connection bound, or cuts it.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Binder {
         self.footing.subscribe()
     }
 
-    /// Until the connection ends; says why.
+    /// Until the connection ends; says why. The queue out has eight places or more.
     pub async fn run(
         mut self,
         mut incoming: mpsc::Receiver<Result<Message, BadLine>>,
@@ -90,8 +92,11 @@ impl Binder {
                     Effect::Send(message) if party.is_over() => part(&outgoing, message).await,
                     Effect::Send(message) => {
                         let sent = Outgoing { message, written: None };
-                        if outgoing.send(sent).await.is_err() {
-                            return Cut::Closed;
+                        // Never waited for: a peer that reads nothing must not keep us from cutting it.
+                        match outgoing.try_send(sent) {
+                            Ok(()) => {}
+                            Err(mpsc::error::TrySendError::Full(_)) => return Cut::Stalled,
+                            Err(mpsc::error::TrySendError::Closed(_)) => return Cut::Closed,
                         }
                     }
                     Effect::Prove { nonce, report_data } => {
@@ -130,8 +135,8 @@ impl Binder {
     /// The same, over a stream of lines that carries nothing else.
     pub async fn over(self, io: impl AsyncRead + AsyncWrite) -> Cut {
         let (reader, writer) = tokio::io::split(io);
-        let (to_us, incoming) = mpsc::channel(QUEUE);
-        let (outgoing, from_us) = mpsc::channel(QUEUE);
+        let (to_us, incoming) = mpsc::channel(IN);
+        let (outgoing, from_us) = mpsc::channel(OUT);
         let pumps = async {
             // What ends writing ends nothing by itself: the next message to send finds the queue closed.
             tokio::join!(read(reader, to_us), write(writer, from_us));
@@ -194,13 +199,13 @@ async fn write(io: impl AsyncWrite, mut from: mpsc::Receiver<Outgoing>) {
 /// A proof in the making, on a thread that may block.
 struct Proving {
     nonce: Hex<32>,
-    task: JoinHandle<Option<Proof>>,
+    task: JoinHandle<Option<Answer>>,
 }
 
 impl Proving {
     fn begin(identity: Arc<Identity>, nonce: Hex<32>, report_data: [u8; 64]) -> Self {
         let task = tokio::task::spawn_blocking(move || match identity.prove(&report_data) {
-            Ok(proof) => Some(proof),
+            Ok(answer) => Some(answer),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "this machine could not say what it is");
@@ -216,7 +221,7 @@ impl Proving {
         };
         let proved = Event::Proved {
             nonce: *nonce,
-            proof: task.await.unwrap_or_default(),
+            answer: task.await.unwrap_or_default(),
         };
         *proving = None;
         proved

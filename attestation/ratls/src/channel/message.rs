@@ -7,8 +7,10 @@ use attestation::{Hex, Tier};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A quote is 16 KiB at most, and the evidence of eight GPUs with their chains some 150 KiB.
-pub const MAX_LINE: usize = 256 * 1024;
+/// A quote has 16 KiB at most and the evidence of GPUs 512 KiB, both as base64.
+pub const MAX_LINE: usize = 768 * 1024;
+
+const _: () = assert!(MAX_LINE > (attestation::MAX_QUOTE_BYTES + attestation::gpu::EVIDENCE_BYTES_MAX) / 3 * 4 + 1024);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -19,7 +21,7 @@ pub enum Message {
     Evidence {
         nonce: Hex<32>,
         proof: Proof,
-        /// The canonical GPU evidence that the claims name; with the first answer only.
+        /// Evidence of the GPUs that the claims name, as [`GpuEvidence`](attestation::gpu::GpuEvidence) encodes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         gpu: Option<Bytes>,
     },
@@ -36,6 +38,13 @@ pub enum Proof {
     Quote(Bytes),
     /// Of a node without one: `"mulberry-keyed-v1\0" ‖ report data`, signed by its TLS key.
     Signature(Bytes),
+}
+
+/// What a node says when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub proof: Proof,
+    pub gpu: Option<Bytes>,
 }
 
 /// Base64 in JSON.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use attestation::Hex;
 
-use super::{Cut, Effect, Footing, Message, Now, Proof, Session, challenger::Challenger, responder::Responder};
+use super::{Answer, Cut, Effect, Footing, Message, Now, Session, challenger::Challenger, responder::Responder};
 use crate::{identity::Identity, peer::Peer};
 
 #[derive(Clone, Debug)]
@@ -12,10 +12,10 @@ pub enum Event {
     /// The control stream is open. First, and once.
     Opened,
     Received(Message),
-    /// What [`Effect::Prove`] asked for; `None` where no proof could be made.
+    /// What [`Effect::Prove`] asked for; `None` where no answer could be made.
     Proved {
         nonce: Hex<32>,
-        proof: Option<Proof>,
+        answer: Option<Answer>,
     },
     /// Policy, collateral or anchor are others than before.
     TrustChanged,
@@ -45,7 +45,6 @@ impl Party {
                     identity.role(),
                     *identity.spki_sha256(),
                     peer_spki,
-                    identity.gpu_evidence().cloned(),
                     identity.not_after(),
                     now,
                 )
@@ -120,9 +119,9 @@ impl Party {
                 }
             }
             Event::Received(message) => effects.extend(self.received(message, now, session)?),
-            Event::Proved { nonce, proof } => {
+            Event::Proved { nonce, answer } => {
                 if let Some(responder) = &mut self.responder {
-                    effects.push(responder.proved(nonce, proof)?);
+                    effects.push(responder.proved(nonce, answer)?);
                 }
             }
         }
@@ -153,10 +152,9 @@ impl Party {
                 responder.accepted(nonce, until)?;
                 Ok(None)
             }
-            // Nothing here reads evidence of GPUs yet: with it or without, the tier is `tee` at most.
-            Message::Evidence { nonce, proof, gpu: _ } => {
+            Message::Evidence { nonce, proof, gpu } => {
                 let challenger = self.challenger.as_mut().ok_or(Cut::Protocol("evidence of nobody"))?;
-                challenger.answered(nonce, proof, now).map(Some)
+                challenger.answered(nonce, Answer { proof, gpu }, now).map(Some)
             }
             Message::Refused { code } => Err(Cut::Unwelcome { code: bounded(code) }),
         }

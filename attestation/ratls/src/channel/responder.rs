@@ -1,10 +1,10 @@
 //! The side that is asked.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use attestation::{Hex, Role, binding::Channel};
 
-use super::{Cut, Effect, Message, Now, Proof, Session, message::Bytes};
+use super::{Answer, Cut, Effect, Message, Now, Session};
 
 /// Questions are answered at once up to this many, then one each [`REFILL`]: on hardware a quote is a second of a
 /// service that all guests of the machine share.
@@ -17,8 +17,6 @@ pub(crate) struct Responder {
     ours: [u8; 32],
     /// Zeros where the peer showed no certificate.
     peer: [u8; 32],
-    /// Sent with the first answer.
-    gpu: Option<Arc<[u8]>>,
     proving: Option<Hex<32>>,
     answered: Option<Hex<32>>,
     accepted_until: Option<u64>,
@@ -29,19 +27,11 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    pub(crate) fn new(
-        role: Role,
-        ours: [u8; 32],
-        peer: [u8; 32],
-        gpu: Option<Arc<[u8]>>,
-        not_after: u64,
-        now: Now,
-    ) -> Self {
+    pub(crate) fn new(role: Role, ours: [u8; 32], peer: [u8; 32], not_after: u64, now: Now) -> Self {
         Self {
             role,
             ours,
             peer,
-            gpu,
             proving: None,
             answered: None,
             accepted_until: None,
@@ -88,15 +78,11 @@ impl Responder {
         })
     }
 
-    pub(crate) fn proved(&mut self, nonce: Hex<32>, proof: Option<Proof>) -> Result<Effect, Cut> {
-        let proof = proof.ok_or(Cut::NoProof)?;
+    pub(crate) fn proved(&mut self, nonce: Hex<32>, answer: Option<Answer>) -> Result<Effect, Cut> {
+        let Answer { proof, gpu } = answer.ok_or(Cut::NoProof)?;
         self.proving = None;
         self.answered = Some(nonce);
-        Ok(Effect::Send(Message::Evidence {
-            nonce,
-            proof,
-            gpu: self.gpu.take().map(|gpu| Bytes(gpu.to_vec())),
-        }))
+        Ok(Effect::Send(Message::Evidence { nonce, proof, gpu }))
     }
 
     pub(crate) fn accepted(&mut self, nonce: Hex<32>, until: u64) -> Result<(), Cut> {

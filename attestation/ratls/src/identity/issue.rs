@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use attestation::{Attester, Claims, Evidence, Hex, NoQuote, Role, binding};
-use aws_lc_rs::digest;
+use arc_swap::ArcSwapOption;
+use attestation::{Attester, Claims, EVIDENCE_OID, Evidence, Hex, NoQuote, Role, binding, gpu::GpuEvidence};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
     SanType, date_time_ymd,
@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::Identity;
 use crate::{
-    certificate::{COCOON_CLAIMS, COCOON_QUOTE, EVIDENCE},
+    certificate::{COCOON_CLAIMS, COCOON_QUOTE},
     key::{BadKey, Key, KeyKind, PublicKey},
 };
 
@@ -64,8 +64,8 @@ pub enum Format {
 
 /// Collects evidence of all GPUs of this guest. Blocking.
 pub trait GpuAttester: Send + Sync {
-    /// In canonical form, over this nonce.
-    fn evidence(&self, nonce: &[u8; 32]) -> Result<Vec<u8>, NoQuote>;
+    /// Whose reports answer this nonce.
+    fn evidence(&self, nonce: &[u8; 32]) -> Result<GpuEvidence, NoQuote>;
 }
 
 /// In order of precedence.
@@ -121,7 +121,7 @@ impl Draft {
         claims.engine = self.engine;
         claims.models = self.models;
         let gpu = self.gpu_evidence(&key, not_before)?;
-        claims.gpu_evidence = gpu.as_deref().map(sha256);
+        claims.gpu_evidence = gpu.as_ref().map(GpuEvidence::digest);
         let extensions = match self.format {
             Format::Mulberry => self.evidence(&claims)?,
             Format::Cocoon => self.cocoon(&key)?,
@@ -132,7 +132,7 @@ impl Draft {
             der,
             key,
             claims,
-            gpu,
+            gpu: ArcSwapOption::from_pointee(gpu),
             attester: self.attester.clone(),
         })
     }
@@ -152,13 +152,12 @@ impl Draft {
         Ok((not_before, not_after))
     }
 
-    fn gpu_evidence(&self, key: &Key, not_before: u64) -> Result<Option<Arc<[u8]>>, IssueError> {
+    fn gpu_evidence(&self, key: &Key, not_before: u64) -> Result<Option<GpuEvidence>, IssueError> {
         let Some(gpu) = &self.gpu else {
             return Ok(None);
         };
         let nonce = binding::gpu_nonce(key.spki_sha256(), not_before);
-        let evidence = gpu.evidence(&nonce).map_err(IssueError::Gpu)?;
-        Ok(Some(evidence.into()))
+        gpu.evidence(&nonce).map(Some).map_err(IssueError::Gpu)
     }
 
     fn evidence(&self, claims: &Claims) -> Result<Vec<CustomExtension>, IssueError> {
@@ -172,7 +171,10 @@ impl Draft {
             None => None,
         };
         let evidence = Evidence { quote, claims: encoded };
-        Ok(vec![CustomExtension::from_oid_content(EVIDENCE, evidence.encode())])
+        Ok(vec![CustomExtension::from_oid_content(
+            &EVIDENCE_OID,
+            evidence.encode(),
+        )])
     }
 
     fn cocoon(&self, key: &Key) -> Result<Vec<CustomExtension>, IssueError> {
@@ -180,7 +182,7 @@ impl Draft {
             return Err(IssueError::Cocoon);
         };
         let quote = attester
-            .quote(&cocoon_report_data(&public))
+            .quote(&binding::cocoon_report_data(&public))
             .map_err(IssueError::Quote)?;
         let critical = |oid, content| {
             let mut extension = CustomExtension::from_oid_content(oid, content);
@@ -192,17 +194,6 @@ impl Draft {
             critical(COCOON_CLAIMS, public.to_vec()),
         ])
     }
-}
-
-/// What the quote in a Cocoon certificate says: `SHA-512(raw Ed25519 key)`, and nothing else.
-pub(crate) fn cocoon_report_data(key: &[u8; 32]) -> [u8; 64] {
-    let digest = digest::digest(&digest::SHA512, key);
-    digest.as_ref().try_into().expect("a SHA-512 has 64 bytes")
-}
-
-fn sha256(bytes: &[u8]) -> Hex<32> {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    Hex(digest.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
 }
 
 fn certificate(

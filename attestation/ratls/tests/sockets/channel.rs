@@ -3,7 +3,7 @@
 use attestation::{Hex, Policy, Role, Tier};
 use attestation_ratls::{
     Admit, Connection, Endpoint, Identities,
-    channel::{Bytes, Cut, Message, Proof, Status},
+    channel::{Bytes, Cut, MAX_LINE, Message, Proof, Status},
 };
 use attestation_soft_tdx::SoftTdx;
 use tokio::{
@@ -243,7 +243,7 @@ async fn a_flood_of_questions_is_cut() {
 
 #[tokio::test]
 async fn what_is_no_message_is_cut() {
-    for noise in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"{}\n", &[b'{'; 300 * 1024]] {
+    for noise in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"{}\n", &[b'{'; MAX_LINE + 1]] {
         let world = World::new(Tier::Tee);
         let (gateway, mut peer) = scripted(&world).await;
         // The gateway may be gone before all of it is written.

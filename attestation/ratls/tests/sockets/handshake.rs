@@ -8,7 +8,9 @@ use attestation_soft_tdx::{Builder, SoftTdx};
 
 use crate::{
     resumption::{raw_client, raw_meet, worker_with_known_key},
-    world::{Clock, NOW, Soft, World, anchor, collateral, draft, endpoint, expect, guest, meet, policy, sockets},
+    world::{
+        Clock, NOW, Soft, World, anchor, collateral, draft, endpoint, expect, guest, meet, policy, sockets, verifier,
+    },
 };
 
 #[tokio::test]
@@ -131,17 +133,17 @@ async fn collateral_that_says_otherwise_counts() {
     let mut world = World::with(policy(Tier::Tee), &worker);
     let mut set = CollateralSet::new(anchor(&revoked));
     set.insert(collateral(&revoked, NOW), NOW).unwrap();
-    world.gateway.trust = Trust::new(anchor(&revoked), policy(Tier::Tee), set).unwrap().0;
+    world.gateway.trust = Trust::new(verifier(&revoked), policy(Tier::Tee), set).unwrap().0;
     assert_eq!(world.verdict().await, "pck_revoked");
 
     let mut set = CollateralSet::new(anchor(&stale));
     let long_ago = NOW - 365 * 24 * 3600;
     set.insert(collateral(&stale, long_ago), long_ago).unwrap();
-    world.gateway.trust = Trust::new(anchor(&stale), policy(Tier::Tee), set).unwrap().0;
+    world.gateway.trust = Trust::new(verifier(&stale), policy(Tier::Tee), set).unwrap().0;
     assert_eq!(world.verdict().await, "collateral_expired");
 
     let set = CollateralSet::new(anchor(&none));
-    let (trust, mut wanted) = Trust::new(anchor(&none), policy(Tier::Tee), set).unwrap();
+    let (trust, mut wanted) = Trust::new(verifier(&none), policy(Tier::Tee), set).unwrap();
     world.gateway.trust = trust;
     assert_eq!(world.verdict().await, "collateral_missing");
     let asked = Wanted {
@@ -223,7 +225,7 @@ fn a_policy_that_cannot_be_meant_is_not_put_in_force() {
         max_age_s: 0,
         ..policy(Tier::Tee)
     };
-    assert!(Trust::new(anchor(&soft), nonsense.clone(), CollateralSet::new(anchor(&soft))).is_err());
+    assert!(Trust::new(verifier(&soft), nonsense.clone(), CollateralSet::new(anchor(&soft))).is_err());
     let (trust, _wanted) = crate::world::trust(policy(Tier::Tee), &soft);
     let generation = trust.generation();
     assert!(trust.set_policy(nonsense).is_err());

@@ -120,8 +120,8 @@ impl Pair {
                         events.push_back((other, Event::Received(message)));
                     }
                     Effect::Prove { nonce, report_data } => {
-                        let proof = self.identities[side as usize].prove(&report_data).ok();
-                        events.push_back((side, Event::Proved { nonce, proof }));
+                        let answer = self.identities[side as usize].prove(&report_data).ok();
+                        events.push_back((side, Event::Proved { nonce, answer }));
                     }
                     Effect::Footing(footing) => self.footings[side as usize] = footing,
                     Effect::Cut(cut) => self.cuts[side as usize] = Some((self.elapsed(), cut)),

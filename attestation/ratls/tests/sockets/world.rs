@@ -11,13 +11,13 @@ use std::{
 
 use attestation::{
     Attester, Collateral, CollateralParts, CollateralSet, Hex, Image, Interop, NoQuote, Platforms, Policy, Role,
-    TcbRules, Tier, TrustAnchor,
+    TcbRules, Tier, TrustAnchor, Verifier,
 };
 use attestation_ratls::{
     Admit, Connection, Draft, Endpoint, Expect, HandshakeError, Identities, KeyKind, Keys, Trust, Wanted,
     channel::{Cut, Footing},
 };
-use attestation_soft_tdx::{SoftTdx, Td};
+use attestation_soft_tdx::{SoftTdx, Td, gpu::SoftGpus};
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 use tokio::{
@@ -110,12 +110,22 @@ pub(crate) fn policy(min_tier: Tier) -> Policy {
         platforms: Platforms::default(),
         interop: Interop::None,
         cocoon_images: Vec::new(),
+        gpu: None,
         max_age_s: 600,
     }
 }
 
 pub(crate) fn anchor(soft: &SoftTdx) -> TrustAnchor {
     TrustAnchor::Development(soft.root_der())
+}
+
+pub(crate) fn verifier(soft: &SoftTdx) -> Verifier {
+    Verifier::new(anchor(soft)).danger_gpu_root(gpus().root_der())
+}
+
+/// Of the worker's machine.
+pub(crate) fn gpus() -> SoftGpus {
+    SoftGpus::new([3; 32])
 }
 
 pub(crate) fn collateral(soft: &SoftTdx, now: u64) -> Collateral {
@@ -135,7 +145,7 @@ pub(crate) fn collateral(soft: &SoftTdx, now: u64) -> Collateral {
 pub(crate) fn trust(policy: Policy, soft: &SoftTdx) -> (Arc<Trust>, mpsc::Receiver<Wanted>) {
     let mut set = CollateralSet::new(anchor(soft));
     set.insert(collateral(soft, NOW), NOW).unwrap();
-    Trust::new(anchor(soft), policy, set).unwrap()
+    Trust::new(verifier(soft), policy, set).unwrap()
 }
 
 pub(crate) fn draft(role: Role, attester: Option<Arc<dyn Attester>>) -> Draft {
