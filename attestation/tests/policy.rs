@@ -1,6 +1,10 @@
 //! Policies as people write them: what is read, what is refused, what cannot be meant, and the one text of each.
 
-#![expect(clippy::expect_used, reason = "a test that panics has failed, and says where")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, and says where"
+)]
 
 use attestation::{Policy, Tier};
 use serde_json::{Value, json};
