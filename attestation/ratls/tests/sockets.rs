@@ -18,6 +18,8 @@ mod handshake;
 mod renewal;
 #[path = "sockets/resumption.rs"]
 mod resumption;
+#[path = "sockets/streams.rs"]
+mod streams;
 #[path = "sockets/time.rs"]
 mod time;
 #[path = "sockets/world.rs"]
