@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate;
+
 /// *Intel SGX Root CA*, valid until 2049, from
 /// `https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer`.
 /// SHA-256 44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3.
@@ -31,6 +33,13 @@ impl TrustAnchor {
             Self::Intel => INTEL,
             Self::Development(der) => der,
         }
+    }
+
+    /// Whether both are one root key, though one may be another certificate of it.
+    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
+        let key = |der| certificate::parse(der).map(|root| root.public_key().raw.to_vec());
+        let (own, others) = (self.root_der(), other.root_der());
+        self.kind() == other.kind() && (own == others || key(own).is_some_and(|own| key(others) == Some(own)))
     }
 
     pub const fn kind(&self) -> Anchor {

@@ -11,27 +11,39 @@
 //! 8. Genuine: `dcap-qvl` checks every signature, certificate, list and level ([`genuine`]).
 //! 9. The root key, the standing of the firmware, advisories, evaluation: as the policy has them.
 //! 10. Whose platform.
-//! 11. The tier that all this comes to, and until when.
+//! 11. GPUs, where evidence of them came: what the claims name, and accepted by [`gpu::verify`](crate::gpu::verify).
+//! 12. The tier that all this comes to, and until when.
 //!
-//! What step 8 says is remembered for ten minutes at most; the others are done every time.
+//! What steps 8 and 9 say is remembered for ten minutes at most; the others are done every time.
 
+mod devices;
 mod genuine;
 mod guest;
 mod standing;
 
 use crate::{
-    Claims, CollateralSet, Evidence, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier, TrustAnchor, Verdict,
-    binding::{Channel, certificate_report_data},
+    Anchor, Claims, CollateralSet, Evidence, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier,
+    TrustAnchor, Verdict,
+    binding::{Channel, certificate_report_data, cocoon_report_data},
+    cache::Cache,
     digest::sha256,
+    gpu::{GpuAnchor, GpuEvidence, GpuVerdict},
 };
+use devices::Devices;
+use genuine::Genuine;
 
 /// For how long a verdict may stand at most.
 const MAX_SECONDS: u64 = 600;
+
+/// What stands before an Ed25519 key in its SubjectPublicKeyInfo, RFC 8410 §4.
+const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Appraises evidence under one trust anchor.
 #[derive(Debug)]
 pub struct Verifier {
     anchor: TrustAnchor,
+    gpu_anchor: GpuAnchor,
+    cache: Cache<Genuine>,
 }
 
 /// What the evidence has to say.
@@ -41,6 +53,18 @@ pub struct Expected<'a> {
     pub report_data: &'a [u8; 64],
     /// Those that the report data vouch for.
     pub claims: &'a Claims,
+    /// What came beside it; bound by the claims.
+    pub gpu: Option<&'a GpuEvidence>,
+}
+
+/// Of a certificate in Cocoon's format.
+#[derive(Clone, Copy, Debug)]
+pub struct CocoonCertificate<'a> {
+    /// Its Ed25519 key.
+    pub key: &'a [u8; 32],
+    /// Unix time in seconds.
+    pub not_before: u64,
+    pub not_after: u64,
 }
 
 /// What it is judged by.
@@ -62,9 +86,30 @@ impl<'a> Basis<'a> {
     }
 }
 
+impl CocoonCertificate<'_> {
+    /// What may be said of its holder.
+    fn claims(&self, role: Role) -> Claims {
+        let spki_sha256 = sha256(&[&ED25519_SPKI, self.key]);
+        Claims::new(role, spki_sha256.0, self.not_before, self.not_after)
+    }
+}
+
 impl Verifier {
     pub fn new(anchor: TrustAnchor) -> Self {
-        Self { anchor }
+        Self {
+            anchor,
+            gpu_anchor: GpuAnchor::Nvidia,
+            cache: Cache::new(),
+        }
+    }
+
+    /// Believes GPUs under this root, of a software GPU, in place of NVIDIA's. Only beside a development anchor: under
+    /// Intel's it changes nothing.
+    pub fn danger_gpu_root(mut self, root_der: Vec<u8>) -> Self {
+        if self.anchor.kind() == Anchor::Development {
+            self.gpu_anchor = GpuAnchor::Development(root_der);
+        }
+        self
     }
 
     pub fn anchor(&self) -> &TrustAnchor {
@@ -79,10 +124,14 @@ impl Verifier {
         if quote.report().report_data.0 != *expected.report_data {
             return Err(Refusal::BindingMismatch);
         }
-        self.appraise_bound(&quote, expected.claims, basis)
+        let image = guest::image(quote.report(), expected.role, basis.policy)?;
+        self.appraise_guest(&quote, expected.claims, image, Devices::All(expected.gpu), basis)
     }
 
     /// What a certificate carries, of which the TLS key's SHA-256 is known. Without a quote the tier is open.
+    ///
+    /// Evidence of GPUs does not fit into a certificate and comes after the handshake: until the second quote the tier is
+    /// `tee` at most, though the policy asks for more.
     pub fn appraise_certificate(
         &self,
         evidence: &Evidence,
@@ -104,7 +153,35 @@ impl Verifier {
         if report_data != Some(quote.report().report_data.0) {
             return Err(Refusal::BindingMismatch);
         }
-        self.appraise_bound(&quote, &claims, basis)
+        let image = guest::image(quote.report(), role, basis.policy)?;
+        self.appraise_guest(&quote, &claims, image, Devices::Later, basis)
+    }
+
+    /// A certificate as Cocoon makes them: its quote names the certificate's Ed25519 key, and nothing else. Dates are the
+    /// certificate's own, which no quote vouches for.
+    pub fn appraise_cocoon(
+        &self,
+        quote: &[u8],
+        certificate: &CocoonCertificate<'_>,
+        role: Role,
+        basis: &Basis<'_>,
+    ) -> Result<Verdict, Refusal> {
+        if basis.policy.interop != Interop::Cocoon {
+            return Err(Refusal::InteropRefused);
+        }
+        // Cocoon leaves the padding of its quotes where it is.
+        let quote = Quote::parse(Quote::unpadded(quote)?)?;
+        let claims = certificate.claims(role);
+        claims.check_dates(basis.now)?;
+        if quote.report().report_data.0 != cocoon_report_data(certificate.key) {
+            return Err(Refusal::BindingMismatch);
+        }
+        let image = guest::cocoon_image(quote.report(), role, basis.policy)?;
+        let verdict = self.appraise_guest(&quote, &claims, image, Devices::All(None), basis)?;
+        Ok(Verdict {
+            interop: Interop::Cocoon,
+            ..verdict
+        })
     }
 
     /// A second quote, made for one connection, of the guest whose certificate was appraised before.
@@ -113,6 +190,7 @@ impl Verifier {
         quote: &[u8],
         channel: &Channel<'_>,
         first: &Verdict,
+        gpu: Option<&GpuEvidence>,
         basis: &Basis<'_>,
     ) -> Result<Verdict, Refusal> {
         let (Some(first_report), Some(first_platform)) = (first.report(), first.platform()) else {
@@ -125,6 +203,7 @@ impl Verifier {
             role: channel.role,
             report_data: &channel.report_data(),
             claims: &first.claims,
+            gpu,
         };
         let verdict = self.appraise(quote, &expected, basis)?;
         if !verdict
@@ -142,15 +221,17 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// Steps 4 to 11, of a quote that was made for this.
-    fn appraise_bound(&self, quote: &Quote<'_>, claims: &Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
-        let &Basis {
-            policy,
-            collateral,
-            now,
-        } = basis;
-        let image = guest::image(quote.report(), claims.role, policy)?;
-        let genuine = genuine::check(quote, &self.anchor, policy, collateral, now)?;
+    /// Steps 7 to 11, of a quote that was made for this, by a guest of this image.
+    fn appraise_guest(
+        &self,
+        quote: &Quote<'_>,
+        claims: &Claims,
+        image: &str,
+        devices: Devices<'_>,
+        basis: &Basis<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let policy = basis.policy;
+        let genuine = genuine::check(quote, &self.anchor, &self.cache, basis)?;
         let listed = policy
             .platforms
             .lists(&genuine.platform.ppid, genuine.platform.instance.as_ref());
@@ -159,8 +240,10 @@ impl Verifier {
                 ppid: genuine.platform.ppid,
             });
         }
-        let tier = Tier::Tee;
-        check_tier(tier, policy)?;
+        let found = devices::check(devices, claims, listed, &self.gpu_anchor, basis)?;
+        check_tier(found.counted, policy)?;
+        let tier = found.tier();
+        let until = found.gpu.as_ref().map_or(u64::MAX, GpuVerdict::until);
         Ok(Verdict {
             tier,
             promise: tier.promise(),
@@ -174,13 +257,17 @@ impl Verifier {
             }),
             tcb: Some(genuine.tcb),
             evidence: sha256(&[quote.signed(), &claims.encode()]),
+            gpu: found.gpu,
+            gpu_refused: found.refused,
             claims: claims.clone(),
+            interop: Interop::None,
             policy: policy.digest(),
-            collateral: collateral.generation(),
+            collateral: basis.collateral.generation(),
             appraised_at: genuine.checked_at,
             expires: expiry(genuine.checked_at, policy)
                 .min(genuine.expires)
-                .min(claims.not_after),
+                .min(claims.not_after)
+                .min(until),
         })
     }
 }
@@ -219,7 +306,10 @@ fn keyed(claims: Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
         report: None,
         platform: None,
         tcb: None,
+        gpu: None,
+        gpu_refused: None,
         evidence: sha256(&[&claims.encode()]),
+        interop: Interop::None,
         policy: basis.policy.digest(),
         collateral: basis.collateral.generation(),
         appraised_at: basis.now,

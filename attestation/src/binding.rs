@@ -60,6 +60,11 @@ pub fn user_report_data(role: Role, nonce: &[u8; 32], spki_sha256: &[u8; 32]) ->
     sha512(&[USER, &[role.code()], nonce, spki_sha256]).0
 }
 
+/// Of the quote in a certificate of Cocoon's: its Ed25519 key, whatever the use.
+pub fn cocoon_report_data(key: &[u8; 32]) -> [u8; 64] {
+    sha512(&[key]).0
+}
+
 /// The nonce that a GPU's report must hold: no other guest's, and not older than the certificate.
 pub fn gpu_nonce(spki_sha256: &[u8; 32], not_before: u64) -> [u8; 32] {
     sha256(&[GPU, spki_sha256, &not_before.to_be_bytes()]).0

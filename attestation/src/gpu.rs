@@ -1,7 +1,7 @@
 //! Evidence of NVIDIA GPUs and switches: what their firmware measured, signed by a key that NVIDIA certified.
 //!
 //! [`verify`] goes through these steps in this order, and the first that fails is the refusal:
-//! 1. everything is parsed whole: reports ([DSP0274], SPDM 1.1), chains, OCSP answers, a token; sizes are bounded
+//! 1. everything is parsed whole: reports ([DSP0274], SPDM 1.1), chains, OCSP answers, an EAT; sizes are bounded
 //! 2. each report answers our nonce (`binding::gpu_nonce`: this TLS key, this certificate)
 //! 3. each chain ends in the anchor and is sound, now
 //! 4. each report is signed by the device that the chain names
@@ -10,7 +10,7 @@
 //! 7. the policy asks for no more GPUs than there are, and no device came twice
 //! 8. a switch that a GPU is linked to came too, where the links are in the clear
 //! 9. each measurement is one that the policy's tables allow
-//! 10. no certificate of a device is revoked: by OCSP answers that came along, or by a token of NVIDIA's service
+//! 10. no certificate of a device is revoked: by OCSP answers that came along, or by an EAT of NVIDIA's service
 //!
 //! Not proved: that the GPU sits in the machine whose quote came with it. No vendor binds the two yet, so a guest could
 //! pass on the reports of a GPU elsewhere. The verdict says so: `bound_to_td` is false.
@@ -23,6 +23,7 @@ mod bytes;
 mod capture;
 mod chain;
 mod der;
+mod eat;
 mod evidence;
 mod fwid;
 mod measurements;
@@ -31,22 +32,21 @@ mod opaque;
 mod policy;
 mod refusal;
 mod spdm;
-mod token;
 mod verdict;
 
 use std::collections::BTreeSet;
 
 use chain::Chain;
+use eat::Eat;
 use measurements::Rims;
 use ocsp::Staple;
 use spdm::Report;
-use token::Token;
 
+pub use eat::{Nras, NrasKey};
 pub use evidence::{DeviceEvidence, EVIDENCE_BYTES_MAX, GpuEvidence};
 pub use measurements::Rim;
 pub use policy::{Arch, GpuPolicy, Mode};
 pub use refusal::GpuRefusal;
-pub use token::{Nras, NrasKey};
 pub use verdict::{Device, GpuVerdict, Revocation};
 
 /// Whose devices are genuine.
@@ -98,7 +98,7 @@ pub fn verify(
 struct Parsed<'a> {
     devices: Vec<Subject<'a>>,
     staples: Vec<Staple<'a>>,
-    token: Option<Token<'a>>,
+    eat: Option<Eat<'a>>,
 }
 
 struct Subject<'a> {
@@ -122,7 +122,7 @@ impl<'a> Parsed<'a> {
                 .iter()
                 .map(|der| Staple::parse(der))
                 .collect::<Result<_, _>>()?,
-            token: evidence.token.as_deref().map(Token::parse).transpose()?,
+            eat: evidence.eat.as_deref().map(Eat::parse).transpose()?,
         })
     }
 }
@@ -224,32 +224,24 @@ fn revocation(
     now: u64,
 ) -> Result<Revocation, GpuRefusal> {
     let age_max = policy.ocsp_max_age_s.min(ocsp::AGE_MAX_S);
-    let token = match (&parsed.token, &policy.nras) {
-        (Some(token), Some(nras)) => Some(token.verify(nras, nonce, devices, now)?),
+    let eat = match (&parsed.eat, &policy.nras) {
+        (Some(eat), Some(nras)) => Some(eat.verify(nras, nonce, devices, now)?),
         // Nobody asked for it.
         (Some(_), None) | (None, _) => None,
     };
     let mut until = u64::MAX;
-    for (certificate, issuer) in parsed.devices.iter().flat_map(|device| device.chain.revocable()) {
-        match ocsp::good_until(certificate, issuer, &parsed.staples, age_max, now) {
-            Ok(good) => until = until.min(good),
-            // The token says that NVIDIA asked. A staple that says otherwise still counts.
-            Err(GpuRefusal::OcspMissing { .. }) if token.is_some() => {}
-            Err(refusal) => return Err(refusal),
+    for device in &parsed.devices {
+        for (certificate, issuer) in device.chain.revocable() {
+            match ocsp::good_until(certificate, issuer, &parsed.staples, age_max, now) {
+                Ok(good) => until = until.min(good),
+                // The EAT says that NVIDIA asked. An answer that came along counts all the same.
+                Err(GpuRefusal::OcspMissing { .. }) if eat.is_some() && device.is_gpu() => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
     }
-    Ok(match token {
-        Some(token) => Revocation::Token {
-            until: until.min(token),
-        },
+    Ok(match eat {
+        Some(eat) => Revocation::Eat { until: until.min(eat) },
         None => Revocation::Ocsp { until },
     })
-}
-
-fn fixed<const N: usize>(digest: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    for (to, from) in out.iter_mut().zip(digest) {
-        *to = *from;
-    }
-    out
 }

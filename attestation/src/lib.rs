@@ -6,6 +6,7 @@ mod anchor;
 mod appraise;
 mod attester;
 pub mod binding;
+mod cache;
 pub mod cbor;
 mod certificate;
 mod claims;
@@ -24,7 +25,7 @@ mod tier;
 mod verdict;
 
 pub use anchor::{Anchor, TrustAnchor};
-pub use appraise::{Basis, Expected, Verifier};
+pub use appraise::{Basis, CocoonCertificate, Expected, Verifier};
 pub use attester::{Attester, NoQuote};
 pub use claims::{Claims, MAX_SECONDS as MAX_CLAIMS_SECONDS};
 pub use collateral::{Ca, Collateral, CollateralParts, CollateralSet, Fmspc, MAX_BYTES as MAX_COLLATERAL_BYTES};

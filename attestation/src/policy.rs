@@ -11,7 +11,7 @@ pub use problems::Problem;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hex, Report, Role, Standing, Tier};
+use crate::{Hex, Report, Role, Standing, Tier, gpu::GpuPolicy};
 
 /// A second quote is asked for within this time at the latest.
 const MAX_AGE_S: u32 = 600;
@@ -29,6 +29,9 @@ pub struct Policy {
     pub tcb: TcbRules,
     #[serde(default)]
     pub platforms: Platforms,
+    /// Which GPUs count for tier `tee+gpu`; without it none does.
+    #[serde(default)]
+    pub gpu: Option<GpuPolicy>,
     #[serde(default)]
     pub interop: Interop,
     /// Guests that are named by Cocoon's image hash. Only with `interop: cocoon`.
@@ -138,6 +141,7 @@ impl Policy {
             images,
             tcb: TcbRules::default(),
             platforms: Platforms::default(),
+            gpu: None,
             interop: Interop::None,
             cocoon_images: Vec::new(),
             max_age_s: max_age_s(),

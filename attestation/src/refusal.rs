@@ -4,7 +4,7 @@
 //! The variants stand in the order in which the checks run, so that the same wrong evidence always gets the same code.
 //! `docs/attestation.md` has them as a table, and a test compares the two.
 
-use crate::{Hex, Role, Standing, Tier};
+use crate::{Hex, Role, Standing, Tier, gpu::GpuRefusal};
 
 /// The sentence says what is wrong and what to do about it. Nothing here is secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,15 @@ pub enum Refusal {
     ModuleTooOld { found: Hex<16>, min: Hex<16> },
     #[error("the platform (PPID {ppid}) is not on the policy's list; add it if you know whose it is")]
     PlatformUnlisted { ppid: Hex<16> },
+    #[error(
+        "the GPU evidence is not what the claims name, or they name none; send what was collected for this certificate"
+    )]
+    GpuMismatch,
+    #[error("there is no GPU evidence, and the policy asks for tier tee+gpu; collect it and name it in the claims")]
+    GpuMissing,
+    /// What it says of the devices, under its own codes.
+    #[error(transparent)]
+    Gpu(#[from] GpuRefusal),
     #[error("the second quote is of another guest than the first; the connection is relayed")]
     ImageChanged,
     #[error("the second quote is of another platform than the first; the connection is relayed")]
@@ -193,6 +202,9 @@ impl Refusal {
             Self::EvaluationTooLow { .. } => "evaluation_too_low",
             Self::ModuleTooOld { .. } => "module_too_old",
             Self::PlatformUnlisted { .. } => "platform_unlisted",
+            Self::GpuMismatch => "gpu_mismatch",
+            Self::GpuMissing => "gpu_missing",
+            Self::Gpu(refusal) => refusal.code(),
             Self::ImageChanged => "image_changed",
             Self::PlatformChanged => "platform_changed",
             Self::TierTooLow { .. } => "tier_too_low",

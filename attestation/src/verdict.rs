@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Anchor, Ca, Claims, Fmspc, Hex, Report, Role, Standing, Tier};
+use crate::{Anchor, Ca, Claims, Fmspc, Hex, Interop, Report, Role, Standing, Tier, gpu::GpuVerdict};
 
 /// A peer whose evidence our policy accepted.
 ///
@@ -25,7 +25,13 @@ pub struct Verdict {
     pub(crate) report: Option<Report>,
     pub(crate) platform: Option<Platform>,
     pub(crate) tcb: Option<Tcb>,
+    /// Devices that the policy accepted. `bound_to_td` is false: they may be somewhere else.
+    pub(crate) gpu: Option<GpuVerdict>,
+    /// Why devices that sent evidence do not count: the code of the refusal.
+    pub(crate) gpu_refused: Option<&'static str>,
     pub(crate) claims: Claims,
+    /// With Cocoon, claims are what its certificate says: no quote vouches for role and dates.
+    pub(crate) interop: Interop,
     /// SHA-256 of the policy's canonical text.
     pub(crate) policy: Hex<32>,
     /// The generation of the collateral.
@@ -89,8 +95,20 @@ impl Verdict {
         self.tcb.as_ref()
     }
 
+    pub fn gpu(&self) -> Option<&GpuVerdict> {
+        self.gpu.as_ref()
+    }
+
+    pub fn gpu_refused(&self) -> Option<&'static str> {
+        self.gpu_refused
+    }
+
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    pub fn interop(&self) -> Interop {
+        self.interop
     }
 
     pub fn policy(&self) -> Hex<32> {

@@ -192,6 +192,54 @@ fn switches_are_devices_too() {
     check(&beside(&four), &policy, &GpuRefusal::Duplicate);
 }
 
+/// What NVIDIA says that this switch's firmware measures to, and what the switch measured, are the same.
+#[test]
+fn a_genuine_switch_matches_nvidias_own_table() {
+    let (Some(gpu), Some(switch), Some(rims)) = (
+        captured("hopper_evidence_cert_hold.json"),
+        captured("switch_evidence_ls10.json"),
+        sample("nvidia/rims.json"),
+    ) else {
+        return;
+    };
+    let evidence = GpuEvidence {
+        devices: [gpu.devices.clone(), switch.devices].concat(),
+        ..GpuEvidence::default()
+    };
+    let mut policy = policy();
+    policy.rims = serde_json::from_slice(&rims).unwrap();
+    policy.rims.extend(tables(
+        &gpu,
+        "NV_GPU_DRIVER_GH100_570.86.10",
+        "NV_GPU_VBIOS_1010_0200_882_9600AF0001",
+    ));
+    // All 31 indices are in the table, so that nothing but an answer about revocation is left to miss.
+    let serial = device_serial(&gpu);
+    check(&evidence, &policy, &GpuRefusal::OcspMissing { serial });
+
+    let id = "NV_SWITCH_BIOS_5612_0002_890_9610550001";
+    let rim = policy.rims.iter_mut().find(|rim| rim.id == id).unwrap();
+    assert_eq!(rim.measurements.len(), 31);
+    rim.measurements.get_mut(&30).unwrap().clear();
+    let rim = id.to_owned();
+    check(&evidence, &policy, &GpuRefusal::Measurement { rim, index: 30 });
+}
+
+/// NVIDIA's sample of a driver that does not measure to what its table says.
+#[test]
+fn a_genuine_gpu_that_does_not_match_its_table_is_refused() {
+    let evidence = pair(
+        "nvidia/gpu/hopperAttestationReportExpired.txt",
+        "nvidia/gpu/hopperCertChainExpired.txt",
+    );
+    if let Some((evidence, rims)) = evidence.zip(sample("nvidia/rims.json")) {
+        let mut policy = policy();
+        policy.rims = serde_json::from_slice(&rims).unwrap();
+        let rim = "NV_GPU_DRIVER_GH100_570.124.03".to_owned();
+        check(&evidence, &policy, &GpuRefusal::Measurement { rim, index: 7 });
+    }
+}
+
 /// A driver of 2023 does not name its firmware, so nothing ties its report to its certificate but the key.
 #[test]
 fn a_report_that_does_not_name_its_firmware_is_refused() {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Who asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Account {
     /// The name of the key; `None` when the gateway asks for none.
     pub(crate) name: Option<String>,
@@ -20,8 +20,9 @@ pub(crate) struct Account {
     pub(crate) min_tier: Tier,
     /// The first moment at which it is refused.
     pub(crate) expires: Option<Timestamp>,
-    /// Who pays; `None` where nobody does.
+    /// Who pays; `None` where nobody does. For a token that somebody pays for, see [`Accounts::with_payer`].
     pub(crate) payer: Option<Arc<Payer>>,
+    debtor: Option<Debtor>,
     /// The tags of the key.
     pub(crate) tags: Vec<(String, String)>,
     models: Vec<String>,
@@ -29,8 +30,17 @@ pub(crate) struct Account {
     counted: Option<Counted>,
 }
 
+/// In whose name a token spends, and on whose account. Tokens are remembered for longer than payers are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Debtor {
+    /// An organisation or a team.
+    pub(crate) account: billing::AccountId,
+    /// A key for the ledger alone.
+    pub(crate) key: billing::AccountId,
+}
+
 /// An account of which we keep count, with the limits of its snapshot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counted {
     id: AccountId,
     limits: KeyLimits,
@@ -45,6 +55,7 @@ impl Account {
             min_tier: Tier::Open,
             expires: None,
             payer,
+            debtor: None,
             tags: Vec::new(),
             models: vec!["*".to_owned()],
             counted: None,
@@ -57,6 +68,7 @@ impl Account {
             min_tier: tier(key.min_tier),
             expires: key.expires,
             payer: payers.of_key(key),
+            debtor: None,
             tags: key.tags.0.clone(),
             models: key.models.clone(),
             counted: Some(Counted {
@@ -73,6 +85,7 @@ impl Account {
             min_tier: tier(subject.min_tier),
             expires: None,
             payer: None,
+            debtor: subject.debtor,
             tags: Vec::new(),
             models: subject.models,
             counted: Some(Counted {
@@ -131,6 +144,8 @@ pub(crate) struct Subject {
     pub(crate) min_tier: config::Tier,
     pub(crate) limits: KeyLimits,
     pub(crate) limiter: Arc<Limiter>,
+    /// `None` where nobody pays.
+    pub(crate) debtor: Option<Debtor>,
 }
 
 /// All accounts, by the hash of their key.
@@ -138,6 +153,8 @@ pub(crate) struct Subject {
 pub(crate) struct Accounts {
     by_hash: HashMap<[u8; 32], Arc<Account>>,
     anonymous: Option<Anonymous>,
+    /// Who pays for tokens of issuers, without the key.
+    issuers: HashMap<billing::AccountId, Arc<Payer>>,
 }
 
 /// Everyone's account, when no key is asked for. What stands in for the key is that only this machine can connect;
@@ -197,7 +214,13 @@ impl Accounts {
                 account: Arc::new(Account::anonymous(None)),
                 origins: origins.to_vec(),
             }),
+            issuers: HashMap::new(),
         }
+    }
+
+    /// The same, with who pays for tokens of issuers.
+    pub(crate) fn with_issuers(self, issuers: HashMap<billing::AccountId, Arc<Payer>>) -> Self {
+        Self { issuers, ..self }
     }
 
     /// The same, and nobody is let in without a key.
@@ -215,6 +238,22 @@ impl Accounts {
             ..anonymous
         });
         Self { anonymous, ..self }
+    }
+
+    /// The account of a token with who pays for it now. `None` where that is not known: the configuration is just
+    /// changing.
+    pub(crate) fn with_payer(&self, account: Arc<Account>) -> Option<Arc<Account>> {
+        let Some(Debtor { account: id, key }) = &account.debtor else {
+            return Some(account);
+        };
+        let payer = Payer {
+            key: Some(key.clone()),
+            ..Payer::clone(self.issuers.get(id)?)
+        };
+        Some(Arc::new(Account {
+            payer: Some(Arc::new(payer)),
+            ..Account::clone(&account)
+        }))
     }
 
     /// The account of everyone, when no key is asked for.

@@ -27,7 +27,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{
     accounts::Accounts,
-    config::{Config, Key, KeyHash},
+    config::{Config, Key, KeyHash, Oidc},
     layers::rescue::Chain,
     ledger::{Ledger, Payers, account_of},
     limiter::Limiters,
@@ -119,6 +119,8 @@ pub(crate) struct Written {
     currency: Currency,
     /// Who pays where no key is asked for.
     anonymous: Option<AccountId>,
+    /// Who pays for tokens of issuers.
+    issuers: Vec<AccountId>,
 }
 
 impl Written {
@@ -132,6 +134,7 @@ impl Written {
             had_any: false,
             currency: config.ledger.currency,
             anonymous: config.ledger.anonymous.clone(),
+            issuers: config.oidc.iter().flat_map(Oidc::accounts).cloned().collect(),
         }
     }
 
@@ -150,6 +153,7 @@ impl Written {
             had_any: false,
             currency: Currency::USD,
             anonymous: None,
+            issuers: Vec::new(),
         }
     }
 }
@@ -531,12 +535,19 @@ impl State {
             self.revoked = revoked;
         }
         let is_open = self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty();
-        let beside: Vec<AccountId> = self.written.anonymous.iter().filter(|_| is_open).cloned().collect();
+        let anonymous = self.written.anonymous.iter().filter(|_| is_open);
+        let beside: Vec<AccountId> = anonymous.chain(&self.written.issuers).cloned().collect();
         if let Some(ledger) = &self.ledger {
             let is_needed = !beside.is_empty() || keys.iter().any(|key| account_of(key).is_some());
             ledger.bar(self.payers.barred(&keys, &beside), is_needed);
         }
         let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters, &self.payers);
+        let of_issuers = self
+            .written
+            .issuers
+            .iter()
+            .map(|id| (id.clone(), self.payers.of_account(id)));
+        let accounts = accounts.with_issuers(of_issuers.collect());
         match &self.written.anonymous {
             _ if !is_open => accounts.closed(),
             Some(account) => accounts.charged_to(self.payers.of_account(account)),

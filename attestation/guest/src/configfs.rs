@@ -133,8 +133,7 @@ impl<T: Tree> Reports<T> {
         if before.checked_add(1) != Some(after) {
             return Err(ConfigfsError::Raced { before, after });
         }
-        quote::check(&quote, report_data)?;
-        Ok(quote)
+        Ok(quote::checked(quote, report_data)?)
     }
 
     fn entry(&self, next: &mut u64) -> Result<Entry<'_, T>, ConfigfsError> {

@@ -128,8 +128,7 @@ impl DeviceQuotes {
         let report = self.device.report(report_data)?;
         let mut service = qgs::vsock::connect(self.port)?;
         let made = qgs::quote_of(&report, &mut service)?;
-        quote::check(&made, report_data)?;
-        Ok(made)
+        Ok(quote::checked(made, report_data)?)
     }
 }
 

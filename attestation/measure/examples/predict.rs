@@ -57,8 +57,8 @@ fn run(words: &[String]) -> Result<(), Box<dyn Error>> {
         runtime: &runtime.ok_or("a digest has 96 hex digits")?,
     };
     let prediction = guest.predict()?;
-    for event in &prediction.events {
-        eprintln!("{} {} {}", event.register.name(), event.digest, event.what);
+    for extension in &prediction.extensions {
+        eprintln!("{} {} {}", extension.register.name(), extension.digest, extension.what);
     }
     println!("mrtd = \"{}\"", prediction.mrtd);
     let rtmr = prediction.rtmr.map(|value| format!("\"{value}\"")).join(", ");

@@ -1,6 +1,6 @@
 //! From all inputs to all registers.
 //!
-//! The events and their order are those of edk2 (`OvmfPkg/IntelTdx`, `OvmfPkg/Tcg/TdTcg2Dxe`, `OvmfPkg/AcpiPlatformDxe`)
+//! The extensions and their order are those of edk2 (`OvmfPkg/IntelTdx`, `OvmfPkg/Tcg/TdTcg2Dxe`, `OvmfPkg/AcpiPlatformDxe`)
 //! and of Linux' EFI stub (`drivers/firmware/efi/libstub`), which measures its command line and its initrd.
 
 use crate::Measurement;
@@ -67,7 +67,7 @@ pub enum Register {
 
 /// One extension of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct Extension {
     pub register: Register,
     pub what: &'static str,
     pub digest: Measurement,
@@ -79,17 +79,17 @@ pub struct Prediction {
     pub mrtd: Measurement,
     pub rtmr: [Measurement; 4],
     /// All extensions; those of one register are in order.
-    pub events: Vec<Event>,
+    pub extensions: Vec<Extension>,
 }
 
-/// The first event of a register in which a log is not as predicted.
+/// The first extension of a register in which a log is not as predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub register: Register,
     /// From 0.
     pub index: usize,
-    /// `None` where the log has more events.
-    pub predicted: Option<Event>,
+    /// `None` where the log has more extensions.
+    pub predicted: Option<Extension>,
     /// `None` where the log has fewer.
     pub logged: Option<Measurement>,
 }
@@ -121,41 +121,41 @@ impl Register {
 
 impl Guest<'_> {
     pub fn predict(&self) -> Result<Prediction, PredictError> {
-        let mut events = self.rtmr0()?;
-        events.extend(self.rtmr1()?);
-        events.extend(self.rtmr2()?);
-        events.extend(self.runtime.iter().map(|&digest| Event {
+        let mut extensions = self.rtmr0()?;
+        extensions.extend(self.rtmr1()?);
+        extensions.extend(self.rtmr2()?);
+        extensions.extend(self.runtime.iter().map(|&digest| Extension {
             register: Register::Rtmr3,
             what: "of the guest itself",
             digest,
         }));
         Ok(Prediction {
             mrtd: mrtd(&self.firmware, self.pages),
-            rtmr: Register::ALL.map(|register| replay(register, &events)),
-            events,
+            rtmr: Register::ALL.map(|register| replay(register, &extensions)),
+            extensions,
         })
     }
 
-    fn rtmr0(&self) -> Result<Vec<Event>, PredictError> {
+    fn rtmr0(&self) -> Result<Vec<Extension>, PredictError> {
         let hob = td_hob(&self.firmware, self.memory).map_err(PredictError::Memory)?;
         let volume = self.firmware.only(SectionKind::ConfigurationVolume);
         let volume = volume.map(|section| self.firmware.data(section)).unwrap_or_default();
-        let mut events = vec![
+        let mut extensions = vec![
             ("list of memory", Measurement::of(&hob)),
             ("configuration volume", Measurement::of(volume)),
         ];
-        events.extend(self.secure_boot.measured());
-        events.extend([
+        extensions.extend(self.secure_boot.measured());
+        extensions.extend([
             ("separator", separator()),
             ("ACPI table loader", self.acpi.loader),
             ("ACPI RSDP", self.acpi.rsdp),
             ("ACPI tables", self.acpi.tables),
         ]);
-        events.extend(self.boot.measured());
-        Ok(of(Register::Rtmr0, events))
+        extensions.extend(self.boot.measured());
+        Ok(of(Register::Rtmr0, extensions))
     }
 
-    fn rtmr1(&self) -> Result<Vec<Event>, PredictError> {
+    fn rtmr1(&self) -> Result<Vec<Extension>, PredictError> {
         let initrd = u64::try_from(self.initrd.len()).unwrap_or(u64::MAX);
         // Also where its changes are not seen: QEMU refuses the same kernels and initrds.
         let changed = patched(self.kernel, initrd, self.memory, self.command_line).map_err(PredictError::Kernel)?;
@@ -165,17 +165,17 @@ impl Guest<'_> {
         };
         let kernel = authenticode_sha384(seen).map_err(PredictError::Pe)?;
         let action = |text: &str| Measurement::of(text.as_bytes());
-        let events = [
+        let extensions = [
             ("kernel", kernel),
             ("calling", action("Calling EFI Application from Boot Option")),
             ("separator", separator()),
             ("leaving the firmware", action("Exit Boot Services Invocation")),
             ("left the firmware", action("Exit Boot Services Returned with Success")),
         ];
-        Ok(of(Register::Rtmr1, events))
+        Ok(of(Register::Rtmr1, extensions))
     }
 
-    fn rtmr2(&self) -> Result<Vec<Event>, PredictError> {
+    fn rtmr2(&self) -> Result<Vec<Extension>, PredictError> {
         if self.command_line.is_empty() || self.command_line.contains('\0') {
             return Err(PredictError::CommandLine);
         }
@@ -183,11 +183,11 @@ impl Guest<'_> {
             InitrdHint::Before => format!("initrd=initrd {}\0", self.command_line),
             InitrdHint::After => format!("{} initrd=initrd\0", self.command_line),
         };
-        let events = [
+        let extensions = [
             ("command line", Measurement::of(&utf16(&line))),
             ("initrd", Measurement::of(self.initrd)),
         ];
-        Ok(of(Register::Rtmr2, events))
+        Ok(of(Register::Rtmr2, extensions))
     }
 }
 
@@ -198,11 +198,15 @@ impl Prediction {
         Register::ALL
             .into_iter()
             .filter_map(|register| {
-                let mut predicted = self.events.iter().copied().filter(|event| event.register == register);
+                let mut predicted = self
+                    .extensions
+                    .iter()
+                    .copied()
+                    .filter(|extension| extension.register == register);
                 let mut logged = log.extensions(register);
                 (0..).find_map(|index| match (predicted.next(), logged.next()) {
                     (None, None) => Some(None),
-                    (Some(event), Some(digest)) if event.digest == digest => None,
+                    (Some(extension), Some(digest)) if extension.digest == digest => None,
                     (predicted, logged) => Some(Some(Difference {
                         register,
                         index,
@@ -215,14 +219,16 @@ impl Prediction {
     }
 }
 
-fn of(register: Register, events: impl IntoIterator<Item = (&'static str, Measurement)>) -> Vec<Event> {
-    let events = events.into_iter();
-    events.map(|(what, digest)| Event { register, what, digest }).collect()
+fn of(register: Register, extensions: impl IntoIterator<Item = (&'static str, Measurement)>) -> Vec<Extension> {
+    let extensions = extensions.into_iter();
+    extensions
+        .map(|(what, digest)| Extension { register, what, digest })
+        .collect()
 }
 
-fn replay(register: Register, events: &[Event]) -> Measurement {
-    let own = events.iter().filter(|event| event.register == register);
-    own.fold(Measurement::ZERO, |value, event| value.extend(event.digest))
+fn replay(register: Register, extensions: &[Extension]) -> Measurement {
+    let own = extensions.iter().filter(|extension| extension.register == register);
+    own.fold(Measurement::ZERO, |value, extension| value.extend(extension.digest))
 }
 
 /// EV_SEPARATOR's four zeros.

@@ -29,7 +29,7 @@ mod verity;
 pub use acpi::AcpiTables;
 pub use authenticode::{PeError, authenticode_sha256, authenticode_sha384};
 pub use boot::{BootOption, BootVariables, SecureBoot};
-pub use guest::{Event, Guest, InitrdHint, KernelForm, PredictError, Prediction, Register};
+pub use guest::{Extension, Guest, InitrdHint, KernelForm, PredictError, Prediction, Register};
 pub use kernel::{KernelError, patched};
 pub use measurement::Measurement;
 pub use memory::{MemoryError, td_hob};

@@ -21,6 +21,7 @@ mod builder;
 mod calendar;
 mod collateral;
 mod der;
+pub mod gpu;
 mod key;
 pub mod layout;
 mod pccs;

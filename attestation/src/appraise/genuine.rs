@@ -15,9 +15,11 @@ use dcap_qvl::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::standing;
+use super::{Basis, standing};
 use crate::{
-    Ca, Collateral, CollateralSet, Fmspc, Hex, Platform, Policy, Quote, Refusal, Tcb, TrustAnchor, certificate,
+    Ca, Collateral, Fmspc, Hex, Platform, Quote, Refusal, Tcb, TrustAnchor,
+    cache::{Cache, Under},
+    certificate,
     digest::sha384,
 };
 use crypto::AwsLc;
@@ -35,16 +37,42 @@ pub(super) struct Genuine {
 pub(super) fn check(
     quote: &Quote<'_>,
     anchor: &TrustAnchor,
-    policy: &Policy,
-    collateral: &CollateralSet,
-    now: u64,
+    cache: &Cache<Genuine>,
+    basis: &Basis<'_>,
 ) -> Result<Genuine, Refusal> {
+    let now = basis.now;
     let pem = quote.signature().pck_chain.ok_or(Refusal::CertificationUnsupported)?;
     let chain = certificate::chain(pem).ok_or(Refusal::CertificationUnsupported)?;
     let (fmspc, ca) = names(&chain)?;
-    let collateral = collateral.get(fmspc, ca)?;
+    if !basis.collateral.anchor().has_key_of(anchor) {
+        return Err(Refusal::AnchorMismatch);
+    }
+    let collateral = basis.collateral.get(fmspc, ca)?;
     collateral.check_dates(now)?;
-    let claims = verify(quote, anchor, &chain, collateral, now)?;
+    let under = Under {
+        policy: basis.policy.digest(),
+        collateral: basis.collateral.generation(),
+    };
+    if let Some(found) = cache.find(quote, under, now) {
+        return found;
+    }
+    let found = judge(quote, anchor, &chain, collateral, basis);
+    let until = found
+        .as_ref()
+        .map_or(now, |genuine| genuine.expires.min(super::expiry(now, basis.policy)));
+    cache.keep(quote, under, &found, now, until);
+    found
+}
+
+fn judge(
+    quote: &Quote<'_>,
+    anchor: &TrustAnchor,
+    chain: &[CertificateDer<'_>],
+    collateral: &Collateral,
+    basis: &Basis<'_>,
+) -> Result<Genuine, Refusal> {
+    let &Basis { policy, now, .. } = basis;
+    let claims = verify(quote, anchor, chain, collateral, now)?;
     check_root(&claims, anchor)?;
     let tcb = standing::check(&claims, policy, quote.report(), now)?;
     let pck = &claims.platform.pck;
@@ -53,8 +81,8 @@ pub(super) fn check(
         platform: Platform {
             ppid: Hex(ppid),
             instance: pck.platform_instance_id.map(Hex),
-            fmspc,
-            ca,
+            fmspc: collateral.fmspc(),
+            ca: collateral.ca(),
             listed: false,
         },
         tcb,

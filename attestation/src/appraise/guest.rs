@@ -1,6 +1,6 @@
 //! Steps 4 to 6: the guest is one that the policy lists.
 
-use crate::{Hex, Image, Policy, Refusal, Register, Report, Role};
+use crate::{Hex, Image, Policy, Refusal, Register, Report, Role, digest::sha256};
 
 /// The name of the image that this guest was started from, and may play this role.
 ///
@@ -18,13 +18,54 @@ pub(super) fn image<'a>(report: &Report, role: Role, policy: &'a Policy) -> Resu
     }))
 }
 
-fn check(report: &Report, role: Role, image: &Image) -> Result<(), Refusal> {
-    if !image.roles.contains(&role) {
-        return Err(Refusal::ImageRole {
-            image: image.name.clone(),
-            role,
-        });
+/// The same by Cocoon's digest of the registers. Its digest covers neither attributes nor XFAM; they are compared here all
+/// the same.
+pub(super) fn cocoon_image<'a>(report: &Report, role: Role, policy: &'a Policy) -> Result<&'a str, Refusal> {
+    let hash = cocoon_image_hash(report);
+    let mut refusal = None;
+    for image in policy.cocoon_images.iter().filter(|image| image.image_hash == hash) {
+        let fits = plays(role, &image.roles, &image.name)
+            .and_then(|()| attributes(report, &image.td_attributes, &image.xfam))
+            .and_then(|()| module(report, &image.mr_seam))
+            .and_then(|()| service_td(report));
+        match fits {
+            Ok(()) => return Ok(&image.name),
+            Err(why) => refusal = refusal.or(Some(why)),
+        }
     }
+    Err(refusal.unwrap_or(Refusal::ImageUnknown {
+        mrtd: Box::new(report.mrtd),
+    }))
+}
+
+/// SHA-256 of MRTD, MRCONFIGID, MROWNER, MROWNERCONFIG, RTMR 0 to 3 and 64 zeros in place of the report data.
+pub(super) fn cocoon_image_hash(report: &Report) -> Hex<32> {
+    let [rtmr0, rtmr1, rtmr2, rtmr3] = &report.rtmr;
+    sha256(&[
+        &report.mrtd.0,
+        &report.mr_config_id.0,
+        &report.mr_owner.0,
+        &report.mr_owner_config.0,
+        &rtmr0.0,
+        &rtmr1.0,
+        &rtmr2.0,
+        &rtmr3.0,
+        &[0; 64],
+    ])
+}
+
+fn plays(role: Role, roles: &[Role], image: &str) -> Result<(), Refusal> {
+    if roles.contains(&role) {
+        return Ok(());
+    }
+    Err(Refusal::ImageRole {
+        image: image.to_owned(),
+        role,
+    })
+}
+
+fn check(report: &Report, role: Role, image: &Image) -> Result<(), Refusal> {
+    plays(role, &image.roles, &image.name)?;
     attributes(report, &image.td_attributes, &image.xfam)?;
     for (register, expected, found) in [
         (Register::MrConfigId, image.mr_config_id, report.mr_config_id),

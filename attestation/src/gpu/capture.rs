@@ -28,7 +28,7 @@ struct One {
 }
 
 impl GpuEvidence {
-    /// Reports and chains; no OCSP answers and no token, which NVIDIA's tools do not write.
+    /// Reports and chains; no OCSP answers and no EAT, which NVIDIA's tools do not write.
     pub fn from_nvidia_json(json: &[u8]) -> Result<Self, GpuRefusal> {
         if json.len() > EVIDENCE_BYTES_MAX.saturating_mul(2) {
             return Err(GpuRefusal::TooLarge { what: "the evidence" });
@@ -44,7 +44,7 @@ impl GpuEvidence {
         Ok(Self {
             devices: devices.iter().map(device).collect::<Result<_, _>>()?,
             staples: Vec::new(),
-            token: None,
+            eat: None,
         })
     }
 }

@@ -1,16 +1,17 @@
 //! Evidence of several devices, as it travels.
 //!
 //! ```text
-//! [1, [[report, [certificate, …]], …], [OCSP answer, …], token or null]          CBOR (RFC 8949 §4.2), all bytes but the token
+//! [1, [[report, [certificate, …]], …], [OCSP answer, …], eat or null]          all in bytes, as `cbor` writes them
 //! ```
-//! What the claims of a certificate bind is the digest of the first two elements. Answers and tokens are signed by others,
+//! What the claims of a certificate bind is the digest of the first two elements. Answers and EATs are signed by others,
 //! speak of the devices by name, and are renewed while the certificate lives.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use minicbor::{Decoder, data::Type, decode};
-
-use super::{GpuRefusal, fixed};
-use crate::Hex;
+use super::GpuRefusal;
+use crate::{
+    Hex,
+    cbor::{Reader, Writer},
+    digest::sha256,
+};
 
 /// Of everything together.
 pub const EVIDENCE_BYTES_MAX: usize = 512 << 10;
@@ -20,9 +21,7 @@ const DEVICES_MAX: usize = 16;
 /// Three for each device.
 const STAPLES_MAX: usize = 48;
 
-const VERSION: u8 = 1;
-
-const MALFORMED: GpuRefusal = GpuRefusal::Malformed { what: "the evidence" };
+const VERSION: u64 = 1;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GpuEvidence {
@@ -30,7 +29,7 @@ pub struct GpuEvidence {
     /// OCSP responses as DER, for whichever certificates they speak of.
     pub staples: Vec<Vec<u8>>,
     /// A detached EAT of NVIDIA's attestation service.
-    pub token: Option<String>,
+    pub eat: Option<String>,
 }
 
 /// What one device gave.
@@ -44,42 +43,37 @@ pub struct DeviceEvidence {
 
 impl GpuEvidence {
     pub fn encode(&self) -> Vec<u8> {
-        let mut cbor = Cbor::new();
+        let mut cbor = Writer::new();
         cbor.array(4);
         self.devices_to(&mut cbor);
-        cbor.array(self.staples.len());
-        self.staples.iter().for_each(|staple| cbor.bytes(staple));
-        cbor.text(self.token.as_deref());
+        byte_strings_to(&self.staples, &mut cbor);
+        match &self.eat {
+            Some(eat) => cbor.bytes(eat.as_bytes()),
+            None => cbor.null(),
+        };
         cbor.finish()
     }
 
-    /// Only what [`Self::encode`] writes, byte for byte.
+    /// Only what [`Self::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, GpuRefusal> {
         if bytes.len() > EVIDENCE_BYTES_MAX {
             return Err(GpuRefusal::TooLarge { what: "the evidence" });
         }
-        let evidence = read(bytes).map_err(|_| MALFORMED)?;
-        match evidence.encode() == bytes {
-            true => Ok(evidence),
-            false => Err(MALFORMED),
-        }
+        read(bytes).ok_or(GpuRefusal::Malformed { what: "the evidence" })
     }
 
     /// What the claims hold: SHA-256 over version and devices, as they are encoded.
     pub fn digest(&self) -> Hex<32> {
-        let mut cbor = Cbor::new();
+        let mut cbor = Writer::new();
         self.devices_to(&mut cbor);
-        Hex(fixed(digest(&SHA256, &cbor.finish()).as_ref()))
+        sha256(&[&cbor.finish()])
     }
 
-    fn devices_to(&self, cbor: &mut Cbor) {
-        cbor.number(VERSION);
-        cbor.array(self.devices.len());
+    fn devices_to(&self, cbor: &mut Writer) {
+        cbor.uint(VERSION).array(self.devices.len());
         for device in &self.devices {
-            cbor.array(2);
-            cbor.bytes(&device.report);
-            cbor.array(device.chain.len());
-            device.chain.iter().for_each(|der| cbor.bytes(der));
+            cbor.array(2).bytes(&device.report);
+            byte_strings_to(&device.chain, cbor);
         }
     }
 
@@ -96,105 +90,42 @@ impl GpuEvidence {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<GpuEvidence, decode::Error> {
-    let mut cbor = Decoder::new(bytes);
-    array(&mut cbor, Some(4))?;
-    if cbor.u8()? != VERSION {
-        return Err(decode::Error::message("another version"));
+fn byte_strings_to(strings: &[Vec<u8>], cbor: &mut Writer) {
+    cbor.array(strings.len());
+    for string in strings {
+        cbor.bytes(string);
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<GpuEvidence> {
+    let mut cbor = Reader::new(bytes);
+    if cbor.array()? != 4 || cbor.uint()? != VERSION {
+        return None;
     }
     let mut devices = Vec::new();
-    for _ in 0..array(&mut cbor, None)? {
-        array(&mut cbor, Some(2))?;
+    for _ in 0..cbor.array()? {
+        if cbor.array()? != 2 {
+            return None;
+        }
         devices.push(DeviceEvidence {
             report: cbor.bytes()?.to_vec(),
             chain: byte_strings(&mut cbor)?,
         });
     }
     let staples = byte_strings(&mut cbor)?;
-    let token = match cbor.datatype()? {
-        Type::Null => cbor.null().map(|()| None)?,
-        _ => Some(cbor.str()?.to_owned()),
+    let eat = match cbor.take_null() {
+        true => None,
+        false => Some(String::from_utf8(cbor.bytes()?.to_vec()).ok()?),
     };
-    Ok(GpuEvidence {
-        devices,
-        staples,
-        token,
-    })
+    cbor.finish()?;
+    Some(GpuEvidence { devices, staples, eat })
 }
 
-fn byte_strings(cbor: &mut Decoder<'_>) -> Result<Vec<Vec<u8>>, decode::Error> {
+/// Each takes a byte at least, so that a number of them that is too great soon meets the end.
+fn byte_strings(cbor: &mut Reader<'_>) -> Option<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
-    for _ in 0..array(cbor, None)? {
+    for _ in 0..cbor.array()? {
         strings.push(cbor.bytes()?.to_vec());
     }
-    Ok(strings)
-}
-
-/// How many elements follow. Each takes a byte at least, so that a wrong number soon meets the end.
-fn array(cbor: &mut Decoder<'_>, len: Option<u64>) -> Result<u64, decode::Error> {
-    match (cbor.array()?, len) {
-        (Some(found), None) => Ok(found),
-        (Some(found), Some(required)) if found == required => Ok(found),
-        _ => Err(decode::Error::message("an array of another length")),
-    }
-}
-
-/// The few types that are written, each in its shortest form.
-struct Cbor(Vec<u8>);
-
-impl Cbor {
-    fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn number(&mut self, number: u8) {
-        self.head(0x00, number.into());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.counted(0x40, bytes.len());
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        let Some(text) = text else {
-            return self.0.push(0xf6);
-        };
-        self.counted(0x60, text.len());
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn array(&mut self, len: usize) {
-        self.counted(0x80, len);
-    }
-
-    fn counted(&mut self, major: u8, len: usize) {
-        // A length in memory fits everywhere that we compile for; one that did not would be refused on reading.
-        self.head(major, u64::try_from(len).unwrap_or(u64::MAX));
-    }
-
-    fn head(&mut self, major: u8, number: u64) {
-        let bytes = number.to_be_bytes();
-        let [.., one] = bytes;
-        match number {
-            0..24 => self.0.push(major | one),
-            24..0x100 => self.0.extend([major | 24, one]),
-            0x100..0x1_0000 => {
-                self.0.push(major | 25);
-                self.0.extend(bytes.iter().skip(6));
-            }
-            0x1_0000..0x1_0000_0000 => {
-                self.0.push(major | 26);
-                self.0.extend(bytes.iter().skip(4));
-            }
-            _ => {
-                self.0.push(major | 27);
-                self.0.extend(bytes);
-            }
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        self.0
-    }
+    Some(strings)
 }

@@ -8,11 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::{Arch, GpuRefusal, fixed, opaque::Opaque, spdm::Report};
-use crate::Hex;
+use super::{Arch, GpuRefusal, opaque::Opaque, spdm::Report};
+use crate::{Hex, digest::sha256};
 
 /// The measurement of NVDEC0.
 const NVDEC0: u8 = 35;
@@ -64,20 +63,20 @@ impl Rims<'_> {
 
     /// Of all tables, in their order; the verdict names what it compared with.
     pub(super) fn digest(&self) -> Hex<32> {
-        let mut context = Context::new(&SHA256);
+        let mut bytes = Vec::new();
         for rim in self.0 {
-            context.update(rim.id.as_bytes());
-            context.update(&[0]);
-            context.update(&rim.source.0);
+            bytes.extend(rim.id.as_bytes());
+            bytes.push(0);
+            bytes.extend(rim.source.0);
             for (index, allowed) in &rim.measurements {
                 for digest in allowed {
-                    context.update(&[1, *index]);
-                    context.update(&digest.0);
+                    bytes.extend([1, *index]);
+                    bytes.extend(digest.0);
                 }
             }
-            context.update(&[0]);
+            bytes.push(0);
         }
-        Hex(fixed(context.finish().as_ref()))
+        sha256(&[&bytes])
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{measurements::Rim, token::Nras};
+use super::{eat::Nras, measurements::Rim};
 
 /// The part of a policy that speaks of GPUs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct GpuPolicy {
     /// How old an OCSP answer may be. Never more than 24 hours, whatever stands here.
     #[serde(default = "day")]
     pub ocsp_max_age_s: u32,
-    /// Whose tokens may stand in for OCSP answers.
+    /// Whose EATs may stand in for OCSP answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nras: Option<Nras>,
 }

@@ -49,16 +49,16 @@ pub enum GpuRefusal {
     OcspNotYet,
     #[error("an OCSP answer is too old: staple one of the last 24 hours")]
     OcspExpired,
-    #[error("the token is not signed by a key that the policy lists for its issuer")]
-    TokenSignature,
-    #[error("the token has expired: ask for a new one")]
-    TokenExpired,
-    #[error("the token is not valid yet: compare the clocks")]
-    TokenNotYet,
-    #[error("the token does not stand for exactly the devices that sent evidence")]
-    TokenDevices,
-    #[error("the token's claim {claim} is not what it must be")]
-    TokenClaim { claim: &'static str },
+    #[error("the EAT is not signed by a key that the policy lists for its issuer")]
+    EatSignature,
+    #[error("the EAT has expired: ask for a new one")]
+    EatExpired,
+    #[error("the EAT is not valid yet: compare the clocks")]
+    EatNotYet,
+    #[error("the EAT does not stand for exactly the GPUs that sent evidence")]
+    EatDevices,
+    #[error("the EAT's claim {claim} is not what it must be")]
+    EatClaim { claim: &'static str },
 }
 
 impl GpuRefusal {
@@ -88,11 +88,11 @@ impl GpuRefusal {
             Self::OcspUnknown { .. } => "gpu_ocsp_unknown",
             Self::OcspNotYet => "gpu_ocsp_not_yet",
             Self::OcspExpired => "gpu_ocsp_expired",
-            Self::TokenSignature => "gpu_token_signature",
-            Self::TokenExpired => "gpu_token_expired",
-            Self::TokenNotYet => "gpu_token_not_yet",
-            Self::TokenDevices => "gpu_token_devices",
-            Self::TokenClaim { .. } => "gpu_token_claim",
+            Self::EatSignature => "gpu_eat_signature",
+            Self::EatExpired => "gpu_eat_expired",
+            Self::EatNotYet => "gpu_eat_not_yet",
+            Self::EatDevices => "gpu_eat_devices",
+            Self::EatClaim { .. } => "gpu_eat_claim",
         }
     }
 }

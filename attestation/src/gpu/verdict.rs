@@ -44,7 +44,7 @@ impl GpuVerdict {
     /// When what was said about revocation ends, in Unix time.
     pub fn until(&self) -> u64 {
         match self.revocation {
-            Revocation::Ocsp { until } | Revocation::Token { until } => until,
+            Revocation::Ocsp { until } | Revocation::Eat { until } => until,
         }
     }
 
@@ -80,8 +80,8 @@ pub enum Revocation {
     Ocsp {
         until: u64,
     },
-    /// NVIDIA's attestation service asked, and said so under its signature.
-    Token {
+    /// NVIDIA's attestation service asked, and said so in a signed EAT.
+    Eat {
         until: u64,
     },
 }

@@ -50,6 +50,7 @@ pub(super) fn of(policy: &Policy) -> Vec<Problem> {
     }
     problems.tcb(policy);
     problems.platforms(policy);
+    problems.gpu(policy);
     if policy.max_age_s == 0 || policy.max_age_s > MAX_AGE_S {
         problems.add("max_age_s", "it must be from 1 to 600");
     }
@@ -152,6 +153,23 @@ impl Problems {
         }
         if platforms.ppid.iter().chain(&platforms.instance).any(Hex::is_zero) {
             self.add("platforms", "all zero is no platform");
+        }
+    }
+    fn gpu(&mut self, policy: &Policy) {
+        let Some(gpu) = &policy.gpu else {
+            if policy.min_tier == Tier::TeeGpu {
+                self.add("gpu", "tier tee+gpu needs rules for GPUs, and there are none");
+            }
+            return;
+        };
+        if gpu.arch.iter().all(|arch| arch.is_switch()) {
+            self.add("gpu.arch", "no kind of GPU is listed, so none is accepted");
+        }
+        if gpu.modes.is_empty() {
+            self.add("gpu.modes", "none is listed, so no GPU is accepted");
+        }
+        if gpu.rims.is_empty() {
+            self.add("gpu.rims", "no table of measurements is listed, so no GPU is accepted");
         }
     }
 }

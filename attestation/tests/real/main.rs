@@ -67,6 +67,7 @@ fn check(bytes: &[u8], collateral: &str, now: u64, policy: &str) -> Result<Verdi
         role: Role::Worker,
         report_data: &quote.report().report_data.0,
         claims: &claims,
+        gpu: None,
     };
     Verifier::new(TrustAnchor::Intel).appraise(bytes, &expected, &Basis::new(&policy, &set, now))
 }

@@ -6,7 +6,7 @@ use super::document::Node;
 use super::environment::Environment;
 use super::model;
 use super::problem::{Problems, nearest};
-use super::{AdminToken, Config, Journal, Key};
+use super::{AdminToken, Config, Journal, Key, Oidc};
 
 /// Reports every rule that `config`, read from `root`, breaks.
 pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
@@ -213,6 +213,14 @@ impl Checker<'_> {
                         &format!("keys[{i}]"),
                         "is charged, and with `data_dir: null` what it spends could be kept nowhere",
                         "set `data_dir` or `database`, or remove its `account` and `budget`",
+                    );
+                }
+                let charged = |oidc: &Oidc| oidc.accounts().next().is_some();
+                for (i, _) in config.oidc.iter().enumerate().filter(|(_, oidc)| charged(oidc)) {
+                    self.report(
+                        &format!("oidc[{i}]"),
+                        "is charged, and with `data_dir: null` what it spends could be kept nowhere",
+                        "set `data_dir` or `database`, or remove each `account` in it",
                     );
                 }
             }

@@ -1,7 +1,8 @@
 //! What is known of accounts, kept as the database has it: who pays for which key, what is disabled, and which leases
 //! have to go back because a budget was cut.
 //!
-//! Keys of the configuration file are made known to the ledger here, so that it can bound them.
+//! Keys of the configuration file are made known to the ledger here, so that it can bound them, and its exchange rates, so
+//! that it can be seen later which were in force when.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use billing::{AccountId, Currency};
+use billing::{AccountId, Currency, Nano};
 use billing_store::{
     By, LedgerFault, LedgerStore,
-    ledger::{CreateError, DeclareError, DeclaredKey, NewAccount},
+    ledger::{CreateError, DeclareError, DeclaredKey, NewAccount, RateError},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -45,6 +46,8 @@ pub(crate) struct Charged {
     keys: Vec<DeclaredKey>,
     /// Of `org:default`, where it is needed.
     default: Option<Currency>,
+    /// What currencies are worth in others.
+    rates: Vec<(Currency, Currency, Nano)>,
 }
 
 impl Charged {
@@ -68,6 +71,12 @@ impl Charged {
         Self {
             keys,
             default: needs_default.then_some(config.ledger.currency),
+            rates: config
+                .ledger
+                .rates
+                .iter()
+                .map(|rate| (rate.from, rate.to, rate.rate))
+                .collect(),
         }
     }
 }
@@ -79,6 +88,8 @@ pub(crate) enum AccountsError {
     Default(#[from] CreateError),
     #[error("the keys of the configuration file cannot be made known to the ledger")]
     Declare(#[from] DeclareError),
+    #[error("the exchange rates of the configuration file cannot be recorded in the ledger")]
+    Rates(#[from] RateError),
     #[error("the accounts of the ledger cannot be read")]
     Read(#[from] LedgerFault),
 }
@@ -186,6 +197,9 @@ impl Accounts {
                 tags: Vec::new(),
             };
             self.store.ensure_account(&default, by).await?;
+        }
+        if !is_declared && !written.rates.is_empty() {
+            self.store.record_rates(&written.rates, by).await?;
         }
         // Keys of accounts that nobody made are told of by the directory, and refused.
         let known: HashSet<AccountId> = self

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use billing::{AccountId, Budget, Currency, Level, Nano, Payer, Span};
 
 use super::Bar;
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, Oidc};
 
 /// The organisation of keys that have a budget and name no account.
 const DEFAULT: &str = "default";
@@ -33,7 +33,8 @@ pub(crate) fn account_of(key: &Key) -> Option<AccountId> {
 
 /// The accounts that the configuration names beside those of keys.
 pub(crate) fn accounts_without_key(config: &Config) -> Vec<AccountId> {
-    config.ledger.anonymous.iter().cloned().collect()
+    let issuers = config.oidc.iter().flat_map(Oidc::accounts);
+    config.ledger.anonymous.iter().chain(issuers).cloned().collect()
 }
 
 pub(crate) fn default_account() -> AccountId {

@@ -4,7 +4,8 @@ use attestation_measure::log::{Log, LogError};
 use attestation_measure::{Measurement, Register};
 use serde_json::Value;
 
-use crate::predictions::hex;
+use crate::firmware;
+use crate::predictions::{self, hex};
 use crate::samples::sample;
 
 const SHA384: u16 = 0x0c;
@@ -70,6 +71,70 @@ fn a_log_is_replayed_register_by_register() {
         assert_eq!(log.extensions(Register::Rtmr1).count(), 1);
     }
     assert_eq!(parse(&[]).expect("an empty log").replay(), [Measurement::ZERO; 4]);
+}
+
+/// What is done to a log: the number of a register in it, and what extended it.
+type Change<'a> = &'a dyn Fn(&mut Vec<(u32, Measurement)>);
+/// Register, index, what was predicted, whether anything was logged.
+type Found = (Register, usize, Option<&'static str>, bool);
+
+#[test]
+fn the_first_extension_that_is_another_is_named() {
+    let image = firmware::image(firmware::LEN, &firmware::PARTS);
+    let kernel = predictions::bootable();
+    let mut guest = predictions::guest(&image, &kernel);
+    let runtime = [Measurement([1; 48]), Measurement([2; 48])];
+    guest.runtime = &runtime;
+    let predicted = guest.predict().expect("a guest that QEMU would start");
+    let log = |change: Change<'_>| {
+        let number = |register| {
+            Register::ALL
+                .iter()
+                .position(|known| *known == register)
+                .expect("one of four") as u32
+        };
+        let extensions = predicted.extensions.iter();
+        let mut extensions: Vec<_> = extensions.map(|own| (number(own.register) + 1, own.digest)).collect();
+        change(&mut extensions);
+        let events = extensions
+            .iter()
+            .map(|(register, digest)| event(*register, 6, &[(SHA384, &digest.0)], b""));
+        parse(&events.collect::<Vec<_>>()).expect("a log")
+    };
+    let check = |change: Change<'_>, expect: &[Found]| {
+        let found = predicted.differences(&log(change));
+        let found: Vec<_> = found
+            .iter()
+            .map(|found| {
+                let what = found.predicted.map(|own| own.what);
+                (found.register, found.index, what, found.logged.is_some())
+            })
+            .collect();
+        assert_eq!(found, expect);
+    };
+    assert_eq!(log(&|_| {}).replay(), predicted.rtmr);
+    check(&|_| {}, &[]);
+    let other = Measurement([9; 48]);
+    check(
+        &|log| log[0].1 = other,
+        &[(Register::Rtmr0, 0, Some("list of memory"), true)],
+    );
+    let kernel_at = predicted
+        .extensions
+        .iter()
+        .position(|own| own.what == "kernel")
+        .expect("there is a kernel");
+    check(
+        &|log| {
+            log[kernel_at].1 = other;
+            log.pop();
+        },
+        &[
+            (Register::Rtmr1, 0, Some("kernel"), true),
+            (Register::Rtmr3, 1, Some("of the guest itself"), false),
+        ],
+    );
+    check(&|log| log.push((4, other)), &[(Register::Rtmr3, 2, None, true)]);
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub(crate) fn kernel() -> Vec<u8> {
     kernel
 }
 
-fn bootable() -> Vec<u8> {
+/// The same with a setup header of boot protocol 2.15.
+pub(crate) fn bootable() -> Vec<u8> {
     let mut kernel = kernel();
     kernel[0x202..0x206].copy_from_slice(b"HdrS");
     kernel[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
@@ -42,7 +43,7 @@ fn bootable() -> Vec<u8> {
     kernel
 }
 
-fn guest<'a>(image: &'a [u8], kernel: &'a [u8]) -> Guest<'a> {
+pub(crate) fn guest<'a>(image: &'a [u8], kernel: &'a [u8]) -> Guest<'a> {
     Guest {
         firmware: Firmware::parse(image).expect("the tests' own firmware"),
         pages: PageOrder::PageByPage,
@@ -130,7 +131,7 @@ fn the_list_of_memory_is_that_of_a_real_log() {
 fn the_firmwares_own_events_make_rtmr1_of_real_quotes() {
     let kernel = bootable();
     let image = firmware::image(LEN, &PARTS);
-    let events = predict(&guest(&image, &kernel)).events;
+    let events = predict(&guest(&image, &kernel)).extensions;
     let check = |register, own: &[&str], expect: &str| {
         let predicted = events.iter().filter(|event| event.register == register);
         let digests: Vec<_> = own.iter().map(|digest| hex(digest)).collect();
@@ -305,7 +306,7 @@ fn a_command_line_is_measured_in_utf_16_with_its_end() {
         let mut guest = guest(&image, &kernel);
         guest.initrd_hint = hint;
         let event = predict(&guest)
-            .events
+            .extensions
             .into_iter()
             .find(|event| event.what == "command line");
         let units: Vec<u8> = expect.bytes().flat_map(|byte| [byte, 0]).collect();
@@ -323,7 +324,10 @@ fn a_patched_kernel_is_hashed_as_it_was_patched() {
     let mut guest = guest(&image, &kernel);
     guest.kernel_form = KernelForm::Patched;
     let changed = patched(&kernel, 6, 4 << 30, "console=ttyS0").expect("a kernel of 2.15");
-    let event = predict(&guest).events.into_iter().find(|event| event.what == "kernel");
+    let event = predict(&guest)
+        .extensions
+        .into_iter()
+        .find(|event| event.what == "kernel");
     assert_eq!(event.map(|event| event.digest), authenticode_sha384(&changed).ok());
     assert_ne!(authenticode_sha384(&changed), authenticode_sha384(&kernel));
 }

@@ -1,33 +1,31 @@
-//! Tokens of NVIDIA's attestation service (NRAS, v3 claims): what NVIDIA says it found in the same evidence.
+//! Entity attestation tokens (EAT, RFC 9711) of NVIDIA's attestation service (NRAS, v3 claims): what NVIDIA says that it
+//! found in the same evidence.
 //!
 //! ```text
 //! [["JWT", overall], {"GPU-0": jwt, …}]          a detached EAT; each JWT is ES384
 //! overall.submods = {"GPU-0": ["DIGEST", ["SHA-256", hex of SHA-256(jwt)]], …}
 //! ```
 //! Both signatures are checked, against keys that stand in the policy (they rotate; the service publishes them as JWKS).
-//! A token must stand for exactly the devices whose reports we verified ourselves: by the serial of the leaf, by driver
-//! and by VBIOS. It adds one thing: NVIDIA asked its OCSP responder.
+//! An EAT must stand for exactly the GPUs whose reports we verified ourselves: by the serial of the leaf, by driver and
+//! by VBIOS. It adds one thing: NVIDIA asked its OCSP responder. Switches have EATs of another kind, which are not read.
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey},
-};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Device, GpuRefusal, fixed};
-use crate::Hex;
+use super::{Device, GpuRefusal};
+use crate::{Hex, digest::sha256};
 
-pub(super) const TOKEN_BYTES_MAX: usize = 64 << 10;
+pub(super) const EAT_BYTES_MAX: usize = 64 << 10;
 
 /// How far the service's clock may be ahead of ours.
 const AHEAD_MAX_S: u64 = 300;
 
-const MALFORMED: GpuRefusal = GpuRefusal::Malformed { what: "a token" };
+const MALFORMED: GpuRefusal = GpuRefusal::Malformed { what: "an EAT" };
 
-/// A service whose tokens are taken.
+/// A service whose EATs are taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nras {
@@ -82,10 +80,10 @@ impl NrasKey {
     }
 }
 
-/// A token taken apart and not yet believed.
-pub(super) struct Token<'a> {
+/// An EAT taken apart and not yet believed.
+pub(super) struct Eat<'a> {
     overall: Jwt<'a, Overall>,
-    devices: BTreeMap<String, (Jwt<'a, Claims>, [u8; 32])>,
+    devices: BTreeMap<String, (Jwt<'a, Claims>, Hex<32>)>,
 }
 
 struct Jwt<'a, C> {
@@ -127,12 +125,9 @@ struct Claims {
     secboot: Option<bool>,
     #[serde(rename = "x-nvidia-gpu-driver-version")]
     driver: Option<String>,
-    #[serde(rename = "x-nvidia-gpu-vbios-version", alias = "x-nvidia-switch-bios-version")]
+    #[serde(rename = "x-nvidia-gpu-vbios-version")]
     vbios: Option<String>,
-    #[serde(
-        rename = "x-nvidia-gpu-attestation-report-cert-chain",
-        alias = "x-nvidia-switch-attestation-report-cert-chain"
-    )]
+    #[serde(rename = "x-nvidia-gpu-attestation-report-cert-chain")]
     chain: ChainClaims,
 }
 
@@ -144,18 +139,18 @@ struct ChainClaims {
     ocsp: String,
 }
 
-impl<'a> Token<'a> {
+impl<'a> Eat<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, GpuRefusal> {
         type Detached<'a> = ((&'a str, &'a str), BTreeMap<&'a str, &'a str>);
-        if text.len() > TOKEN_BYTES_MAX {
-            return Err(GpuRefusal::TooLarge { what: "a token" });
+        if text.len() > EAT_BYTES_MAX {
+            return Err(GpuRefusal::TooLarge { what: "an EAT" });
         }
         let ((kind, overall), devices) = serde_json::from_str::<Detached<'_>>(text).map_err(|_| MALFORMED)?;
         if kind != "JWT" {
             return Err(MALFORMED);
         }
         let device = |(name, jwt): (&str, &'a str)| {
-            let hash = fixed(digest(&SHA256, jwt.as_bytes()).as_ref());
+            let hash = sha256(&[jwt.as_bytes()]);
             Ok((name.to_owned(), (Jwt::parse(jwt)?, hash)))
         };
         Ok(Self {
@@ -179,37 +174,40 @@ impl<'a> Token<'a> {
         about(&overall.iss, overall.eat_nonce, nras, nonce)?;
         let mut until = dated(overall.nbf, overall.exp, now)?;
         if !overall.result {
-            return Err(GpuRefusal::TokenClaim {
+            return Err(GpuRefusal::EatClaim {
                 claim: "x-nvidia-overall-att-result",
             });
         }
         self.signed_submodules()?;
 
-        let mut left = devices.iter().collect::<Vec<_>>();
+        let mut left = devices
+            .iter()
+            .filter(|device| !device.arch.is_switch())
+            .collect::<Vec<_>>();
         for (jwt, _) in self.devices.values() {
             let claims = &jwt.claims;
             about(&claims.iss, claims.eat_nonce, nras, nonce)?;
             until = until.min(dated(claims.nbf, claims.exp, now)?);
             let is_it = |device: &&Device| claims.is_about(device);
-            let index = left.iter().position(is_it).ok_or(GpuRefusal::TokenDevices)?;
+            let index = left.iter().position(is_it).ok_or(GpuRefusal::EatDevices)?;
             claims.accept(left.swap_remove(index))?;
         }
         match left.is_empty() {
             true => Ok(until),
-            false => Err(GpuRefusal::TokenDevices),
+            false => Err(GpuRefusal::EatDevices),
         }
     }
 
     /// The signed part lists exactly the submodules that came.
     fn signed_submodules(&self) -> Result<(), GpuRefusal> {
         let listed = &self.overall.claims.submods;
-        let is_listed = |(name, (_, hash)): (&String, &(Jwt<'_, Claims>, [u8; 32]))| {
+        let is_listed = |(name, (_, hash)): (&String, &(Jwt<'_, Claims>, Hex<32>))| {
             let (kind, (algorithm, digest)) = listed.get(name)?;
-            (kind == "DIGEST" && algorithm == "SHA-256" && digest.0 == *hash).then_some(())
+            (kind == "DIGEST" && algorithm == "SHA-256" && digest == hash).then_some(())
         };
         match listed.len() == self.devices.len() && self.devices.iter().all(|one| is_listed(one).is_some()) {
             true => Ok(()),
-            false => Err(GpuRefusal::TokenDevices),
+            false => Err(GpuRefusal::EatDevices),
         }
     }
 }
@@ -232,7 +230,7 @@ impl Claims {
             ("x-nvidia-cert-ocsp-status", self.chain.ocsp == "good"),
         ];
         match checks.into_iter().find(|(_, holds)| !holds) {
-            Some((claim, _)) => Err(GpuRefusal::TokenClaim { claim }),
+            Some((claim, _)) => Err(GpuRefusal::EatClaim { claim }),
             None => Ok(()),
         }
     }
@@ -261,11 +259,11 @@ impl<C> Jwt<'_, C> {
             .keys
             .iter()
             .find(|key| key.kid == self.kid)
-            .ok_or(GpuRefusal::TokenSignature)?;
+            .ok_or(GpuRefusal::EatSignature)?;
         let point = [&[4], &key.x.0[..], &key.y.0[..]].concat();
         UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
             .verify(self.signed.as_bytes(), &self.signature)
-            .map_err(|_| GpuRefusal::TokenSignature)
+            .map_err(|_| GpuRefusal::EatSignature)
     }
 }
 
@@ -276,21 +274,21 @@ fn json<T: DeserializeOwned>(part: &str) -> Result<T, GpuRefusal> {
 
 fn about(issuer: &str, eat_nonce: Hex<32>, nras: &Nras, nonce: &[u8; 32]) -> Result<(), GpuRefusal> {
     if issuer != nras.issuer {
-        return Err(GpuRefusal::TokenClaim { claim: "iss" });
+        return Err(GpuRefusal::EatClaim { claim: "iss" });
     }
     match eat_nonce.0 == *nonce {
         true => Ok(()),
-        false => Err(GpuRefusal::TokenClaim { claim: "eat_nonce" }),
+        false => Err(GpuRefusal::EatClaim { claim: "eat_nonce" }),
     }
 }
 
 fn dated(nbf: u64, exp: u64, now: u64) -> Result<u64, GpuRefusal> {
     if nbf > now.saturating_add(AHEAD_MAX_S) {
-        return Err(GpuRefusal::TokenNotYet);
+        return Err(GpuRefusal::EatNotYet);
     }
     match now < exp {
         true => Ok(exp),
-        false => Err(GpuRefusal::TokenExpired),
+        false => Err(GpuRefusal::EatExpired),
     }
 }
 
@@ -319,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_serial_in_decimal_is_the_same_in_hex() {
-        // The switch of NVIDIA's sample token, and the serial in its certificate.
+        // The switch of NVIDIA's sample EAT, and the serial in its certificate.
         let switch = decimal("694931143880983876767046803400974855445978836716");
         assert_eq!(switch.as_deref(), Some("79b9ca4c9b3e25c1015f3ddbfa80ace2d70c6eec"));
         assert_eq!(decimal("4096").as_deref(), Some("1000"));
