@@ -1,8 +1,9 @@
-//! `predict FIRMWARE MEMORY ACPI KERNEL INITRD COMMAND_LINE [RTMR3 events]`: the registers of a guest, as a policy names
+//! `predict EDK2 QEMU FIRMWARE MEMORY ACPI KERNEL INITRD COMMAND_LINE [RTMR3 events]`: the registers of a guest, as a policy names
 //! them, and every event on stderr.
 //!
-//! `ACPI` is a folder with `table-loader`, `rsdp` and `tables`; `MEMORY` is as QEMU's `-m` has it; the events are digests
-//! in hex. Firmware of edk2-stable202502 and 202505 and QEMU 10 are meant; the library knows others.
+//! `EDK2` is the firmware's release, such as 202502; `QEMU` the major version of the host's. `ACPI` is a folder with
+//! `table-loader`, `rsdp` and `tables`; `MEMORY` is as `-m` has it; the RTMR3 events are digests in hex.
+//! Meant is a host with Linux 6.16 or later and firmware without Secure Boot keys; the library knows others.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
@@ -32,9 +33,21 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<(), Box<dyn Error>> {
-    let [firmware, memory, acpi, kernel, initrd, command_line, runtime @ ..] = words else {
-        return Err("FIRMWARE MEMORY ACPI KERNEL INITRD COMMAND_LINE [DIGEST...]".into());
+    let [
+        edk2,
+        qemu,
+        firmware,
+        memory,
+        acpi,
+        kernel,
+        initrd,
+        command_line,
+        runtime @ ..,
+    ] = words
+    else {
+        return Err("EDK2 QEMU FIRMWARE MEMORY ACPI KERNEL INITRD COMMAND_LINE [DIGEST...]".into());
     };
+    let (edk2, qemu): (u32, u32) = (edk2.parse()?, qemu.parse()?);
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let table = |name: &str| read(&Path::new(acpi).join(name));
     let firmware = read(firmware.as_ref())?;
@@ -48,12 +61,24 @@ fn run(words: &[String]) -> Result<(), Box<dyn Error>> {
         memory: bytes(memory).ok_or("the memory is such as 2048M or 64G")?,
         acpi: AcpiTables::of(&table("table-loader")?, &table("rsdp")?, &table("tables")?),
         secure_boot: SecureBoot::unset(),
-        boot: BootVariables::menu(),
+        boot: if edk2 >= 202_505 {
+            BootVariables::menu_and_setup()
+        } else {
+            BootVariables::menu()
+        },
         kernel: &kernel,
-        kernel_form: KernelForm::AsItIs,
+        kernel_form: if edk2 >= 202_502 && qemu >= 10 {
+            KernelForm::AsItIs
+        } else {
+            KernelForm::Patched
+        },
         initrd: &initrd,
         command_line: command_line.trim_end_matches('\n'),
-        initrd_hint: InitrdHint::After,
+        initrd_hint: if edk2 >= 202_508 {
+            InitrdHint::Before
+        } else {
+            InitrdHint::After
+        },
         runtime: &runtime.ok_or("a digest has 96 hex digits")?,
     };
     let prediction = guest.predict()?;

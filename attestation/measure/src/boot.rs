@@ -15,6 +15,19 @@ const SECURITY: [u8; 16] = [
     0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f,
 ];
 
+/// 7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1, OVMF's volume of drivers and applications.
+const VOLUME: [u8; 16] = [
+    0xc9, 0xbd, 0xb8, 0x7c, 0xeb, 0xf8, 0x34, 0x4f, 0xaa, 0xea, 0x3e, 0xe4, 0xaf, 0x65, 0x16, 0xa1,
+];
+/// 462caa21-7614-4503-836e-8ab6f4662331, UiApp.
+const SETUP: [u8; 16] = [
+    0x21, 0xaa, 0x2c, 0x46, 0x14, 0x76, 0x03, 0x45, 0x83, 0x6e, 0x8a, 0xb6, 0xf4, 0x66, 0x23, 0x31,
+];
+/// eec25bdc-67f2-4d95-b1d5-f81b2039d11d, BootManagerMenuApp.
+const MENU: [u8; 16] = [
+    0xdc, 0x5b, 0xc2, 0xee, 0xf2, 0x67, 0x95, 0x4d, 0xb1, 0xd5, 0xf8, 0x1b, 0x20, 0x39, 0xd1, 0x1d,
+];
+
 /// The five variables of Secure Boot, as they stand in the firmware's own configuration volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecureBoot {
@@ -73,12 +86,23 @@ pub struct BootVariables {
 pub struct BootOption(pub Vec<u8>);
 
 impl BootVariables {
-    /// What OVMF has when it starts the kernel that QEMU gives it, before it looked for disks: its own menu.
-    /// Seen in the logs of real guests with firmware up to edk2-stable202502.
+    /// What OVMF up to edk2-stable202502 has when it starts the kernel that QEMU gives it, before it looked for disks:
+    /// its own menu. Seen in the logs of real guests, and in a guest with Debian's 2025.02.
     pub fn menu() -> Self {
         Self {
             order: vec![0],
-            options: vec![BootOption::menu()],
+            options: vec![BootOption::application(0x109, "UiApp", &SETUP)],
+        }
+    }
+
+    /// The same from edk2-stable202505 on. Seen in a guest with Debian's 2026.08, without TDX.
+    pub fn menu_and_setup() -> Self {
+        Self {
+            order: vec![0, 1],
+            options: vec![
+                BootOption::application(0x109, "BootManagerMenuApp", &MENU),
+                BootOption::application(0x101, "EFI Firmware Setup", &SETUP),
+            ],
         }
     }
 
@@ -93,20 +117,18 @@ impl BootVariables {
 }
 
 impl BootOption {
-    /// EFI_LOAD_OPTION (UEFI specification §3.1.3) of UiApp in OVMF's DXE volume.
-    pub fn menu() -> Self {
-        /// A volume of firmware, 7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1, and in it a file,
-        /// 462caa21-7614-4503-836e-8ab6f4662331.
-        const PATH: [u8; 44] = [
-            0x04, 0x07, 0x14, 0x00, 0xc9, 0xbd, 0xb8, 0x7c, 0xeb, 0xf8, 0x34, 0x4f, 0xaa, 0xea, 0x3e, 0xe4, 0xaf, 0x65,
-            0x16, 0xa1, 0x04, 0x06, 0x14, 0x00, 0x21, 0xaa, 0x2c, 0x46, 0x14, 0x76, 0x03, 0x45, 0x83, 0x6e, 0x8a, 0xb6,
-            0xf4, 0x66, 0x23, 0x31, 0x7f, 0xff, 0x04, 0x00,
-        ];
-        // Active, hidden, an application.
-        let mut option = 0x109_u32.to_le_bytes().to_vec();
+    /// EFI_LOAD_OPTION (UEFI specification §3.1.3) of a program in OVMF's own volume.
+    fn application(attributes: u32, name: &str, file: &[u8; 16]) -> Self {
+        let mut option = attributes.to_le_bytes().to_vec();
         option.extend(44_u16.to_le_bytes());
-        option.extend(utf16("UiApp\0"));
-        option.extend(PATH);
+        option.extend(utf16(name));
+        option.extend([0, 0]);
+        // A volume of firmware, a file in it, the end.
+        option.extend([4, 7, 20, 0]);
+        option.extend(VOLUME);
+        option.extend([4, 6, 20, 0]);
+        option.extend(file);
+        option.extend([0x7f, 0xff, 4, 0]);
         Self(option)
     }
 }
@@ -138,6 +160,24 @@ mod tests {
         check(
             menu[1].1,
             "23ada07f5261f12f34a0bd8e46760962d6b4d576a416f1fea1c64bc656b1d28eacf7047ae6e967c58fd2a98bfa74c298",
+        );
+    }
+
+    /// Read from efivarfs in a guest under QEMU 7.2 with Debian's OVMF 2026.08, without TDX.
+    #[test]
+    fn boot_options_are_those_of_a_guest() {
+        let hex = |option: &BootOption| option.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let variables = BootVariables::menu_and_setup();
+        assert_eq!(variables.order, [0, 1]);
+        let options: Vec<_> = variables.options.iter().map(hex).collect();
+        assert_eq!(
+            options,
+            [
+                "090100002c0042006f006f0074004d0061006e0061006700650072004d0065006e007500410070007000000004071400c9bdb87c\
+                 ebf8344faaea3ee4af6516a104061400dc5bc2eef267954db1d5f81b2039d11d7fff0400",
+                "010100002c0045004600490020004600690072006d007700610072006500200053006500740075007000000004071400c9bdb87c\
+                 ebf8344faaea3ee4af6516a10406140021aa2c4614760345836e8ab6f46623317fff0400",
+            ]
         );
     }
 }

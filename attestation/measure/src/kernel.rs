@@ -120,6 +120,20 @@ mod tests {
         );
     }
 
+    /// Read through QEMU 7.2's fw_cfg (`-qtest`, no guest), with Debian's kernel 6.12.107, whose header has these fields.
+    #[test]
+    fn the_initrd_lies_where_qemu_put_it() {
+        let check = |megabytes: u64, len, expect| assert_eq!(initrd_at(megabytes << 20, len), Ok(Some(expect)));
+        check(256, 2_031_616, 0x0fde_7000);
+        check(1024, 2_031_616, 0x3fde_7000);
+        check(2047, 2_031_616, 0x7fce_7000);
+        check(2048, 2_031_616, 0x7fde_7000);
+        check(2815, 2_031_616, 0xafce_7000);
+        check(2816, 2_031_616, 0x7fde_7000);
+        check(4096, 2_031_616, 0x7fde_7000);
+        check(2048, 11_708_352, 0x7f4a_d000);
+    }
+
     #[test]
     fn the_kernels_own_limit_holds_where_it_cannot_be_loaded_above_4_gib() {
         let at = |xloadflags| {
