@@ -57,6 +57,11 @@ pub(super) fn of(policy: &Policy) -> Vec<Problem> {
     problems.0
 }
 
+/// Of TD attributes: bits 0 to 15 (debug, profiling and reserved), 17 (SERVTD_EXT), 23 to 26 (reserved), 29 (MIGRATABLE)
+/// and 32 to 61 (reserved). Intel TDX Module ABI Specification 348551-008, table 3.23.
+const FORBIDDEN: u64 = 0x3fff_ffff_2782_ffff;
+const SEPT_VE_DISABLE: u64 = 1 << 28;
+
 struct Problems(Vec<Problem>);
 
 impl Problems {
@@ -102,14 +107,14 @@ impl Problems {
     }
 
     fn attributes(&mut self, at: &str, td_attributes: &Hex<8>, xfam: &Hex<8>) {
-        let Hex([first, _, _, fourth, ..]) = td_attributes;
-        if first & 1 != 0 {
+        let bits = u64::from_le_bytes(td_attributes.0);
+        if bits & FORBIDDEN != 0 {
             self.add(
                 format!("{at}.td_attributes"),
-                "bit 0 is debug: the host reads such a guest; no quote with it is accepted",
+                "no quote is accepted with debug, profiling, migration, SERVTD_EXT or a reserved bit",
             );
         }
-        if fourth & 0x10 == 0 {
+        if bits & SEPT_VE_DISABLE == 0 {
             self.add(
                 format!("{at}.td_attributes"),
                 "bit 28, SEPT_VE_DISABLE, is not set: the host could trick the guest's kernel; no quote without it is accepted",

@@ -3,7 +3,10 @@
 use super::*;
 
 fn sqlite(gateway: &Gateway, statement: &str) -> String {
-    let output = Command::new("sqlite3").arg(gateway.database()).arg(statement).output();
+    let mut command = Command::new("sqlite3");
+    // The gateway writes its records meanwhile.
+    command.args(["-cmd", ".timeout 10000"]);
+    let output = command.arg(gateway.database()).arg(statement).output();
     let output = output.expect("sqlite3 is a tool of these tests");
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)

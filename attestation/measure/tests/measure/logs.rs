@@ -231,8 +231,8 @@ fn logs_of_dstack_replay_to_the_registers_of_their_quotes() {
     }
 }
 
-/// dstack's `cc-eventlog/samples/ccel.bin`, of the same kind of guest as ours. Its kernel is older than Linux 6.9 and
-/// measures neither command line nor initrd.
+/// dstack's `cc-eventlog/samples/ccel.bin`, of the same kind of guest as ours. Its kernel
+/// measured neither command line nor initrd, as older ones do.
 #[test]
 fn a_direct_boot_is_logged_in_the_order_that_is_predicted() {
     let Some(bytes) = sample("dstack_ccel.bin") else {

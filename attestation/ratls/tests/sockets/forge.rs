@@ -203,3 +203,25 @@ async fn every_cut_and_every_byte_matters() {
         );
     }
 }
+
+/// Whatever bytes come, something is said of them: no certificate and no line makes a reader panic.
+#[test]
+fn nothing_that_comes_ends_a_reader() {
+    let der = Forged::sound().der();
+    let line = br#"{"type":"evidence","nonce":"00","proof":{"quote":"BAACAIEAAAA="},"gpu":"hAGAgPY="}"#;
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..5_000 {
+        let mut bytes = der.to_vec();
+        // Where lengths and tags are, more than in the quote.
+        let end = if random.bool() { 400 } else { bytes.len() };
+        for _ in 0..random.usize(1..8) {
+            bytes[random.usize(..end)] = random.u8(..);
+        }
+        bytes.truncate(random.usize(bytes.len() / 2..=bytes.len()));
+        attestation_ratls::Certificate::read(&bytes.into(), &[], NOW).unwrap_err();
+        let mut line = line.to_vec();
+        let at = random.usize(..line.len());
+        line[at] = random.u8(..);
+        attestation_ratls::channel::Message::from_line(&line).unwrap_err();
+    }
+}
