@@ -12,7 +12,7 @@ use crate::{
         token::{AdminTokens, TokenError},
     },
     assembly::{AssembleError, Assembled, Installed, assemble, stack_config},
-    config::{self, Config, Process},
+    config::{self, Config, KeyDigest, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     ledger::{self, Ledger, LedgerError, Setting},
@@ -31,6 +31,7 @@ use crate::{
     telemetry::{self, Exporter, TelemetryError},
     treasury::Treasury,
     wall_clock::unix_seconds,
+    workers::{self, Roster},
 };
 
 /// The name of the database in the data directory.
@@ -86,6 +87,9 @@ pub(crate) struct App {
     directory: Arc<Directory>,
     setting: Option<Setting>,
     control: DrainControl,
+    roster: Arc<Roster>,
+    /// Where workers connect.
+    workers: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
 }
@@ -96,17 +100,21 @@ impl App {
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
+        let workers = config.worker_listen.map(listener::bind).transpose()?;
+        // Kept keys lie there: before anything that may make one. With a database elsewhere it still holds what is this
+        // gateway's own.
+        if let Some(folder) = &config.data_dir {
+            private_folder(folder)?;
+        }
+        let roster = Roster::new(config);
         let Assembled {
             installed,
             vocabularies,
             catalog,
             listener: listener_config,
-        } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
+            staff,
+        } = assemble(config, &[], &Vocabularies::default(), &roster, unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
-        // With a database elsewhere it still holds what is this gateway's own.
-        if let Some(folder) = &config.data_dir {
-            private_folder(folder)?;
-        }
         let node = ledger::node_name(config)?;
         let (records, store) = match database(config) {
             Some(location) => {
@@ -179,7 +187,10 @@ impl App {
             admission: Arc::default(),
             telemetry,
         };
+        roster.employ(staff);
         Ok(Self {
+            roster,
+            workers,
             exporter,
             source,
             loaded,
@@ -207,6 +218,12 @@ impl App {
         self.admin.as_ref()?.local_addr().ok()
     }
 
+    /// Where workers connect, and the key by which they know us.
+    pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
+        let address = self.workers.as_ref()?.local_addr().ok()?;
+        Some((address, self.roster.secure().ok()?.0))
+    }
+
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,
@@ -230,6 +247,8 @@ impl App {
             directory,
             setting,
             control,
+            roster,
+            workers,
             exporter,
         } = self;
         let config = loaded.config.clone();
@@ -266,12 +285,16 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
+                roster: roster.clone(),
                 accounts: accounts.clone(),
                 rebuild,
             },
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
+        if let Some((listener, (_, secure))) = workers.zip(roster.secure().ok()) {
+            background.spawn(workers::listen(listener, secure, roster));
+        }
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
             store.as_ref().map(|(store, _)| store.ledger()),

@@ -27,6 +27,7 @@ mod serve;
 mod spend;
 mod usage;
 mod verify;
+mod worker;
 
 /// The exit status is that of a command which could do what it was asked.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
+        Command::Worker(args) => return worker::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),

@@ -39,3 +39,4 @@ mod telemetry;
 mod uploads;
 mod verify;
 mod wire;
+mod workers;
