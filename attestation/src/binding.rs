@@ -2,9 +2,10 @@
 //!
 //! Each begins with a tag of its own, so that a quote made for one use says nothing in another.
 
-use aws_lc_rs::digest::{Context, SHA256, SHA512};
-
-use crate::Role;
+use crate::{
+    Role,
+    digest::{sha256, sha512},
+};
 
 /// The label of the TLS exporter (RFC 8446 §7.5) that a channel is bound by; its context is the nonce.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-mulberry-attest-v1";
@@ -19,13 +20,8 @@ const GPU: &[u8] = b"mulberry-gpu-v1\0";
 /// `None` for claims of 4 GiB or more, which nothing accepts.
 pub fn certificate_report_data(role: Role, spki_sha256: &[u8; 32], claims: &[u8]) -> Option<[u8; 64]> {
     let len = u32::try_from(claims.len()).ok()?;
-    Some(sha512(&[
-        CERTIFICATE,
-        &[role.code()],
-        spki_sha256,
-        &len.to_be_bytes(),
-        claims,
-    ]))
+    let parts = [CERTIFICATE, &[role.code()], spki_sha256, &len.to_be_bytes(), claims];
+    Some(sha512(&parts).0)
 }
 
 /// One TLS connection, seen by the side that attests.
@@ -55,35 +51,21 @@ impl Channel<'_> {
             self.attester_spki,
             self.verifier_spki,
         ])
+        .0
     }
 }
 
 /// Of a quote that a user asked for with a nonce of their own.
 pub fn user_report_data(role: Role, nonce: &[u8; 32], spki_sha256: &[u8; 32]) -> [u8; 64] {
-    sha512(&[USER, &[role.code()], nonce, spki_sha256])
+    sha512(&[USER, &[role.code()], nonce, spki_sha256]).0
+}
+
+/// Of the quote in a certificate of Cocoon's: its Ed25519 key, whatever the use.
+pub fn cocoon_report_data(key: &[u8; 32]) -> [u8; 64] {
+    sha512(&[key]).0
 }
 
 /// The nonce that a GPU's report must hold: no other guest's, and not older than the certificate.
 pub fn gpu_nonce(spki_sha256: &[u8; 32], not_before: u64) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in [GPU, spki_sha256, &not_before.to_be_bytes()] {
-        context.update(part);
-    }
-    fixed(context.finish().as_ref())
-}
-
-fn sha512(parts: &[&[u8]]) -> [u8; 64] {
-    let mut context = Context::new(&SHA512);
-    for part in parts {
-        context.update(part);
-    }
-    fixed(context.finish().as_ref())
-}
-
-fn fixed<const N: usize>(digest: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    for (to, from) in out.iter_mut().zip(digest) {
-        *to = *from;
-    }
-    out
+    sha256(&[GPU, spki_sha256, &not_before.to_be_bytes()]).0
 }

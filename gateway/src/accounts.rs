@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Who asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Account {
     /// The name of the key; `None` when the gateway asks for none.
     pub(crate) name: Option<String>,
@@ -20,8 +20,9 @@ pub(crate) struct Account {
     pub(crate) min_tier: Tier,
     /// The first moment at which it is refused.
     pub(crate) expires: Option<Timestamp>,
-    /// Who pays; `None` where nobody does.
+    /// Who pays; `None` where nobody does. For a token that somebody pays for, see [`Accounts::with_payer`].
     pub(crate) payer: Option<Arc<Payer>>,
+    debtor: Option<Debtor>,
     /// The tags of the key.
     pub(crate) tags: Vec<(String, String)>,
     models: Vec<String>,
@@ -29,8 +30,17 @@ pub(crate) struct Account {
     counted: Option<Counted>,
 }
 
+/// In whose name a token spends, and on whose account. Tokens are remembered for longer than payers are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Debtor {
+    /// An organisation or a team.
+    pub(crate) account: billing::AccountId,
+    /// A key for the ledger alone.
+    pub(crate) key: billing::AccountId,
+}
+
 /// An account of which we keep count, with the limits of its snapshot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counted {
     id: AccountId,
     limits: KeyLimits,
@@ -38,13 +48,14 @@ struct Counted {
 }
 
 impl Account {
-    /// For a gateway without keys, which only its own machine can reach.
-    fn anonymous() -> Self {
+    /// For a gateway without keys, which only its own machine can reach. Whoever asks there is one and the same.
+    fn anonymous(payer: Option<Arc<Payer>>) -> Self {
         Self {
             name: None,
             min_tier: Tier::Open,
             expires: None,
-            payer: None,
+            payer,
+            debtor: None,
             tags: Vec::new(),
             models: vec!["*".to_owned()],
             counted: None,
@@ -57,6 +68,7 @@ impl Account {
             min_tier: tier(key.min_tier),
             expires: key.expires,
             payer: payers.of_key(key),
+            debtor: None,
             tags: key.tags.0.clone(),
             models: key.models.clone(),
             counted: Some(Counted {
@@ -73,6 +85,7 @@ impl Account {
             min_tier: tier(subject.min_tier),
             expires: None,
             payer: None,
+            debtor: subject.debtor,
             tags: Vec::new(),
             models: subject.models,
             counted: Some(Counted {
@@ -131,6 +144,8 @@ pub(crate) struct Subject {
     pub(crate) min_tier: config::Tier,
     pub(crate) limits: KeyLimits,
     pub(crate) limiter: Arc<Limiter>,
+    /// `None` where nobody pays.
+    pub(crate) debtor: Option<Debtor>,
 }
 
 /// All accounts, by the hash of their key.
@@ -138,6 +153,8 @@ pub(crate) struct Subject {
 pub(crate) struct Accounts {
     by_hash: HashMap<[u8; 32], Arc<Account>>,
     anonymous: Option<Anonymous>,
+    /// Who pays for tokens of issuers, without the key.
+    issuers: HashMap<billing::AccountId, Arc<Payer>>,
 }
 
 /// Everyone's account, when no key is asked for. What stands in for the key is that only this machine can connect;
@@ -194,10 +211,16 @@ impl Accounts {
         Self {
             by_hash: by_hash.collect(),
             anonymous: keys.is_empty().then(|| Anonymous {
-                account: Arc::new(Account::anonymous()),
+                account: Arc::new(Account::anonymous(None)),
                 origins: origins.to_vec(),
             }),
+            issuers: HashMap::new(),
         }
+    }
+
+    /// The same, with who pays for tokens of issuers.
+    pub(crate) fn with_issuers(self, issuers: HashMap<billing::AccountId, Arc<Payer>>) -> Self {
+        Self { issuers, ..self }
     }
 
     /// The same, and nobody is let in without a key.
@@ -206,6 +229,31 @@ impl Accounts {
             anonymous: None,
             ..self
         }
+    }
+
+    /// The same, and who is let in without a key is charged.
+    pub(crate) fn charged_to(self, payer: Arc<Payer>) -> Self {
+        let anonymous = self.anonymous.map(|anonymous| Anonymous {
+            account: Arc::new(Account::anonymous(Some(payer))),
+            ..anonymous
+        });
+        Self { anonymous, ..self }
+    }
+
+    /// The account of a token with who pays for it now. `None` where that is not known: the configuration is just
+    /// changing.
+    pub(crate) fn with_payer(&self, account: Arc<Account>) -> Option<Arc<Account>> {
+        let Some(Debtor { account: id, key }) = &account.debtor else {
+            return Some(account);
+        };
+        let payer = Payer {
+            key: Some(key.clone()),
+            ..Payer::clone(self.issuers.get(id)?)
+        };
+        Some(Arc::new(Account {
+            payer: Some(Arc::new(payer)),
+            ..Account::clone(&account)
+        }))
     }
 
     /// The account of everyone, when no key is asked for.
@@ -257,7 +305,7 @@ mod tests {
     fn models_by_name_and_by_prefix() {
         let account = Account {
             models: vec!["gpt-4o".to_owned(), "llama-*".to_owned()],
-            ..Account::anonymous()
+            ..Account::anonymous(None)
         };
         assert!(account.may_use("gpt-4o") && account.may_use("llama-3-8b"));
         assert!(!account.may_use("gpt-4o-mini") && !account.may_use("llama"));

@@ -3,6 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use billing::receipt::PublicKey;
 use billing_store::{Location, OpenError, ReadError, Store, private_folder};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
@@ -101,11 +102,6 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
-        // Kept keys lie there: before anything that may make one. With a database elsewhere it still holds what is this
-        // gateway's own.
-        if let Some(folder) = &config.data_dir {
-            private_folder(folder)?;
-        }
         let roster = Roster::new(config);
         let Assembled {
             installed,
@@ -115,6 +111,10 @@ impl App {
             staff,
         } = assemble(config, &[], &Vocabularies::default(), &roster, unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+        // With a database elsewhere it still holds what is this gateway's own.
+        if let Some(folder) = &config.data_dir {
+            private_folder(folder)?;
+        }
         let node = ledger::node_name(config)?;
         let (records, store) = match database(config) {
             Some(location) => {
@@ -222,6 +222,11 @@ impl App {
     pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
         let address = self.workers.as_ref()?.local_addr().ok()?;
         Some((address, self.roster.secure().ok()?.0))
+    }
+
+    /// By which this gateway's receipts are checked, where it makes any.
+    pub(crate) fn receipt_key(&self) -> Option<PublicKey> {
+        self.parts.receipts.signer()
     }
 
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.

@@ -27,9 +27,9 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{
     accounts::Accounts,
-    config::{Config, Key, KeyHash},
+    config::{Config, Key, KeyHash, Oidc},
     layers::rescue::Chain,
-    ledger::{Ledger, Payers},
+    ledger::{Ledger, Payers, account_of},
     limiter::Limiters,
     wall_clock::unix_ms,
 };
@@ -117,6 +117,10 @@ pub(crate) struct Written {
     had_any: bool,
     /// Of the organisation that pays for keys which have a budget and name no account.
     currency: Currency,
+    /// Who pays where no key is asked for.
+    anonymous: Option<AccountId>,
+    /// Who pays for tokens of issuers.
+    issuers: Vec<AccountId>,
 }
 
 impl Written {
@@ -129,6 +133,8 @@ impl Written {
             has_issuers: !config.oidc.is_empty(),
             had_any: false,
             currency: config.ledger.currency,
+            anonymous: config.ledger.anonymous.clone(),
+            issuers: config.oidc.iter().flat_map(Oidc::accounts).cloned().collect(),
         }
     }
 
@@ -146,6 +152,8 @@ impl Written {
             has_issuers: false,
             had_any: false,
             currency: Currency::USD,
+            anonymous: None,
+            issuers: Vec::new(),
         }
     }
 }
@@ -526,14 +534,24 @@ impl State {
             }
             self.revoked = revoked;
         }
+        let is_open = self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty();
+        let anonymous = self.written.anonymous.iter().filter(|_| is_open);
+        let beside: Vec<AccountId> = anonymous.chain(&self.written.issuers).cloned().collect();
         if let Some(ledger) = &self.ledger {
-            ledger.bar(self.payers.barred(&keys), Payers::charges(&keys));
+            let is_needed = !beside.is_empty() || keys.iter().any(|key| account_of(key).is_some());
+            ledger.bar(self.payers.barred(&keys, &beside), is_needed);
         }
         let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters, &self.payers);
-        if self.written.is_local && !self.written.has_any() && self.stored.keys.is_empty() {
-            accounts
-        } else {
-            accounts.closed()
+        let of_issuers = self
+            .written
+            .issuers
+            .iter()
+            .map(|id| (id.clone(), self.payers.of_account(id)));
+        let accounts = accounts.with_issuers(of_issuers.collect());
+        match &self.written.anonymous {
+            _ if !is_open => accounts.closed(),
+            Some(account) => accounts.charged_to(self.payers.of_account(account)),
+            None => accounts,
         }
     }
 }

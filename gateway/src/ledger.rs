@@ -43,7 +43,7 @@ use accounts::AccountsError;
 pub(crate) use accounts::{Accounts, Charged};
 pub(crate) use committer::{CaptureError, Captured};
 pub(crate) use draft::Draft;
-pub(crate) use payers::{Known, Payers, account_of, default_account};
+pub(crate) use payers::{Known, Payers, account_of, accounts_without_key, default_account};
 pub(crate) use start::{LedgerError, Setting, node_name};
 
 /// How long a request waits for the ledger on disk.

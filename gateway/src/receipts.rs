@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    accounts::Account,
     config::Config,
     wall_clock::{unix_ms, unix_seconds},
 };
@@ -126,10 +127,12 @@ impl Receipts {
         in_time(desk.of_request(id)).await
     }
 
-    /// Those that this payer's own key paid for. Other keys of its account have receipts of their own.
-    pub(crate) async fn of_payer(&self, id: &str, payer: Option<&Payer>) -> Result<Vec<StoredReceipt>, ReceiptsError> {
+    /// Those that the account's own key paid for: other keys of its organisation have receipts of their own. Who needs no
+    /// key is one and the same, and has those of no key.
+    pub(crate) async fn of_account(&self, id: &str, account: &Account) -> Result<Vec<StoredReceipt>, ReceiptsError> {
         let not_found = || ReceiptsError::NotFound { id: id.to_owned() };
-        let payer = payer.filter(|payer| payer.key.is_some()).ok_or_else(not_found)?;
+        let is_one = |payer: &&Payer| payer.key.is_some() || account.name.is_none();
+        let payer = account.payer.as_deref().filter(is_one).ok_or_else(not_found)?;
         let mut receipts = self.of_request(id).await?;
         receipts.retain(|receipt| receipt.key == payer.key && receipt.organisation == payer.organisation);
         if receipts.is_empty() {

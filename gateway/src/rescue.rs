@@ -133,6 +133,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                     .header("www-authenticate", HeaderValue::from_static("Bearer"))
             }
             AuthenticateError::Token(error) => from_token(error),
+            AuthenticateError::Changing => ledger_unavailable(error.to_string()),
             AuthenticateError::ForeignHost => forbidden("foreign_host"),
             AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
         };

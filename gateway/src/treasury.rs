@@ -31,6 +31,9 @@ mod view;
 /// Rows that are read at a time where all are wanted.
 const PAGE: u32 = 10_000;
 
+/// Exchange rates that are shown, the newest.
+const RATES: u32 = 100;
+
 /// How long other gateways may take to give back what they lease, before money is not paid out.
 const RECALL: Duration = Duration::from_secs(4);
 
@@ -355,7 +358,9 @@ impl Treasury {
         let ledger = self.ledger()?;
         let accounts = ledger.system_accounts().await?;
         let nodes = ledger.nodes().await?;
+        let rates = ledger.exchange_rates(RATES).await?;
         Ok(LedgerView {
+            rates: rates.iter().map(RateView::of).collect(),
             accounts: accounts.into_iter().map(SystemView::of).collect(),
             nodes: nodes
                 .into_iter()

@@ -13,6 +13,7 @@ use std::{
 };
 
 use backends::worker::Worker;
+use billing_store::{OpenError, private_folder};
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
@@ -32,6 +33,8 @@ const KEY: &str = "gateway.key";
 /// Why workers cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrolError {
+    #[error("the gateway's key can be kept nowhere")]
+    Folder(#[from] OpenError),
     #[error("the gateway has no key to show to workers")]
     Identity(#[from] IdentityError),
     #[error("connections to workers cannot be set up")]
@@ -133,6 +136,7 @@ impl Roster {
         }
         // Without a data directory workers are refused by the rules of the configuration.
         let folder = self.folder.clone().unwrap_or_default();
+        private_folder(&folder)?;
         let identity = Identity::read_or_make(&folder.join(KEY))?;
         let roster = Arc::downgrade(self);
         let admits = Arc::new(move |key: &KeyDigest| roster.upgrade().is_some_and(|roster| roster.admits(key)));

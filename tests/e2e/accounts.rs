@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 mod books;
 mod refused;
 mod spend;
+mod without_key;
 
 /// One unit of money for a million tokens of the prompt, two for those of the answer.
 fn yaml(mock: &Mock, more: &str) -> String {

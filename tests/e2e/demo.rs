@@ -85,19 +85,17 @@ impl Demo {
         self.says("engine").starts_with("SIMULATED")
     }
 
-    /// The lines to be copied into a shell: a whole answer, then a stream.
-    fn lines(&self) -> [&str; 2] {
+    /// The lines to be copied into a shell: a whole answer, a stream, an answer with its head, and its receipt.
+    fn lines(&self) -> [&str; 4] {
         let lines = self.greeting.lines().filter(|line| line.starts_with("curl"));
         let lines: Vec<_> = lines.collect();
-        let [plain, stream] = lines.as_slice() else {
-            panic!("two lines to try were expected:\n{}", self.greeting);
-        };
-        [plain, stream]
+        let lines = <[&str; 4]>::try_from(lines);
+        lines.unwrap_or_else(|lines| panic!("{} lines to try, not four:\n{}", lines.len(), self.greeting))
     }
 
     /// The model that the lines ask for.
     fn model(&self) -> String {
-        let [plain, _] = self.lines();
+        let [plain, ..] = self.lines();
         let body = plain.split('\'').rev().nth(1).expect("the body is quoted");
         let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
         body["model"].as_str().expect("a model is named").to_owned()
@@ -126,27 +124,99 @@ async fn in_a_shell(world: &World, name: &str, line: &str) -> String {
     ended.stdout
 }
 
-/// Does what the demo invites to do, and gives the tokens that the whole answer used.
-async fn try_it(world: &World, demo: &Demo) -> (u64, u64) {
-    let [plain, stream] = demo.lines();
+/// What an answer used and cost.
+struct Used {
+    prompt: u64,
+    completion: u64,
+    /// In billionths.
+    cost: u64,
+}
+
+/// What these tokens cost by the prices that the demo tells, and a request; in billionths.
+fn price(prompt: u64, completion: u64) -> u64 {
+    let [by_tokens, fee] = [
+        prompt * 20_000_000 + completion * 160_000_000,
+        prompt * 1_000_000 + completion * 8_000_000,
+    ]
+    .map(|millionths| millionths.div_ceil(1_000_000));
+    by_tokens + 1000 + fee
+}
+
+/// Billionths of a coin, as amounts are written.
+fn amount(nano: u64) -> String {
+    format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
+}
+
+/// Does what the demo invites to do first, and tells what the whole answer used and both cost.
+async fn try_it(world: &World, demo: &Demo) -> (Used, u64) {
+    let [plain, stream, ..] = demo.lines();
     let text = in_a_shell(world, "plain", plain).await;
     let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(answer["object"], "chat.completion", "{text}");
     let content = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
     assert!(!content.is_empty(), "{text}");
     let usage = |name: &str| answer["usage"][name].as_u64().unwrap_or_default();
-    let (prompt, completion) = (usage("prompt_tokens"), usage("completion_tokens"));
-    assert!(prompt > 0 && completion > 0, "no usage: {text}");
+    let used = Used {
+        prompt: usage("prompt_tokens"),
+        completion: usage("completion_tokens"),
+        cost: usage("total_cost"),
+    };
+    assert!(used.prompt > 0 && used.completion > 0, "no usage: {text}");
+    assert_eq!(used.cost, price(used.prompt, used.completion), "{text}");
+    assert_eq!(
+        used.cost,
+        usage("prompt_total_cost") + usage("completion_total_cost"),
+        "{text}"
+    );
 
     let text = in_a_shell(world, "stream", stream).await;
     assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    let cost = text
+        .lines()
+        .find_map(|line| line.strip_prefix(": cost ")?.strip_suffix(" TON"));
+    let cost = cost.unwrap_or_else(|| panic!("no cost in the stream:\n{text}"));
+    let cost: u64 = cost
+        .replace('.', "")
+        .parse()
+        .unwrap_or_else(|error| panic!("{error}: {cost}"));
     let stream = Stream { text };
     assert!(stream.is_done());
     assert!(!stream.content().is_empty(), "{}", stream.text);
     if demo.is_simulated() {
         assert_eq!(stream.content(), content, "the scripted engine says the same in both");
+        assert_eq!(cost, used.cost, "and it costs the same");
     }
-    (prompt, completion)
+    (used, cost)
+}
+
+/// Asks with a name for the request, checks its receipt as the demo invites to, and gives what it cost.
+async fn see_what_it_costs(world: &World, demo: &Demo) -> u64 {
+    let [.., named, receipt] = demo.lines();
+    let text = in_a_shell(world, "named", named).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text}"));
+    let header = |name: &str| {
+        let value = head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.unwrap_or_else(|| panic!("no {name} in:\n{head}"))
+    };
+    let answer: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let cost = answer["usage"]["total_cost"].as_u64().expect("what it cost");
+    assert_eq!(header("x-mulberry-cost"), format!("{} TON", amount(cost)));
+    assert_eq!(header("x-receipt"), "first");
+
+    let text = in_a_shell(world, "receipt", receipt).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let [good, chain] = lines.as_slice() else {
+        panic!("one receipt was expected:\n{text}");
+    };
+    let parts = format!("  org:default  {}  {} TON  open", demo.model(), amount(cost));
+    assert!(
+        good.starts_with("good  ") && good.contains("  first  ") && good.ends_with(&parts),
+        "{text}"
+    );
+    assert!(chain.starts_with("1 receipt of 1 chain"), "{text}");
+    cost
 }
 
 /// The numbers behind a name in the table of what was used.
@@ -165,7 +235,7 @@ async fn the_demo_does_what_it_says() {
     let mut demo = Demo::start(&world, &[]);
     let base = demo.url("gateway").to_owned();
     let engine = demo.says("engine").to_owned();
-    let [plain, stream] = demo.lines();
+    let [plain, stream, ..] = demo.lines();
     if demo.is_simulated() {
         assert!(engine.contains("no engine was found"), "{engine}");
         assert_eq!(demo.model(), "mock");
@@ -188,7 +258,15 @@ async fn the_demo_does_what_it_says() {
     }
     assert_eq!(demo.folders().len(), 1, "the records lie in one folder");
 
-    let (prompt, completion) = try_it(&world, &demo).await;
+    let (
+        Used {
+            prompt,
+            completion,
+            cost,
+        },
+        streamed,
+    ) = try_it(&world, &demo).await;
+    let named = see_what_it_costs(&world, &demo).await;
     let page = Answer::of(get(&format!("{base}/docs")).await).await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type").split(';').next(), Some("text/html"));
@@ -215,12 +293,26 @@ async fn the_demo_does_what_it_says() {
     assert!(heading.starts_with("MODEL "), "{table}");
     let numbers = row(table, &demo.model());
     let numbers = numbers.unwrap_or_else(|| panic!("the model has no row:\n{table}"));
-    assert_eq!(numbers[..2], [2, 0], "two requests, none failed:\n{table}");
+    assert_eq!(numbers[..2], [3, 0], "three requests, none failed:\n{table}");
     assert!(numbers[2] > prompt && numbers[4] > completion, "both count:\n{table}");
     if demo.is_simulated() {
-        assert_eq!((numbers[2], numbers[4]), (2 * prompt, 2 * completion), "{table}");
+        assert_eq!((numbers[2], numbers[4]), (3 * prompt, 3 * completion), "{table}");
         assert_eq!(numbers[6], 0, "nothing was estimated:\n{table}");
         assert_eq!(stderr, "", "nothing went wrong");
+    }
+    let bill = stdout.split("What it cost:").nth(1);
+    let bill = bill.unwrap_or_else(|| panic!("it does not say what it cost:\n{stdout}"));
+    let sum = cost + streamed + named;
+    let row = bill.lines().find(|line| line.starts_with(&demo.model()));
+    let row: Vec<&str> = row.unwrap_or_else(|| panic!("{bill}")).split_whitespace().collect();
+    assert_eq!(row, [&*demo.model(), "3", &amount(sum), "TON"], "{bill}");
+    let left = amount(1_000_000_000 - sum);
+    for line in [
+        format!("{} of 1.000000000 GRAM (TON) were spent, {left} are left.", amount(sum)),
+        // A deposit, and of each charge what the engine earned and what the gateway takes.
+        "The ledger is right: 3 charges, 7 transfers and 3 receipts were computed anew.".to_owned(),
+    ] {
+        assert!(bill.lines().any(|told| told == line), "no `{line}` in:\n{bill}");
     }
     assert_eq!(demo.folders(), Vec::<PathBuf>::new(), "something was left behind");
 }

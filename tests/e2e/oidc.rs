@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use issuer::{Issuer, Signer, sign_with_secret, unix_seconds};
 
 mod issuer;
+mod paying;
 
 struct Provided {
     mock: Mock,

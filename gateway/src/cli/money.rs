@@ -185,6 +185,8 @@ pub(crate) enum LedgerCommand {
     },
     /// Show what was earned, and the gateways that spend from this ledger
     Nodes,
+    /// Show which exchange rates were in force since when, the newest first
+    Rates,
     /// Free what a gateway that will not come back had leased, and accept that what it did not report is lost
     ForgetNode { name: String },
 }

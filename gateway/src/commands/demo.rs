@@ -1,8 +1,16 @@
 //! `mulberry demo`: all that exists so far in one process, and the lines to try it with.
 //!
-//! Nothing outlives it: records go to a temporary folder, and their sums are shown at the end.
+//! Nobody needs a key, and everybody is charged to one organisation, with play money: see [`purse`].
+//! Nothing outlives it: records and the ledger go to a temporary folder, and their sums are shown at the end.
 
-use std::{collections::BTreeMap, io::Write as _, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::DirBuilder,
+    io::Write as _,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use backends::{
     body::Outgoing,
@@ -10,6 +18,7 @@ use backends::{
     serve::BoxError,
 };
 use backends_mock::Config as MockConfig;
+use billing::AccountId;
 use billing_store::{GroupBy, Reader, UsageQuery};
 use http::Request;
 use http_body_util::{BodyExt, Limited};
@@ -27,6 +36,8 @@ use crate::{
     source::{Origin, Source},
 };
 
+mod purse;
+
 /// The engines that people run, and where they listen unless told otherwise.
 const USUAL: [(&str, &str, &str); 5] = [
     ("Ollama", "ollama", "http://127.0.0.1:11434"),
@@ -35,6 +46,9 @@ const USUAL: [(&str, &str, &str); 5] = [
     ("LM Studio", "openai-compatible", "http://127.0.0.1:1234"),
     ("SGLang", "sglang", "http://127.0.0.1:30000"),
 ];
+/// What every model of the demo costs, in coins; the tokens are counted by the million. With a price for a request, so that audio
+/// and images are served too, whose tokens nobody counts.
+const PRICE: &str = "{currency: TON, prompt: 0.02, cached: 0.005, completion: 0.16, request: 0.000001, fee: {prompt: 0.001, completion: 0.008}}";
 /// How long a port gets to show that an engine is behind it.
 const LOOK: Duration = Duration::from_millis(700);
 
@@ -57,6 +71,10 @@ struct Public;
 #[error("no OpenAI-compatible server answers at {0}: check the address, or leave --upstream out")]
 struct NoEngine(String);
 
+#[derive(Debug, thiserror::Error)]
+#[error("the demo needs a place for its ledger, and MULBERRY_DATA_DIR is set to null: unset it")]
+struct NoDatabase;
+
 pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
     if !args.listen.ip().to_canonical().is_loopback() {
         return Err(Public.into());
@@ -72,15 +90,17 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
     };
     let folder = Folder::new()?;
     let text = format!(
-        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\nbackends: [{{name: engine, kind: {}, url: \"{}\"}}]\nlog: {{level: warn}}\ndrain: {{timeout: 5s}}\n",
+        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\nbackends: [{{name: engine, kind: {}, url: \"{}\"}}]\nlog: {{level: warn}}\ndrain: {{timeout: 5s}}\nledger: {{currency: TON, anonymous: {}, prices: [{{price: {PRICE}}}]}}\n",
         args.listen,
         serde_json::to_string(&folder.0)?,
         engine.kind,
         engine.url,
+        AccountId::default_organisation(),
     );
     let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
     let config = source.read().config?.config;
-    let records = database(&config);
+    let records = database(&config).ok_or(NoDatabase)?;
+    purse::fill(&records).await?;
     serve(source, |app| {
         // Made when the gateway was built; on this terminal only, and gone with the folder.
         let token = token::file(&config).and_then(|path| token::read(&path).ok().flatten());
@@ -88,20 +108,22 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         Ok(std::io::stdout().write_all(text.as_bytes())?)
     })
     .await?;
-    if let Some(records) = records {
-        let reader = Reader::open(&records).await?;
-        let rows = reader
-            .usage(UsageQuery {
-                since_ms: 0,
-                until_ms: i64::MAX,
-                group_by: GroupBy::Model,
-                limit: 100,
-            })
-            .await?;
-        reader.close().await;
-        writeln!(std::io::stdout(), "\nWhat was used:\n\n{}", sums(By::Model, &rows))?;
-    }
-    Ok(())
+    let reader = Reader::open(&records).await?;
+    let rows = reader
+        .usage(UsageQuery {
+            since_ms: 0,
+            until_ms: i64::MAX,
+            group_by: GroupBy::Model,
+            limit: 100,
+        })
+        .await?;
+    reader.close().await;
+    let bill = purse::bill(&records).await?;
+    let text = format!(
+        "\nWhat was used:\n\n{}\nWhat it cost:\n\n{bill}",
+        sums(By::Model, &rows)
+    );
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// The first engine that answers on a usual port; not the port that we shall listen on ourselves.
@@ -196,6 +218,15 @@ fn greeting(app: &App, engine: &Engine, token: &str) -> String {
         line("metrics", format!("http://{admin}/metrics"));
     }
     line(
+        "money",
+        format!(
+            "real ledger, play money: {} has {} {}, and pays 0.021 for a million tokens of prompt, 0.168 of answer",
+            AccountId::default_organisation(),
+            purse::DEPOSIT,
+            purse::COIN,
+        ),
+    );
+    line(
         "trust",
         "tier open: whoever runs the machine of the engine can read prompts and answers".to_owned(),
     );
@@ -203,17 +234,37 @@ fn greeting(app: &App, engine: &Engine, token: &str) -> String {
     let model = serde_json::to_string(&engine.model)
         .unwrap_or_default()
         .replace('\'', "\\u0027");
-    let curl = |flags: &str, more: &str| {
+    let curl = |flags: &str, header: &str, more: &str| {
         format!(
-            "curl {flags}{base}/v1/chat/completions -H 'content-type: application/json' -d '{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}],\"max_tokens\":64{more}}}'"
+            "curl {flags}{base}/v1/chat/completions {header}-H 'content-type: application/json' -d '{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}],\"max_tokens\":64{more}}}'"
         )
     };
     text.push_str(&format!(
-        "\nTry it:\n\n{}\n\n{}\n\nOr open {base}/docs, or set the base URL of any OpenAI client to {base}/v1\n\nCtrl-C ends the demo.\n\n",
-        curl("", ""),
-        curl("-N ", ",\"stream\":true"),
+        "\nTry it:\n\n{}\n\n{}\n\nOr open {base}/docs, or set the base URL of any OpenAI client to {base}/v1\n",
+        curl("", "", ""),
+        curl("-N ", "", ",\"stream\":true"),
     ));
+    if let Some(key) = app.receipt_key() {
+        text.push_str(&format!(
+            "\nSee what it costs (x-mulberry-cost, total_cost), and check the receipt that the gateway signed for it:\n\n{}\n\ncurl -s {base}/v1/receipts/first | {} verify - --allow-gaps --key {key}\n",
+            curl("-si ", "-H 'x-request-id: first' ", ""),
+            program(),
+        ));
+    }
+    text.push_str("\nCtrl-C ends the demo.\n\n");
     text
+}
+
+/// This program, as a shell runs it.
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let path = path.as_deref().and_then(Path::to_str).unwrap_or("mulberry");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if path.chars().all(is_plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
 }
 
 /// A folder that goes with its owner.
@@ -226,7 +277,8 @@ impl Folder {
             std::process::id(),
             fastrand::u32(..)
         ));
-        std::fs::create_dir(&path)?;
+        // The key that signs receipts will be in it.
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }

@@ -55,6 +55,11 @@ pub(super) async fn run(args: LedgerArgs) -> Result<ExitCode, BoxError> {
             shown(output, &answer, standing)?;
             Ok(ExitCode::SUCCESS)
         }
+        LedgerCommand::Rates => {
+            let answer = desk.get("ledger").await?;
+            shown(output, &answer["rates"], rates)?;
+            Ok(ExitCode::SUCCESS)
+        }
         LedgerCommand::ForgetNode { name } => {
             let path = format!("ledger/nodes/{}/forget", segment(&name));
             let answer = desk.ask(Method::POST, &path, None).await?;
@@ -162,6 +167,22 @@ fn standing(answer: &Value) -> String {
     ];
     text.push_str(&table(&columns, &nodes));
     text
+}
+
+fn rates(rates: &Value) -> String {
+    let rows: Vec<[String; 4]> = rates
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|rate| ["since", "from", "to", "rate"].map(|name| cell(&rate[name])))
+        .collect();
+    let columns = [
+        Column::Text("SINCE"),
+        Column::Text("FROM"),
+        Column::Text("TO"),
+        Column::Number("RATE"),
+    ];
+    table(&columns, &rows)
 }
 
 /// Removed again where it does not become whole.

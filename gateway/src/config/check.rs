@@ -6,7 +6,7 @@ use super::document::Node;
 use super::environment::Environment;
 use super::model;
 use super::problem::{Problems, nearest};
-use super::{AdminToken, Config, Journal, Key};
+use super::{AdminToken, Config, Journal, Key, Oidc};
 
 /// Reports every rule that `config`, read from `root`, breaks.
 pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
@@ -234,6 +234,9 @@ impl Checker<'_> {
     /// Fails closed: what is to be charged must be kept somewhere.
     fn ledger(&mut self, config: &Config) {
         let on_disk = config.data_dir.is_some();
+        if config.ledger.anonymous.is_some() {
+            self.anonymous(config);
+        }
         if config.database.is_none() {
             if config.ledger.journal == Journal::Direct {
                 self.report(
@@ -249,6 +252,14 @@ impl Checker<'_> {
                         &format!("keys[{i}]"),
                         "is charged, and with `data_dir: null` what it spends could be kept nowhere",
                         "set `data_dir` or `database`, or remove its `account` and `budget`",
+                    );
+                }
+                let charged = |oidc: &Oidc| oidc.accounts().next().is_some();
+                for (i, _) in config.oidc.iter().enumerate().filter(|(_, oidc)| charged(oidc)) {
+                    self.report(
+                        &format!("oidc[{i}]"),
+                        "is charged, and with `data_dir: null` what it spends could be kept nowhere",
+                        "set `data_dir` or `database`, or remove each `account` in it",
                     );
                 }
             }
@@ -278,6 +289,32 @@ impl Checker<'_> {
                 "name a file with `receipt_key`, or write `receipts: false`",
             );
         }
+    }
+
+    /// Who needs no key is served, and so charged, where nobody else could be: on this machine, without keys.
+    fn anonymous(&mut self, config: &Config) {
+        let others = [("keys", !config.keys.is_empty()), ("oidc", !config.oidc.is_empty())];
+        let others: Vec<&str> = others
+            .into_iter()
+            .filter(|(_, are)| *are)
+            .map(|(name, _)| name)
+            .collect();
+        let message = if !others.is_empty() {
+            format!(
+                "pays for requests without a key, and with `{}` none is served",
+                others.join("` and `")
+            )
+        } else if !config.listen.ip().to_canonical().is_loopback() {
+            let listen = config.listen;
+            format!("pays for requests without a key, and none is served where other machines can connect ({listen})")
+        } else if config.data_dir.is_none() && config.database.is_none() {
+            let fix = "set `data_dir` or `database`, or leave it out";
+            let message = "is charged, and with `data_dir: null` what it spends could be kept nowhere";
+            return self.report("ledger.anonymous", message, fix);
+        } else {
+            return;
+        };
+        self.report("ledger.anonymous", message, "leave it out");
     }
 
     fn files(&mut self, config: &Config, env: &dyn Environment) {

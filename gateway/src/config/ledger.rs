@@ -21,6 +21,8 @@ section! {
     pub(crate) struct Ledger {
         /// Of the account `org:default`, which pays for keys that have a budget and name no account.
         currency: Currency = Currency::USD,
+        /// Who pays for requests without a key: org:NAME or team:ORGANISATION/TEAM. Only where no key is asked for; without one nobody pays.
+        anonymous: Option<AccountId> = None,
         /// The name of this gateway among several that share a database; made once and kept in `data_dir` where it is not set.
         node: Option<String> = None,
         /// Where a charge is made durable; has a meaning only with `database`.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use billing::AccountId;
+
 use super::decode::{Section, unwritten};
 use super::key::{KeyLimits, Tier, check_patterns};
 use super::problem::Problems;
@@ -27,6 +29,8 @@ section! {
         models: Vec<String> = vec!["*".to_owned()],
         min_tier: Tier = Tier::Open,
         limits: KeyLimits = unwritten(),
+        /// Who pays for its tokens: org:NAME or team:ORGANISATION/TEAM. Without one nobody does.
+        account: Option<AccountId> = None,
         /// The first that matches decides.
         rules: Vec<OidcRule> = Vec::new(),
     }
@@ -40,6 +44,11 @@ section! {
             let fix = "write the issuer's URL, or add `jwks_url` or `jwks_file`";
             section.report("issuer", "is not a URL, so its keys cannot be found", fix, problems);
         }
+        // In the ledger it stands before a subject, with this sign between the two.
+        if oidc.issuer.contains('#') && oidc.accounts().next().is_some() {
+            let message = "has a `#`, so that its subjects could be taken for another's in the ledger";
+            section.report("issuer", message, "leave `account` out", problems);
+        }
     }
 }
 
@@ -52,8 +61,18 @@ section! {
         models: Vec<String> = vec!["*".to_owned()],
         min_tier: Tier = Tier::Open,
         limits: KeyLimits = unwritten(),
+        /// As the issuer's where it is not set.
+        account: Option<AccountId> = None,
     }
     check |rule: &OidcRule, section: &Section<'_>, problems: &mut Problems| {
         check_patterns("models", &rule.models, section, problems);
+    }
+}
+
+impl Oidc {
+    /// All who pay for its tokens.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        let of_rules = self.rules.iter().filter_map(|rule| rule.account.as_ref());
+        self.account.iter().chain(of_rules)
     }
 }

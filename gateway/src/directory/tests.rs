@@ -96,6 +96,45 @@ async fn only_a_gateway_of_this_machine_without_any_key_is_open() {
 }
 
 #[tokio::test]
+async fn who_needs_no_key_is_charged_where_the_file_says_so_and_only_there() {
+    let account = AccountId::default_organisation();
+    let payer = |directory: &Directory| {
+        let accounts = directory.accounts.load();
+        let anonymous = accounts
+            .anonymous()?
+            .admit("127.0.0.1", None)
+            .expect("it is this machine");
+        let payer = anonymous.payer.as_ref()?;
+        assert_eq!(payer.key, None, "there is no key that could bound it");
+        Some(payer.organisation.clone())
+    };
+    let charged = Written {
+        anonymous: Some(account.clone()),
+        ..written(&[])
+    };
+    for (what, written, expect) in [
+        ("the file names nobody", written(&[]), None),
+        ("the file names an account", charged.clone(), Some(account.clone())),
+        (
+            "no request is served without a key",
+            Written {
+                keys: written(&[("a", "sk-a")]).keys,
+                ..charged.clone()
+            },
+            None,
+        ),
+    ] {
+        assert_eq!(payer(&open(written, &store().await).await), expect, "{what}");
+    }
+    // The first key of the database ends it.
+    let store = store().await;
+    let directory = open(charged, &store).await;
+    let made = directory.create("alice", &KeyEdit::default(), None, "ops").await;
+    made.expect("a free name");
+    assert_eq!(payer(&directory), None);
+}
+
+#[tokio::test]
 async fn a_key_that_is_in_the_file_too_is_not_changed_in_vain_and_ends_when_it_is_revoked() {
     let store = store().await;
     let sha256 = Sha256(*KeyHash::of("sk-both").as_bytes());

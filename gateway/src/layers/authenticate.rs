@@ -31,6 +31,8 @@ pub(crate) enum AuthenticateError {
     Expired { at: Timestamp },
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error("The gateway is taking a new configuration, so that this request cannot be charged yet. Retry.")]
+    Changing,
     #[error(
         "This gateway has no API keys and serves its own machine only. Call it by address or as localhost, or configure keys."
     )]
@@ -104,14 +106,17 @@ impl Authenticator {
             Ok(Presented::Token { .. }) => Some(self.issuers.load_full()),
             _ => None,
         };
+        let accounts = self.accounts.clone();
         async move {
-            match (presented?, issuers) {
+            let account = match (presented?, issuers) {
                 (Presented::Token { text, hash }, Some(issuers)) => {
-                    Ok(issuers.verify(&text, *hash.as_bytes(), unix_seconds()).await?)
+                    issuers.verify(&text, *hash.as_bytes(), unix_seconds()).await?
                 }
-                (Presented::Token { .. }, None) => Err(AuthenticateError::Unknown),
-                (Presented::Account(account), _) => Ok(account),
-            }
+                (Presented::Token { .. }, None) => return Err(AuthenticateError::Unknown),
+                (Presented::Account(account), _) => account,
+            };
+            // After all waiting, so that it is who pays now.
+            accounts.load().with_payer(account).ok_or(AuthenticateError::Changing)
         }
     }
 

@@ -1,7 +1,8 @@
 //! What is known of accounts, kept as the database has it: who pays for which key, what is disabled, and which leases
 //! have to go back because a budget was cut.
 //!
-//! Keys of the configuration file are made known to the ledger here, so that it can bound them.
+//! Keys of the configuration file are made known to the ledger here, so that it can bound them, and its exchange rates, so
+//! that it can be seen later which were in force when.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,17 +13,17 @@ use std::{
     time::Duration,
 };
 
-use billing::{AccountId, Currency};
+use billing::{AccountId, Currency, Nano};
 use billing_store::{
     By, LedgerFault, LedgerStore,
-    ledger::{CreateError, DeclareError, DeclaredKey, NewAccount},
+    ledger::{CreateError, DeclareError, DeclaredKey, NewAccount, RateError},
 };
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
 
-use super::{Known, Ledger, Payers, account_of, default_account};
+use super::{Known, Ledger, Payers, account_of, accounts_without_key, default_account};
 use crate::{
     config::{Config, Key},
     directory::Directory,
@@ -43,8 +44,10 @@ const ACTOR: &str = "config";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Charged {
     keys: Vec<DeclaredKey>,
-    /// Of `org:default`, where keys need it.
+    /// Of `org:default`, where it is needed.
     default: Option<Currency>,
+    /// What currencies are worth in others.
+    rates: Vec<(Currency, Currency, Nano)>,
 }
 
 impl Charged {
@@ -59,10 +62,21 @@ impl Charged {
         };
         let mut keys: Vec<DeclaredKey> = config.keys.iter().filter_map(declared).collect();
         keys.sort_by(|a, b| a.name.cmp(&b.name));
-        let needs_default = keys.iter().any(|key| key.account == default_account());
+        let beside = accounts_without_key(config);
+        let needs_default = keys
+            .iter()
+            .map(|key| &key.account)
+            .chain(&beside)
+            .any(|account| *account == default_account());
         Self {
             keys,
             default: needs_default.then_some(config.ledger.currency),
+            rates: config
+                .ledger
+                .rates
+                .iter()
+                .map(|rate| (rate.from, rate.to, rate.rate))
+                .collect(),
         }
     }
 }
@@ -70,10 +84,12 @@ impl Charged {
 /// Why accounts are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountsError {
-    #[error("the account of keys that name none cannot be made")]
+    #[error("the account 'org:default' cannot be made")]
     Default(#[from] CreateError),
     #[error("the keys of the configuration file cannot be made known to the ledger")]
     Declare(#[from] DeclareError),
+    #[error("the exchange rates of the configuration file cannot be recorded in the ledger")]
+    Rates(#[from] RateError),
     #[error("the accounts of the ledger cannot be read")]
     Read(#[from] LedgerFault),
 }
@@ -181,6 +197,9 @@ impl Accounts {
                 tags: Vec::new(),
             };
             self.store.ensure_account(&default, by).await?;
+        }
+        if !is_declared && !written.rates.is_empty() {
+            self.store.record_rates(&written.rates, by).await?;
         }
         // Keys of accounts that nobody made are told of by the directory, and refused.
         let known: HashSet<AccountId> = self

@@ -1,11 +1,11 @@
-//! Payers: from what is known of accounts to who pays for a key.
+//! Payers: from what is known of accounts to who pays for a key, and for those who need none.
 
 use std::{collections::HashMap, sync::Arc};
 
 use billing::{AccountId, Budget, Currency, Level, Nano, Payer, Span};
 
 use super::Bar;
-use crate::config::Key;
+use crate::config::{Config, Key, Oidc};
 
 /// The organisation of keys that have a budget and name no account.
 const DEFAULT: &str = "default";
@@ -31,6 +31,12 @@ pub(crate) fn account_of(key: &Key) -> Option<AccountId> {
     named.or_else(|| key.budget.as_ref().map(|_| default_account()))
 }
 
+/// The accounts that the configuration names beside those of keys.
+pub(crate) fn accounts_without_key(config: &Config) -> Vec<AccountId> {
+    let issuers = config.oidc.iter().flat_map(Oidc::accounts);
+    config.ledger.anonymous.iter().chain(issuers).cloned().collect()
+}
+
 pub(crate) fn default_account() -> AccountId {
     AccountId::organisation(DEFAULT).expect("a plain word is a name")
 }
@@ -42,13 +48,20 @@ impl Payers {
 
     /// Who pays for a key; `None` where nobody does. An account that nobody made pays for nothing, see [`Bar`].
     pub(crate) fn of_key(&self, key: &Key) -> Option<Arc<Payer>> {
-        let account = account_of(key)?;
+        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
+        Some(self.payer(account_of(key)?, Some((AccountId::key(&key.name), own))))
+    }
+
+    /// Who pays where there is no key: an organisation, or a team and its organisation.
+    pub(crate) fn of_account(&self, account: &AccountId) -> Arc<Payer> {
+        self.payer(account.clone(), None)
+    }
+
+    fn payer(&self, account: AccountId, key: Option<(AccountId, Budget)>) -> Arc<Payer> {
         let (organisation, team) = match account.level() {
             Level::Team => (organisation_of(&account), Some(account)),
             Level::Organisation | Level::Key | Level::System => (account, None),
         };
-        let name = AccountId::key(&key.name);
-        let own = key.budget.as_ref().map(|budget| budget.rules()).unwrap_or_default();
         let mut bounds = Vec::new();
         let mut bind = |account: &AccountId, budget: &Budget, is_prepaid: bool| {
             let is_bound = |span: &Span| budget.of(*span).is_some() || (is_prepaid && *span == Span::Total);
@@ -64,28 +77,26 @@ impl Payers {
         {
             bind(team, &known.budget, false);
         }
-        // What the ledger knows of a key bounds it too, so that nothing is lost while the two differ.
-        let known_of_key = self.known.get(&name).map_or(own, |known| union(&known.budget, &own));
-        bind(&name, &known_of_key, false);
-        Some(Arc::new(Payer {
+        if let Some((name, own)) = &key {
+            // What the ledger knows of a key bounds it too, so that nothing is lost while the two differ.
+            let known_of_key = self.known.get(name).map_or(*own, |known| union(&known.budget, own));
+            bind(name, &known_of_key, false);
+        }
+        Arc::new(Payer {
             currency: known.map_or(Currency::USD, |known| known.currency),
             organisation,
             team,
-            key: Some(name),
+            key: key.map(|(name, _)| name),
             bounds,
-        }))
+        })
     }
 
-    /// Whether any of these keys is charged.
-    pub(crate) fn charges(keys: &[Key]) -> bool {
-        keys.iter().any(|key| account_of(key).is_some())
-    }
-
-    /// Accounts that pay for nothing: what is disabled, and what these keys name and nobody made.
-    pub(crate) fn barred(&self, keys: &[Key]) -> HashMap<AccountId, Bar> {
+    /// Accounts that pay for nothing: what is disabled, and what is named, by these keys or beside them, and nobody made.
+    pub(crate) fn barred(&self, keys: &[Key], beside: &[AccountId]) -> HashMap<AccountId, Bar> {
         let disabled = self.known.iter().filter(|(_, known)| known.disabled);
         let disabled = disabled.map(|(account, _)| (account.clone(), Bar::Disabled));
-        let named = keys.iter().filter_map(account_of).flat_map(|account| {
+        let named = keys.iter().filter_map(account_of).chain(beside.iter().cloned());
+        let named = named.flat_map(|account| {
             let organisation = (account.level() == Level::Team).then(|| organisation_of(&account));
             organisation.into_iter().chain([account])
         });

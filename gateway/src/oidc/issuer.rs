@@ -10,7 +10,7 @@ use super::{
     token::{Token, TokenError},
 };
 use crate::{
-    accounts::{Account, Subject},
+    accounts::{Account, Debtor, Subject},
     config::{self, Oidc, Timestamp},
     limiter::{AccountId, Limiters},
 };
@@ -97,7 +97,7 @@ impl Issuer {
         let subject = claims::name(signed, "sub").unwrap_or_else(|| name.clone());
         let id = AccountId::Subject {
             issuer: self.name.clone(),
-            subject: subject.into(),
+            subject: subject.as_str().into(),
         };
         let limiter = limiters.of_subject(id.clone()).ok_or(TokenError::TooMany)?;
         let rule = config.rules.iter().find(|rule| rule_matches(rule, signed));
@@ -105,6 +105,12 @@ impl Issuer {
             Some(rule) => (&rule.models, rule.min_tier, &rule.limits),
             None => (&config.models, config.min_tier, &config.limits),
         };
+        // A rule that names nobody makes nothing free that the issuer's tokens pay for.
+        let payer = rule.and_then(|rule| rule.account.as_ref()).or(config.account.as_ref());
+        let debtor = payer.map(|account| Debtor {
+            account: account.clone(),
+            key: billing::AccountId::key(&format!("oidc:{}#{subject}", self.name)),
+        });
         Ok(Account::of_subject(Subject {
             name: format!("oidc:{name}"),
             id,
@@ -112,6 +118,7 @@ impl Issuer {
             min_tier,
             limits: limits.clone(),
             limiter,
+            debtor,
         }))
     }
 }

@@ -84,6 +84,7 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Token(TokenError::Signature)),
         Box::new(AuthenticateError::Token(TokenError::NoKeys)),
         Box::new(AuthenticateError::Token(TokenError::TooMany)),
+        Box::new(AuthenticateError::Changing),
         Box::new(LimitError::Requests {
             limit: 1,
             used: 1,

@@ -65,7 +65,7 @@ impl Counter {
             }
             Asked::Request(id) => {
                 let account = self.authenticator.authenticate(&request).await?;
-                let receipts = self.receipts.of_payer(&id, account.payer.as_deref()).await?;
+                let receipts = self.receipts.of_account(&id, &account).await?;
                 Ok(json(list(&receipts), "no-store"))
             }
         }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use billing::{AccountId, ChargeKind, JournalKind, Level, Nano, Span, ledger::NodeState};
 use billing_store::ledger::{
-    Deposit, Deposited, Forgotten, PostedCharge, SpendRow, Spending, StoredAccount, StoredNode, StoredTransfer,
-    SystemAccount,
+    Deposit, Deposited, ExchangeRate, Forgotten, PostedCharge, SpendRow, Spending, StoredAccount, StoredNode,
+    StoredTransfer, SystemAccount,
 };
 use serde::{Serialize, Serializer};
 use utoipa::{
@@ -178,6 +178,17 @@ pub(crate) struct LedgerView {
     /// Accounts of the ledger itself: what came in, was earned, is a fee, was lost.
     pub(crate) accounts: Vec<SystemView>,
     pub(crate) nodes: Vec<NodeView>,
+    /// What currencies were worth in others, by the configuration; the newest first.
+    pub(crate) rates: Vec<RateView>,
+}
+
+/// What one unit of a currency was in another, from a moment on.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct RateView {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) rate: Units,
+    pub(crate) since: String,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -396,6 +407,17 @@ impl SystemView {
             id: account.id.to_string(),
             currency: account.currency.to_string(),
             balance: Signed::between(account.credited.get(), account.debited.get()),
+        }
+    }
+}
+
+impl RateView {
+    pub(crate) fn of(rate: &ExchangeRate) -> Self {
+        Self {
+            from: rate.base.to_string(),
+            to: rate.quote.to_string(),
+            rate: Units(rate.rate),
+            since: time(rate.at_ms),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What was spent, by model, key, team and tag, as JSON and as CSV.
 
+use e2e::eventually;
+use e2e::wait::SOON;
+
 use super::*;
 
 #[tokio::test]
@@ -93,4 +96,41 @@ async fn a_statement_leads_from_one_balance_to_the_next() {
     assert_eq!(answer.status, 400, "{}", answer.text());
     let printed = done(&gateway, &["account", "statement", "acme"]);
     assert!(printed.contains("closing") && printed.contains("mock"), "{printed}");
+}
+
+#[tokio::test]
+async fn the_rates_that_were_in_force_are_in_the_ledger() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let rates = |rate: &str, more: &str| {
+        let ledger = format!("ledger: {{rates: [{{from: USD, to: TON, rate: {rate}}}{more}]}}\n");
+        yaml(&mock, &ledger)
+    };
+    let gateway = world.gateway(&rates("0.35", ""));
+    let recorded = || {
+        let rates = told(&gateway, &["ledger", "rates"]);
+        let rates = rates.as_array().expect("a list").clone();
+        let text = |rate: &Value, name: &str| rate[name].as_str().expect("a text").to_owned();
+        let rates = rates
+            .iter()
+            .map(|rate| ["from", "to", "rate"].map(|name| text(rate, name)).join(" "));
+        rates.collect::<Vec<_>>()
+    };
+    assert_eq!(recorded(), ["USD TON 0.350000000"]);
+    // What stays is not written again, and what was is not forgotten.
+    gateway.rewrite(&rates("0.35", ", {from: TON, to: USD, rate: 2.8}"));
+    assert_eq!(gateway.reload().await.status, 200);
+    assert!(eventually(SOON, || recorded().len() == 2).await, "{:?}", recorded());
+    gateway.rewrite(&rates("0.4", ""));
+    assert_eq!(gateway.reload().await.status, 200);
+    assert!(eventually(SOON, || recorded().len() == 3).await, "{:?}", recorded());
+    assert_eq!(
+        recorded(),
+        ["USD TON 0.400000000", "TON USD 2.800000000", "USD TON 0.350000000"]
+    );
+    let printed = done(&gateway, &["ledger", "rates"]);
+    assert!(
+        printed.starts_with("SINCE ") && printed.contains("  USD   TON  0.400000000"),
+        "{printed}"
+    );
 }

@@ -12,6 +12,7 @@ use super::sql::{self, Batch, Record, Type, counted, rows, run, values};
 use super::{LedgerFault, LedgerStore, change, faults, question};
 use crate::keys::By;
 use crate::pool::{Db, Either};
+use crate::reader::MAX_ROWS;
 
 /// How long a node counts as using a key after it last did, and how long what it used counts: a minute, and what a
 /// renewal may take.
@@ -101,10 +102,11 @@ impl LedgerStore {
         change!(self.pool, db => record(db, rates, by).await.map_err(RateError::from))
     }
 
-    /// Every rate that was ever in force, the oldest first.
-    pub async fn exchange_rates(&self) -> Result<Vec<ExchangeRate>, LedgerFault> {
+    /// The rates that were in force, the newest first.
+    pub async fn exchange_rates(&self, limit: u32) -> Result<Vec<ExchangeRate>, LedgerFault> {
         question!(self.reader, db => {
-            let found = rows(db, "SELECT base, quote, rate, at_ms FROM exchange_rates ORDER BY id", &[]).await;
+            let sql = "SELECT base, quote, rate, at_ms FROM exchange_rates ORDER BY id DESC LIMIT $1";
+            let found = rows(db, sql, values![i64::from(limit.min(MAX_ROWS))]).await;
             found.and_then(|found| found.iter().map(exchange_rate).collect::<Result<Vec<_>, _>>())
         })
     }

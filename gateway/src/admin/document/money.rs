@@ -126,7 +126,7 @@ pub(super) fn rows() -> Vec<Row> {
         get(
             "/ledger",
             "getLedger",
-            "What was earned, and the gateways that spend from the ledger",
+            "What was earned, the gateways that spend from the ledger, and the exchange rates that were in force",
             &[],
             one::<LedgerView>(),
         ),

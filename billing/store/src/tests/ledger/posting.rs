@@ -447,8 +447,10 @@ async fn rates_are_recorded_once(scene: Scene) {
         rate: nano(rate),
         at_ms: BY.at_ms,
     };
-    let found = ledger.exchange_rates().await.expect("readable");
-    assert_eq!(found, [rate(usd, ton, 350), rate(ton, usd, 2), rate(usd, ton, 360)]);
+    let found = ledger.exchange_rates(10).await.expect("readable");
+    assert_eq!(found, [rate(usd, ton, 360), rate(ton, usd, 2), rate(usd, ton, 350)]);
+    let found = ledger.exchange_rates(1).await.expect("readable");
+    assert_eq!(found, [rate(usd, ton, 360)], "the newest");
     assert!(ledger.record_rates(&[(usd, usd, nano(1))], BY).await.is_err());
     assert!(ledger.record_rates(&[(usd, ton, Nano::ZERO)], BY).await.is_err());
     assert_eq!(AccountId::key("x").as_str(), "key:x");

@@ -30,13 +30,15 @@ fn the_address_of_a_database_is_never_quoted() {
 fn what_is_charged_must_be_kept() {
     check(
         &format!(
-            "{B}data_dir: null\nkeys:\n- {{name: a, secret: s, budget: {{day: 1}}}}\n- {{name: b, secret: t}}\nledger: {{journal: direct}}"
+            "{B}data_dir: null\nkeys:\n- {{name: a, secret: s, budget: {{day: 1}}}}\n- {{name: b, secret: t}}\nledger: {{journal: direct}}\noidc: [{{issuer: 'https://i', audience: a, rules: [{{claim: c, value: v, account: 'org:o'}}]}}]"
         ),
         &[
             "m.yaml:4:3: `keys[0]`: is charged, and with `data_dir: null` what it spends could be kept nowhere",
             "fix: set `data_dir` or `database`, or remove its `account` and `budget`",
             "m.yaml:6:19: `ledger.journal`: there is no `database`, and the journal is in this gateway's own ledger already",
             "fix: add `database: postgres://…`, or leave it out",
+            "m.yaml:7:8: `oidc[0]`: is charged, and with `data_dir: null` what it spends could be kept nowhere",
+            "fix: set `data_dir` or `database`, or remove each `account` in it",
         ],
     );
     check(
@@ -48,6 +50,59 @@ fn what_is_charged_must_be_kept() {
             "fix: give each gateway a name of its own: `node: gateway-1`",
             "m.yaml:4:9: `ledger.receipt_key`: without a `data_dir` the key that signs receipts cannot be kept",
             "fix: name a file with `receipt_key`, or write `receipts: false`",
+        ],
+    );
+}
+
+#[test]
+fn nobody_pays_without_a_key_where_keys_are_asked_for() {
+    let pays = "ledger: {anonymous: 'org:default'}";
+    for (more, why, fix) in [
+        (
+            "keys: [{name: a, secret: s}]",
+            "pays for requests without a key, and with `keys` none is served",
+            "leave it out",
+        ),
+        (
+            "keys: [{name: a, secret: s}]\noidc: [{issuer: 'https://i', audience: a}]",
+            "pays for requests without a key, and with `keys` and `oidc` none is served",
+            "leave it out",
+        ),
+        (
+            "listen: 0.0.0.0:80",
+            "pays for requests without a key, and none is served where other machines can connect (0.0.0.0:80)",
+            "leave it out",
+        ),
+        (
+            "data_dir: null",
+            "is charged, and with `data_dir: null` what it spends could be kept nowhere",
+            "set `data_dir` or `database`, or leave it out",
+        ),
+    ] {
+        check_with_backend(
+            &format!("{pays}\n{more}"),
+            &[
+                &format!("m.yaml:2:21: `ledger.anonymous`: {why}"),
+                &format!("fix: {fix}"),
+            ],
+        );
+    }
+    check_with_backend(
+        "ledger: {anonymous: 'key:a'}",
+        &[
+            "m.yaml:2:21: `ledger.anonymous`: `key:a` is not an account that keys can belong to",
+            "fix: write `org:NAME` or `team:ORGANISATION/TEAM`, with up to 128 letters, digits and `-_.`",
+        ],
+    );
+}
+
+#[test]
+fn subjects_of_two_issuers_are_never_one_in_the_ledger() {
+    check_with_backend(
+        "oidc: [{issuer: 'https://i#x', audience: a, account: 'org:acme'}]",
+        &[
+            "m.yaml:2:17: `oidc[0].issuer`: has a `#`, so that its subjects could be taken for another's in the ledger",
+            "fix: leave `account` out",
         ],
     );
 }

@@ -1,0 +1,260 @@
+//! Whoever showed a certificate that we accepted.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use attestation::{Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict, binding::Channel, gpu::GpuEvidence};
+
+use crate::{
+    certificate::{Certificate, CertificateRefusal, Shown},
+    channel::{Answer, Cut, Proof},
+    key::PublicKey,
+    trust::{Accepted, Trust},
+};
+
+/// The peer of one connection.
+///
+/// Proves: it holds the key of its certificate, and the evidence there names that key and was accepted when the handshake
+/// ran. Does not prove: that the evidence was made for this connection. For that see [`channel`](crate::channel).
+pub struct Peer {
+    certificate: Certificate,
+    evidence: Offered,
+    role: Role,
+    trust: Arc<Trust>,
+    /// SHA-256 of the key that we showed it; zeros where we showed none.
+    ours: [u8; 32],
+    /// Of the handshake.
+    verdict: Arc<Verdict>,
+}
+
+/// Evidence of a certificate.
+enum Offered {
+    Mulberry(Evidence),
+    /// A raw quote.
+    Cocoon(Vec<u8>),
+}
+
+/// Whom we expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    pub role: Role,
+    /// From where it comes: floods are counted by address.
+    pub address: IpAddr,
+}
+
+/// Why a certificate was not accepted. In order of precedence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerRefusal {
+    #[error(transparent)]
+    Certificate(#[from] CertificateRefusal),
+    #[error("too much of this address's evidence was refused lately; it may try again in some seconds")]
+    Flood,
+    #[error(transparent)]
+    Evidence(#[from] Refusal),
+}
+
+/// What was asked on the channel.
+pub(crate) struct Question<'a> {
+    pub(crate) nonce: &'a [u8; 32],
+    pub(crate) exporter: &'a [u8; 32],
+}
+
+/// An answer that was read.
+#[derive(Debug)]
+pub(crate) struct Said {
+    proof: Proof,
+    gpu: Option<GpuEvidence>,
+}
+
+impl Said {
+    pub(crate) fn read(answer: Answer) -> Result<Self, Cut> {
+        let gpu = answer.gpu.map(|bytes| GpuEvidence::decode(&bytes.0)).transpose();
+        Ok(Self {
+            proof: answer.proof,
+            gpu: gpu.map_err(|refusal| Cut::Refused(refusal.into()))?,
+        })
+    }
+}
+
+impl PeerRefusal {
+    /// For metrics, logs and tests.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Certificate(refusal) => refusal.code(),
+            Self::Flood => "flood",
+            Self::Evidence(refusal) => refusal.code(),
+        }
+    }
+}
+
+impl Peer {
+    /// Of a certificate that was read, in a handshake.
+    pub(crate) fn appraise(
+        certificate: Certificate,
+        expect: Expect,
+        trust: &Arc<Trust>,
+        ours: [u8; 32],
+        now: u64,
+    ) -> Result<Self, PeerRefusal> {
+        let evidence = match certificate.shown() {
+            Shown::Evidence(bytes) => Offered::Mulberry(Evidence::decode(bytes)?),
+            Shown::Cocoon(quote) => Offered::Cocoon(quote.clone()),
+        };
+        if !trust.admit(expect.address) {
+            return Err(PeerRefusal::Flood);
+        }
+        let accepted = trust.current();
+        let verdict = shown(&certificate, &evidence, expect.role, &accepted, now)
+            .inspect_err(|refusal| trust.refused(refusal))?;
+        trust.vindicate(expect.address);
+        Ok(Self {
+            certificate,
+            evidence,
+            role: expect.role,
+            trust: Arc::clone(trust),
+            ours,
+            verdict: Arc::new(verdict),
+        })
+    }
+
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// By which a peer without a quote is known.
+    pub fn spki_sha256(&self) -> &[u8; 32] {
+        self.certificate.spki_sha256()
+    }
+
+    pub fn key(&self) -> &PublicKey {
+        self.certificate.key()
+    }
+
+    /// For how long an answer of it may stand.
+    pub(crate) fn max_age(&self) -> Duration {
+        Duration::from_secs(self.trust.policy().max_age_s.into())
+    }
+
+    /// What it says of itself.
+    pub fn claims(&self) -> &Claims {
+        self.verdict.claims()
+    }
+
+    /// When its certificate or its claims end, whichever is first.
+    pub fn not_after(&self) -> u64 {
+        self.certificate.not_after().min(self.claims().not_after)
+    }
+
+    /// Whether a quote stands behind it.
+    pub fn is_attested(&self) -> bool {
+        !matches!(&self.evidence, Offered::Mulberry(Evidence { quote: None, .. }))
+    }
+
+    /// The evidence of its certificate, as it came: for archives.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        match &self.evidence {
+            Offered::Mulberry(evidence) => Some(evidence),
+            Offered::Cocoon(_) => None,
+        }
+    }
+
+    /// What the evidence of the certificate was worth in the handshake. The channel's verdict is the one that counts.
+    pub fn shown(&self) -> &Arc<Verdict> {
+        &self.verdict
+    }
+
+    /// What the evidence of the certificate is worth now.
+    pub(crate) fn appraise_again(&self, now: u64) -> Result<Verdict, Refusal> {
+        shown(&self.certificate, &self.evidence, self.role, &self.trust.current(), now)
+    }
+
+    /// What it said of this connection, and that it is still whom it was: `first` is the last verdict, if there is one.
+    pub(crate) fn appraise_channel(
+        &self,
+        question: &Question<'_>,
+        said: &Said,
+        first: Option<&Verdict>,
+        now: u64,
+    ) -> Result<Arc<Verdict>, Cut> {
+        let channel = Channel {
+            role: self.role,
+            nonce: question.nonce,
+            exporter: question.exporter,
+            attester_spki: self.spki_sha256(),
+            verifier_spki: &self.ours,
+        };
+        let accepted = self.trust.current();
+        let Offered::Mulberry(evidence) = &self.evidence else {
+            return Err(Cut::Refused(Refusal::InteropRefused));
+        };
+        let verdict = match (&evidence.quote, &said.proof) {
+            (None, Proof::Signature(signature)) => {
+                if !self.certificate.key().stated(&channel.report_data(), &signature.0) {
+                    return Err(Cut::Statement);
+                }
+                self.keyed(evidence, &accepted, now)
+            }
+            (Some(_), Proof::Quote(quote)) => {
+                // The certificate's evidence counts as long as the connection: it holds the claims.
+                shown(&self.certificate, &self.evidence, self.role, &accepted, now)
+                    .map_err(|refusal| self.refuse(refusal))?;
+                let first = first.unwrap_or(&self.verdict);
+                let basis = accepted.basis(now);
+                accepted
+                    .verifier()
+                    .appraise_channel(&quote.0, &channel, first, said.gpu.as_ref(), &basis)
+            }
+            (Some(_), Proof::Signature(_)) => Err(Refusal::QuoteMissing),
+            (None, Proof::Quote(_)) => {
+                return Err(Cut::Protocol("a quote of a peer whose certificate has none"));
+            }
+        };
+        verdict.map(Arc::new).map_err(|refusal| self.refuse(refusal))
+    }
+
+    fn keyed(&self, evidence: &Evidence, accepted: &Accepted, now: u64) -> Result<Verdict, Refusal> {
+        accepted
+            .verifier()
+            .appraise_certificate(evidence, self.role, self.spki_sha256(), &accepted.basis(now))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Cut {
+        self.trust.refused(&refusal);
+        Cut::Refused(refusal)
+    }
+}
+
+fn shown(
+    certificate: &Certificate,
+    evidence: &Offered,
+    role: Role,
+    accepted: &Accepted,
+    now: u64,
+) -> Result<Verdict, Refusal> {
+    let basis = accepted.basis(now);
+    let verifier = accepted.verifier();
+    match evidence {
+        Offered::Mulberry(evidence) => verifier.appraise_certificate(evidence, role, certificate.spki_sha256(), &basis),
+        Offered::Cocoon(quote) => {
+            // Reading it made sure of that.
+            let PublicKey::Ed25519(key) = certificate.key() else {
+                return Err(Refusal::InteropRefused);
+            };
+            let dated = CocoonCertificate {
+                key,
+                not_before: certificate.not_before(),
+                not_after: certificate.not_after(),
+            };
+            verifier.appraise_cocoon(quote, &dated, role, &basis)
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("role", &self.role)
+            .field("key", &attestation::Hex(*self.spki_sha256()))
+            .field("tier", &self.verdict.tier())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! What we accept now: anchor, policy, collateral. Everything that appraises looks here, and hears when it changes.
+//!
+//! One value is in force at a time. Whoever replaces a part of it raises the generation, and every open connection
+//! appraises its peer again ([`channel`](crate::channel)): a measurement struck from the policy, or a platform revoked in
+//! a new list, cuts the connections that rest on it at once.
+//!
+//! Nothing here does I/O. A platform without collateral is refused, and named on a queue, so that somebody fetches its
+//! collateral beside the handshakes; the peer comes again.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, Verifier};
+use tokio::sync::{mpsc, watch};
+
+use crate::limit::Limit;
+
+/// How many platforms may wait to be fetched; past that they are named again when their peers come again.
+pub const WANTED: usize = 64;
+
+pub struct Trust {
+    current: ArcSwap<Accepted>,
+    /// One change at a time, so that none is lost.
+    changing: Mutex<()>,
+    generation: watch::Sender<u64>,
+    wanted: mpsc::Sender<Wanted>,
+    limit: Limit,
+}
+
+/// A platform whose collateral is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    pub fmspc: Hex<6>,
+    /// `platform` or `processor`.
+    pub ca: &'static str,
+}
+
+/// Why a policy was not put in force.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the policy cannot be meant")]
+pub struct BadPolicy(pub Vec<Problem>);
+
+pub(crate) struct Accepted {
+    verifier: Arc<Verifier>,
+    policy: Arc<Policy>,
+    collateral: Arc<CollateralSet>,
+}
+
+impl Trust {
+    /// The receiver names platforms to fetch collateral for.
+    pub fn new(
+        verifier: Verifier,
+        policy: Policy,
+        collateral: CollateralSet,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Wanted>), BadPolicy> {
+        let (wanted, receiver) = mpsc::channel(WANTED);
+        let policy = meant(policy)?;
+        let accepted = Accepted {
+            verifier: Arc::new(verifier),
+            policy,
+            collateral: Arc::new(collateral),
+        };
+        let trust = Self {
+            current: ArcSwap::from_pointee(accepted),
+            changing: Mutex::new(()),
+            generation: watch::Sender::new(0),
+            wanted,
+            limit: Limit::default(),
+        };
+        Ok((Arc::new(trust), receiver))
+    }
+
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.current.load().policy)
+    }
+
+    pub fn collateral(&self) -> Arc<CollateralSet> {
+        Arc::clone(&self.current.load().collateral)
+    }
+
+    /// Counts changes. Whoever holds a verdict listens, and appraises again.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// In force from here on, for open connections too.
+    pub fn set_policy(&self, policy: Policy) -> Result<(), BadPolicy> {
+        let policy = meant(policy)?;
+        self.change(|accepted| Accepted {
+            verifier: Arc::clone(&accepted.verifier),
+            policy,
+            collateral: Arc::clone(&accepted.collateral),
+        });
+        Ok(())
+    }
+
+    /// Changes a copy of the collateral, and puts it in force if the change is not refused.
+    pub fn change_collateral<E>(&self, change: impl FnOnce(&mut CollateralSet) -> Result<(), E>) -> Result<(), E> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = self.current.load_full();
+        let mut collateral = CollateralSet::clone(&accepted.collateral);
+        change(&mut collateral)?;
+        if collateral.generation() != accepted.collateral.generation() {
+            self.put(Accepted {
+                verifier: Arc::clone(&accepted.verifier),
+                policy: Arc::clone(&accepted.policy),
+                collateral: Arc::new(collateral),
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn current(&self) -> Arc<Accepted> {
+        self.current.load_full()
+    }
+
+    /// Whether this address may cost us another verification.
+    pub(crate) fn admit(&self, address: IpAddr) -> bool {
+        self.limit.take(address, Instant::now())
+    }
+
+    /// It ended in a verdict.
+    pub(crate) fn vindicate(&self, address: IpAddr) {
+        self.limit.give_back(address);
+    }
+
+    /// Tells whoever fetches, where that can help.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        if let Refusal::CollateralMissing { fmspc, ca } = *refusal {
+            // A full queue names others; this peer will come again.
+            self.wanted.try_send(Wanted { fmspc, ca }).ok();
+        }
+    }
+
+    fn change(&self, next: impl FnOnce(&Accepted) -> Accepted) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(next(&self.current.load()));
+    }
+
+    fn put(&self, next: Accepted) {
+        self.current.store(Arc::new(next));
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+impl Accepted {
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    pub(crate) fn basis(&self, now: u64) -> Basis<'_> {
+        Basis::new(&self.policy, &self.collateral, now)
+    }
+}
+
+fn meant(policy: Policy) -> Result<Arc<Policy>, BadPolicy> {
+    let problems = policy.problems();
+    if problems.is_empty() {
+        Ok(Arc::new(policy))
+    } else {
+        Err(BadPolicy(problems))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let current = self.current.load();
+        f.debug_struct("Trust")
+            .field("anchor", current.verifier.anchor())
+            .field("policy", &current.policy.digest())
+            .field("collateral", &current.collateral.generation())
+            .finish_non_exhaustive()
+    }
+}

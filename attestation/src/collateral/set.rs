@@ -1,0 +1,101 @@
+//! The collateral in force.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Ca, Collateral, Fmspc};
+use crate::{Hex, Part, Refusal, TrustAnchor, digest::sha256};
+
+/// One piece of collateral for each kind of platform, all of it under one trust anchor.
+///
+/// Nothing in it ever gets older: somebody who can serve us last month's lists could hide a revocation or a flaw in the
+/// firmware, though every signature holds.
+#[derive(Clone, Debug)]
+pub struct CollateralSet {
+    anchor: TrustAnchor,
+    members: BTreeMap<(Fmspc, Ca), Arc<Collateral>>,
+    generation: Hex<32>,
+}
+
+impl CollateralSet {
+    pub fn new(anchor: TrustAnchor) -> Self {
+        let mut set = Self {
+            anchor,
+            members: BTreeMap::new(),
+            generation: Hex([0; 32]),
+        };
+        set.renew();
+        set
+    }
+
+    /// Takes it in place of what was known for its platforms. Refused: what is not signed under the anchor, does not hold
+    /// now, or is older than what was known.
+    pub fn insert(&mut self, collateral: Collateral, now: u64) -> Result<(), Refusal> {
+        collateral.check(&self.anchor, now)?;
+        self.check_rollback(&collateral)?;
+        let key = (collateral.fmspc, collateral.ca);
+        self.members.insert(key, Arc::new(collateral));
+        self.renew();
+        Ok(())
+    }
+
+    pub fn get(&self, fmspc: Fmspc, ca: Ca) -> Result<&Arc<Collateral>, Refusal> {
+        self.members
+            .get(&(fmspc, ca))
+            .ok_or(Refusal::CollateralMissing { fmspc, ca: ca.name() })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Collateral>> {
+        self.members.values()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub fn anchor(&self) -> &TrustAnchor {
+        &self.anchor
+    }
+
+    /// A digest of all of it, which changes whenever any of it does.
+    pub fn generation(&self) -> Hex<32> {
+        self.generation
+    }
+
+    fn renew(&mut self) {
+        let digests: Vec<[u8; 32]> = self.members.values().map(|member| member.digest.0).collect();
+        self.generation = sha256(&[self.anchor.root_der(), digests.as_flattened()]);
+    }
+
+    /// Revocation lists are of an authority and not of one kind of platform, so they are compared with all.
+    fn check_rollback(&self, new: &Collateral) -> Result<(), Refusal> {
+        for old in self.members.values() {
+            let same_ca = old.ca == new.ca;
+            let same = same_ca && old.fmspc == new.fmspc;
+            for (compared, part, known, found) in [
+                (
+                    same,
+                    Part::TcbInfo,
+                    u64::from(old.tcb_info.evaluation),
+                    u64::from(new.tcb_info.evaluation),
+                ),
+                (same, Part::TcbInfo, old.tcb_info.from, new.tcb_info.from),
+                (
+                    same,
+                    Part::QeIdentity,
+                    u64::from(old.qe_identity.evaluation),
+                    u64::from(new.qe_identity.evaluation),
+                ),
+                (same, Part::QeIdentity, old.qe_identity.from, new.qe_identity.from),
+                (same_ca, Part::PckCrl, old.pck_crl.number, new.pck_crl.number),
+                (same_ca, Part::PckCrl, old.pck_crl.from, new.pck_crl.from),
+                (true, Part::RootCaCrl, old.root_ca_crl.number, new.root_ca_crl.number),
+                (true, Part::RootCaCrl, old.root_ca_crl.from, new.root_ca_crl.from),
+            ] {
+                if compared && found < known {
+                    return Err(Refusal::CollateralRolledBack { part, known, found });
+                }
+            }
+        }
+        Ok(())
+    }
+}
