@@ -12,6 +12,8 @@ mod decisions;
 mod documents;
 #[path = "tidy/events.rs"]
 mod events;
+#[path = "tidy/features.rs"]
+mod features;
 #[path = "tidy/names.rs"]
 mod names;
 #[path = "tidy/packages.rs"]
@@ -63,6 +65,15 @@ fn packages_import_only_what_the_picture_allows() {
         &packages::forbidden_imports(&packages, &packages::ALLOWED),
         "Move the code so that the import is not needed. A new edge is rare: discuss it, then write it into ALLOWED in \
          tests/tidy/packages.rs and into the picture in ARCHITECTURE.md.",
+    );
+}
+
+#[test]
+fn the_verifier_of_quotes_has_no_dangerous_feature() {
+    assert_none(
+        &features::problems(root()),
+        "A verdict must mean the same in every build: take the feature from whichever Cargo.toml asks for it. \
+         docs/decisions/0009-attestation.md says why.",
     );
 }
 

@@ -22,7 +22,7 @@ mod guest;
 mod standing;
 
 use crate::{
-    Anchor, Claims, CollateralSet, Evidence, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier,
+    Anchor, Claims, CollateralSet, Evidence, Hex, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier,
     TrustAnchor, Verdict,
     binding::{Channel, certificate_report_data, cocoon_report_data},
     cache::Cache,
@@ -70,16 +70,18 @@ pub struct CocoonCertificate<'a> {
 /// What it is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis<'a> {
-    pub policy: &'a Policy,
-    pub collateral: &'a CollateralSet,
-    /// Unix time in seconds.
-    pub now: u64,
+    policy: &'a Policy,
+    policy_digest: Hex<32>,
+    collateral: &'a CollateralSet,
+    now: u64,
 }
 
 impl<'a> Basis<'a> {
+    /// `now` is Unix time in seconds.
     pub fn new(policy: &'a Policy, collateral: &'a CollateralSet, now: u64) -> Self {
         Self {
             policy,
+            policy_digest: policy.digest(),
             collateral,
             now,
         }
@@ -261,7 +263,7 @@ impl Verifier {
             gpu_refused: found.refused,
             claims: claims.clone(),
             interop: Interop::None,
-            policy: policy.digest(),
+            policy: basis.policy_digest,
             collateral: basis.collateral.generation(),
             appraised_at: genuine.checked_at,
             expires: expiry(genuine.checked_at, policy)
@@ -310,7 +312,7 @@ fn keyed(claims: Claims, basis: &Basis<'_>) -> Result<Verdict, Refusal> {
         gpu_refused: None,
         evidence: sha256(&[&claims.encode()]),
         interop: Interop::None,
-        policy: basis.policy.digest(),
+        policy: basis.policy_digest,
         collateral: basis.collateral.generation(),
         appraised_at: basis.now,
         expires: expiry(basis.now, basis.policy).min(claims.not_after),

@@ -45,6 +45,7 @@ use spdm::Report;
 pub use eat::{Nras, NrasKey};
 pub use evidence::{DeviceEvidence, EVIDENCE_BYTES_MAX, GpuEvidence};
 pub use measurements::Rim;
+pub use ocsp::NVIDIA_OCSP;
 pub use policy::{Arch, GpuPolicy, Mode};
 pub use refusal::GpuRefusal;
 pub use verdict::{Device, GpuVerdict, Revocation};

@@ -124,12 +124,12 @@ pub enum Refusal {
     /// What it says of the devices, under its own codes.
     #[error(transparent)]
     Gpu(#[from] GpuRefusal),
+    #[error("the evidence reaches tier {tier}, and the policy asks for {min}")]
+    TierTooLow { tier: Tier, min: Tier },
     #[error("the second quote is of another guest than the first; the connection is relayed")]
     ImageChanged,
     #[error("the second quote is of another platform than the first; the connection is relayed")]
     PlatformChanged,
-    #[error("the evidence reaches tier {tier}, and the policy asks for {min}")]
-    TierTooLow { tier: Tier, min: Tier },
 }
 
 /// What could not be read or is not trusted.
@@ -205,9 +205,9 @@ impl Refusal {
             Self::GpuMismatch => "gpu_mismatch",
             Self::GpuMissing => "gpu_missing",
             Self::Gpu(refusal) => refusal.code(),
+            Self::TierTooLow { .. } => "tier_too_low",
             Self::ImageChanged => "image_changed",
             Self::PlatformChanged => "platform_changed",
-            Self::TierTooLow { .. } => "tier_too_low",
         }
     }
 }

@@ -7,6 +7,8 @@
     reason = "a test that panics has failed"
 )]
 
+use std::sync::LazyLock;
+
 use attestation::{
     Hex,
     gpu::{Arch, GpuAnchor, GpuEvidence, GpuPolicy, Mode, NrasKey, Revocation, verify},
@@ -20,12 +22,14 @@ const NOW: u64 = 1_795_334_400;
 const NONCE: [u8; 32] = [7; 32];
 const OK: &str = "ok";
 
+static ANCHOR: LazyLock<GpuAnchor> = LazyLock::new(|| soft().anchor());
+
 fn soft() -> SoftGpus {
     SoftGpus::new([1; 32])
 }
 
 fn code(evidence: &GpuEvidence, policy: &GpuPolicy) -> &'static str {
-    match verify(evidence, &NONCE, policy, &soft().anchor(), NOW) {
+    match verify(evidence, &NONCE, policy, &ANCHOR, NOW) {
         Ok(verdict) => {
             assert!(!verdict.bound_to_td());
             OK
@@ -104,7 +108,7 @@ fn a_valid_device_of_each_generation_is_accepted() {
 #[test]
 fn a_verdict_says_what_was_found() {
     let evidence = soft().evidence(&NONCE, NOW);
-    let verdict = verify(&evidence, &NONCE, &soft().policy(), &soft().anchor(), NOW).unwrap();
+    let verdict = verify(&evidence, &NONCE, &soft().policy(), &ANCHOR, NOW).unwrap();
     let said = serde_json::to_value(&verdict).unwrap();
     let device = json!({
         "arch": "hopper", "model": "GH100 A01 GSP BROM", "serial": "410101010101010100",
@@ -350,6 +354,29 @@ fn a_good_answer_does_not_outweigh_a_revocation() {
     }
 }
 
+/// As a worker does it: what the certificates need is asked for, and what is answered comes along.
+#[test]
+fn answers_are_asked_for_by_the_certificates() {
+    let gpus = soft().edit(several([Device::hopper, Device::switch]));
+    let mut evidence = gpus.evidence(&NONCE, NOW);
+    evidence.staples.clear();
+    let requests = evidence.ocsp_requests().unwrap();
+    assert_eq!(requests.len(), 6);
+    let answers = requests.iter().map(|request| gpus.ocsp_response(request, NOW).unwrap());
+    evidence.staples = answers.collect();
+    assert_eq!(code(&evidence, &soft().policy()), OK);
+
+    // Two of one kind have only their own certificates apart.
+    let twins = soft()
+        .edit(several([Device::hopper, Device::hopper]))
+        .evidence(&NONCE, NOW);
+    assert_eq!(twins.ocsp_requests().unwrap().len(), 4);
+    assert_eq!(gpus.ocsp_response(&twins.ocsp_requests().unwrap()[3], NOW), None);
+
+    evidence.devices[0].chain.pop();
+    assert_eq!(evidence.ocsp_requests().unwrap_err().code(), "gpu_chain");
+}
+
 /// An answer for one device is none for another.
 #[test]
 fn every_device_needs_its_own_answer() {
@@ -445,7 +472,7 @@ fn an_eat_counts_only_where_the_policy_names_its_service() {
 
     let mut policy = soft().policy();
     policy.nras = Some(soft().nras());
-    let verdict = verify(&evidence, &NONCE, &policy, &soft().anchor(), NOW).unwrap();
+    let verdict = verify(&evidence, &NONCE, &policy, &ANCHOR, NOW).unwrap();
     assert_eq!(verdict.revocation(), Revocation::Eat { until: NOW + 3_600 });
 
     // It covers GPUs, not the switches beside them.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod attest;
 pub(crate) mod key;
 pub(crate) mod money;
 pub(crate) mod verify;
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said
     Verify(verify::VerifyArgs),
+    /// Read and appraise evidence by hand, and write policies
+    #[command(subcommand)]
+    Attest(attest::AttestCommand),
     /// Ask the gateway of this configuration whether it is ready; exits 0 if it is, else 1
     Healthcheck(HealthcheckArgs),
     /// Run everything that exists in one process, with a scripted engine where no real one is found

@@ -7,6 +7,7 @@ use backends::serve::BoxError;
 use crate::cli::Command;
 
 mod account;
+mod attest;
 mod backup;
 mod check;
 mod columns;
@@ -35,6 +36,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
+        Command::Attest(command) => return attest::run(command),
         Command::Worker(args) => return worker::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),

@@ -39,7 +39,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub(crate) use backend::{Backend, Endpoint, HiddenReasoning, HttpVersion, Kind, Strategy};
-pub(crate) use convert::convert;
+pub(crate) use convert::{as_json, convert};
 pub(crate) use describe::document as json_schema;
 pub(crate) use document::{Entry, Format, Node, Value as NodeValue, parse as parse_document};
 pub(crate) use environment::{Environment, Process};

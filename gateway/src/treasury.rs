@@ -11,7 +11,7 @@ use billing_store::{
     By,
     ledger::{
         AccountChange, ChangeError, ChargeQuery, CreateError, Deposit, DepositError, ForgetError, LedgerFault,
-        LedgerStore, NewAccount, SpendQuery, StoredAccount, TransferQuery, WithdrawError,
+        LedgerStore, NewAccount, Paid, SpendQuery, StoredAccount, TransferQuery, WithdrawError,
     },
 };
 use tokio::time::Instant;
@@ -237,6 +237,11 @@ impl Treasury {
             currency,
             memo: wanted.memo.clone(),
         })
+    }
+
+    /// What was paid for requests of these ids, where that is known.
+    pub(crate) async fn paid(&self, request_ids: &[&str]) -> Result<Vec<Paid>, TreasuryError> {
+        Ok(self.ledger()?.paid(request_ids).await?)
     }
 
     /// Transfers to and from an account, the newest first; only deposits and withdrawals where `movements`.

@@ -17,6 +17,7 @@
 //! This module does no I/O and reads no clock: [`Party::step`] takes an event and a time and returns effects.
 //! [`Binder`] is the shell beside it.
 
+mod attested;
 mod challenger;
 mod cut;
 mod drive;
@@ -26,8 +27,10 @@ mod responder;
 
 use std::{sync::Arc, time::Duration};
 
-use attestation::{Hex, Verdict};
+use attestation::Hex;
 
+pub use attested::Attested;
+pub(crate) use attested::{Question, Said};
 pub use cut::Cut;
 pub use drive::{Binder, Outgoing};
 pub use message::{Answer, BadLine, Bytes, MAX_LINE, Message, Proof};
@@ -118,16 +121,16 @@ pub struct Footing {
 pub enum Status {
     /// It has not answered yet: nothing may be sent to it.
     Pending,
-    Bound(Arc<Verdict>),
+    Bound(Arc<Attested>),
     /// Its verdict ended: what runs may end, nothing new begins.
-    Late(Arc<Verdict>),
+    Late(Arc<Attested>),
 }
 
 impl Footing {
     /// Whether a new request may cross this connection: both verdicts stand.
-    pub fn ready(&self) -> Option<&Arc<Verdict>> {
+    pub fn ready(&self) -> Option<&Arc<Attested>> {
         match (&self.peer, self.accepted_until) {
-            (Some(Status::Bound(verdict)), Some(_)) => Some(verdict),
+            (Some(Status::Bound(attested)), Some(_)) => Some(attested),
             _ => None,
         }
     }

@@ -19,6 +19,8 @@ use std::{fmt, sync::Arc};
 
 use attestation::{Ca, Collateral, CollateralSet, Fmspc, Refusal};
 
+use crate::{Trust, Wanted};
+
 pub use client::{Client, FetchError};
 pub use disk::{Shelf, ShelfError};
 pub use refresh::{Failure, Keeper, State};
@@ -48,11 +50,34 @@ impl fmt::Display for Platform {
     }
 }
 
+impl Platform {
+    /// What a handshake missed.
+    fn wanted(wanted: Wanted) -> Option<Self> {
+        let ca = [Ca::Platform, Ca::Processor]
+            .into_iter()
+            .find(|ca| ca.name() == wanted.ca)?;
+        Some(Self {
+            fmspc: wanted.fmspc,
+            ca,
+        })
+    }
+}
+
 /// Where the collateral is that verifiers look at.
 pub trait InForce: Send + Sync {
     fn collateral(&self) -> Arc<CollateralSet>;
     /// Takes it through [`CollateralSet::insert`], and wakes whoever must appraise again.
     fn take(&self, collateral: Collateral, now: u64) -> Result<(), Refusal>;
+}
+
+impl InForce for Trust {
+    fn collateral(&self) -> Arc<CollateralSet> {
+        Trust::collateral(self)
+    }
+
+    fn take(&self, collateral: Collateral, now: u64) -> Result<(), Refusal> {
+        self.change_collateral(|set| set.insert(collateral, now))
+    }
 }
 
 #[cfg(test)]

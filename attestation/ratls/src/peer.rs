@@ -2,11 +2,11 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use attestation::{Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict, binding::Channel, gpu::GpuEvidence};
+use attestation::{Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict};
 
 use crate::{
     certificate::{Certificate, CertificateRefusal, Shown},
-    channel::{Answer, Cut, Proof},
+    channel::{Attested, Cut, Proof, Question, Said},
     key::PublicKey,
     trust::{Accepted, Trust},
 };
@@ -50,29 +50,6 @@ pub enum PeerRefusal {
     Flood,
     #[error(transparent)]
     Evidence(#[from] Refusal),
-}
-
-/// What was asked on the channel.
-pub(crate) struct Question<'a> {
-    pub(crate) nonce: &'a [u8; 32],
-    pub(crate) exporter: &'a [u8; 32],
-}
-
-/// An answer that was read.
-#[derive(Debug)]
-pub(crate) struct Said {
-    proof: Proof,
-    gpu: Option<GpuEvidence>,
-}
-
-impl Said {
-    pub(crate) fn read(answer: Answer) -> Result<Self, Cut> {
-        let gpu = answer.gpu.map(|bytes| GpuEvidence::decode(&bytes.0)).transpose();
-        Ok(Self {
-            proof: answer.proof,
-            gpu: gpu.map_err(|refusal| Cut::Refused(refusal.into()))?,
-        })
-    }
 }
 
 impl PeerRefusal {
@@ -167,28 +144,32 @@ impl Peer {
         shown(&self.certificate, &self.evidence, self.role, &self.trust.current(), now)
     }
 
+    pub(crate) fn question(&self, nonce: [u8; 32], exporter: [u8; 32]) -> Question {
+        Question {
+            role: self.role,
+            nonce,
+            exporter,
+            attester_spki: *self.spki_sha256(),
+            verifier_spki: self.ours,
+        }
+    }
+
     /// What it said of this connection, and that it is still whom it was: `first` is the last verdict, if there is one.
     pub(crate) fn appraise_channel(
         &self,
-        question: &Question<'_>,
-        said: &Said,
+        question: Question,
+        said: Arc<Said>,
         first: Option<&Verdict>,
         now: u64,
-    ) -> Result<Arc<Verdict>, Cut> {
-        let channel = Channel {
-            role: self.role,
-            nonce: question.nonce,
-            exporter: question.exporter,
-            attester_spki: self.spki_sha256(),
-            verifier_spki: &self.ours,
-        };
+    ) -> Result<Attested, Cut> {
         let accepted = self.trust.current();
         let Offered::Mulberry(evidence) = &self.evidence else {
             return Err(Cut::Refused(Refusal::InteropRefused));
         };
         let verdict = match (&evidence.quote, &said.proof) {
             (None, Proof::Signature(signature)) => {
-                if !self.certificate.key().stated(&channel.report_data(), &signature.0) {
+                let report_data = question.channel().report_data();
+                if !self.certificate.key().stated(&report_data, &signature.0) {
                     return Err(Cut::Statement);
                 }
                 self.keyed(evidence, &accepted, now)
@@ -198,17 +179,21 @@ impl Peer {
                 shown(&self.certificate, &self.evidence, self.role, &accepted, now)
                     .map_err(|refusal| self.refuse(refusal))?;
                 let first = first.unwrap_or(&self.verdict);
-                let basis = accepted.basis(now);
-                accepted
-                    .verifier()
-                    .appraise_channel(&quote.0, &channel, first, said.gpu.as_ref(), &basis)
+                let (channel, basis) = (question.channel(), accepted.basis(now));
+                let verifier = accepted.verifier();
+                verifier.appraise_channel(&quote.0, &channel, first, said.gpu.as_ref(), &basis)
             }
             (Some(_), Proof::Signature(_)) => Err(Refusal::QuoteMissing),
             (None, Proof::Quote(_)) => {
                 return Err(Cut::Protocol("a quote of a peer whose certificate has none"));
             }
         };
-        verdict.map(Arc::new).map_err(|refusal| self.refuse(refusal))
+        let verdict = verdict.map_err(|refusal| self.refuse(refusal))?;
+        Ok(Attested {
+            verdict,
+            question,
+            said,
+        })
     }
 
     fn keyed(&self, evidence: &Evidence, accepted: &Accepted, now: u64) -> Result<Verdict, Refusal> {

@@ -88,14 +88,18 @@ impl Trust {
         self.generation.subscribe()
     }
 
-    /// In force from here on, for open connections too.
+    /// In force from here on, for open connections too. The same policy again is no change.
     pub fn set_policy(&self, policy: Policy) -> Result<(), BadPolicy> {
         let policy = meant(policy)?;
-        self.change(|accepted| Accepted {
-            verifier: Arc::clone(&accepted.verifier),
-            policy,
-            collateral: Arc::clone(&accepted.collateral),
-        });
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = self.current.load_full();
+        if *policy != *accepted.policy {
+            self.put(Accepted {
+                verifier: Arc::clone(&accepted.verifier),
+                policy,
+                collateral: Arc::clone(&accepted.collateral),
+            });
+        }
         Ok(())
     }
 
@@ -135,11 +139,6 @@ impl Trust {
             // A full queue names others; this peer will come again.
             self.wanted.try_send(Wanted { fmspc, ca }).ok();
         }
-    }
-
-    fn change(&self, next: impl FnOnce(&Accepted) -> Accepted) {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.put(next(&self.current.load()));
     }
 
     fn put(&self, next: Accepted) {

@@ -6,12 +6,16 @@
 mod channel;
 #[path = "sockets/cocoon.rs"]
 mod cocoon;
+#[path = "sockets/document.rs"]
+mod document;
 #[path = "sockets/forge.rs"]
 mod forge;
 #[path = "sockets/gpu.rs"]
 mod gpu;
 #[path = "sockets/handshake.rs"]
 mod handshake;
+#[path = "sockets/renewal.rs"]
+mod renewal;
 #[path = "sockets/resumption.rs"]
 mod resumption;
 #[path = "sockets/time.rs"]

@@ -84,6 +84,18 @@ impl SoftGpus {
         eat::jwks(&self.seed)
     }
 
+    /// What a responder says to a request about one of the certificates; `None` if it knows no such.
+    pub fn ocsp_response(&self, request: &[u8], now: u64) -> Option<Vec<u8>> {
+        let ocsp = self.recipe.ocsp.as_ref()?;
+        ocsp::answer_to(
+            request,
+            ocsp,
+            &Authorities::of(&self.seed, &self.recipe),
+            &self.recipe,
+            now,
+        )
+    }
+
     /// What the devices answer to `nonce`, and what was said of their certificates at `now`.
     pub fn evidence(&self, nonce: &[u8; 32], now: u64) -> GpuEvidence {
         let authorities = Authorities::of(&self.seed, &self.recipe);

@@ -22,6 +22,7 @@ mod calendar;
 mod collateral;
 mod der;
 pub mod gpu;
+mod judged;
 mod key;
 pub mod layout;
 mod pccs;
@@ -35,6 +36,7 @@ mod x509;
 
 pub use builder::Builder;
 pub use collateral::Collateral;
+pub use judged::policy;
 pub use pccs::Answer;
 pub use platform::{Configuration, FMSPC, Platform, QuotingEnclave};
 pub use soft::SoftTdx;

@@ -30,6 +30,8 @@ const PCK: &str = "Software SGX PCK Certificate";
 #[derive(Clone)]
 pub struct SoftTdx {
     keys: Arc<Keys>,
+    /// The root's certificate. Kept, because signing it again would make other bytes.
+    root: Arc<[u8]>,
     recipe: Recipe,
 }
 
@@ -73,7 +75,10 @@ impl SoftTdx {
     /// A platform of this root, numbered from 0, which [`danger_from_seed`](Self::danger_from_seed) gives: other PPID,
     /// instance and keys, the same collateral.
     pub fn platform(&self, number: u32) -> Self {
-        Self::made(self.keys.seed, number, valid(&self.keys.seed, number))
+        Self {
+            root: Arc::clone(&self.root),
+            ..Self::made(self.keys.seed, number, valid(&self.keys.seed, number))
+        }
     }
 
     pub(crate) fn made(seed: [u8; 32], number: u32, recipe: Recipe) -> Self {
@@ -88,8 +93,10 @@ impl SoftTdx {
             stranger: Key::derive(&seed, "stranger"),
             pck_serial: identifier(&seed, "serial", number).to_vec(),
         };
+        let root = certificate(&recipe, ROOT, ROOT, &[1], &keys.root, true).sign(&keys.root);
         Self {
             keys: Arc::new(keys),
+            root: root.into(),
             recipe,
         }
     }
@@ -114,8 +121,7 @@ impl SoftTdx {
 
     /// What a development trust anchor is.
     pub fn root_der(&self) -> Vec<u8> {
-        self.certificate(ROOT, ROOT, &[1], &self.keys.root, true)
-            .sign(&self.keys.root)
+        certificate(&self.recipe, ROOT, ROOT, &[1], &self.keys.root, true).sign(&self.keys.root)
     }
 
     pub fn quote(&self, report_data: &[u8; 64]) -> Vec<u8> {
@@ -235,7 +241,7 @@ impl SoftTdx {
 
     fn pck(&self) -> Vec<u8> {
         let issuer = self.recipe.authority.common_name();
-        let mut certificate = self.certificate(PCK, issuer, &self.keys.pck_serial, &self.keys.pck, false);
+        let mut certificate = certificate(&self.recipe, PCK, issuer, &self.keys.pck_serial, &self.keys.pck, false);
         let omitted = &self.recipe.omitted;
         if !omitted.contains(&Omitted::SgxExtension) {
             certificate.extensions.push(self.recipe.platform.extension(omitted));
@@ -245,7 +251,14 @@ impl SoftTdx {
 
     fn authority(&self) -> Vec<u8> {
         let name = self.recipe.authority.common_name();
-        let mut certificate = self.certificate(name, ROOT, &authority_serial(), &self.keys.authority, true);
+        let mut certificate = certificate(
+            &self.recipe,
+            name,
+            ROOT,
+            &authority_serial(),
+            &self.keys.authority,
+            true,
+        );
         for omitted in &self.recipe.omitted {
             match omitted {
                 Omitted::AuthorityConstraints => certificate.is_authority = false,
@@ -263,26 +276,15 @@ impl SoftTdx {
         } else {
             (self.recipe.authority.common_name(), &self.keys.authority)
         };
-        self.certificate(TCB_SIGNER, issuer, &signer_serial(), &self.keys.tcb_signer, false)
-            .sign(self.signer(Forged::TcbSignerCertificate, key))
-    }
-
-    fn certificate(&self, subject: &str, issuer: &str, serial: &[u8], key: &Key, is_authority: bool) -> Certificate {
-        Certificate {
-            serial: serial.to_vec(),
-            issuer: issuer.to_owned(),
-            subject: subject.to_owned(),
-            not_before: self.recipe.not_before,
-            not_after: self.recipe.not_after,
-            spki: key.spki(),
-            is_authority,
-            usage: if is_authority {
-                x509::SIGN_CERTIFICATES | x509::SIGN_LISTS
-            } else {
-                x509::DIGITAL_SIGNATURE
-            },
-            extensions: Vec::new(),
-        }
+        certificate(
+            &self.recipe,
+            TCB_SIGNER,
+            issuer,
+            &signer_serial(),
+            &self.keys.tcb_signer,
+            false,
+        )
+        .sign(self.signer(Forged::TcbSignerCertificate, key))
     }
 
     fn list(&self, list: &List, issuer: &str, now: u64) -> RevocationList {
@@ -307,6 +309,31 @@ impl SoftTdx {
         } else {
             honest
         }
+    }
+}
+
+fn certificate(
+    recipe: &Recipe,
+    subject: &str,
+    issuer: &str,
+    serial: &[u8],
+    key: &Key,
+    is_authority: bool,
+) -> Certificate {
+    Certificate {
+        serial: serial.to_vec(),
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        not_before: recipe.not_before,
+        not_after: recipe.not_after,
+        spki: key.spki(),
+        is_authority,
+        usage: if is_authority {
+            x509::SIGN_CERTIFICATES | x509::SIGN_LISTS
+        } else {
+            x509::DIGITAL_SIGNATURE
+        },
+        extensions: Vec::new(),
     }
 }
 

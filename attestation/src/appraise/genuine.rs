@@ -3,6 +3,7 @@
 //! `dcap-qvl` judges. Its errors are texts for people, so when it refuses we look for the reason ourselves ([`why`]), in
 //! the order in which it works; what we cannot find is `quote_unverified`.
 
+mod chain;
 mod crypto;
 mod why;
 
@@ -50,7 +51,7 @@ pub(super) fn check(
     let collateral = basis.collateral.get(fmspc, ca)?;
     collateral.check_dates(now)?;
     let under = Under {
-        policy: basis.policy.digest(),
+        policy: basis.policy_digest,
         collateral: basis.collateral.generation(),
     };
     if let Some(found) = cache.find(quote, under, now) {
@@ -73,6 +74,9 @@ fn judge(
 ) -> Result<Genuine, Refusal> {
     let &Basis { policy, now, .. } = basis;
     let claims = verify(quote, anchor, chain, collateral, now)?;
+    for newer in basis.collateral.newer_lists(collateral) {
+        chain::check(chain, anchor, newer, now)?;
+    }
     check_root(&claims, anchor)?;
     let tcb = standing::check(&claims, policy, quote.report(), now)?;
     let pck = &claims.platform.pck;

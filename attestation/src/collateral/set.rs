@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Ca, Collateral, Fmspc};
+use super::{Ca, Collateral, Dated, Fmspc, Listed};
 use crate::{Hex, Part, Refusal, TrustAnchor, digest::sha256};
 
 /// One piece of collateral for each kind of platform, all of it under one trust anchor.
@@ -13,7 +13,17 @@ use crate::{Hex, Part, Refusal, TrustAnchor, digest::sha256};
 pub struct CollateralSet {
     anchor: TrustAnchor,
     members: BTreeMap<(Fmspc, Ca), Arc<Collateral>>,
+    /// The newest of each that was ever seen.
+    known: BTreeMap<(Fmspc, Ca), Known>,
     generation: Hex<32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    tcb_info: Dated,
+    qe_identity: Dated,
+    pck_crl: Listed,
+    root_ca_crl: Listed,
 }
 
 impl CollateralSet {
@@ -21,6 +31,7 @@ impl CollateralSet {
         let mut set = Self {
             anchor,
             members: BTreeMap::new(),
+            known: BTreeMap::new(),
             generation: Hex([0; 32]),
         };
         set.renew();
@@ -33,8 +44,20 @@ impl CollateralSet {
         collateral.check(&self.anchor, now)?;
         self.check_rollback(&collateral)?;
         let key = (collateral.fmspc, collateral.ca);
+        self.known.insert(key, Known::of(&collateral));
         self.members.insert(key, Arc::new(collateral));
         self.renew();
+        Ok(())
+    }
+
+    /// Remembers how new it is, though it may have ended: after a restart, what is on the disk may be all that says how
+    /// old new collateral must not be. It is not used for anything else.
+    pub fn recall(&mut self, collateral: &Collateral) -> Result<(), Refusal> {
+        // In its last second all of it held.
+        collateral.check(&self.anchor, collateral.expires)?;
+        self.check_rollback(collateral)?;
+        self.known
+            .insert((collateral.fmspc, collateral.ca), Known::of(collateral));
         Ok(())
     }
 
@@ -61,6 +84,28 @@ impl CollateralSet {
         self.generation
     }
 
+    /// Takes what was kept of before, whatever its order: what still holds is inserted, what ended is recalled. Says what
+    /// was refused.
+    pub fn restore(&mut self, mut kept: Vec<Collateral>, now: u64) -> Vec<Refusal> {
+        // Each comes with lists of its day, and older lists are refused after newer ones.
+        kept.sort_by_key(|collateral| (collateral.root_ca_crl.from, collateral.pck_crl.from));
+        let restored = kept.into_iter().map(|collateral| match collateral.expires < now {
+            true => self.recall(&collateral),
+            false => self.insert(collateral, now),
+        });
+        restored.filter_map(Result::err).collect()
+    }
+
+    /// Members of the same authority whose lists are newer. A list is of the authority and not of one kind of platform:
+    /// what one of them revokes is revoked.
+    pub(crate) fn newer_lists<'a>(&'a self, than: &'a Collateral) -> impl Iterator<Item = &'a Collateral> {
+        let is_newer = move |member: &&'a Collateral| {
+            member.ca == than.ca
+                && (member.pck_crl.from > than.pck_crl.from || member.root_ca_crl.from > than.root_ca_crl.from)
+        };
+        self.members.values().map(AsRef::as_ref).filter(is_newer)
+    }
+
     fn renew(&mut self) {
         let digests: Vec<[u8; 32]> = self.members.values().map(|member| member.digest.0).collect();
         self.generation = sha256(&[self.anchor.root_der(), digests.as_flattened()]);
@@ -68,9 +113,9 @@ impl CollateralSet {
 
     /// Revocation lists are of an authority and not of one kind of platform, so they are compared with all.
     fn check_rollback(&self, new: &Collateral) -> Result<(), Refusal> {
-        for old in self.members.values() {
-            let same_ca = old.ca == new.ca;
-            let same = same_ca && old.fmspc == new.fmspc;
+        for (&(fmspc, ca), old) in &self.known {
+            let same_ca = ca == new.ca;
+            let same = same_ca && fmspc == new.fmspc;
             for (compared, part, known, found) in [
                 (
                     same,
@@ -97,5 +142,16 @@ impl CollateralSet {
             }
         }
         Ok(())
+    }
+}
+
+impl Known {
+    fn of(collateral: &Collateral) -> Self {
+        Self {
+            tcb_info: collateral.tcb_info,
+            qe_identity: collateral.qe_identity,
+            pck_crl: collateral.pck_crl,
+            root_ca_crl: collateral.root_ca_crl,
+        }
     }
 }

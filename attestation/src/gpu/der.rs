@@ -5,6 +5,7 @@ pub(super) mod tag {
     pub(in crate::gpu) const INTEGER: u8 = 0x02;
     pub(in crate::gpu) const BIT_STRING: u8 = 0x03;
     pub(in crate::gpu) const OCTET_STRING: u8 = 0x04;
+    pub(in crate::gpu) const NULL: u8 = 0x05;
     pub(in crate::gpu) const OID: u8 = 0x06;
     pub(in crate::gpu) const ENUMERATED: u8 = 0x0a;
     pub(in crate::gpu) const GENERALIZED_TIME: u8 = 0x18;
@@ -108,14 +109,36 @@ pub(super) fn whole_bytes(content: &[u8]) -> Option<&[u8]> {
         .map(|(_, bytes)| bytes)
 }
 
+/// One element. `None` where it would be longer than we read.
+pub(super) fn write(tag: u8, parts: &[&[u8]]) -> Option<Vec<u8>> {
+    let content = parts.concat();
+    let [high, low] = u16::try_from(content.len()).ok()?.to_be_bytes();
+    let mut out = match (high, low) {
+        (0, ..=0x7f) => vec![tag, low],
+        (0, _) => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    out.extend(content);
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Der, tag};
+    use super::{Der, tag, write};
 
     fn content(bytes: &[u8]) -> Option<usize> {
         let mut der = Der::new(bytes);
         let len = der.content(tag::OCTET_STRING)?.len();
         der.end().map(|()| len)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for len in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+            let written = write(tag::OCTET_STRING, &[&vec![7; len]]);
+            assert_eq!(written.and_then(|written| content(&written)), Some(len));
+        }
+        assert_eq!(write(tag::OCTET_STRING, &[&[0; 0x1_0000]]), None);
     }
 
     #[test]

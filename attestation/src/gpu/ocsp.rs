@@ -7,6 +7,8 @@
 //!
 //! A revoked certificate is refused for whatever reason: NVIDIA puts a device on hold, which is `certificateHold`.
 
+mod request;
+
 use aws_lc_rs::{
     digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest},
     signature::{ECDSA_P384_SHA384_ASN1, UnparsedPublicKey},
@@ -20,6 +22,9 @@ use super::{
     GpuRefusal, chain,
     der::{Der, Element, tag, whole_bytes},
 };
+
+/// Who answers for the certificates of NVIDIA's devices.
+pub const NVIDIA_OCSP: &str = "https://ocsp.ndis.nvidia.com/";
 
 /// How old an answer may be at most, in seconds.
 pub(super) const AGE_MAX_S: u32 = 24 * 60 * 60;

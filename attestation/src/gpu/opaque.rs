@@ -87,8 +87,8 @@ impl<'a> Opaque<'a> {
         flag(self.required(NVDEC0)?)
     }
 
-    /// How the device is given to its guest. Reports of drivers before 590 hold only the flag of protected PCIe; those had
-    /// no mode for several GPUs but that one.
+    /// How the device is given to its guest. Reports of older drivers (570 and before among our samples) do not have the
+    /// feature flag; NVIDIA's verifier then claims no mode. Here such a GPU counts as one alone, unless it says protected PCIe.
     pub(super) fn mode(&self) -> Result<Mode, GpuRefusal> {
         let ppcie = self.get(PROTECTED_PCIE).map(flag).transpose()?;
         let feature = match self.get(FEATURE) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed, and says where")]
 
+mod gpus;
 mod peer;
 
 use attestation::{
@@ -278,6 +279,62 @@ fn collateral_never_gets_older() {
 }
 
 #[test]
+fn collateral_that_ended_is_still_remembered() {
+    let soft = |evaluation| SoftTdx::builder().evaluation(evaluation).build();
+    let old = collateral_of(&soft(20), NOW);
+    let later = old.expires() + 1;
+    let mut set = CollateralSet::new(TrustAnchor::Development(soft(20).root_der()));
+    let code = |result: Result<(), Refusal>| result.map_err(|refusal| refusal.code());
+    assert_eq!(code(set.insert(old.clone(), later)), Err("collateral_expired"));
+    let generation = set.generation();
+    assert_eq!(code(set.recall(&old)), Ok(()));
+    assert!(set.is_empty() && set.generation() == generation, "it serves no quote");
+    assert_eq!(
+        code(set.insert(collateral_of(&soft(19), later), later)),
+        Err("collateral_rolled_back")
+    );
+    assert_eq!(code(set.insert(collateral_of(&soft(20), later), later)), Ok(()));
+    assert_eq!(code(set.recall(&old)), Err("collateral_rolled_back"));
+    let forged = SoftTdx::builder().other_root().evaluation(99).build();
+    assert_eq!(
+        code(set.recall(&collateral_of(&forged, NOW))),
+        Err("collateral_untrusted")
+    );
+}
+
+#[test]
+fn what_was_kept_is_restored_in_any_order() {
+    let one = SoftTdx::builder().build();
+    let other = SoftTdx::builder().fmspc([1, 2, 3, 4, 5, 6]).build();
+    let made = [collateral_of(&one, NOW), collateral_of(&other, NOW + 60)];
+    for kept in [made.to_vec(), made.iter().rev().cloned().collect()] {
+        let mut set = CollateralSet::new(TrustAnchor::Development(one.root_der()));
+        assert_eq!(set.restore(kept, NOW + 60), []);
+        assert_eq!(set.iter().count(), 2);
+    }
+    let mut set = CollateralSet::new(TrustAnchor::Development(one.root_der()));
+    let later = made.iter().map(|member| member.expires()).max().expect("two") + 1;
+    assert_eq!(set.restore(made.to_vec(), later), []);
+    assert!(set.is_empty());
+}
+
+/// A list is of an authority: it comes with the collateral of any of its kinds of platform.
+#[test]
+fn what_one_list_revokes_is_revoked_for_all() {
+    let mut peer = Peer::worker();
+    assert_eq!(code(peer.appraise(Role::Worker, &SPKI, NOW + 60)), Ok(Tier::Tee));
+    let other = SoftTdx::builder()
+        .revoked_pck()
+        .crl_number(1_000_000)
+        .fmspc([1, 2, 3, 4, 5, 6])
+        .build();
+    peer.collateral
+        .insert(collateral_of(&other, NOW + 60), NOW + 60)
+        .expect("genuine collateral");
+    assert_eq!(code(peer.appraise(Role::Worker, &SPKI, NOW + 60)), Err("pck_revoked"));
+}
+
+#[test]
 fn cocoon_is_accepted_only_where_the_policy_says_so() {
     let mut peer = Peer::worker();
     let key = [0xed; 32];
@@ -314,4 +371,34 @@ fn cocoon_is_accepted_only_where_the_policy_says_so() {
     peer.policy = policy;
     peer.evidence.quote = Some(peer.soft.quote(&cocoon_report_data(&key)));
     assert_eq!(code(peer.appraise(Role::Worker, &SPKI, NOW)), Err("binding_mismatch"));
+}
+
+#[test]
+fn what_dcap_qvl_lets_pass_is_refused_here() {
+    let of = |peer: Peer| code(peer.appraise(Role::Worker, &SPKI, NOW));
+    let under_its_image = |soft: SoftTdx| {
+        let mut peer = Peer::with(soft, Role::Worker);
+        peer.policy = Peer::worker().policy;
+        of(peer)
+    };
+    assert_eq!(under_its_image(SoftTdx::builder().build()), Ok(Tier::Tee));
+    assert_eq!(
+        under_its_image(SoftTdx::builder().perfmon().build()),
+        Err("td_attributes")
+    );
+    assert_eq!(
+        under_its_image(SoftTdx::builder().xfam([0xe7, 0x1a, 0x06, 0, 0, 0, 0, 0]).build()),
+        Err("xfam")
+    );
+    let mut garbage = Peer::worker();
+    garbage.evidence.quote.as_mut().expect("it has a quote").push(0);
+    assert_eq!(of(garbage), Err("malformed"));
+
+    // With such an image listed, the same guests are genuine: it is the policy that keeps them out.
+    for soft in [
+        SoftTdx::builder().perfmon().build(),
+        SoftTdx::builder().xfam([0xe7, 0x1a, 0x06, 0, 0, 0, 0, 0]).build(),
+    ] {
+        assert_eq!(of(Peer::with(soft, Role::Worker)), Ok(Tier::Tee));
+    }
 }

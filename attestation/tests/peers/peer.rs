@@ -26,9 +26,14 @@ impl Peer {
         Self::with(SoftTdx::builder().build(), Role::Worker)
     }
 
-    /// Its image, and another guest's, are listed for workers.
     pub(crate) fn with(soft: SoftTdx, role: Role) -> Self {
-        let claims = Claims::new(role, SPKI, NOW, NOW + HOUR);
+        Self::claiming(soft, role, |_| {})
+    }
+
+    /// Its image, and another guest's, are listed for workers.
+    pub(crate) fn claiming(soft: SoftTdx, role: Role, edit: impl FnOnce(&mut Claims)) -> Self {
+        let mut claims = Claims::new(role, SPKI, NOW, NOW + HOUR);
+        edit(&mut claims);
         let bytes = claims.encode();
         let report_data = certificate_report_data(role, &SPKI, &bytes).expect("claims are short");
         let evidence = Evidence {

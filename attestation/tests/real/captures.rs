@@ -29,6 +29,12 @@ static CRATE: LazyLock<PathBuf> = LazyLock::new(|| {
     Path::new(manifest).with_file_name("sample")
 });
 
+/// Intel's root certificate, as the crate has it.
+pub(crate) fn intel_root() -> Vec<u8> {
+    let root = CRATE.with_file_name("src").join("TrustedRootCA.der");
+    fs::read(root).expect("the crate's root certificate")
+}
+
 /// `None` where the samples that are not ours to keep are not here.
 pub(crate) fn shared() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;

@@ -104,3 +104,29 @@ fn shown(verdict: &Verdict) -> String {
     words.extend(tcb.advisories.iter().cloned());
     words.join(" ")
 }
+
+#[test]
+fn our_root_is_the_one_that_dcap_qvl_ships() {
+    let own = TrustAnchor::Intel;
+    assert_eq!(own.root_der(), captures::intel_root());
+}
+
+#[test]
+fn a_flipped_bit_of_a_real_quote_is_never_accepted() {
+    let padded = captures::quote("tdx_quote").expect("a sample of the crate");
+    let quote = Quote::unpadded(&padded).expect("a quote");
+    let now = date("2025-06-25");
+    // Every 7th byte of what is signed, keys and signatures; the PEM text behind them is checked as certificates.
+    let end = quote.len() - quote_chain(quote).len();
+    for at in (0..end).step_by(7) {
+        let mut other = quote.to_vec();
+        other[at] ^= 1;
+        let result = check(&other, "tdx_quote", now, "exact");
+        assert!(result.is_err(), "byte {at} may be anything");
+    }
+}
+
+fn quote_chain(quote: &[u8]) -> &[u8] {
+    let parsed = Quote::parse(quote).expect("a quote");
+    parsed.signature().pck_chain.expect("it holds a chain")
+}

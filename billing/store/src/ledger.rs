@@ -40,7 +40,7 @@ pub use accounts::{
     AccountChange, AccountSnapshot, ChangeError, CreateError, DeclareError, DeclaredKey, NewAccount, Spending,
     StoredAccount,
 };
-pub use charges::{ChargeQuery, PostedCharge, SealedCharge, StoredReceipt};
+pub use charges::{ChargeQuery, Paid, PostedCharge, SealedCharge, StoredReceipt};
 pub use export::ExportError;
 pub use leases::{RenewError, Renewed};
 pub(crate) use nodes::head;

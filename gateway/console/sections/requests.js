@@ -39,6 +39,13 @@ const COLUMNS = [
   },
   { title: "In", cell: (row) => count(input(row)), order: input, end: true, minor: true },
   { title: "Out", cell: (row) => count(output(row)), order: output, end: true, minor: true },
+  {
+    title: "Cost",
+    cell: (row) => (row.cost ? { text: row.cost, title: row.currency, mono: true } : text(row.cost)),
+    order: (row) => Number(row.cost ?? 0),
+    end: true,
+    minor: true,
+  },
   { title: "First token", cell: (row) => duration(row.ttft_ms), order: (row) => row.ttft_ms, end: true, minor: true },
   { title: "Duration", cell: (row) => duration(row.duration_ms), order: (row) => row.duration_ms, end: true },
 ];
@@ -134,6 +141,7 @@ function detail(row) {
     ["Cached tokens", count(usage.cached)],
     ["Completion tokens", count(usage.completion)],
     ["Reasoning tokens", count(usage.reasoning)],
+    ["Cost", row.cost ? `${row.cost} ${row.currency}` : text(row.cost)],
   ];
   const shut = h("button", { type: "button", on: { click: () => dialog.close() } }, "Close");
   const content = h(

@@ -334,7 +334,7 @@ fn answer<T: serde::Serialize>(outcome: Result<T, TreasuryError>) -> Response {
 }
 
 /// What an administrator is told of what was not done or not shown.
-fn refused(error: TreasuryError) -> Response {
+pub(super) fn refused(error: TreasuryError) -> Response {
     let message = error.to_string();
     let (status, code) = match &error {
         TreasuryError::NoDatabase => (StatusCode::CONFLICT, "no_database"),

@@ -1,4 +1,6 @@
-//! What was used, from the records of requests.
+//! What was used, from the records of requests, and what was paid for it.
+
+use std::collections::HashMap;
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -6,17 +8,19 @@ use axum::{
     response::Response,
 };
 use billing::RequestRecord;
-use billing_store::{GroupBy, ReadError, Reader, UsageQuery, UsageRow};
+use billing_store::{GroupBy, ReadError, Reader, UsageQuery, UsageRow, ledger::Paid};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, data, problem};
-use crate::wall_clock::unix_ms;
+use super::{Admin, data, money::refused, problem};
+use crate::{treasury::Units, wall_clock::unix_ms};
 
 /// Groups that are answered with at most.
 const GROUPS: u32 = 1000;
 /// Requests that are answered with at most.
 const REQUESTS: u32 = 1000;
+/// The beginning and the duration of a request are each rounded down.
+const ROUNDED_MS: i64 = 2;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +125,10 @@ pub(super) struct RequestView {
     ttft_ms: Option<u32>,
     duration_ms: u32,
     error_code: Option<String>,
+    /// What its account paid; `null` where nobody did, and where several requests had this id.
+    cost: Option<Units>,
+    /// Of the cost.
+    currency: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -142,14 +150,35 @@ pub(super) async fn requests(
     let Some(reader): Option<&Reader> = admin.reader.as_ref() else {
         return no_database();
     };
-    match reader.recent(parameters.limit.min(REQUESTS)).await {
-        Ok(records) => data(records.into_iter().map(view).collect::<Vec<_>>()),
-        Err(error) => unreadable(&error),
-    }
+    let records = match reader.recent(parameters.limit.min(REQUESTS)).await {
+        Ok(records) => records,
+        Err(error) => return unreadable(&error),
+    };
+    let ids: Vec<&str> = records.iter().map(|record| record.request_id.as_str()).collect();
+    let paid = match admin.treasury.paid(&ids).await {
+        Ok(paid) => paid,
+        Err(error) => return refused(error),
+    };
+    let paid: HashMap<String, Paid> = paid.into_iter().map(|paid| (paid.request_id.clone(), paid)).collect();
+    let view = |record: RequestRecord| {
+        let paid = paid
+            .get(&record.request_id)
+            .filter(|paid| is_within(paid.at_ms, record.started_at_ms, record.duration_ms));
+        view(record, paid)
+    };
+    data(records.into_iter().map(view).collect::<Vec<_>>())
 }
 
-fn view(record: RequestRecord) -> RequestView {
+/// Whether it was charged while the request ran: another of the same id may have cost nothing.
+fn is_within(at_ms: i64, started_at_ms: i64, duration_ms: u32) -> bool {
+    let end_ms = started_at_ms.saturating_add(i64::from(duration_ms));
+    (started_at_ms..=end_ms.saturating_add(ROUNDED_MS)).contains(&at_ms)
+}
+
+fn view(record: RequestRecord, paid: Option<&Paid>) -> RequestView {
     RequestView {
+        cost: paid.map(|paid| Units(paid.amount)),
+        currency: paid.map(|paid| paid.currency.to_string()),
         request_id: record.request_id,
         started_at_ms: record.started_at_ms,
         key: record.key,
@@ -186,4 +215,19 @@ fn no_database() -> Response {
 fn unreadable(error: &ReadError) -> Response {
     tracing::error!(%error, "the records cannot be read");
     problem(StatusCode::INTERNAL_SERVER_ERROR, "database_error", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_belongs_to_the_request_that_ran_then() {
+        let check = |at_ms, expect: bool| assert_eq!(is_within(at_ms, 1000, 50), expect, "at {at_ms}");
+        check(999, false);
+        check(1000, true);
+        check(1052, true);
+        check(1053, false);
+        assert!(is_within(i64::MAX, i64::MAX, u32::MAX));
+    }
 }

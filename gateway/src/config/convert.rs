@@ -50,6 +50,12 @@ pub(crate) fn convert(text: &str, name: &str, to: Format, env: &dyn Environment)
     Ok(written)
 }
 
+/// The text of any other file of ours as JSON, whatever it is written in; its name tells.
+pub(crate) fn as_json(text: &str, name: &str) -> Result<String, ConfigError> {
+    let tree = tree(text, name, Format::of(Path::new(name)))?;
+    Ok(Shown::written(&tree).document(Format::Json))
+}
+
 fn tree(text: &str, name: &str, format: Format) -> Result<Node, ConfigError> {
     let mut problems = Problems::of(format);
     match document::parse(text, format, &mut problems) {

@@ -1,13 +1,13 @@
 //! Requests without a key, where none is asked for: paid for by the account that the file names.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use e2e::client::{chat, request, send};
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, World};
 use serde_json::Value;
 
-use super::{ask, balance, done, key, nano, told, yaml};
+use super::{ask, balance, done, get, key, nano, told, yaml};
 
 /// Asks without a key, under this name.
 async fn plainly(gateway: &Gateway, id: &str) -> Answer {
@@ -33,6 +33,20 @@ fn cost(answer: &Answer) -> i128 {
     nano(&Value::from(cost))
 }
 
+/// The latest requests, when there are as many: records are written a moment later.
+async fn eventually_listed(gateway: &Gateway, count: usize) -> Vec<Value> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let listed = get(gateway, "requests?limit=10").await;
+        let rows = listed["data"].as_array().expect("a list");
+        if rows.len() >= count {
+            return rows.clone();
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_a_key_is_paid_for_by_the_account_that_the_file_names() {
     let world = World::new();
@@ -43,7 +57,7 @@ async fn a_request_without_a_key_is_paid_for_by_the_account_that_the_file_names(
     assert_eq!(refused.envelope().code.as_deref(), Some("unknown_account"));
     done(&gateway, &["account", "create", "acme"]);
     done(&gateway, &["account", "create", "acme/visitors"]);
-    let refused = plainly(&gateway, "poor").await;
+    let refused = plainly(&gateway, "paid").await;
     assert_eq!(refused.status, 402, "{}", refused.text());
 
     done(&gateway, &["account", "deposit", "acme", "1"]);
@@ -56,6 +70,13 @@ async fn a_request_without_a_key_is_paid_for_by_the_account_that_the_file_names(
         panic!("there is one: {charges:?}")
     };
     assert_eq!((nano(&charge["amount"]), &charge["key"]), (paid, &Value::Null));
+
+    // The list of requests says what it paid; what was refused for lack of money is no request there.
+    let rows = eventually_listed(&gateway, 1).await;
+    let [row] = rows.as_slice() else {
+        panic!("there is one: {rows:?}")
+    };
+    assert_eq!((nano(&row["cost"]), row["currency"].as_str()), (paid, Some("USD")));
 
     // Whoever asks there is one and the same, and has the receipts of such requests.
     let shown = receipts(&gateway, "paid", None).await;

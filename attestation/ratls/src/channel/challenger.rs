@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use attestation::{Hex, Verdict};
 
-use super::{Answer, Cut, Effect, FIRST_ANSWER, GRACE, LIFETIME, Message, Now, RENEW, Session, Status};
-use crate::peer::{Peer, Question, Said};
+use super::{
+    Answer, Attested, Cut, Effect, FIRST_ANSWER, GRACE, LIFETIME, Message, Now, Question, RENEW, Said, Session, Status,
+};
+use crate::peer::Peer;
 
 /// No question follows another faster, however soon a verdict ends.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -23,17 +25,15 @@ pub(crate) struct Challenger {
 
 #[derive(Debug)]
 struct Asked {
-    nonce: [u8; 32],
-    exporter: [u8; 32],
+    question: Question,
     at: Now,
 }
 
 /// The last answer that was accepted.
 #[derive(Debug)]
 struct Bound {
-    asked: Asked,
-    said: Said,
-    verdict: Arc<Verdict>,
+    attested: Arc<Attested>,
+    asked_at: Now,
     renew: Now,
     ends: Now,
     late: bool,
@@ -54,8 +54,8 @@ impl Challenger {
     pub(crate) fn status(&self) -> Status {
         match &self.bound {
             None => Status::Pending,
-            Some(bound) if bound.late => Status::Late(Arc::clone(&bound.verdict)),
-            Some(bound) => Status::Bound(Arc::clone(&bound.verdict)),
+            Some(bound) if bound.late => Status::Late(Arc::clone(&bound.attested)),
+            Some(bound) => Status::Bound(Arc::clone(&bound.attested)),
         }
     }
 
@@ -78,8 +78,7 @@ impl Challenger {
         let nonce = session.nonce().ok_or(Cut::NoSecret)?;
         let exporter = session.export(&nonce).ok_or(Cut::NoSecret)?;
         self.asked = Some(Asked {
-            nonce,
-            exporter,
+            question: self.peer.question(nonce, exporter),
             at: now,
         });
         Ok(Some(Effect::Send(Message::Challenge { nonce: Hex(nonce) })))
@@ -90,14 +89,15 @@ impl Challenger {
             .asked
             .take()
             .ok_or(Cut::Protocol("evidence that nobody asked for"))?;
-        if asked.nonce != nonce.0 {
+        if asked.question.nonce != nonce.0 {
             return Err(Cut::Protocol("evidence for another nonce"));
         }
-        let first = self.bound.as_ref().map(|bound| Arc::clone(&bound.verdict));
-        let bound = self.appraise(asked, Said::read(answer)?, first.as_ref(), now)?;
+        let said = Arc::new(Said::read(answer)?);
+        let first = self.bound.as_ref().map(|bound| bound.attested.verdict());
+        let bound = self.appraise(asked.question, said, first, asked.at, now)?;
         let accepted = Message::Accepted {
             nonce,
-            tier: bound.verdict.tier(),
+            tier: bound.attested.verdict().tier(),
             until: bound.ends.unix,
         };
         self.bound = Some(bound);
@@ -107,8 +107,12 @@ impl Challenger {
     /// What we trust has changed: the last answer is worth what it is worth now.
     pub(crate) fn changed(&mut self, now: Now, session: &dyn Session) -> Result<Option<Effect>, Cut> {
         if let Some(bound) = self.bound.take() {
-            let first = Arc::clone(&bound.verdict);
-            self.bound = Some(self.appraise(bound.asked, bound.said, Some(&first), now)?);
+            let Attested {
+                verdict,
+                question,
+                said,
+            } = &*bound.attested;
+            self.bound = Some(self.appraise(*question, Arc::clone(said), Some(verdict), bound.asked_at, now)?);
         } else {
             self.peer.appraise_again(now.unix).map_err(Cut::Refused)?;
         }
@@ -137,25 +141,28 @@ impl Challenger {
         }
     }
 
-    fn appraise(&self, asked: Asked, said: Said, first: Option<&Arc<Verdict>>, now: Now) -> Result<Bound, Cut> {
-        let question = Question {
-            nonce: &asked.nonce,
-            exporter: &asked.exporter,
-        };
-        let first = first.map(|first| &**first);
-        let verdict = self.peer.appraise_channel(&question, &said, first, now.unix)?;
+    fn appraise(
+        &self,
+        question: Question,
+        said: Arc<Said>,
+        first: Option<&Verdict>,
+        asked_at: Now,
+        now: Now,
+    ) -> Result<Bound, Cut> {
+        let attested = self.peer.appraise_channel(question, said, first, now.unix)?;
         // Counted from the question, so that an answer held back is not fresher than one sent at once; and an answer
         // that is appraised again is no younger for it.
         let lifetime = self.peer.max_age().min(LIFETIME);
-        let ends = now.at_unix(verdict.expires()).earlier(asked.at.after(lifetime));
-        let renew = asked.at.after(RENEW).earlier(before(ends, LIFETIME - RENEW));
-        let pause = asked.at.after(PAUSE);
+        let ends = now
+            .at_unix(attested.verdict.expires())
+            .earlier(asked_at.after(lifetime));
+        let renew = asked_at.after(RENEW).earlier(before(ends, LIFETIME - RENEW));
+        let pause = asked_at.after(PAUSE);
         Ok(Bound {
             renew: if pause.reached(renew) { pause } else { renew },
             late: now.reached(ends),
-            asked,
-            said,
-            verdict,
+            attested: Arc::new(attested),
+            asked_at,
             ends,
         })
     }

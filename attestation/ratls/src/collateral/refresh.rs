@@ -14,6 +14,8 @@ use std::{
 use attestation::{Collateral, Refusal};
 use tokio::sync::{mpsc, watch};
 
+use crate::Wanted;
+
 use super::{
     Client, InForce, Platform, Shelf, ShelfError, Source, SourceError,
     schedule::{Pace, Schedule},
@@ -112,8 +114,8 @@ impl Keeper {
         Ok(failures)
     }
 
-    /// Runs until nobody can name a platform any more.
-    pub async fn run(self, mut wanted: mpsc::Receiver<Platform>) {
+    /// Runs until nobody can name a platform any more: until its [`Trust`](crate::Trust) is gone.
+    pub async fn run(self, mut wanted: mpsc::Receiver<Wanted>) {
         let mut schedule = Schedule::new(self.pace);
         // Nobody but us renews what was there before us.
         loop {
@@ -122,8 +124,8 @@ impl Keeper {
                 Ok(platform) => {
                     self.renew(&mut schedule, platform).await;
                     // Whoever is named meanwhile is noted before the next fetch.
-                    while let Ok(platform) = wanted.try_recv() {
-                        self.want(&mut schedule, platform);
+                    while let Ok(named) = wanted.try_recv() {
+                        self.want(&mut schedule, named);
                     }
                     if wanted.is_closed() {
                         return;
@@ -139,7 +141,7 @@ impl Keeper {
                 }
             };
             match named.await {
-                Some(Some(platform)) => self.want(&mut schedule, platform),
+                Some(Some(named)) => self.want(&mut schedule, named),
                 Some(None) => return,
                 None => {}
             }
@@ -203,7 +205,10 @@ impl Keeper {
         }
     }
 
-    fn want(&self, schedule: &mut Schedule, platform: Platform) {
+    fn want(&self, schedule: &mut Schedule, named: Wanted) {
+        let Some(platform) = Platform::wanted(named) else {
+            return;
+        };
         let now = (self.clock)();
         let in_force = self.in_force.collateral();
         let known = in_force.get(platform.fmspc, platform.ca);

@@ -349,9 +349,9 @@ async fn a_named_platform_is_fetched_in_the_background() {
         fmspc: Hex([1; 6]),
         ca: Ca::Processor,
     };
-    tx.send(unknown).await.expect("it runs");
-    tx.send(PLATFORM).await.expect("it runs");
-    tx.send(PLATFORM).await.expect("it runs");
+    for Platform { fmspc, ca } in [unknown, PLATFORM, PLATFORM] {
+        tx.send(Wanted { fmspc, ca: ca.name() }).await.expect("it runs");
+    }
     let known = state.wait_for(|states| {
         states.get(&PLATFORM).is_some_and(|state| state.renewed_at.is_some())
             && states.get(&unknown).is_some_and(|state| !state.failures.is_empty())

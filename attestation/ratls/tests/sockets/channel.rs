@@ -22,10 +22,16 @@ async fn both_verdicts_stand_before_a_request() {
     let (of_gateway, _worker) = worker.settled().await.unwrap();
     assert_eq!((of_worker, of_gateway), (Tier::Tee, Tier::Tee));
     let footing = gateway.footing.borrow().clone();
-    let Some(Status::Bound(verdict)) = footing.peer else {
+    let Some(Status::Bound(attested)) = footing.peer else {
         panic!("{footing:?}");
     };
-    assert_eq!(verdict.expires(), NOW + 600);
+    assert_eq!(attested.verdict().expires(), NOW + 600);
+    // What an archive needs to look at it again.
+    let Proof::Quote(quote) = attested.proof() else {
+        panic!("a guest answers with a quote");
+    };
+    let report_data = attested.channel().report_data();
+    assert!(quote.0.windows(64).any(|window| window == report_data));
 }
 
 #[tokio::test]
@@ -303,10 +309,14 @@ async fn a_change_that_changes_nothing_for_a_peer_asks_it_again() {
     world.trust.set_policy(changed).unwrap();
     let footing = gateway
         .footing
-        .wait_for(|footing| footing.ready().is_some_and(|verdict| verdict.policy() == digest))
+        .wait_for(|footing| {
+            footing
+                .ready()
+                .is_some_and(|attested| attested.verdict().policy() == digest)
+        })
         .await
         .unwrap();
-    assert_eq!(footing.ready().unwrap().expires(), NOW + 300);
+    assert_eq!(footing.ready().unwrap().verdict().expires(), NOW + 300);
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ impl Clock {
     }
 }
 
+impl Clock {
+    pub(crate) fn set(&self, now: u64) {
+        self.0.store(now, Ordering::SeqCst);
+    }
+}
+
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
         let seconds = self.0.load(Ordering::SeqCst);
@@ -252,7 +258,7 @@ impl Kept {
             .wait_for(|footing| footing.ready().is_some())
             .await
             .ok()
-            .and_then(|footing| footing.ready().map(|verdict| verdict.tier()));
+            .and_then(|footing| footing.ready().map(|attested| attested.verdict().tier()));
         match tier {
             Some(tier) => Ok((tier, self)),
             None => Err(self.end.await.unwrap()),

@@ -183,7 +183,9 @@ pub(super) fn serial(link: Link, device: &Device) -> Vec<u8> {
     };
     let mut serial = vec![device.arch as u8 + 1; len];
     serial[0] = 0x41;
-    serial[len - 1] = device.number;
+    if matches!(link, Link::Leaf | Link::Device) {
+        serial[len - 1] = device.number;
+    }
     serial
 }
 

@@ -24,6 +24,24 @@ pub(super) fn answers(ocsp: &Ocsp, authorities: &Authorities<'_>, recipe: &Recip
         .collect()
 }
 
+/// What the responder says to a request for one of these certificates.
+pub(super) fn answer_to(
+    request: &[u8],
+    ocsp: &Ocsp,
+    authorities: &Authorities<'_>,
+    recipe: &Recipe,
+    now: u64,
+) -> Option<Vec<u8>> {
+    let links = [Link::Device, Link::Provisioner, Link::Family].into_iter();
+    let mut known = links.flat_map(|link| recipe.devices.iter().map(move |device| (link, device)));
+    let (link, device) = known.find(|(link, device)| {
+        let issuer = authorities.key(above(*link), device);
+        let id = id(ocsp.hash, *link, device, &issuer);
+        request.windows(id.len()).any(|window| window == id)
+    })?;
+    Some(answer(ocsp, authorities, link, device, now))
+}
+
 fn answer(ocsp: &Ocsp, authorities: &Authorities<'_>, link: Link, device: &Device, now: u64) -> Vec<u8> {
     if ocsp.is_error {
         return der::sequence(&[&der::enumerated(3)]);
@@ -63,13 +81,7 @@ fn answer(ocsp: &Ocsp, authorities: &Authorities<'_>, link: Link, device: &Devic
 }
 
 fn single(ocsp: &Ocsp, link: Link, device: &Device, issuer: &Key, this_update: u64) -> Vec<u8> {
-    let (arcs, algorithm) = hash(ocsp.hash);
-    let id = der::sequence(&[
-        &der::sequence(&[&der::oid(arcs)]),
-        &der::octets(digest(algorithm, &subject(above(link), device)).as_ref()),
-        &der::octets(digest(algorithm, issuer.point()).as_ref()),
-        &der::integer(&serial(link, device)),
-    ]);
+    let id = id(ocsp.hash, link, device, issuer);
     let status = match ocsp.status {
         Status::Revoked(reason) if ocsp.about == link => {
             let reason = der::explicit(0, &der::enumerated(reason));
@@ -91,6 +103,22 @@ fn single(ocsp: &Ocsp, link: Link, device: &Device, issuer: &Key, this_update: u
         &generalized(this_update),
         &next.unwrap_or_default(),
         &extensions,
+    ])
+}
+
+/// CertID.
+fn id(name: Hash, link: Link, device: &Device, issuer: &Key) -> Vec<u8> {
+    let (arcs, algorithm) = hash(name);
+    // Both ways are written: with NULL, as OpenSSL does, and without.
+    let null = match name {
+        Hash::Sha1 => Vec::new(),
+        Hash::Sha256 | Hash::Sha384 => der::element(0x05, &[]),
+    };
+    der::sequence(&[
+        &der::sequence(&[&der::oid(arcs), &null]),
+        &der::octets(digest(algorithm, &subject(above(link), device)).as_ref()),
+        &der::octets(digest(algorithm, issuer.point()).as_ref()),
+        &der::integer(&serial(link, device)),
     ])
 }
 

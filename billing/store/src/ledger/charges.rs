@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use billing::{AccountId, Bounds, Charge, ChargeKind, Evidence, Level, Terms, Usage};
+use billing::{AccountId, Bounds, Charge, ChargeKind, Currency, Evidence, Level, Nano, Terms, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{tags_of, tags_to};
-use super::sql::{Record, Type, counted, rows, values};
+use super::sql::{self, Batch, Record, Type, counted, rows, values};
 use super::{LedgerFault, LedgerStore, question};
 use crate::pool::Db;
 use crate::reader::MAX_ROWS;
@@ -48,6 +48,17 @@ pub struct StoredReceipt {
     pub receipt_hash: [u8; 32],
 }
 
+/// What a request cost in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paid {
+    pub request_id: String,
+    /// When it was charged, in Unix time.
+    pub at_ms: i64,
+    pub currency: Currency,
+    /// Without what was given back.
+    pub amount: Nano,
+}
+
 /// Which charges to tell of; the newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeQuery {
@@ -72,6 +83,12 @@ impl LedgerStore {
     /// All charges of a request, in the order in which they were posted.
     pub async fn charges_of(&self, request_id: &str) -> Result<Vec<PostedCharge>, LedgerFault> {
         question!(self.reader, db => of_request(db, request_id).await)
+    }
+
+    /// What was paid for each of these requests. Clients may choose ids: of one that several captures have, and of one
+    /// that the operator bears, nothing is told.
+    pub async fn paid(&self, request_ids: &[&str]) -> Result<Vec<Paid>, LedgerFault> {
+        question!(self.reader, db => paid(db, request_ids).await)
     }
 
     /// The receipts of a request, its refunds' among them, in the order in which they were posted.
@@ -140,6 +157,33 @@ impl SealedCharge {
         }
         Cow::Owned(sealed)
     }
+}
+
+async fn paid(db: &mut Db<'_>, request_ids: &[&str]) -> Result<Vec<Paid>, LedgerFault> {
+    // Two captures of an id are looked for and no more, however many there are.
+    const SQL: &str = "SELECT c.request_id, c.at_ms, c.currency, c.amount, \
+         CAST(coalesce((SELECT sum(r.amount) FROM charges r WHERE r.node = c.node AND r.refund_of = c.seq), 0) AS bigint) \
+         AS refunded FROM v JOIN charges c ON c.id = \
+         (SELECT a.id FROM charges a WHERE a.request_id = v.id AND a.kind = 'capture' LIMIT 1) \
+         WHERE NOT c.late AND \
+         (SELECT b.id FROM charges b WHERE b.request_id = v.id AND b.kind = 'capture' LIMIT 1 OFFSET 1) IS NULL";
+    let mut request_ids = request_ids.to_vec();
+    request_ids.sort_unstable();
+    request_ids.dedup();
+    let mut batch = Batch::new(&[("id", Type::Text)]);
+    for id in request_ids {
+        batch.push([id.into()]);
+    }
+    let found = sql::each(db, &batch, SQL).await?;
+    let of = |row: &Record| {
+        Ok(Paid {
+            request_id: row.text("request_id")?,
+            at_ms: row.int("at_ms")?,
+            currency: row.word("currency")?,
+            amount: row.nano("amount")?.saturating_sub(row.nano("refunded")?),
+        })
+    };
+    found.iter().map(of).collect()
 }
 
 async fn list(db: &mut Db<'_>, query: &ChargeQuery) -> Result<Vec<PostedCharge>, LedgerFault> {

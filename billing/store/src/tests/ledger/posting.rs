@@ -18,6 +18,7 @@ on_both!(
     what_is_altered_is_named,
     an_export_is_computed_anew,
     rates_are_recorded_once,
+    what_a_request_paid_is_told_where_its_name_is_its_own,
 );
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -454,4 +455,45 @@ async fn rates_are_recorded_once(scene: Scene) {
     assert!(ledger.record_rates(&[(usd, usd, nano(1))], BY).await.is_err());
     assert!(ledger.record_rates(&[(usd, ton, Nano::ZERO)], BY).await.is_err());
     assert_eq!(AccountId::key("x").as_str(), "key:x");
+}
+
+async fn what_a_request_paid_is_told_where_its_name_is_its_own(scene: Scene) {
+    let store = scene.open().await;
+    let ledger = store.ledger();
+    funded(&ledger, "org:acme", 1_000_000).await;
+    let joined = ledger.join("n1", JournalKind::Local, HOUR).await.expect("it joins");
+    let named = |seq: u64, amount: u64, id: &str| Charge {
+        request_id: id.to_owned(),
+        ..charge("n1", seq, "org:acme", amount)
+    };
+    let once = named(1, 72_000, "once");
+    let batch = [
+        once.clone(),
+        named(2, 500, "twice"),
+        named(3, 600, "twice"),
+        named(4, 0, "nothing"),
+        refund(&once, 5, 9_000, 500),
+        refund(&once, 6, 1_000, 0),
+    ];
+    let batch = batch.map(|charge| SealedCharge {
+        charge,
+        receipt: None,
+        receipt_hash: None,
+    });
+    ledger.post("n1", joined.epoch, &batch).await.expect("they are posted");
+    let paid = async |ids: &[&str]| {
+        let mut found = ledger.paid(ids).await.expect("readable");
+        found.sort_by(|a, b| a.request_id.cmp(&b.request_id));
+        let told = found.into_iter().map(|paid| (paid.request_id, paid.amount, paid.at_ms));
+        told.collect::<Vec<_>>()
+    };
+    let all = ["once", "unknown", "twice", "nothing", "once"];
+    assert_eq!(
+        paid(&all).await,
+        [
+            ("nothing".to_owned(), Nano::ZERO, batch[3].charge.at_ms),
+            ("once".to_owned(), nano(62_000), once.at_ms)
+        ]
+    );
+    assert_eq!(paid(&[]).await, []);
 }
