@@ -18,6 +18,7 @@ use crate::{
     client::{Client, Connector, HttpVersion, Target},
     kind::{Capabilities, Kind},
     upstream::{Upstream, UpstreamParts},
+    worker::Worker,
 };
 
 /// How a backend is set up.
@@ -48,10 +49,18 @@ pub struct BackendConfig {
 /// How one of its upstreams is set up.
 #[derive(Debug)]
 pub struct UpstreamConfig {
-    pub target: Target,
+    pub reach: Reach,
     pub weight: u32,
     /// Marked sensitive; sent in the header of the kind.
     pub api_key: Option<HeaderValue>,
+}
+
+/// How an upstream is reached.
+#[derive(Debug)]
+pub enum Reach {
+    At(Target),
+    /// Over the connection that the worker holds.
+    By(Arc<Worker>),
 }
 
 /// How many requests at a time, and how many wait.
@@ -117,20 +126,26 @@ impl Backend {
         let freed = Arc::new(Notify::new());
         let name: Arc<str> = config.name.into();
         let upstreams = config.upstreams.into_iter().zip(1_u32..).map(|(upstream, place)| {
-            let authority = upstream.target.authority();
-            let connector = Connector::new(
-                upstream.target,
-                config.http,
-                config.clocks.connect,
-                config.tls.as_deref(),
-            );
+            let (authority, host, client) = match upstream.reach {
+                Reach::At(target) => {
+                    let authority = target.authority();
+                    let clock = config.clocks.connect;
+                    let connector = Connector::new(target, config.http, clock, config.tls.as_deref());
+                    let client = Client::new(connector, config.keep_alive);
+                    (authority.clone(), authority, client)
+                }
+                Reach::By(worker) => {
+                    let host = Target::worker().authority();
+                    (worker.name.to_string(), host, Client::of_worker(worker))
+                }
+            };
             Arc::new(Upstream::new(UpstreamParts {
                 name: format!("{name}/{authority}").into(),
                 mark: HeaderValue::from_str(&format!("{name}/{place}")).unwrap_or_else(|_| HeaderValue::from(place)),
                 weight: upstream.weight,
                 credential: upstream.api_key.map(|key| (config.kind.credential_header(), key)),
-                host: HeaderValue::from_str(&authority).expect("the authority of a URI is visible ASCII"),
-                client: Client::new(connector, config.keep_alive),
+                host: HeaderValue::from_str(&host).expect("the authority of a URI is visible ASCII"),
+                client,
                 breaker: config.breaker,
                 limit: config.concurrency.limit,
                 freed: freed.clone(),

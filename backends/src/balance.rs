@@ -2,7 +2,7 @@
 //!
 //! Candidates are the upstreams that are healthy, not shut by their breaker, not tried before and of the required
 //! tier. When health and breakers leave none, they are ignored: a last resort that may work beats a refusal that
-//! cannot. A missing verdict and an upstream already tried are never ignored.
+//! cannot. A missing verdict, a worker that is not there and an upstream already tried are never ignored.
 //! The queue is bounded and timed, not ordered: when a place is freed all who wait look for it, and a newcomer may be
 //! quicker.
 
@@ -103,6 +103,7 @@ fn place(attempt: &Attempt) -> Result<InUse, NoPlace> {
     if let [only] = backend.upstreams.as_slice()
         && attempt.avoid.is_empty()
         && only.tier() >= attempt.outbound.min_tier
+        && only.absence().is_none()
     {
         let mut candidates = vec![only.clone()];
         attempt.hooks.rank(&mut candidates);
@@ -160,6 +161,8 @@ fn candidates(attempt: &Attempt) -> Result<Vec<Arc<Upstream>>, Vec<Exclusion>> {
     for upstream in &attempt.leg.backend.upstreams {
         if attempt.avoid.contains(&upstream.name) {
             exclusions.push(excluded(upstream, "it was tried for this request"));
+        } else if let Some(reason) = upstream.absence() {
+            exclusions.push(excluded(upstream, reason));
         } else if upstream.tier() < attempt.outbound.min_tier {
             exclusions.push(excluded(upstream, "it has no verdict for the tier asked"));
         } else if upstream.exclusion(now).is_some() {

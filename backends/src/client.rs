@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use crate::{body::Outgoing, serve::BoxError};
+use crate::{body::Outgoing, serve::BoxError, worker::Worker};
 
 pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
 use stream::Stream;
@@ -42,6 +42,8 @@ pub struct Client {
     keep_alive: Duration,
     idle: Arc<Idle>,
     shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
+    /// Whose connection is used where none is ours to open.
+    worker: Option<Arc<Worker>>,
 }
 
 /// Why a request brought no answer.
@@ -65,7 +67,21 @@ impl Client {
             keep_alive,
             idle: Arc::default(),
             shared: Mutex::default(),
+            worker: None,
         }
+    }
+
+    /// Over the connection of a worker, while there is one. None is ever opened from here.
+    pub fn of_worker(worker: Arc<Worker>) -> Self {
+        let connector = Connector::new(Target::worker(), HttpVersion::Http2, Duration::ZERO, None);
+        Self {
+            worker: Some(worker),
+            ..Self::new(connector, Duration::ZERO)
+        }
+    }
+
+    pub fn worker(&self) -> Option<&Arc<Worker>> {
+        self.worker.as_ref()
     }
 
     pub fn target(&self) -> &Target {
@@ -91,6 +107,10 @@ impl Client {
         mut request: Request<Outgoing>,
         again: bool,
     ) -> Result<Response<Answering>, SendError> {
+        if let Some(worker) = &self.worker {
+            let sender = worker.sender().ok_or(SendError::Connect(ConnectError::NoWorker))?;
+            return self.send_shared(sender, request).await;
+        }
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;
         }

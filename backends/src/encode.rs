@@ -25,6 +25,7 @@ use crate::{
     balance::Placed,
     body::Outgoing,
     error::{AttemptError, Failure},
+    headers,
     kind::Kind,
     serve::{BoxError, Serve},
     trace::TRACEPARENT,
@@ -91,12 +92,12 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
     let body = match (&outbound.payload, way) {
         (_, Way::Closed) => return Err(failed(&placed, Failure::Closed)),
         (Payload::Json(body), Way::Translated { to, from_messages }) => {
-            let translated = translated(body, backend, model, to, from_messages);
+            let translated = translated(body, backend, upstream, model, to, from_messages);
             let translated = translated.map_err(|refusal| failed(&placed, refusal))?;
             Outgoing::of_attempt(translated, placed.attempt.trail.clone())
         }
         (Payload::Json(body), Way::AsItCame) => {
-            let spliced = spliced(body, backend, model, operation);
+            let spliced = spliced(body, backend, upstream, model, operation);
             Outgoing::of_attempt(spliced, placed.attempt.trail.clone())
         }
         (Payload::Empty, _) => Outgoing::Empty,
@@ -126,7 +127,9 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
     *request.headers_mut() = headers(outbound, backend, upstream, admitted, way);
-    if let Some(context) = placed.attempt.trail.context() {
+    if let Some(context) = placed.attempt.trail.context()
+        && upstream.worker().is_none()
+    {
         // Below the attempt, of which there may be several.
         request.headers_mut().insert(TRACEPARENT, context.header());
     }
@@ -159,8 +162,17 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
 const CHAT: (Endpoint, &str) = (Endpoint::ChatCompletions, "chat/completions");
 
 /// The named edits that this backend needs.
-fn spliced(body: &RequestBody, backend: &Backend, model: Option<&str>, operation: &Operation) -> Bytes {
+fn spliced(
+    body: &RequestBody,
+    backend: &Backend,
+    upstream: &Upstream,
+    model: Option<&str>,
+    operation: &Operation,
+) -> Bytes {
     let mut splices = Vec::new();
+    if upstream.worker().is_some() {
+        splices.extend(body.forget_identity());
+    }
     if let Some(model) = model {
         let named = if operation.deployment.is_some() {
             body.insert_model(model)
@@ -199,6 +211,7 @@ fn chat_splices(body: &RequestBody, backend: &Backend) -> Vec<Splice> {
 fn translated(
     body: &RequestBody,
     backend: &Backend,
+    upstream: &Upstream,
     model: Option<&str>,
     to: Option<Dialect>,
     from_messages: bool,
@@ -217,6 +230,9 @@ fn translated(
     }
     let mut splices = chat_splices(&chat, backend);
     splices.extend(chat.insert_model(model));
+    if upstream.worker().is_some() {
+        splices.extend(chat.forget_identity());
+    }
     if !backend.capabilities.stream_usage {
         splices.extend(chat.forget_stream_options());
     }
@@ -310,7 +326,10 @@ fn encode_segment(segment: &str) -> String {
 }
 
 fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted: HeaderMap, way: Way) -> HeaderMap {
-    let mut headers = outbound.headers.clone();
+    let mut headers = match upstream.worker() {
+        Some(_) => headers::to_worker(&outbound.headers),
+        None => outbound.headers.clone(),
+    };
     headers.insert(header::HOST, upstream.host.clone());
     if matches!(outbound.payload, Payload::Json(_)) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

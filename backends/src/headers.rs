@@ -58,6 +58,37 @@ fn is_withheld(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-")
 }
 
+/// Of those, the headers that a worker may see: what the answer depends on, and nothing that tells who asks.
+///
+/// A list of what is let through, for the machine is a stranger's: not even a trace's or a request's id, which the
+/// client may have chosen.
+pub fn to_worker(outbound: &HeaderMap) -> HeaderMap {
+    only(outbound, |name| {
+        matches!(*name, header::ACCEPT | header::CONTENT_TYPE | header::CONTENT_LENGTH)
+            || matches!(name.as_str(), "anthropic-version" | "anthropic-beta" | "openai-beta")
+    })
+}
+
+/// A worker's headers as the client may see them: what is needed to read the answer.
+pub fn from_worker(worker: &HeaderMap) -> HeaderMap {
+    only(worker, |name| {
+        matches!(
+            *name,
+            header::CONTENT_TYPE | header::CONTENT_ENCODING | header::CONTENT_DISPOSITION | header::RETRY_AFTER
+        )
+    })
+}
+
+fn only(headers: &HeaderMap, is_let_through: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for (name, value) in headers {
+        if is_let_through(name) {
+            passed.append(name, value.clone());
+        }
+    }
+    passed
+}
+
 /// An upstream's headers as the client may see them: without what belongs to the upstream's connection, its
 /// cookies, its own CORS and its identity.
 pub fn to_client(mut upstream: HeaderMap) -> HeaderMap {
@@ -208,6 +239,38 @@ mod tests {
         let names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
         assert_eq!(names.len(), 2, "{names:?}");
         assert!(seen.contains_key("content-type") && seen.contains_key("openai-processing-ms"));
+    }
+
+    #[test]
+    fn a_worker_sees_nothing_of_who_asks() {
+        let sent = headers(&[
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json"),
+            ("user-agent", "theirs"),
+            ("x-request-id", "theirs"),
+            ("traceparent", "00-1-2-01"),
+            ("x-stainless-os", "theirs"),
+            ("x-custom", "theirs"),
+            ("openai-beta", "kept"),
+        ]);
+        let seen = to_worker(&to_upstream(&sent));
+        let names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["accept", "content-type", "openai-beta"]);
+    }
+
+    #[test]
+    fn a_worker_says_no_more_than_what_its_answer_is() {
+        let sent = headers(&[
+            ("content-type", "application/json"),
+            ("set-cookie", "a=b"),
+            ("x-mulberry-tier", "tee+gpu"),
+            ("payment-response", "forged"),
+            ("x-ratelimit-remaining-requests", "1"),
+            ("retry-after", "3"),
+        ]);
+        let seen = from_worker(&sent);
+        let names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "retry-after"]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub async fn watch(backend: Arc<Backend>) {
 }
 
 async fn watch_one(backend: &Backend, upstream: &Upstream) {
+    if upstream.worker().is_some() {
+        // It tells by itself, and its end is seen on its connection.
+        return;
+    }
     let every = backend.health.as_ref().map_or(MODELS_EVERY, |health| health.interval);
     let mut models_age = MODELS_EVERY;
     loop {

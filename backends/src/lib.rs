@@ -31,3 +31,4 @@ pub mod trace;
 pub mod translation;
 pub mod upstream;
 pub mod verdict;
+pub mod worker;

@@ -120,7 +120,10 @@ impl Exchange {
         } else {
             self.by_deadline(sent).await
         }?;
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        if upstream.worker().is_some() {
+            parts.headers = headers::from_worker(&parts.headers);
+        }
         if !parts.status.is_success() {
             return Err(self.refusal(parts.status, &parts.headers, body).await);
         }

@@ -18,6 +18,7 @@ use crate::{
     client::Client,
     error::Failure,
     verdict::Tier,
+    worker::Worker,
 };
 
 /// One address of one server.
@@ -37,8 +38,8 @@ pub struct Upstream {
     pub breaker: Breaker,
     pub health: Health,
     pub latency: Latency,
-    /// Models that the server said it has, when it was last asked.
-    pub models: ArcSwap<Vec<Model>>,
+    /// Models that the server said it has, when it was last asked; those of a worker, which tells them itself.
+    pub models: Arc<ArcSwap<Vec<Model>>>,
     pub counts: Counts,
     /// Requests under way, whether or not there is a limit.
     outstanding: AtomicUsize,
@@ -71,6 +72,7 @@ pub struct Counts {
 
 impl Upstream {
     pub fn new(parts: UpstreamParts) -> Self {
+        let models = parts.client.worker().map(|worker| worker.models.clone());
         Self {
             name: parts.name,
             mark: parts.mark,
@@ -81,7 +83,7 @@ impl Upstream {
             breaker: Breaker::new(parts.breaker),
             health: Health::default(),
             latency: Latency::default(),
-            models: ArcSwap::default(),
+            models: models.unwrap_or_default(),
             counts: Counts::default(),
             outstanding: AtomicUsize::new(0),
             limit: parts.limit.unwrap_or(usize::MAX),
@@ -91,7 +93,22 @@ impl Upstream {
 
     /// The tier of its current verdict.
     pub fn tier(&self) -> Tier {
-        Tier::Open
+        self.worker().map_or(Tier::Open, |worker| worker.tier())
+    }
+
+    /// The worker behind it, where it is one.
+    pub fn worker(&self) -> Option<&Arc<Worker>> {
+        self.client.worker()
+    }
+
+    /// Why nothing can be sent to it, whatever its health, if there is a reason.
+    pub fn absence(&self) -> Option<&'static str> {
+        self.worker()?.absence()
+    }
+
+    /// Whether its health checks pass, or its worker is there and says that it is well.
+    pub fn is_up(&self) -> bool {
+        self.health.is_up() && self.absence().is_none()
     }
 
     pub fn outstanding(&self) -> usize {
@@ -100,11 +117,16 @@ impl Upstream {
 
     /// Outstanding work per weight: what balancing compares.
     pub fn load(&self) -> f64 {
-        self.outstanding() as f64 / f64::from(self.weight)
+        // An engine that others use too says more than we know.
+        let busy = self.worker().map_or(0, |worker| worker.busy());
+        self.outstanding().max(busy) as f64 / f64::from(self.weight)
     }
 
     /// Why it should not be chosen now, if there is a reason.
     pub fn exclusion(&self, now: Instant) -> Option<&'static str> {
+        if let Some(reason) = self.absence() {
+            return Some(reason);
+        }
         if !self.health.is_up() {
             return Some("its health check fails");
         }

@@ -201,7 +201,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
         .backends
         .iter()
         .flat_map(|backend| &backend.upstreams)
-        .any(|upstream| upstream.health.is_up());
+        .any(|upstream| upstream.is_up());
     if !any_up {
         return (StatusCode::SERVICE_UNAVAILABLE, "no upstream passes its health check\n");
     }

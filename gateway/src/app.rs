@@ -13,7 +13,7 @@ use crate::{
         token::{AdminTokens, TokenError},
     },
     assembly::{AssembleError, Assembled, Installed, assemble, stack_config},
-    config::{self, Config, Process},
+    config::{self, Config, KeyDigest, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
     ledger::{self, Ledger, LedgerError, Setting},
@@ -32,6 +32,7 @@ use crate::{
     telemetry::{self, Exporter, TelemetryError},
     treasury::Treasury,
     wall_clock::unix_seconds,
+    workers::{self, Roster},
 };
 
 /// The name of the database in the data directory.
@@ -87,6 +88,9 @@ pub(crate) struct App {
     directory: Arc<Directory>,
     setting: Option<Setting>,
     control: DrainControl,
+    roster: Arc<Roster>,
+    /// Where workers connect.
+    workers: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
 }
@@ -97,12 +101,15 @@ impl App {
         // What can fail without a trace comes first: nothing is created when the port is taken.
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
+        let workers = config.worker_listen.map(listener::bind).transpose()?;
+        let roster = Roster::new(config);
         let Assembled {
             installed,
             vocabularies,
             catalog,
             listener: listener_config,
-        } = assemble(config, &[], &Vocabularies::default(), unix_seconds())?;
+            staff,
+        } = assemble(config, &[], &Vocabularies::default(), &roster, unix_seconds())?;
         let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         // With a database elsewhere it still holds what is this gateway's own.
         if let Some(folder) = &config.data_dir {
@@ -180,7 +187,10 @@ impl App {
             admission: Arc::default(),
             telemetry,
         };
+        roster.employ(staff);
         Ok(Self {
+            roster,
+            workers,
             exporter,
             source,
             loaded,
@@ -206,6 +216,12 @@ impl App {
 
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Where workers connect, and the key by which they know us.
+    pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
+        let address = self.workers.as_ref()?.local_addr().ok()?;
+        Some((address, self.roster.secure().ok()?.0))
     }
 
     /// By which this gateway's receipts are checked, where it makes any.
@@ -236,6 +252,8 @@ impl App {
             directory,
             setting,
             control,
+            roster,
+            workers,
             exporter,
         } = self;
         let config = loaded.config.clone();
@@ -272,12 +290,16 @@ impl App {
                 listener: listener_config.clone(),
                 tokens: tokens.clone(),
                 directory: directory.clone(),
+                roster: roster.clone(),
                 accounts: accounts.clone(),
                 rebuild,
             },
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
+        if let Some((listener, (_, secure))) = workers.zip(roster.secure().ok()) {
+            background.spawn(workers::listen(listener, secure, roster));
+        }
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
             store.as_ref().map(|(store, _)| store.ledger()),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use backends::{
-    backend::{self, Backend, BackendConfig, Clocks, Concurrency, HealthConfig, UpstreamConfig},
+    backend::{self, Backend, BackendConfig, Clocks, Concurrency, HealthConfig, Reach, UpstreamConfig},
     balance::Strategy,
     breaker::BreakerConfig,
     client::{HttpVersion, Target, TargetError},
@@ -25,6 +25,7 @@ use crate::{
     replays::Bounds,
     stack::StackConfig,
     tls::{self, TlsError},
+    workers::{EnrolError, Roster, Staff},
 };
 
 /// Why a configuration cannot be put in force.
@@ -34,6 +35,8 @@ pub(crate) enum AssembleError {
     Tls(#[from] TlsError),
     #[error("a tokenizer cannot be loaded")]
     Tokenizer(#[from] LoadError),
+    #[error("workers cannot be enrolled")]
+    Enrol(#[from] EnrolError),
     #[error("backend '{backend}': the address of an upstream cannot be used")]
     Target { backend: String, source: TargetError },
     #[error("backend '{backend}': {what} holds a character that no header can carry")]
@@ -51,6 +54,17 @@ pub(crate) struct Installed {
     _health: Arc<HealthWatch>,
 }
 
+impl Installed {
+    /// Whether its workers are those of now: one that was named elsewhere meanwhile is another.
+    fn has_same(&self, staff: &Staff) -> bool {
+        let workers = self.backend.upstreams.iter().filter_map(|upstream| upstream.worker());
+        workers.zip(&self.config.workers).all(|(had, named)| {
+            let now = staff.get(&named.key_sha256);
+            now.is_some_and(|now| Arc::ptr_eq(had, &now.worker))
+        })
+    }
+}
+
 /// Health checks that end when dropped.
 struct HealthWatch(AbortHandle);
 
@@ -66,6 +80,7 @@ pub(crate) struct Assembled {
     pub(crate) vocabularies: Vocabularies,
     pub(crate) catalog: Catalog,
     pub(crate) listener: ListenerConfig,
+    pub(crate) staff: Staff,
 }
 
 /// Builds what a configuration says. A backend that stands and is set as before is taken over as it is, and so is a
@@ -74,6 +89,7 @@ pub(crate) fn assemble(
     config: &Config,
     before: &[Installed],
     vocabularies: &Vocabularies,
+    roster: &Arc<Roster>,
     created: u64,
 ) -> Result<Assembled, AssembleError> {
     let tls = config
@@ -83,6 +99,7 @@ pub(crate) fn assemble(
         .transpose()?;
     let tokenizers = config.models.iter().filter_map(|model| model.tokenizer.as_deref());
     let vocabularies = Vocabularies::load(tokenizers, vocabularies)?;
+    let staff = roster.staff(config)?;
     let mut built = Vec::with_capacity(config.backends.len());
     for backend in &config.backends {
         let trust = match &backend.ca_file {
@@ -91,12 +108,13 @@ pub(crate) fn assemble(
             None => Vec::new(),
         };
         let limits = (config.limits.sse_line.as_usize(), config.limits.response.as_usize());
-        let same = before
-            .iter()
-            .find(|old| old.config == *backend && old.trust == trust && old.limits == limits);
+        let is_same = |old: &&Installed| {
+            old.config == *backend && old.trust == trust && old.limits == limits && old.has_same(&staff)
+        };
+        let same = before.iter().find(is_same);
         let kept = match same {
             Some(old) => (old.backend.clone(), Some(old._health.clone())),
-            None => (Arc::new(build_backend(backend, config)?), None),
+            None => (Arc::new(build_backend(backend, config, &staff)?), None),
         };
         built.push((backend.clone(), trust, limits, kept));
     }
@@ -119,6 +137,7 @@ pub(crate) fn assemble(
         catalog: Catalog::new(backends, &config.models, &config.ledger, &vocabularies, created),
         installed,
         vocabularies,
+        staff,
         listener: ListenerConfig {
             header_read: config.limits.header_read,
             keep_alive: config.limits.keep_alive,
@@ -159,7 +178,7 @@ pub(crate) fn stack_config(config: &Config) -> StackConfig {
     }
 }
 
-fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, AssembleError> {
+fn build_backend(config: &config::Backend, all: &Config, staff: &Staff) -> Result<Backend, AssembleError> {
     let kind = kind(config.kind);
     let header_error = |what| AssembleError::Header {
         backend: config.name.clone(),
@@ -184,9 +203,19 @@ fn build_backend(config: &config::Backend, all: &Config) -> Result<Backend, Asse
             None => None,
         };
         upstreams.push(UpstreamConfig {
-            target,
+            reach: Reach::At(target),
             weight: upstream.weight,
             api_key,
+        });
+    }
+    for worker in &config.workers {
+        let Some(member) = staff.get(&worker.key_sha256) else {
+            continue;
+        };
+        upstreams.push(UpstreamConfig {
+            reach: Reach::By(member.worker.clone()),
+            weight: worker.weight,
+            api_key: None,
         });
     }
     let defaults = kind.capabilities();

@@ -8,6 +8,7 @@ pub(crate) mod attest;
 pub(crate) mod key;
 pub(crate) mod money;
 pub(crate) mod verify;
+pub(crate) mod worker;
 
 /// An OpenAI-compatible inference gateway.
 #[derive(Debug, Parser)]
@@ -21,6 +22,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the gateway
     Serve(ServeArgs),
+    /// Serve gateways from the engine on this machine: dials them, and needs no open port
+    Worker(worker::WorkerArgs),
     /// Check a configuration and print it with every default, secrets hidden
     Check(ConfigArgs),
     /// Print a configuration, convert one, or print the JSON Schema for editors

@@ -33,6 +33,7 @@ mod show;
 mod tests;
 mod units;
 mod url;
+mod worker;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,7 @@ pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
 pub(crate) use units::{Amount, Timestamp, duration};
+pub(crate) use worker::{Address, KeyDigest};
 
 use decode::{Decode as _, unwritten};
 use document::Value;
@@ -65,6 +67,8 @@ section! {
         listen: SocketAddr = loopback(8080),
         /// Where operators and metrics connect; `null` turns it off.
         admin_listen: Option<SocketAddr> = Some(loopback(9090)),
+        /// Where workers connect; `null` turns it off.
+        worker_listen: Option<SocketAddr> = None,
         tls: Option<Tls> = None,
         /// Where `mulberry.db` lives; `null` keeps nothing on disk.
         data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
@@ -173,6 +177,7 @@ impl Config {
         let Self {
             listen,
             admin_listen,
+            worker_listen,
             tls,
             data_dir,
             database,
@@ -194,6 +199,7 @@ impl Config {
         let sections = [
             ("listen", *listen != other.listen),
             ("admin_listen", *admin_listen != other.admin_listen),
+            ("worker_listen", *worker_listen != other.worker_listen),
             ("tls", *tls != other.tls),
             ("data_dir", *data_dir != other.data_dir),
             ("database", *database != other.database),

@@ -30,6 +30,7 @@ use crate::{
     source::{Loaded, Reading, Seen, Source, Watch},
     stack::{Parts, StackConfig},
     wall_clock::unix_seconds,
+    workers::Roster,
 };
 
 /// Why a configuration was refused; the old one serves on.
@@ -71,6 +72,7 @@ pub(crate) struct Swapped {
     pub(crate) listener: Arc<ArcSwap<ListenerConfig>>,
     pub(crate) tokens: Arc<ArcSwap<AdminTokens>>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) roster: Arc<Roster>,
     /// `None` where nobody is charged, for nothing is kept.
     pub(crate) accounts: Option<Arc<Accounts>>,
     /// Builds the Edge floor anew.
@@ -193,11 +195,20 @@ impl Live {
             vocabularies,
             catalog,
             listener,
-        } = assemble(&config, &state.installed, &state.vocabularies, self.started_at).map_err(StartError::from)?;
+            staff,
+        } = assemble(
+            &config,
+            &state.installed,
+            &state.vocabularies,
+            &self.swapped.roster,
+            self.started_at,
+        )
+        .map_err(StartError::from)?;
         let tokens = AdminTokens::of(&config, &self.started).map_err(StartError::from)?;
         let issuers = Issuers::new(&config.oidc, &self.parts.limiters, Some(&self.parts.issuers.load()))
             .map_err(StartError::from)?;
         // From here on nothing can fail.
+        self.swapped.roster.employ(staff);
         self.parts.catalog.store(Arc::new(catalog));
         self.parts.issuers.store(Arc::new(issuers));
         self.swapped.directory.configure(&config);
@@ -233,6 +244,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
     let differs = [
         ("listen", started.listen != now.listen),
         ("admin_listen", started.admin_listen != now.admin_listen),
+        ("worker_listen", started.worker_listen != now.worker_listen),
         ("data_dir", started.data_dir != now.data_dir),
         ("database", started.database != now.database),
         ("ledger.node", started.ledger.node != now.ledger.node),

@@ -118,6 +118,8 @@ struct View {
     format: Option<Range<usize>>,
     /// Bounds on the answer that are null, each with its value.
     nulls: Vec<(&'static str, Range<usize>)>,
+    /// What tells who asks: the values of `user`, `metadata` and `safety_identifier`.
+    identity: Vec<Range<usize>>,
     /// Whether the model reads what is not in the body.
     is_elsewhere: bool,
     /// Whether the answer is more than text.
@@ -280,6 +282,12 @@ impl RequestBody {
         Some(Splice::replace(options.span.clone(), "null"))
     }
 
+    /// Edits: nothing that tells who asks, for machines of strangers.
+    pub fn forget_identity(&self) -> impl Iterator<Item = Splice> {
+        let values = self.view.identity.iter();
+        values.map(|span| Splice::replace(span.clone(), "null"))
+    }
+
     /// Edit: the output bound under the older name, for backends that know no other.
     pub fn use_max_tokens(&self) -> Option<Splice> {
         let (_, span) = self.view.max_completion_tokens.as_ref()?;
@@ -375,6 +383,7 @@ impl View {
                 }
                 "prompt" | "input" => view.input = Some(span),
                 "system" => view.system = Some(span),
+                "user" | "metadata" | "safety_identifier" if raw != "null" => view.identity.push(span),
                 "prompt_cache_key" => {
                     view.prompt_cache_key = typed(raw, "prompt_cache_key", "a string")?;
                 }

@@ -40,3 +40,4 @@ mod telemetry;
 mod uploads;
 mod verify;
 mod wire;
+mod workers;

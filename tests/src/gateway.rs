@@ -68,6 +68,16 @@ impl Gateway {
         format!("http://{admin}")
     }
 
+    /// Where workers connect and the key by which they know it: `KEY@ADDRESS`.
+    #[must_use]
+    pub fn for_workers(&self) -> String {
+        let found = self.process.stderr().wait_for(SOON, |log| {
+            let line = log.lines().find(|line| line.contains("listening for workers"))?;
+            Some(format!("{}@{}", field(line, "key_sha256")?, field(line, "workers")?))
+        });
+        found.unwrap_or_else(|| panic!("the gateway does not listen for workers:\n{}", self.log()))
+    }
+
     /// The address for a bare socket.
     #[must_use]
     pub fn address(&self) -> &str {

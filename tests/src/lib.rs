@@ -20,6 +20,7 @@ pub mod scripted;
 pub mod spender;
 pub mod sse;
 pub mod wait;
+pub mod worker;
 pub mod world;
 
 pub use client::{Answer, Envelope};
@@ -30,4 +31,5 @@ pub use mock::Mock;
 pub use rig::Rig;
 pub use scripted::Scripted;
 pub use wait::eventually;
+pub use worker::{Worker, WorkerKey};
 pub use world::World;

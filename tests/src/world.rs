@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process, thread};
 
-use crate::{Gateway, Llama, Mock, gateway};
+use crate::{Gateway, Llama, Mock, Worker, WorkerKey, gateway};
 
 /// What one test has to itself.
 #[derive(Debug)]
@@ -76,6 +76,18 @@ impl World {
     #[must_use]
     pub fn llama(&self, model: &str, key: Option<&str>) -> Llama {
         Llama::start(&self.name("llama"), &self.dir, model, key)
+    }
+
+    /// Makes the key of a worker, or reads it again.
+    #[must_use]
+    pub fn worker_key(&self, name: &str) -> WorkerKey {
+        WorkerKey::make(&self.dir, name)
+    }
+
+    /// Starts `mulberry worker` beside this engine, with these flags more.
+    #[must_use]
+    pub fn worker(&self, key: &WorkerKey, engine: &str, flags: &[&str]) -> Worker {
+        Worker::start(&self.name("worker"), &self.dir, key, engine, flags)
     }
 
     /// A name for the next process, under which its files lie.

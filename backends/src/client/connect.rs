@@ -1,6 +1,6 @@
 //! From a URL to a byte stream: name, TCP, TLS, within one clock.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
 use rustls_pki_types::ServerName;
@@ -28,6 +28,8 @@ pub struct Target {
     port: u16,
     /// Before every path, without a trailing slash; a final `/v1` is gone.
     base_path: String,
+    /// A Unix socket, instead of host and port.
+    socket: Option<PathBuf>,
 }
 
 /// A URL that no upstream can have.
@@ -61,7 +63,28 @@ impl Target {
             host: authority.host().to_owned(),
             port: authority.port_u16().unwrap_or(default_port),
             base_path: path.strip_suffix("/v1").unwrap_or(path).to_owned(),
+            socket: None,
         })
+    }
+
+    /// What stands in requests to a worker, whose connection was not opened by a URL.
+    pub fn worker() -> Self {
+        Self::named("worker", None)
+    }
+
+    /// A server on this machine, behind a Unix socket.
+    pub fn unix(socket: PathBuf) -> Self {
+        Self::named("localhost", Some(socket))
+    }
+
+    fn named(host: &str, socket: Option<PathBuf>) -> Self {
+        Self {
+            scheme: Scheme::HTTP,
+            host: host.to_owned(),
+            port: 80,
+            base_path: String::new(),
+            socket,
+        }
     }
 
     pub fn is_https(&self) -> bool {
@@ -83,6 +106,9 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(socket) = &self.socket {
+            return write!(f, "unix:{}", socket.display());
+        }
         write!(f, "{}://{}{}", self.scheme, self.authority(), self.base_path)
     }
 }
@@ -100,6 +126,8 @@ pub enum ConnectError {
     ServerName,
     #[error("the server does not speak HTTP/2")]
     NoHttp2,
+    #[error("the worker is not connected")]
+    NoWorker,
     /// An https target must never be spoken to in the clear.
     #[error("no TLS configuration for an https target")]
     NoTls,
@@ -143,6 +171,9 @@ impl Connector {
     }
 
     async fn connect_untimed(&self) -> Result<(Stream, HttpVersion), ConnectError> {
+        if let Some(socket) = &self.target.socket {
+            return Ok((Stream::unix(socket).await.map_err(ConnectError::Tcp)?, self.version));
+        }
         // Brackets of an IPv6 literal belong to the URL, not to the address.
         let host = self.target.host.trim_start_matches('[').trim_end_matches(']');
         let tcp = TcpStream::connect((host, self.target.port))

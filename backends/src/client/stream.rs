@@ -1,7 +1,8 @@
-//! A byte stream to an upstream, in the clear or through TLS.
+//! A byte stream to an upstream, in the clear, through TLS, or within this machine.
 
 use std::{
     io,
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -15,6 +16,20 @@ use tokio_rustls::client::TlsStream;
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+impl Stream {
+    #[cfg(unix)]
+    pub(super) async fn unix(socket: &Path) -> io::Result<Self> {
+        tokio::net::UnixStream::connect(socket).await.map(Self::Unix)
+    }
+
+    #[cfg(not(unix))]
+    pub(super) async fn unix(_socket: &Path) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 macro_rules! forward {
@@ -22,6 +37,8 @@ macro_rules! forward {
         match $self.get_mut() {
             Self::Plain($stream) => $call,
             Self::Tls($stream) => $call,
+            #[cfg(unix)]
+            Self::Unix($stream) => $call,
         }
     };
 }
@@ -49,6 +66,8 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
 

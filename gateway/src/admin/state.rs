@@ -118,7 +118,7 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
                 tier: upstream.tier().as_str(),
                 in_use: why.is_none(),
                 why,
-                health: if upstream.health.is_up() { "up" } else { "down" },
+                health: if upstream.is_up() { "up" } else { "down" },
                 breaker: upstream.breaker.state(now).as_str(),
                 outstanding: upstream.outstanding(),
                 waiting: backend.queue.waiting(),

@@ -45,7 +45,7 @@ pub(super) struct Desk {
 
 /// Who answers.
 enum Way {
-    Gateway(Remote),
+    Gateway(Box<Remote>),
     Here { why: Unreached, router: Router },
 }
 
@@ -74,7 +74,7 @@ impl Desk {
             match self.place.remote(self.look) {
                 Ok(remote) => match remote.open(method.clone(), path, body.clone()).await {
                     Ok(response) => {
-                        self.way = Some(Way::Gateway(remote));
+                        self.way = Some(Way::Gateway(Box::new(remote)));
                         return Ok(coming(response));
                     }
                     Err(error) => self.way = Some(self.here(error.unless_unreached()?, &method).await?),

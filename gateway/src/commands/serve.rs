@@ -48,6 +48,9 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
     if let Some(address) = app.address() {
         tracing::info!(%address, admin = app.admin_address().map(tracing::field::display), "listening");
     }
+    if let Some((address, key)) = app.workers() {
+        tracing::info!(workers = %address, key_sha256 = %key, "listening for workers");
+    }
     announce(&app)?;
     let hurry = async {
         // Both listeners hear the first signal.

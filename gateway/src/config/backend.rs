@@ -14,6 +14,7 @@ use super::schema::{choice, section};
 use super::secret::Secret;
 use super::show::{Show, Shown};
 use super::url::BaseUrl;
+use super::worker::{Worker, is_name};
 
 /// Servers close idle connections after five seconds and more.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
@@ -23,8 +24,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 pub(crate) struct Backend {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// At least one. `url: X` in the file is one upstream of weight 1.
+    /// `url: X` in the file is one upstream of weight 1. At least one, or else there are workers.
     pub(crate) upstreams: Vec<Upstream>,
+    /// Machines that hold the connection themselves, instead of addresses.
+    pub(crate) workers: Vec<Worker>,
     /// Set for kind azure, and only there.
     pub(crate) api_version: Option<String>,
     /// Sent with every request, in the order of the file.
@@ -219,10 +222,7 @@ impl Decode for Backend {
     fn decode(node: &Node, key: &str, problems: &mut Problems) -> Option<Self> {
         let mut section = Section::open(node, key, problems);
         let name: String = section.required("name", problems);
-        if !name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
-        {
+        if !is_name(&name) {
             section.report(
                 "name",
                 "has a character that a backend's name cannot have",
@@ -235,6 +235,7 @@ impl Decode for Backend {
             name,
             kind,
             upstreams: upstreams(&mut section, kind, problems),
+            workers: section.or("workers", Vec::new(), problems),
             api_version: section.or("api_version", None, problems),
             headers: section.or("headers", Headers::default(), problems),
             endpoints: section.or("endpoints", None, problems),
@@ -250,6 +251,7 @@ impl Decode for Backend {
             hidden_reasoning: section.or("hidden_reasoning", None, problems),
         };
         backend.check(&section, problems);
+        backend.check_workers(&section, problems);
         section.close(problems);
         Some(backend)
     }
@@ -308,6 +310,43 @@ impl Backend {
     }
 }
 
+impl Backend {
+    fn check_workers(&self, section: &Section<'_>, problems: &mut Problems) {
+        if !section.has("workers") {
+            return;
+        }
+        if section.is_empty_list("workers") {
+            let fix = "name a worker, or write `url:` with the address of a server";
+            section.report("workers", "is empty", fix, problems);
+        }
+        let is_engine = matches!(
+            self.kind,
+            Kind::Vllm | Kind::Sglang | Kind::Llamacpp | Kind::Ollama | Kind::Tgi | Kind::OpenaiCompatible
+        );
+        if !is_engine {
+            section.report(
+                "kind",
+                format!("{} is a provider and runs on no worker", self.kind.as_str()),
+                "write what the workers run: vllm, sglang, llamacpp, ollama, tgi or openai-compatible",
+                problems,
+            );
+        }
+        if section.has("api_key") {
+            let fix = "remove it, and give the worker the key of its engine: mulberry worker --engine-key";
+            section.report("api_key", "no credential is ever sent to a worker", fix, problems);
+        }
+        for (i, worker) in self.workers.iter().enumerate() {
+            // An empty name stands for one that was missing, which is told already.
+            let is_again = |other: &Worker| other.name == worker.name && !other.name.is_empty();
+            if self.workers[..i].iter().any(is_again) {
+                let item = format!("workers[{i}].name");
+                let message = format!("{} is the name of an earlier one", section.quoted(&item));
+                section.report(&item, message, "give each its own name", problems);
+            }
+        }
+    }
+}
+
 /// Reads `url`, `upstreams` and `api_key`, which say the same thing in a short and a long way.
 fn upstreams(section: &mut Section<'_>, kind: Kind, problems: &mut Problems) -> Vec<Upstream> {
     let url: BaseUrl = section.or("url", BaseUrl::stand_in(), problems);
@@ -320,10 +359,17 @@ fn upstreams(section: &mut Section<'_>, kind: Kind, problems: &mut Problems) -> 
             "move the url into the list",
             problems,
         ),
+        (false, false) if section.has("workers") => {}
         (false, false) => section.report(
             "url",
             "a backend needs `url` or `upstreams`, and neither is set",
             "add `url:` with the address of the server",
+            problems,
+        ),
+        (_, _) if section.has("workers") => section.report(
+            "workers",
+            "a backend has either addresses or workers, not both",
+            "make two backends of it, and route the model to both",
             problems,
         ),
         (true, false) => upstreams.push(Upstream {
@@ -366,6 +412,8 @@ impl Describe for Backend {
             mapping.or::<Kind>("kind", &["The program behind it."], &Kind::OpenaiCompatible.show(), to);
             mapping.alternative::<BaseUrl>("url", &["Its address, where there is one."], to);
             mapping.alternative::<Vec<Upstream>>("upstreams", &["Its addresses, where there are several."], to);
+            let doc = ["Machines that hold the connection themselves, instead of addresses."];
+            mapping.alternative::<Vec<Worker>>("workers", &doc, to);
             mapping.or::<Option<Secret>>(
                 "api_key",
                 &["Sent to every upstream without its own."],
@@ -391,7 +439,7 @@ impl Describe for Backend {
             mapping.or::<Capabilities>("capabilities", &[], &unwritten::<Capabilities>().show(), to);
             let doc = ["Whether reasoning that it counts and does not show is charged; null where the kind decides."];
             mapping.or::<Option<HiddenReasoning>>("hidden_reasoning", &doc, &Shown::Null, to);
-            mapping.build(&["url", "upstreams"])
+            mapping.build(&["url", "upstreams", "workers"])
         })
     }
 }
@@ -401,7 +449,11 @@ impl Show for Backend {
         let fields = [
             ("name", self.name.show()),
             ("kind", self.kind.show()),
-            ("upstreams", self.upstreams.show()),
+            if self.workers.is_empty() {
+                ("upstreams", self.upstreams.show())
+            } else {
+                ("workers", self.workers.show())
+            },
             ("api_version", self.api_version.show()),
             ("headers", self.headers.show()),
             ("endpoints", self.endpoints.show()),

@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     }
     let names = config.backends.iter().map(|backend| &backend.name);
     checker.unique("backends", "name", names);
+    checker.workers(config);
     checker.model_names(config);
     checker.routes(config);
     checker.fallbacks(config);
@@ -79,6 +80,44 @@ impl Checker<'_> {
                 format!("{admin} takes the port of `listen`"),
                 "use another port, or write `admin_listen: null`",
             );
+        }
+    }
+
+    /// A key is one machine's, and stands for one place.
+    fn workers(&mut self, config: &Config) {
+        if let Some(workers) = config.worker_listen {
+            let taken = [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)];
+            let taken = taken
+                .into_iter()
+                .find(|(_, other)| other.is_some_and(|other| collide(workers, other)));
+            if let Some((name, _)) = taken {
+                let message = format!("{workers} takes the port of `{name}`");
+                self.report(
+                    "worker_listen",
+                    message,
+                    "use another port, or write `worker_listen: null`",
+                );
+            }
+        }
+        let mut seen = Vec::new();
+        for (i, backend) in config.backends.iter().enumerate() {
+            for (j, worker) in backend.workers.iter().enumerate() {
+                let key = format!("backends[{i}].workers[{j}]");
+                if config.data_dir.is_none() {
+                    let fix = "set `data_dir`";
+                    self.report(&key, "needs a key of the gateway, which could be kept nowhere", fix);
+                }
+                if worker.address.is_none() && config.worker_listen.is_none() {
+                    let fix = "add `worker_listen: 0.0.0.0:8444`, or its `address` where it listens itself";
+                    self.report(&key, "could not connect: there is no `worker_listen`", fix);
+                }
+                // Zeros stand for a digest that was missing or wrong, which is told already.
+                if worker.key_sha256 != Default::default() && seen.contains(&worker.key_sha256) {
+                    let fix = "give each machine a key of its own: each makes one when it is first started";
+                    self.report(&key, "has the key of an earlier one", fix);
+                }
+                seen.push(worker.key_sha256);
+            }
         }
     }
 

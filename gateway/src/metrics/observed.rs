@@ -64,9 +64,11 @@ impl Collector for Observed {
                 "Requests under way at an upstream",
                 |upstream| i64::try_from(upstream.outstanding()).unwrap_or(i64::MAX),
             ),
-            ("upstream_up", "1 if the upstream's health check passes", |upstream| {
-                i64::from(upstream.health.is_up())
-            }),
+            (
+                "upstream_up",
+                "1 if the upstream's health check passes, or its worker is there and well",
+                |upstream| i64::from(upstream.is_up()),
+            ),
             (
                 "upstream_breaker_open",
                 "1 if the upstream is left alone after failures",

@@ -233,3 +233,20 @@ fn an_image_is_not_as_long_as_its_base64() {
     check(format!(r#""{text}""#), 250_004..250_005);
     check(r#""short""#.to_owned(), 9..10);
 }
+
+#[test]
+fn who_asks_is_forgotten_and_nothing_else() {
+    let check = |body: &str, expect: &str| {
+        let body = parse(body).expect("a good body");
+        let forgotten = body.spliced(body.forget_identity().collect());
+        assert_eq!(std::str::from_utf8(&forgotten), Ok(expect));
+    };
+    check(
+        r#"{"messages":[{"role":"user","content":"user"}], "user" : "alice", "metadata":{"user_id":"a","n":[1]},"safety_identifier":"h"}"#,
+        r#"{"messages":[{"role":"user","content":"user"}], "user" : null, "metadata":null,"safety_identifier":null}"#,
+    );
+    check(
+        r#"{"messages":[],"user":null,"seed":1e400}"#,
+        r#"{"messages":[],"user":null,"seed":1e400}"#,
+    );
+}

@@ -49,7 +49,7 @@ fn the_example_shows_the_true_defaults() {
     let example = config_in(&env, &yaml);
     let default = config_in(&Fake::default(), B);
     assert!(example.tls.is_some() && example.cors.is_some());
-    assert_eq!(example.backends.len(), 6);
+    assert_eq!(example.backends.len(), 7);
     // Every key is there; two cannot be, beside the `secret` and the `jwks_file` that replace them.
     for line in include_str!("full.normalised.yaml").lines() {
         let key = line.trim_start_matches([' ', '-']);

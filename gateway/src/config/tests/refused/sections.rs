@@ -226,6 +226,78 @@ fn backends() {
 }
 
 #[test]
+fn workers() {
+    const KEY: &str = "c9860d5d67f67bb1edc55175a6844b24c3df8f67f2824c4cebbae007b2f1d082";
+    let one = format!("{{name: box, key_sha256: {KEY}}}");
+    check_backend(
+        "name: a\nworkers: []",
+        &[
+            "m.yaml:3:14: `backends[0].workers`: is empty",
+            "fix: name a worker, or write `url:` with the address of a server",
+        ],
+    );
+    check_backend(
+        &format!("name: a\nurl: http://a\nworkers: [{{name: box, key_sha256: {KEY}, address: 'b:1'}}]"),
+        &[
+            "m.yaml:4:14: `backends[0].workers`: a backend has either addresses or workers, not both",
+            "fix: make two backends of it, and route the model to both",
+        ],
+    );
+    check_backend(
+        &format!("name: a\nkind: openai\napi_key: sk\nworkers: [{{name: box, key_sha256: {KEY}, address: 'b:1'}}]"),
+        &[
+            "m.yaml:3:11: `backends[0].kind`: openai is a provider and runs on no worker",
+            "fix: write what the workers run: vllm, sglang, llamacpp, ollama, tgi or openai-compatible",
+            "m.yaml:4:14: `backends[0].api_key`: no credential is ever sent to a worker",
+            "fix: remove it, and give the worker the key of its engine: mulberry worker --engine-key",
+        ],
+    );
+    check_backend(
+        "name: a\nworkers: [{name: A b, key_sha256: abc, address: 'http://b:1', weight: 0}]",
+        &[
+            "m.yaml:3:15: `backends[0].workers[0]`: could not connect: there is no `worker_listen`",
+            "fix: add `worker_listen: 0.0.0.0:8444`, or its `address` where it listens itself",
+            "m.yaml:3:22: `backends[0].workers[0].name`: has a character that a worker's name cannot have",
+            "fix: use a-z, 0-9, `-`, `_` and `.`",
+            "m.yaml:3:39: `backends[0].workers[0].key_sha256`: `abc` is not a SHA-256 digest: 64 hexadecimal digits",
+            "fix: write what `mulberry worker key` prints on the worker's machine",
+            "m.yaml:3:53: `backends[0].workers[0].address`: `http://b:1` is not a host and a port",
+            "fix: write it like `gpu-1.example:8444`",
+            "m.yaml:3:75: `backends[0].workers[0].weight`: must not be zero",
+            "fix: leave it out for the default, or write a larger value",
+        ],
+    );
+    check(
+        &format!("backends: [{{name: a, workers: [{one}]}}]"),
+        &[
+            "m.yaml:1:32: `backends[0].workers[0]`: could not connect: there is no `worker_listen`",
+            "fix: add `worker_listen: 0.0.0.0:8444`, or its `address` where it listens itself",
+        ],
+    );
+    check(
+        &format!(
+            "worker_listen: 127.0.0.1:9090\nbackends: [{{name: a, workers: [{one}, {{name: box, key_sha256: '{}'}}]}}]",
+            KEY.to_uppercase()
+        ),
+        &[
+            "m.yaml:1:16: `worker_listen`: 127.0.0.1:9090 takes the port of `admin_listen`",
+            "fix: use another port, or write `worker_listen: null`",
+            "m.yaml:2:123: `backends[0].workers[1]`: has the key of an earlier one",
+            "fix: give each machine a key of its own: each makes one when it is first started",
+            "m.yaml:2:130: `backends[0].workers[1].name`: `box` is the name of an earlier one",
+            "fix: give each its own name",
+        ],
+    );
+    check(
+        &format!("data_dir: null\nworker_listen: 127.0.0.1:1\nbackends: [{{name: a, workers: [{one}]}}]"),
+        &[
+            "m.yaml:3:32: `backends[0].workers[0]`: needs a key of the gateway, which could be kept nowhere",
+            "fix: set `data_dir`",
+        ],
+    );
+}
+
+#[test]
 fn urls() {
     for (url, fault) in [
         ("localhost:8000", "the scheme is missing"),
