@@ -61,6 +61,7 @@ pub struct Collateral {
     /// As `dcap-qvl` takes it.
     verifiable: QuoteCollateralV3,
     fmspc: Fmspc,
+    pce_id: Hex<2>,
     ca: Ca,
     tcb_info: Dated,
     qe_identity: Dated,
@@ -114,6 +115,11 @@ impl Collateral {
             .parse()
             .map_err(|_| malformed(Part::TcbInfo, "its FMSPC is not 12 hex digits"))?;
 
+        let pce_id = tcb
+            .pce_id
+            .parse()
+            .map_err(|_| malformed(Part::TcbInfo, "its PCE id is not 4 hex digits"))?;
+
         let pck_crl = certificate::parse_crl(&parts.pck_crl).ok_or(malformed(Part::PckCrl, "not a CRL in DER"))?;
         let root_ca_crl =
             certificate::parse_crl(&parts.root_ca_crl).ok_or(malformed(Part::RootCaCrl, "not a CRL in DER"))?;
@@ -153,6 +159,7 @@ impl Collateral {
             parts,
             verifiable,
             fmspc,
+            pce_id,
             ca,
             tcb_info,
             qe_identity,
@@ -169,6 +176,11 @@ impl Collateral {
 
     pub fn fmspc(&self) -> Fmspc {
         self.fmspc
+    }
+
+    /// Which provisioning enclave the levels are for.
+    pub(crate) fn pce_id(&self) -> Hex<2> {
+        self.pce_id
     }
 
     pub fn ca(&self) -> Ca {
@@ -353,6 +365,8 @@ struct TcbInfo {
     id: String,
     version: u32,
     fmspc: String,
+    #[serde(rename = "pceId")]
+    pce_id: String,
     #[serde(flatten)]
     document: Document,
 }

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use billing::{AccountId, Book, Charge, Currency, HoldId, Nano, Payer, Pot, Window, book::Short};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{metrics::LedgerMetrics, wall_clock::unix_ms};
@@ -67,6 +67,8 @@ struct Shared {
     wake: Notify,
     /// The number of the last renewal that came to an end.
     rounds: watch::Sender<u64>,
+    /// Whether this node tried to join at least once.
+    is_tried: watch::Sender<bool>,
     queue: committer::Queue,
     metrics: LedgerMetrics,
 }
@@ -159,6 +161,7 @@ impl Ledger {
             is_needed: AtomicBool::new(false),
             wake: Notify::new(),
             rounds: watch::Sender::new(0),
+            is_tried: watch::Sender::new(false),
             queue,
             metrics,
         };
@@ -167,14 +170,26 @@ impl Ledger {
 
     /// For a gateway that keeps nothing: it charges nobody, and would refuse who is to be charged.
     pub(crate) fn none() -> Self {
-        Self::new(LedgerMetrics::default()).0
+        let none = Self::new(LedgerMetrics::default()).0;
+        none.0.is_tried.send_replace(true);
+        none
     }
 
     /// Holds `ceiling` in every pot of the payer, or in none. Never waits where this node has room; else asks the
     /// ledger on disk once, and waits two seconds at most.
     pub(crate) async fn reserve(&self, payer: &Arc<Payer>, ceiling: Nano) -> Result<Reservation, ReserveError> {
         self.0.refuse_barred(payer)?;
-        match self.look(payer, ceiling)? {
+        let look = match self.look(payer, ceiling) {
+            Err(ReserveError::Unavailable) if !*self.0.is_tried.borrow() => {
+                // The first key that is charged is a moment younger than the first join. A timeout is a refusal below.
+                timeout(PATIENCE, self.0.is_tried.subscribe().wait_for(|is_tried| *is_tried))
+                    .await
+                    .ok();
+                self.look(payer, ceiling)
+            }
+            look => look,
+        };
+        match look? {
             Look::Held(reservation) => Ok(reservation),
             Look::Asked(round) => self.wait(payer, ceiling, round).await,
         }

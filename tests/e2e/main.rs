@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod attest;
 mod bad_input;
 mod balance;
 mod cancel;

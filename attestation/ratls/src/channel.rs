@@ -112,8 +112,20 @@ pub enum Effect {
 pub struct Footing {
     /// What we know of the peer; `None` where it showed no certificate, which only a gateway accepts of an app's side.
     pub peer: Option<Status>,
-    /// Whether the peer accepted us, and until when by its clock.
-    pub accepted_until: Option<u64>,
+    /// What the peer thinks of us.
+    pub ours: Acceptance,
+}
+
+/// Of us, by the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It has said nothing yet.
+    #[default]
+    Pending,
+    /// Until then by its clock, if we do not answer again.
+    Until(u64),
+    /// We showed no certificate, and it lets anyone in.
+    NotAsked,
 }
 
 /// Of the peer, to us.
@@ -129,8 +141,8 @@ pub enum Status {
 impl Footing {
     /// Whether a new request may cross this connection: both verdicts stand.
     pub fn ready(&self) -> Option<&Arc<Attested>> {
-        match (&self.peer, self.accepted_until) {
-            (Some(Status::Bound(attested)), Some(_)) => Some(attested),
+        match (&self.peer, self.ours) {
+            (Some(Status::Bound(attested)), Acceptance::Until(_) | Acceptance::NotAsked) => Some(attested),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::{Basis, standing};
 use crate::{
-    Ca, Collateral, Fmspc, Hex, Platform, Quote, Refusal, Tcb, TrustAnchor,
+    Ca, Collateral, Fmspc, Hex, Part, Platform, Quote, Refusal, Tcb, TrustAnchor,
     cache::{Cache, Under},
     certificate,
     digest::sha384,
@@ -76,6 +76,10 @@ fn judge(
     let claims = verify(quote, anchor, chain, collateral, now)?;
     for newer in basis.collateral.newer_lists(collateral) {
         chain::check(chain, anchor, newer, now)?;
+    }
+    // Intel's own verifier compares it; the crate does not.
+    if claims.platform.pck.pce_id != collateral.pce_id().0 {
+        return Err(Refusal::CollateralMismatch { part: Part::TcbInfo });
     }
     check_root(&claims, anchor)?;
     let tcb = standing::check(&claims, policy, quote.report(), now)?;

@@ -39,6 +39,28 @@ fn a_certificate_is_appraised() {
     assert_eq!(document["promise"], Tier::Tee.promise());
 }
 
+/// `docs/attestation.md` shows a verdict whole: each name of it, and no other.
+#[test]
+fn a_verdict_is_shown_as_documented() {
+    let document = include_str!("../../../docs/attestation.md");
+    let (_, shown) = document
+        .split_once("A verdict is shown as JSON:\n\n```json\n")
+        .expect("the document shows one");
+    let (shown, _) = shown.split_once("```").expect("it ends");
+    let shown: serde_json::Value = serde_json::from_str(shown).expect("JSON");
+    let peer = Peer::worker();
+    let verdict = peer.appraise(Role::Worker, &SPKI, NOW).expect("a valid peer");
+    let made = serde_json::to_value(&verdict).expect("a verdict is shown as JSON");
+    let names = |value: &serde_json::Value| {
+        let object = value.as_object().expect("an object");
+        object.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&shown), names(&made));
+    for part in ["platform", "tcb"] {
+        assert_eq!(names(&shown[part]), names(&made[part]), "{part}");
+    }
+}
+
 #[test]
 fn a_certificate_says_who_and_when() {
     let mut peer = Peer::worker();

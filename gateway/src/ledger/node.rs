@@ -162,11 +162,15 @@ impl Node {
     async fn act(&mut self) -> Duration {
         let outcome = match self.epoch {
             0 if !self.is_needed() => return PERIOD,
-            0 => match self.join().await {
-                // Requests wait for their shares.
-                Ok(()) if self.is_needed_for_limits() => self.renew().await,
-                joined => joined,
-            },
+            0 => {
+                let joined = self.join().await;
+                self.shared.is_tried.send_replace(true);
+                match joined {
+                    // Requests wait for their shares.
+                    Ok(()) if self.is_needed_for_limits() => self.renew().await,
+                    joined => joined,
+                }
+            }
             // Refused charges are how one that is stopped for long learns of it first.
             epoch if self.shared.queue.over() == epoch => Err(Trouble::Closed),
             _ => self.renew().await,

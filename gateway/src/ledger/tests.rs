@@ -308,6 +308,13 @@ struct Gateway {
 impl Gateway {
     /// It has joined.
     async fn start(world: &Arc<World>, name: &'static str, disk: Option<Arc<Disk>>) -> Self {
+        let mut gateway = Self::before(world, name, disk);
+        gateway.node.step().await;
+        gateway
+    }
+
+    /// It has not joined yet.
+    fn before(world: &Arc<World>, name: &'static str, disk: Option<Arc<Disk>>) -> Self {
         let (ledger, waiting) = Ledger::new(LedgerMetrics::default());
         let kind = if disk.is_some() {
             JournalKind::Local
@@ -327,8 +334,7 @@ impl Gateway {
         let sink = Sink::new(name.into(), target, None, LedgerMetrics::default(), Arc::default());
         let committer = tokio::spawn(Committer::new(waiting, sink).run());
         ledger.bar(HashMap::new(), true);
-        let mut node = Node::new(ledger.0.clone(), central, journal, TTL, Some(Arc::default()), None);
-        node.step().await;
+        let node = Node::new(ledger.0.clone(), central, journal, TTL, Some(Arc::default()), None);
         Self {
             ledger,
             node,

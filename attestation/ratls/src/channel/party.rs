@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use attestation::Hex;
 
-use super::{Answer, Cut, Effect, Footing, Message, Now, Session, challenger::Challenger, responder::Responder};
+use super::{
+    Acceptance, Answer, Cut, Effect, Footing, Message, Now, Session, challenger::Challenger, responder::Responder,
+};
 use crate::{identity::Identity, peer::Peer};
 
 #[derive(Clone, Debug)]
@@ -60,7 +62,10 @@ impl Party {
         }
         Footing {
             peer: self.challenger.as_ref().map(Challenger::status),
-            accepted_until: self.responder.as_ref().and_then(Responder::accepted_until),
+            ours: self
+                .responder
+                .as_ref()
+                .map_or(Acceptance::NotAsked, Responder::acceptance),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use attestation::{Hex, Role, binding::Channel};
 
-use super::{Answer, Cut, Effect, Message, Now, Session};
+use super::{Acceptance, Answer, Cut, Effect, Message, Now, Session};
 
 /// Questions are answered at once up to this many, then one each [`REFILL`]: on hardware a quote is a second of a
 /// service that all guests of the machine share.
@@ -19,7 +19,7 @@ pub(crate) struct Responder {
     peer: [u8; 32],
     proving: Option<Hex<32>>,
     answered: Option<Hex<32>>,
-    accepted_until: Option<u64>,
+    acceptance: Acceptance,
     tokens: u32,
     since: Now,
     /// When our claims end.
@@ -34,15 +34,15 @@ impl Responder {
             peer,
             proving: None,
             answered: None,
-            accepted_until: None,
+            acceptance: Acceptance::Pending,
             tokens: BURST,
             since: now,
             end: now.at_unix(not_after),
         }
     }
 
-    pub(crate) fn accepted_until(&self) -> Option<u64> {
-        self.accepted_until
+    pub(crate) fn acceptance(&self) -> Acceptance {
+        self.acceptance
     }
 
     pub(crate) fn wake(&self) -> Now {
@@ -90,7 +90,7 @@ impl Responder {
             return Err(Cut::Protocol("an acceptance of what was not said"));
         }
         self.answered = None;
-        self.accepted_until = Some(until);
+        self.acceptance = Acceptance::Until(until);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use attestation::{Hex, Policy, Role, Tier};
 use attestation_ratls::{
     Admit, Connection, Endpoint, Identities,
-    channel::{Bytes, Cut, MAX_LINE, Message, Proof, Status},
+    channel::{Acceptance, Bytes, Cut, Footing, MAX_LINE, Message, Proof, Status},
 };
 use attestation_soft_tdx::SoftTdx;
 use tokio::{
@@ -56,14 +56,14 @@ async fn an_app_without_a_certificate_checks_the_gateway() {
         nobody.connect(dialled, expect(Role::Gateway)),
     );
     let gateway = keep(&world.gateway, gateway);
-    let mut app = keep(&nobody, app);
-    let bound = |footing: &attestation_ratls::channel::Footing| matches!(footing.peer, Some(Status::Bound(_)));
-    app.footing.wait_for(bound).await.unwrap();
+    let app = keep(&nobody, app);
+    // Its own requests may go out, to a gateway that it checked; whom the gateway serves is not this channel's matter.
+    let (tier, _app) = app.settled().await.unwrap();
+    assert_eq!(tier, Tier::Tee);
     let mut footing = gateway.footing.clone();
-    footing
-        .wait_for(|footing| footing.accepted_until.is_some())
-        .await
-        .unwrap();
+    let accepted = |footing: &Footing| matches!(footing.ours, Acceptance::Until(_));
+    footing.wait_for(accepted).await.unwrap();
+    assert!(footing.borrow().ready().is_none());
     assert!(footing.borrow().peer.is_none());
 }
 
@@ -85,9 +85,14 @@ async fn check_second(first: &SoftTdx, then: &SoftTdx, code: &str) {
         Ok(_) => assert_eq!(code, "accepted"),
         Err(cut) => {
             assert_eq!(cut.code(), code);
-            assert_eq!(worker.cut().await, Cut::Unwelcome { code: code.to_owned() });
+            told(&worker.cut().await, code);
         }
     }
+}
+
+/// The other side found the same, or was told, or saw no more than the end: whoever cuts does not wait to be read.
+fn told(cut: &Cut, code: &str) {
+    assert!(*cut == Cut::Closed || cut.code() == code, "{cut:?}");
 }
 
 #[tokio::test]
@@ -117,9 +122,13 @@ async fn a_relayed_binding_is_refused() {
     let worker = keep(&world.worker, worker);
     let (gateway, worker) = tokio::join!(gateway.cut(), worker.cut());
     relay.await.unwrap();
-    let codes = [gateway.code(), worker.code()];
     // Whoever is first tells the other.
-    assert_eq!(codes, ["binding_mismatch"; 2], "{gateway:?} {worker:?}");
+    let first = [&gateway, &worker]
+        .into_iter()
+        .find(|cut| matches!(cut, Cut::Refused(_)));
+    assert_eq!(first.map(Cut::code), Some("binding_mismatch"), "{gateway:?} {worker:?}");
+    told(&gateway, "binding_mismatch");
+    told(&worker, "binding_mismatch");
 }
 
 /// A peer that says lines.
@@ -275,7 +284,7 @@ async fn a_measurement_struck_from_the_policy_cuts_at_once() {
     let footing = gateway.footing.clone();
     assert_eq!(gateway.cut().await.code(), "image_unknown");
     assert!(footing.borrow().ready().is_none());
-    assert_eq!(worker.cut().await.code(), "image_unknown");
+    told(&worker.cut().await, "image_unknown");
 }
 
 #[tokio::test]
@@ -291,7 +300,7 @@ async fn a_platform_revoked_in_a_new_list_cuts_at_once() {
         .change_collateral(|set| set.insert(collateral(&revoked, NOW), NOW))
         .unwrap();
     assert_eq!(gateway.cut().await.code(), "pck_revoked");
-    assert_eq!(worker.cut().await.code(), "pck_revoked");
+    told(&worker.cut().await, "pck_revoked");
 }
 
 #[tokio::test]

@@ -307,6 +307,19 @@ async fn new_collateral_in_time_is_noticed() {
 }
 
 #[tokio::test]
+async fn who_is_refused_is_told() {
+    let mut pair = Pair::new(World::new(Tier::Tee)).await;
+    pair.pass(100);
+    let mut without = policy(Tier::Tee);
+    without.images.retain(|image| image.name != "worker");
+    pair.world.trust.set_policy(without).unwrap();
+    pair.happen(Side::Gateway, Event::TrustChanged);
+    assert_eq!(pair.cut(), Some((100, "image_unknown")));
+    let code = "image_unknown".to_owned();
+    assert_eq!(pair.cuts[1], Some((100, Cut::Unwelcome { code })));
+}
+
+#[tokio::test]
 async fn nothing_follows_a_cut() {
     let mut pair = Pair::new(World::new(Tier::Tee)).await;
     pair.happen(Side::Gateway, Event::Broken("noise"));

@@ -12,9 +12,11 @@ pub(super) fn check(
     now: u64,
 ) -> Result<(), Refusal> {
     let root = certificate::parse(anchor.root_der()).ok_or(Refusal::ChainUntrusted)?;
-    let mut certificates = chain.iter().filter_map(|der| certificate::parse(der));
-    let pck = certificates.next().ok_or(Refusal::ChainUntrusted)?;
-    let authority = certificates
+    let (leaf, others) = chain.split_first().ok_or(Refusal::ChainUntrusted)?;
+    let pck = certificate::parse(leaf).ok_or(Refusal::ChainUntrusted)?;
+    let authority = others
+        .iter()
+        .filter_map(|der| certificate::parse(der))
         .find(|authority| certificate::is_issued_by(&pck, authority) && certificate::is_issued_by(authority, &root))
         .ok_or(Refusal::ChainUntrusted)?;
     if !certificate::holds_at(&pck, now) || !certificate::holds_at(&authority, now) {

@@ -20,16 +20,16 @@ pub(super) enum Sample {
 impl Sample {
     /// Dates of a certificate are not compared with anything here.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
-        let bytes = read(path)?;
-        if let Ok(der) = CertificateDer::from_pem_slice(&bytes) {
-            return certificate(&der, path);
-        }
-        if bytes.starts_with(&[0x30, 0x82]) {
-            return certificate(&CertificateDer::from(bytes), path);
-        }
-        let bytes = from_hex(&bytes).unwrap_or(bytes);
-        // The version of a quote, 3 to 5, and the kind of its key, 2 or 3.
-        if !matches!(bytes.as_slice(), [3..=5, 0, 2..=3, 0, ..]) {
+        let read = read(path)?;
+        let bytes = from_hex(&read).unwrap_or(read);
+        if !is_quote(&bytes) {
+            if bytes.starts_with(&[0x30, 0x82]) {
+                return certificate(&CertificateDer::from(bytes), path);
+            }
+            // Last, for the others have certificates in PEM within them.
+            if let Ok(der) = CertificateDer::from_pem_slice(&bytes) {
+                return certificate(&der, path);
+            }
             return Err(Unusable::Neither { path: path.to_owned() });
         }
         let len = Quote::unpadded(&bytes).map_or(bytes.len(), <[u8]>::len);
@@ -62,6 +62,11 @@ fn certificate(der: &CertificateDer<'_>, path: &Path) -> Result<Sample, Unusable
         source,
     })?;
     Ok(Sample::Certificate(Box::new(certificate)))
+}
+
+/// The version of a quote, 3 to 5, and the kind of its key, 2 or 3.
+fn is_quote(bytes: &[u8]) -> bool {
+    matches!(bytes, [3..=5, 0, 2..=3, 0, ..])
 }
 
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {

@@ -106,6 +106,24 @@ async fn nothing_is_held_after_the_lease_and_all_comes_back_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_charged_request_waits_for_the_first_join_whatever_comes_of_it() {
+    let world = World::new(rules(billing::Ledger::sole(), 100));
+    let payer = payer(&world);
+    let mut early = Gateway::before(&world, "early", None);
+    let held = early.reserve(&payer, 10).await;
+    assert!(held.is_ok(), "{held:?}");
+
+    world.cut(true);
+    let mut alone = Gateway::before(&world, "alone", None);
+    let began = tokio::time::Instant::now();
+    for _ in 0..2 {
+        let refused = alone.reserve(&payer, 10).await;
+        assert_eq!(refused.expect_err("it could not join"), ReserveError::Unavailable);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "the second did not wait");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ledger_that_does_not_answer_is_waited_for_two_seconds() {
     let world = World::new(rules(billing::Ledger::sole(), 100));
     let gateway = Gateway::start(&world, NODE, None).await;
