@@ -113,7 +113,7 @@ impl Decode for Address {
 
 impl Describe for Address {
     fn describe(_: &mut Definitions) -> serde_json::Value {
-        describe::text(&["HOST:PORT"], "^[^@/]+:[0-9]+$")
+        describe::text(&[], "^[^@/]+:[0-9]+$")
     }
 }
 
