@@ -30,6 +30,8 @@ export function open({ title, content, isHeld = false }) {
   const close = () => {
     isOver = true;
     element.close();
+    // At once: the event comes later, and what was shown may be a secret.
+    element.remove();
   };
   return { element, close, closed };
 }
