@@ -18,6 +18,7 @@ mod console;
 mod control;
 mod directory;
 mod drain;
+mod key_file;
 mod layers;
 mod ledger;
 mod limiter;

@@ -3,24 +3,18 @@
 //! It is the 32-byte seed of an Ed25519 pair, as 64 hexadecimal digits or in PEM (PKCS #8).
 //! A file that every user of the machine may read or write is refused: who has the key can sign what they like.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use billing::receipt::{SigningKey, from_hex, to_hex};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
-use crate::tls;
+use crate::{
+    key_file::{self, ReadError},
+    tls,
+};
 
 /// The file in the data directory.
 const FILE: &str = "receipt.key";
-/// A key has far fewer bytes.
-const MAX_FILE: u64 = 16 * 1024;
-/// Reading, writing or running by those who are neither the owner nor of the group.
-const OTHERS: u32 = 0o007;
 
 /// Why there is no key to sign with, in order of precedence.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +40,10 @@ pub(crate) enum KeyError {
 /// The key of the operator's file.
 pub(crate) fn read(path: &Path) -> Result<SigningKey, KeyError> {
     let shown = || path.display().to_string();
-    let failed = |source| KeyError::Read { path: shown(), source };
-    let file = File::open(path).map_err(failed)?;
-    // Of the file that is open, not of whatever has its name by now.
-    if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
-        return Err(KeyError::Exposed { path: shown() });
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    let text = key_file::read(path).map_err(|error| match error {
+        ReadError::Io(source) => KeyError::Read { path: shown(), source },
+        ReadError::Exposed => KeyError::Exposed { path: shown() },
+    })?;
     parse(&text).ok_or_else(|| KeyError::Malformed { path: shown() })
 }
 
@@ -81,30 +71,9 @@ fn parse(text: &str) -> Option<SigningKey> {
     SigningKey::from_pkcs8(der.secret_pkcs8_der()).ok()
 }
 
-/// Writes a key where there is none. The file is there whole or not at all, whatever ends us meanwhile; one that
-/// another process put there first stays.
 fn make(path: &Path) -> Result<(), KeyError> {
     let seed: [u8; 32] = tls::random().ok_or(KeyError::Random)?;
-    let mark: [u8; 8] = tls::random().ok_or(KeyError::Random)?;
-    let beside: PathBuf = path.with_file_name(format!("{FILE}.{}", to_hex(&mark)));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.write_all(format!("{}\n", to_hex(&seed)).as_bytes())?;
-            file.sync_all()?;
-            match fs::hard_link(&beside, path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                // A file system without links.
-                Err(_) => fs::rename(&beside, path),
-                Ok(()) => Ok(()),
-            }
-        });
-    // Its work is done, or it is gone already.
-    drop(fs::remove_file(&beside));
-    written.map_err(|source| KeyError::Write {
+    key_file::keep(path, &format!("{}\n", to_hex(&seed))).map_err(|source| KeyError::Write {
         path: path.display().to_string(),
         source,
     })
@@ -112,6 +81,8 @@ fn make(path: &Path) -> Result<(), KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
     use super::*;
 
     struct Folder(PathBuf);

@@ -3,21 +3,16 @@
 //! The pair is Ed25519, kept in a file (PKCS #8 in PEM) that only its owner may read, and made when it is first needed.
 //! The certificate is signed by its own key and made anew at each start; nobody compares anything of it but the key.
 
-use std::{
-    fmt,
-    fs::{self, OpenOptions},
-    io::{self, Read as _, Write as _},
-    path::Path,
-};
+use std::{fmt, io, path::Path};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::key_digest;
-use crate::{config::KeyDigest, tls};
-
-/// A key has far fewer bytes.
-const MAX_FILE: u64 = 16 * 1024;
+use crate::{
+    config::KeyDigest,
+    key_file::{self, ReadError},
+};
 
 /// Why there is no identity, in order of precedence.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +44,7 @@ impl Identity {
         match read(path) {
             Err(IdentityError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(IdentityError::Make)?;
-                keep(path, &pair.serialize_pem()).map_err(|source| IdentityError::Write {
+                key_file::keep(path, &pair.serialize_pem()).map_err(|source| IdentityError::Write {
                     path: path.display().to_string(),
                     source,
                 })?;
@@ -99,65 +94,19 @@ impl fmt::Debug for Identity {
 
 fn read(path: &Path) -> Result<KeyPair, IdentityError> {
     let shown = || path.display().to_string();
-    let failed = |source| IdentityError::Read { path: shown(), source };
-    let file = fs::File::open(path).map_err(failed)?;
-    // Of the file that is open, not of whatever has its name by now.
-    if is_exposed(&file.metadata().map_err(failed)?) {
-        return Err(IdentityError::Exposed { path: shown() });
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    let text = key_file::read(path).map_err(|error| match error {
+        ReadError::Io(source) => IdentityError::Read { path: shown(), source },
+        ReadError::Exposed => IdentityError::Exposed { path: shown() },
+    })?;
     KeyPair::from_pem(&text).map_err(|_| IdentityError::Malformed { path: shown() })
-}
-
-/// Writes a key where there is none. The file is there whole or not at all, whatever ends us meanwhile; one that
-/// another process put there first stays.
-fn keep(path: &Path, pem: &str) -> io::Result<()> {
-    let mark: [u8; 8] = tls::random().ok_or(io::ErrorKind::Unsupported)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!("{name}.{:016x}", u64::from_be_bytes(mark)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    only_ours(&mut options);
-    let written = options.open(&beside).and_then(|mut file| {
-        file.write_all(pem.as_bytes())?;
-        file.sync_all()?;
-        match fs::hard_link(&beside, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            // A file system without links.
-            Err(_) => fs::rename(&beside, path),
-            Ok(()) => Ok(()),
-        }
-    });
-    // Its work is done, or it is gone already.
-    drop(fs::remove_file(&beside));
-    written
-}
-
-#[cfg(unix)]
-fn only_ours(options: &mut OpenOptions) {
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-}
-
-#[cfg(unix)]
-fn is_exposed(metadata: &fs::Metadata) -> bool {
-    /// Reading, writing or running by those who are neither the owner nor of the group.
-    const OTHERS: u32 = 0o007;
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & OTHERS != 0
-}
-
-/// Elsewhere a new file has the rights of its folder.
-#[cfg(not(unix))]
-fn only_ours(_options: &mut OpenOptions) {}
-
-#[cfg(not(unix))]
-fn is_exposed(_metadata: &fs::Metadata) -> bool {
-    false
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::tls;
 
     #[test]
     fn a_key_is_made_once_and_read_again() {
