@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use backends::error::Exclusion;
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::layers::failover::ShuttingDown;
+use crate::layers::{decode::DemandError, failover::ShuttingDown};
 
 /// `status | type | code`, as the table begins its rows.
 fn row(status: impl std::fmt::Display, kind: &str, code: &str) -> String {
@@ -45,11 +46,16 @@ fn errors() -> Vec<BoxError> {
         DecodeError::Incomplete,
         DecodeError::UnknownEncoding,
         DecodeError::BadEncoding,
-        DecodeError::MinTier,
+        DecodeError::Demand(DemandError::MinTier),
         DecodeError::Salt(crate::receipts::witness::NoSalt),
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
+        Failure::NoneQualifies(vec![Exclusion {
+            upstream: "backend/upstream".into(),
+            reason: Reason::TierTooLow,
+        }]),
+        Failure::Unverified(Reason::VerdictLapsed),
         Failure::Untranslatable(Untranslatable {
             param: "n".into(),
             message: "Anthropic gives one answer. Leave n out.".to_owned(),

@@ -11,6 +11,7 @@ use std::{
 
 use backends::{
     body::Outgoing,
+    verdict::Assurance,
     worker::{Connected, Standing},
 };
 use http::{Request, StatusCode};
@@ -152,7 +153,7 @@ async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Resul
     });
     tracing::info!(worker = %named.place, tier = %peer.tier, "worker connected");
     Ok(Begun {
-        connected: named.worker.connect(sender, peer.tier),
+        connected: named.worker.connect(sender, Assurance::none()),
         listening,
         ended,
     })
