@@ -19,13 +19,17 @@ use crate::{
     config::{Address, CollateralFrom, EvidenceFrom},
     control::Token,
     identity::{self, Shown},
-    key_file, tls,
+    key_file,
+    signal::Signals,
+    tls,
     trust::{Judging, TrustSettings},
     wall_clock::unix_seconds,
     worker::{self, EngineSettings, Gateway, Settings},
     workers::digest_of_token,
 };
 
+/// As long as the demo's gateway waits for its clients.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The images, by the names that the policy has for them.
 const WORKER: &str = "demo-worker";
 const GATEWAY: &str = "demo-gateway";
@@ -120,10 +124,11 @@ impl Guest {
             gateways: vec![Gateway { key: None, address }],
             callers: Vec::new(),
             listener: None,
-            patience: Duration::ZERO,
+            patience: PATIENCE,
         };
-        let never = std::future::pending;
-        worker::run(settings, self.engine, never(), never()).await?;
+        // It drains beside the gateway, and ends with the process.
+        let mut signals = Signals::install()?;
+        worker::run(settings, self.engine, signals.next(), std::future::pending()).await?;
         Ok(())
     }
 }
