@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Run the gateway
     Serve(ServeArgs),
     /// Serve gateways from the engine on this machine: dials them, and needs no open port
-    Worker(worker::WorkerArgs),
+    Worker(Box<worker::WorkerArgs>),
     /// Check a configuration and print it with every default, secrets hidden
     Check(ConfigArgs),
     /// Print a configuration, convert one, or print the JSON Schema for editors

@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
         Command::Attest(command) => return attest::run(command),
-        Command::Worker(args) => return worker::run(args).await,
+        Command::Worker(args) => return worker::run(*args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),
