@@ -18,7 +18,11 @@ use crate::{
     drain::{DrainControl, Phase, drain},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
-    listener::{self, BindError, Door, ListenerConfig},
+    listener::{
+        self, BindError, Door, ListenerConfig, Speaks,
+        attested::Attested,
+        keyed::{Keyed, KeyedError, keyed},
+    },
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
@@ -66,6 +70,8 @@ pub(crate) enum StartError {
     ReceiptKey(#[from] receipts::key::KeyError),
     #[error(transparent)]
     Receipts(#[from] receipts::OpenError),
+    #[error("`attested_listen` cannot be served")]
+    Attested(#[from] KeyedError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -91,6 +97,8 @@ pub(crate) struct App {
     roster: Arc<Roster>,
     /// Where workers connect.
     workers: Option<TcpListener>,
+    /// Where apps' sides connect, and what we show them.
+    attested: Option<(TcpListener, Keyed)>,
     /// Where traces go.
     exporter: Option<Exporter>,
 }
@@ -102,6 +110,11 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
+        let attested = config.attested_listen.map(listener::bind).transpose()?;
+        let attested = match attested.zip(config.data_dir.as_deref()) {
+            Some((listener, folder)) => Some((listener, keyed(folder)?)),
+            None => None,
+        };
         let roster = Roster::new(config);
         let Assembled {
             installed,
@@ -163,7 +176,7 @@ impl App {
         let ledger = setting
             .as_ref()
             .map_or_else(Ledger::none, |setting| setting.ledger().clone());
-        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+        if !config.is_local() && config.oidc.is_empty() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
@@ -191,6 +204,7 @@ impl App {
         Ok(Self {
             roster,
             workers,
+            attested,
             exporter,
             source,
             loaded,
@@ -224,6 +238,12 @@ impl App {
         Some((address, self.roster.secure().ok()?.0))
     }
 
+    /// Where `mulberry connect` connects, and the key by which it may know us.
+    pub(crate) fn attested(&self) -> Option<(SocketAddr, KeyDigest)> {
+        let (listener, keyed) = self.attested.as_ref()?;
+        Some((listener.local_addr().ok()?, keyed.key))
+    }
+
     /// By which this gateway's receipts are checked, where it makes any.
     pub(crate) fn receipt_key(&self) -> Option<PublicKey> {
         self.parts.receipts.signer()
@@ -254,6 +274,7 @@ impl App {
             control,
             roster,
             workers,
+            attested,
             exporter,
         } = self;
         let config = loaded.config.clone();
@@ -319,13 +340,34 @@ impl App {
             };
             tokio::spawn(admin::serve(listener, admin, edge.clone()))
         });
-        let door = Door {
+        let door = |listener, speaks| Door {
             listener,
             connections: config.limits.connections as usize,
             closes: Phase::Closing,
             open: parts.metrics.connections.clone(),
+            speaks,
         };
-        let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
+        let attested = attested.map(|(listener, keyed)| {
+            let identities = keyed.endpoint.identities.clone();
+            let (draft, clock) = (keyed.draft, keyed.endpoint.clock.clone());
+            background.spawn(async move {
+                if let Some(identities) = identities {
+                    identities.renew(draft, clock).await;
+                }
+            });
+            let door = door(listener, Speaks::Attested(Attested::new(keyed.endpoint)));
+            listener::serve(door, listener_config.clone(), edge.clone(), parts.drain.clone())
+        });
+        let door = door(listener, Speaks::Http);
+        let serving = listener::serve(door, listener_config, edge, parts.drain.clone());
+        let mut serving = tokio::spawn(async move {
+            let beside = async {
+                if let Some(attested) = attested {
+                    attested.await;
+                }
+            };
+            tokio::join!(serving, beside);
+        });
 
         let supervisor = Supervisor::new(&Process);
         supervisor.ready();

@@ -38,7 +38,8 @@ pub(crate) const EVERY: Duration = Duration::from_secs(3);
 /// A worker that said nothing for so long is gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 
-const MAX_LINE: usize = 256 * 1024;
+/// Of one line. Evidence of a machine with its GPUs is the longest.
+const MAX_LINE: usize = attestation_ratls::channel::MAX_LINE;
 const LINES_PER_SECOND: u32 = 20;
 /// Lines that may come at once.
 const BURST: u32 = 100;
@@ -103,8 +104,8 @@ pub(crate) enum ControlError {
     Broken(#[source] BoxError),
     #[error("nothing was said for {0:?}")]
     Silent(Duration),
-    #[error("a line of more than {MAX_LINE} bytes")]
-    LineTooLong,
+    #[error("a line of more than {most} bytes")]
+    LineTooLong { most: usize },
     #[error("more than {LINES_PER_SECOND} lines a second")]
     Flood,
     #[error("a line that is not understood; are both ends of the same version?")]
@@ -116,6 +117,8 @@ pub(crate) enum ControlError {
 /// The lines that come.
 pub(crate) struct Listening<B> {
     body: B,
+    /// Bytes of one line.
+    most: usize,
     buffer: BytesMut,
     /// Without an end of line up to here.
     searched: usize,
@@ -130,8 +133,14 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     pub(crate) fn new(body: B) -> Self {
+        Self::of_lines(body, MAX_LINE)
+    }
+
+    /// Of lines that are never longer than this.
+    pub(crate) fn of_lines(body: B, most: usize) -> Self {
         Self {
             body,
+            most,
             buffer: BytesMut::new(),
             searched: 0,
             frames: 0,
@@ -160,8 +169,8 @@ where
                 return Ok(line);
             }
             self.searched = self.buffer.len();
-            if self.searched > MAX_LINE {
-                return Err(ControlError::LineTooLong);
+            if self.searched > self.most {
+                return Err(ControlError::LineTooLong { most: self.most });
             }
             self.frames += 1;
             if self.frames > FRAMES {

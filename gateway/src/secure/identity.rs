@@ -77,6 +77,11 @@ impl Identity {
         self.key
     }
 
+    /// The private key.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     pub(super) fn certificate(&self) -> CertificateDer<'static> {
         self.certificate.clone()
     }
