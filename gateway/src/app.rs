@@ -18,11 +18,7 @@ use crate::{
     drain::{DrainControl, Phase, drain},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
-    listener::{
-        self, BindError, Door, ListenerConfig, Speaks,
-        attested::Attested,
-        keyed::{Keyed, KeyedError, keyed},
-    },
+    listener::{self, BindError, Door, ListenerConfig, Speaks, attested::Attested},
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
@@ -70,8 +66,6 @@ pub(crate) enum StartError {
     ReceiptKey(#[from] receipts::key::KeyError),
     #[error(transparent)]
     Receipts(#[from] receipts::OpenError),
-    #[error("`attested_listen` cannot be served")]
-    Attested(#[from] KeyedError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -97,8 +91,8 @@ pub(crate) struct App {
     roster: Arc<Roster>,
     /// Where workers connect.
     workers: Option<TcpListener>,
-    /// Where apps' sides connect, and what we show them.
-    attested: Option<(TcpListener, Keyed)>,
+    /// Where apps' sides connect.
+    attested: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
 }
@@ -111,10 +105,6 @@ impl App {
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
         let attested = config.attested_listen.map(listener::bind).transpose()?;
-        let attested = match attested.zip(config.data_dir.as_deref()) {
-            Some((listener, folder)) => Some((listener, keyed(folder)?)),
-            None => None,
-        };
         let roster = Roster::new(config);
         let Assembled {
             installed,
@@ -235,13 +225,13 @@ impl App {
     /// Where workers connect, and the key by which they know us.
     pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
         let address = self.workers.as_ref()?.local_addr().ok()?;
-        Some((address, self.roster.secure().ok()?.0))
+        Some((address, self.roster.meeting().ok()?.key()))
     }
 
     /// Where `mulberry connect` connects, and the key by which it may know us.
     pub(crate) fn attested(&self) -> Option<(SocketAddr, KeyDigest)> {
-        let (listener, keyed) = self.attested.as_ref()?;
-        Some((listener.local_addr().ok()?, keyed.key))
+        let address = self.attested.as_ref()?.local_addr().ok()?;
+        Some((address, self.roster.meeting().ok()?.key()))
     }
 
     /// By which this gateway's receipts are checked, where it makes any.
@@ -318,8 +308,9 @@ impl App {
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
-        if let Some((listener, (_, secure))) = workers.zip(roster.secure().ok()) {
-            background.spawn(workers::listen(listener, secure, roster));
+        let attested = attested.zip(roster.meeting().ok());
+        if let Some((listener, meeting)) = workers.zip(roster.meeting().ok()) {
+            background.spawn(workers::listen(listener, meeting, roster));
         }
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(
@@ -347,15 +338,8 @@ impl App {
             open: parts.metrics.connections.clone(),
             speaks,
         };
-        let attested = attested.map(|(listener, keyed)| {
-            let identities = keyed.endpoint.identities.clone();
-            let (draft, clock) = (keyed.draft, keyed.endpoint.clock.clone());
-            background.spawn(async move {
-                if let Some(identities) = identities {
-                    identities.renew(draft, clock).await;
-                }
-            });
-            let door = door(listener, Speaks::Attested(Attested::new(keyed.endpoint)));
+        let attested = attested.map(|(listener, meeting)| {
+            let door = door(listener, Speaks::Attested(Attested::new(meeting.endpoint())));
             listener::serve(door, listener_config.clone(), edge.clone(), parts.drain.clone())
         });
         let door = door(listener, Speaks::Http);

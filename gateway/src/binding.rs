@@ -18,7 +18,7 @@ use http_body::Body;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
-use crate::control::{ControlError, Listening, Speaking};
+use crate::control::{ControlError, Line, Listening, Speaking};
 
 pub(crate) const ALPN: &[u8] = b"mulberry-connect/1";
 pub(crate) const PATH: &str = "/mulberry/connect/v1/channel";
@@ -27,13 +27,6 @@ pub(crate) const PATH: &str = "/mulberry/connect/v1/channel";
 const NOTHING_TO_SAY: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Of what is to be sent; what the binder asks for.
 const OUT: usize = 8;
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Word(Word),
-    Binding(Message),
-}
 
 /// What only we say; messages of the binding have types of their own.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,10 +76,10 @@ pub(crate) async fn converse<B>(
     let mut _parting = None;
     loop {
         tokio::select! {
-            heard = listening.next::<Line>(NOTHING_TO_SAY), if !is_over => {
+            heard = listening.hear::<Word>(NOTHING_TO_SAY, NOTHING_TO_SAY), if !is_over => {
                 let heard = match heard {
-                    Ok(Line::Binding(message)) => Ok(message),
-                    Ok(Line::Word(Word::Drain {})) => {
+                    Ok(Line::Attest(message)) => Ok(message),
+                    Ok(Line::Said(Word::Drain {})) => {
                         they_leave.send_replace(true);
                         continue;
                     }
@@ -179,12 +172,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_after_the_word_leaves_the_binding_to_the_connection() {
-        let (they, mut incoming, mut they_leave, _leave, running, outgoing, _ours) = side();
+        let (they, mut incoming, mut they_leave, _leave, running, outgoing, ours) = side();
         they.say(&Word::Drain {}).await.expect("it listens");
         they_leave.wait_for(|leaves| *leaves).await.expect("it is told");
         drop(they);
         // Our body ends as well, so that the stream is over on both sides.
-        let end = Listening::new(_ours).next::<Line>(NOTHING_TO_SAY).await;
+        let end = Listening::new(ours).next::<Word>(NOTHING_TO_SAY).await;
         assert!(matches!(end, Err(ControlError::Closed)), "{end:?}");
         assert!(incoming.try_recv().is_err() && !running.is_finished());
         drop(outgoing);

@@ -10,6 +10,7 @@
 //! Paths are left as written: a relative one starts at the working directory.
 
 mod admin_address;
+mod attestation;
 mod backend;
 mod check;
 mod convert;
@@ -39,6 +40,7 @@ use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub(crate) use attestation::{Attestation, CollateralFrom, Enrolment, EvidenceFrom};
 pub(crate) use backend::{Backend, Endpoint, HiddenReasoning, HttpVersion, Kind, Strategy};
 pub(crate) use convert::{as_json, convert};
 pub(crate) use describe::document as json_schema;
@@ -53,7 +55,7 @@ pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
 pub(crate) use units::{Amount, Timestamp, duration};
-pub(crate) use worker::{Address, KeyDigest};
+pub(crate) use worker::{Address, KeyDigest, Worker};
 
 use decode::{Decode as _, unwritten};
 use document::Value;
@@ -72,6 +74,7 @@ section! {
         worker_listen: Option<SocketAddr> = None,
         /// Where `mulberry connect` connects, which verifies this gateway for an app; `null` turns it off.
         attested_listen: Option<SocketAddr> = None,
+        attestation: Attestation = unwritten(),
         tls: Option<Tls> = None,
         /// Where `mulberry.db` lives; `null` keeps nothing on disk.
         data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
@@ -182,6 +185,7 @@ impl Config {
             admin_listen,
             worker_listen,
             attested_listen,
+            attestation,
             tls,
             data_dir,
             database,
@@ -205,6 +209,7 @@ impl Config {
             ("admin_listen", *admin_listen != other.admin_listen),
             ("worker_listen", *worker_listen != other.worker_listen),
             ("attested_listen", *attested_listen != other.attested_listen),
+            ("attestation", *attestation != other.attestation),
             ("tls", *tls != other.tls),
             ("data_dir", *data_dir != other.data_dir),
             ("database", *database != other.database),

@@ -36,7 +36,6 @@ use patience::{Activity, Patient};
 use stall::Stall;
 
 pub(crate) mod attested;
-pub(crate) mod keyed;
 mod linger;
 mod patience;
 mod stall;

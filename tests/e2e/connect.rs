@@ -8,6 +8,8 @@ use e2e::{Answer, Connect, Gateway, Mock, World};
 
 use crate::flow::Flow;
 
+mod verified;
+
 const KEYS: &str = "keys: [{name: app, secret: sk-app}]\n";
 
 /// An app's side that knows the gateway by its key. They end in this order.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::connect::{Gateway, acceptance::CollateralFrom};
+use crate::{config::CollateralFrom, connect::Gateway};
 
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
@@ -19,8 +19,13 @@ pub(crate) struct ConnectArgs {
     /// Where collateral comes from, in order: intel, the URL of a PCCS, or bundle:FOLDER; can be given several times
     #[arg(long, global = true, value_parser = CollateralFrom::parse, env = "MULBERRY_CONNECT_COLLATERAL", value_delimiter = ',', default_value = "intel", value_name = "SOURCE")]
     pub(crate) collateral: Vec<CollateralFrom>,
-    /// A folder that keeps collateral, so that a start needs no network for it
-    #[arg(long, global = true, env = "MULBERRY_CONNECT_COLLATERAL_CACHE", value_name = "DIR")]
+    /// Where collateral is kept between two starts
+    #[arg(
+        long,
+        global = true,
+        env = "MULBERRY_CONNECT_COLLATERAL_CACHE",
+        value_name = "FOLDER"
+    )]
     pub(crate) collateral_cache: Option<PathBuf>,
     /// A root certificate in DER in place of Intel's: whoever has its key can forge all evidence
     #[arg(

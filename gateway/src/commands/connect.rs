@@ -1,20 +1,17 @@
 //! `mulberry connect`; `doctor` has a file of its own.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use attestation_ratls::Endpoint;
 use backends::serve::BoxError;
-use rustls::time_provider::DefaultTimeProvider;
 
 use crate::{
     cli::connect::{ConnectArgs, ConnectCommand},
     config,
-    connect::{
-        self, Gateway, Guard, Link, Settings,
-        acceptance::{Accept, Acceptance},
-    },
-    listener, logging,
+    connect::{self, Gateway, Guard, Link, Settings, acceptance::Acceptance},
+    identity, listener, logging,
     signal::{Hangup, Signals},
+    trust::TrustSettings,
 };
 
 mod doctor;
@@ -87,11 +84,6 @@ fn warn(args: &ConnectArgs, gateway: &Gateway) {
             "the gateway is known by its key alone: whoever runs its machine can read prompts and answers; with evidence it would be verified by --policy"
         );
     }
-    if args.danger_development_trust_anchor.is_some() {
-        tracing::warn!(
-            "--danger-development-trust-anchor is set: evidence is believed that no hardware vouches for, and the gateway may be anything"
-        );
-    }
     if args.danger_listen_beyond_loopback {
         tracing::warn!(
             "--danger-listen-beyond-loopback is set: other machines may use this address, and what they send crosses the network in the clear"
@@ -99,20 +91,21 @@ fn warn(args: &ConnectArgs, gateway: &Gateway) {
     }
 }
 
-fn accept(args: &ConnectArgs) -> Accept {
-    Accept {
+/// By what the gateway is judged.
+fn accept(args: &ConnectArgs) -> TrustSettings {
+    TrustSettings {
         policy: args.policy.clone(),
         collateral: args.collateral.clone(),
-        cache: args.collateral_cache.clone(),
         danger_anchor: args.danger_development_trust_anchor.clone(),
+        shelf: args.collateral_cache.clone(),
     }
 }
 
 fn endpoint(acceptance: &Acceptance) -> Endpoint {
     Endpoint {
-        trust: acceptance.trust.clone(),
+        trust: acceptance.trust().clone(),
         identities: None,
         alpn: Vec::new(),
-        clock: Arc::new(DefaultTimeProvider),
+        clock: identity::clock(),
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     binding::{self, ALPN, Leave, PATH},
     config::KeyDigest,
     control::{Listening, speaking},
+    wall_clock::unix_seconds,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -203,6 +204,7 @@ impl Link {
             let why = match self.open().await {
                 Ok(opened) => {
                     let up = opened.up.clone();
+                    let age = age(&up.peer);
                     let attested = up.attested();
                     let verdict = attested.as_deref().map(Attested::verdict);
                     tracing::info!(
@@ -222,6 +224,8 @@ impl Link {
                     tokio::select! {
                         // It cannot fail before the connection has ended.
                         Ok(_) = leaves.wait_for(|leaves| *leaves) => None,
+                        // Its certificate ends: what runs may end before, and new requests take a new connection.
+                        () = tokio::time::sleep(age) => None,
                         ended = ended.wait_for(Option::is_some) => ended.ok().and_then(|why| why.clone()),
                     }
                 }
@@ -330,6 +334,12 @@ impl Link {
             _ => Ok(peer.clone()),
         }
     }
+}
+
+/// For how long new requests take a connection to this peer: a tenth less than it may live.
+fn age(peer: &Peer) -> Duration {
+    let left = peer.not_after().saturating_sub(unix_seconds());
+    Duration::from_secs(left) * 9 / 10
 }
 
 type Run = std::pin::Pin<Box<dyn Future<Output = Why> + Send>>;

@@ -157,7 +157,7 @@ impl Served {
             connections: 64,
             closes: Phase::Closing,
             open: prometheus_client::metrics::gauge::Gauge::default(),
-            speaks: Speaks::Attested(Attested::new(endpoint)),
+            speaks: Speaks::Attested(Attested::new(&endpoint)),
         };
         let (over, ended) = oneshot::channel();
         let serving = listener::serve(door, config(), engine.clone(), ending);

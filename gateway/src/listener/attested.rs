@@ -75,12 +75,12 @@ pub(crate) enum ChannelError {
 }
 
 impl Attested {
-    /// The protocol of the endpoint is [`ALPN`].
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    /// What this endpoint shows, over a protocol of its own.
+    pub(crate) fn new(endpoint: &Endpoint) -> Self {
         Self {
             endpoint: Arc::new(Endpoint {
                 alpn: vec![ALPN.to_vec()],
-                ..endpoint
+                ..endpoint.clone()
             }),
             greetings: Arc::new(Semaphore::new(GREETINGS)),
         }
