@@ -316,7 +316,18 @@ fn workers() {
         &format!(
             "attestation: {{enrolment: attested, collateral: [ftp://x], evidence: sev}}\nbackends: [{{name: a, url: 'http://a', enrolment: {{places: 1}}}}]"
         ),
-        &["m.yaml:1:26: `attestation.enrolment`: accepts evidence by no policy"],
+        &[
+            "m.yaml:1:26: `attestation.enrolment`: accepts evidence by no policy",
+            "fix: name a policy: mulberry attest policy init",
+            "m.yaml:1:49: `attestation.collateral[0]`: `ftp://x` is no source of collateral",
+            "fix: the scheme must be http or https; or write `intel` or `bundle:FOLDER`",
+            "m.yaml:1:69: `attestation.evidence`: `sev` makes no evidence",
+            "fix: write `none`, or `tdx` in a TDX guest",
+            "m.yaml:2:50: `backends[0].enrolment`: is for a backend of workers",
+            "fix: add `workers: []`, and route the addresses apart",
+            "m.yaml:2:50: `backends[0].enrolment`: can be taken by nobody: there is no `worker_listen`",
+            "fix: add `worker_listen: 0.0.0.0:8444`",
+        ],
     );
     check(
         &format!("data_dir: null\nworker_listen: 127.0.0.1:1\nbackends: [{{name: a, workers: [{one}]}}]"),
