@@ -45,6 +45,7 @@ pub struct Wanted {
 #[error("the policy cannot be meant")]
 pub struct BadPolicy(pub Vec<Problem>);
 
+#[derive(Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
     policy: Arc<Policy>,
@@ -150,6 +151,14 @@ impl Trust {
 impl Accepted {
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    pub(crate) fn collateral(&self) -> &CollateralSet {
+        &self.collateral
     }
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {
