@@ -169,6 +169,11 @@ impl Bundle {
         &self.verdict
     }
 
+    /// SHA-256 of the verdict's canonical text.
+    pub fn verdict_digest(&self) -> Hex<32> {
+        sha256(&[canonical::text(&self.verdict).as_bytes()])
+    }
+
     /// When the verdict was given, in Unix time.
     pub fn appraised_at(&self) -> u64 {
         self.judged.appraised_at

@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config, KeyDigest, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
+    evidence::{Archivist, Evidence, Own},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig},
@@ -93,6 +94,8 @@ pub(crate) struct App {
     workers: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
+    /// Who writes evidence down.
+    archivist: Option<Archivist>,
 }
 
 impl App {
@@ -102,7 +105,10 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
-        let roster = Roster::new(config);
+        let keep = Duration::from_secs(u64::from(config.ledger.evidence_days) * 24 * 60 * 60);
+        let (evidence, archivist) = Evidence::open(config.data_dir.as_deref(), keep);
+        let own = Own::default();
+        let roster = Roster::new(config, evidence.clone(), own.clone());
         let Assembled {
             installed,
             vocabularies,
@@ -173,6 +179,8 @@ impl App {
         let (control, drain) = drain();
         let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
         let parts = Parts {
+            evidence,
+            own,
             accounts,
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
@@ -192,6 +200,7 @@ impl App {
             roster,
             workers,
             exporter,
+            archivist,
             source,
             loaded,
             files,
@@ -255,6 +264,7 @@ impl App {
             roster,
             workers,
             exporter,
+            archivist,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -272,6 +282,9 @@ impl App {
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
+        if let Some(archivist) = archivist {
+            background.spawn(archivist.run());
+        }
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));

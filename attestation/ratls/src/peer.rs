@@ -257,7 +257,7 @@ impl Peer {
         let bundle = Bundle::new(
             exchange,
             accepted.verifier(),
-            accepted.policy(),
+            accepted.policy(self.trust.keyed(), self.is_attested()),
             accepted.collateral(),
             attested.verdict(),
         );

@@ -36,7 +36,7 @@ pub struct Trust {
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
     known: Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>,
-    policy: Policy,
+    policy: Arc<Policy>,
 }
 
 /// A platform whose collateral is missing.
@@ -92,7 +92,7 @@ impl Trust {
         policy.min_tier = Tier::Open;
         let keyed = Keyed {
             known: Box::new(known),
-            policy,
+            policy: Arc::new(policy),
         };
         drop(self.keyed.set(keyed));
     }
@@ -178,8 +178,12 @@ impl Accepted {
         &self.verifier
     }
 
-    pub(crate) fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+    /// By which a peer is judged.
+    pub(crate) fn policy<'a>(&'a self, keyed: Option<&'a Keyed>, is_attested: bool) -> &'a Arc<Policy> {
+        match keyed {
+            Some(keyed) if !is_attested => &keyed.policy,
+            _ => &self.policy,
+        }
     }
 
     pub(crate) fn collateral(&self) -> &CollateralSet {
