@@ -313,9 +313,7 @@ fn workers() {
         ],
     );
     check(
-        &format!(
-            "attestation: {{enrolment: attested, collateral: [ftp://x], evidence: sev}}\nbackends: [{{name: a, url: 'http://a', enrolment: {{places: 1}}}}]"
-        ),
+        "attestation: {enrolment: attested, collateral: [ftp://x], evidence: sev}\nbackends: [{name: a, url: 'http://a', enrolment: {places: 1}}]",
         &[
             "m.yaml:1:26: `attestation.enrolment`: accepts evidence by no policy",
             "fix: name a policy: mulberry attest policy init",
