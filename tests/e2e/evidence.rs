@@ -251,7 +251,11 @@ async fn the_gateway_answers_a_users_nonce() {
     // Made anew for each nonce, and therefore not without end.
     let mut last = 200;
     for _ in 0..20 {
-        last = site.get(&format!("/v1/attestation?nonce={nonce}")).await.status;
+        last = site
+            .get(&format!("/v1/attestation?nonce={nonce}"))
+            .await
+            .status
+            .as_u16();
         if last == 429 {
             break;
         }
