@@ -18,7 +18,7 @@ use crate::{
     drain::{DrainControl, Phase, drain},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
-    listener::{self, BindError, Door, ListenerConfig},
+    listener::{self, BindError, Door, ListenerConfig, Speaks, attested::Attested},
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
@@ -91,6 +91,8 @@ pub(crate) struct App {
     roster: Arc<Roster>,
     /// Where workers connect.
     workers: Option<TcpListener>,
+    /// Where apps' sides connect.
+    attested: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
 }
@@ -102,6 +104,7 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
+        let attested = config.attested_listen.map(listener::bind).transpose()?;
         let roster = Roster::new(config);
         let Assembled {
             installed,
@@ -163,7 +166,7 @@ impl App {
         let ledger = setting
             .as_ref()
             .map_or_else(Ledger::none, |setting| setting.ledger().clone());
-        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+        if !config.is_local() && config.oidc.is_empty() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
@@ -191,6 +194,7 @@ impl App {
         Ok(Self {
             roster,
             workers,
+            attested,
             exporter,
             source,
             loaded,
@@ -224,6 +228,12 @@ impl App {
         Some((address, self.roster.meeting().ok()?.key()))
     }
 
+    /// Where `mulberry connect` connects, and the key by which it may know us.
+    pub(crate) fn attested(&self) -> Option<(SocketAddr, KeyDigest)> {
+        let address = self.attested.as_ref()?.local_addr().ok()?;
+        Some((address, self.roster.meeting().ok()?.key()))
+    }
+
     /// By which this gateway's receipts are checked, where it makes any.
     pub(crate) fn receipt_key(&self) -> Option<PublicKey> {
         self.parts.receipts.signer()
@@ -254,6 +264,7 @@ impl App {
             control,
             roster,
             workers,
+            attested,
             exporter,
         } = self;
         let config = loaded.config.clone();
@@ -297,6 +308,7 @@ impl App {
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
+        let attested = attested.zip(roster.meeting().ok());
         if let Some((listener, meeting)) = workers.zip(roster.meeting().ok()) {
             background.spawn(workers::listen(listener, meeting, roster));
         }
@@ -319,13 +331,27 @@ impl App {
             };
             tokio::spawn(admin::serve(listener, admin, edge.clone()))
         });
-        let door = Door {
+        let door = |listener, speaks| Door {
             listener,
             connections: config.limits.connections as usize,
             closes: Phase::Closing,
             open: parts.metrics.connections.clone(),
+            speaks,
         };
-        let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
+        let attested = attested.map(|(listener, meeting)| {
+            let door = door(listener, Speaks::Attested(Attested::new(meeting.endpoint())));
+            listener::serve(door, listener_config.clone(), edge.clone(), parts.drain.clone())
+        });
+        let door = door(listener, Speaks::Http);
+        let serving = listener::serve(door, listener_config, edge, parts.drain.clone());
+        let mut serving = tokio::spawn(async move {
+            let beside = async {
+                if let Some(attested) = attested {
+                    attested.await;
+                }
+            };
+            tokio::join!(serving, beside);
+        });
 
         let supervisor = Supervisor::new(&Process);
         supervisor.ready();

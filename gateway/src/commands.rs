@@ -12,6 +12,7 @@ mod backup;
 mod check;
 mod columns;
 mod config;
+mod connect;
 #[cfg(feature = "demo")]
 mod demo;
 mod desk;
@@ -37,7 +38,8 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
         Command::Attest(command) => return attest::run(command),
-        Command::Worker(args) => return worker::run(args).await,
+        Command::Worker(args) => return worker::run(*args).await,
+        Command::Connect(args) => return connect::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),

@@ -31,8 +31,10 @@ use crate::layers::{
     throttle::Limited,
 };
 use crate::{
+    connect::ForwardError,
     ledger::{CaptureError, ReserveError},
     limiter::{Kind, LimitError},
+    listener::attested::ChannelError,
     oidc::TokenError,
     pricing::PricingError,
     receipts::ReceiptsError,
@@ -207,6 +209,20 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<CaptureError>() {
         return from_capture(*error);
     }
+    if let Some(error) = error.downcast_ref::<ForwardError>() {
+        return from_forward(error);
+    }
+    if let Some(error) = error.downcast_ref::<ChannelError>() {
+        return match error {
+            ChannelError::Twice => Refusal::invalid(StatusCode::CONFLICT, "channel_open", error.to_string()),
+            ChannelError::Unverified => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "gateway_unverified",
+                error.to_string(),
+            ),
+        };
+    }
     if let Some(error) = error.downcast_ref::<Overloaded>() {
         return overloaded(error.to_string());
     }
@@ -225,6 +241,24 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
+}
+
+/// What `mulberry connect` says where the gateway did not answer.
+fn from_forward(error: &ForwardError) -> Refusal {
+    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
+    let unavailable = |code| Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
+    match error {
+        ForwardError::ForeignHost => forbidden("foreign_host"),
+        ForwardError::ForeignOrigin => forbidden("foreign_origin"),
+        ForwardError::Refused(why) => {
+            let mut refusal = unavailable("gateway_refused").never_retry();
+            refusal.body.code = Some(why.code.clone());
+            refusal
+        }
+        ForwardError::Away(_) => unavailable("gateway_unreachable").retry_after(Duration::from_secs(1)),
+        ForwardError::Late => unavailable("channel_late").retry_after(Duration::from_secs(1)),
+        ForwardError::Lost(_) => Refusal::ours(StatusCode::BAD_GATEWAY, "gateway_connection_lost", error.to_string()),
+    }
 }
 
 fn from_token(error: &TokenError) -> Refusal {

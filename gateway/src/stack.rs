@@ -1,7 +1,7 @@
 //! The Edge and Call floors, outermost first. Requests go down, answers come up.
 //!
 //! ```text
-//! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
+//! EDGE     Cors · Via · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
 //! CALL     Authenticate · Throttle · Decode · Resolve · Idempotency · ThrottleTokens ·
 //!          Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
@@ -42,6 +42,7 @@ use crate::{
         throttle::ThrottleLayer,
         throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
+        via::ViaLayer,
     },
     ledger::Ledger,
     limiter::Limiters,
@@ -188,6 +189,8 @@ pub(crate) fn edge(
     ServiceBuilder::new()
         // Outermost: preflights carry no key and are no requests of ours, and refusals must be readable by a page.
         .layer(CorsLayer::new(&config.origins))
+        // Every answer says it, whatever it is.
+        .layer(ViaLayer)
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.

@@ -211,7 +211,7 @@ impl Roster {
             }
         }
         drop(now);
-        if !members.is_empty() || config.worker_listen.is_some() {
+        if !members.is_empty() || config.worker_listen.is_some() || config.attested_listen.is_some() {
             // What can fail does so before anything is in force.
             self.meeting()?;
         }

@@ -9,6 +9,7 @@ mod cancel;
 mod charges;
 mod clocks;
 mod config_cli;
+mod connect;
 mod count;
 mod dashboards;
 mod demo;

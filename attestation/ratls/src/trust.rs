@@ -33,9 +33,12 @@ pub struct Trust {
     keyed: OnceLock<Keyed>,
 }
 
+/// Whether the SHA-256 of a key is one that we know.
+type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
+
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
-    known: Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>,
+    known: Box<Known>,
     policy: Policy,
 }
 

@@ -71,7 +71,6 @@ const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
 /// What protected the prompt where it was answered.
 const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
 /// Whom the client took on trust on the way there.
-const VIA: HeaderName = HeaderName::from_static("x-mulberry-via");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");
@@ -352,8 +351,6 @@ impl JobMeter {
     fn mark_tier(&self, headers: &mut http::HeaderMap) {
         let steps = self.trail.steps();
         headers.insert(TIER, HeaderValue::from_static(steps.tier().name()));
-        // Our own word for ourselves is worth nothing; `mulberry connect`, which has verified us, takes it out.
-        headers.insert(VIA, HeaderValue::from_static("unverified gateway"));
     }
 
     /// The client is about to get its first frame.
