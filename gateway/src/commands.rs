@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
-        Command::Attest(command) => return attest::run(command),
+        Command::Attest(command) => return attest::run(command).await,
         Command::Worker(args) => return worker::run(*args).await,
         Command::Connect(args) => return connect::run(args).await,
         Command::Serve(args) => serve::run(args).await,

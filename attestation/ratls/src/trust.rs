@@ -39,7 +39,7 @@ type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
     known: Box<Known>,
-    policy: Policy,
+    policy: Arc<Policy>,
 }
 
 /// A platform whose collateral is missing.
@@ -55,6 +55,7 @@ pub struct Wanted {
 #[error("the policy cannot be meant")]
 pub struct BadPolicy(pub Vec<Problem>);
 
+#[derive(Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
     policy: Arc<Policy>,
@@ -94,7 +95,7 @@ impl Trust {
         policy.min_tier = Tier::Open;
         let keyed = Keyed {
             known: Box::new(known),
-            policy,
+            policy: Arc::new(policy),
         };
         drop(self.keyed.set(keyed));
     }
@@ -178,6 +179,18 @@ impl Trust {
 impl Accepted {
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// By which a peer is judged.
+    pub(crate) fn policy<'a>(&'a self, keyed: Option<&'a Keyed>, is_attested: bool) -> &'a Arc<Policy> {
+        match keyed {
+            Some(keyed) if !is_attested => &keyed.policy,
+            _ => &self.policy,
+        }
+    }
+
+    pub(crate) fn collateral(&self) -> &CollateralSet {
+        &self.collateral
     }
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {
