@@ -377,7 +377,7 @@ fn from_decode(error: &DecodeError) -> Refusal {
         DecodeError::UnknownEncoding => {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
         }
-        DecodeError::MinTier => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
+        DecodeError::Demand(_) => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
         DecodeError::Salt(_) => Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", INTERNAL),
         DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
     }

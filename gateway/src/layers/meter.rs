@@ -68,6 +68,10 @@ const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
 const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
 const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms");
 const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
+/// What protected the prompt where it was answered.
+const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
+/// Whom the client took on trust on the way there.
+const VIA: HeaderName = HeaderName::from_static("x-mulberry-via");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");
@@ -230,6 +234,10 @@ impl JobMeter {
             self.begin();
         }
         self.mark(response.headers_mut());
+        let is_sought = matches!(&body, ServedBody::Stream(relay) if relay.is_waiting());
+        if !is_sought {
+            self.mark_tier(response.headers_mut());
+        }
         Ok(match body {
             ServedBody::Whole(whole) => {
                 self.facts.usage = whole.usage;
@@ -340,6 +348,14 @@ impl JobMeter {
         }
     }
 
+    /// Of an answer that has begun: the tier of who is still sought is not known.
+    fn mark_tier(&self, headers: &mut http::HeaderMap) {
+        let steps = self.trail.steps();
+        headers.insert(TIER, HeaderValue::from_static(steps.tier().name()));
+        // Our own word for ourselves is worth nothing; `mulberry connect`, which has verified us, takes it out.
+        headers.insert(VIA, HeaderValue::from_static("unverified gateway"));
+    }
+
     /// The client is about to get its first frame.
     fn begin(&mut self) {
         let waited = self.trail.waited();
@@ -407,6 +423,7 @@ impl JobMeter {
                 kind: kind.as_str(),
                 waited: steps.waited,
             }),
+            tier: self.is_answered.then(|| steps.tier()),
             usage,
             is_estimated: source == UsageSource::Estimated,
             // What nobody generated is not paid for, the fee included.
