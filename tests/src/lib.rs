@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod collector;
+pub mod connect;
 pub mod dice;
 pub mod gateway;
 pub mod llama;
@@ -32,6 +33,7 @@ pub mod world;
 
 pub use client::{Answer, Envelope};
 pub use collector::Collector;
+pub use connect::Connect;
 pub use gateway::Gateway;
 pub use llama::Llama;
 pub use mock::Mock;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process, thread};
 
-use crate::{Gateway, Llama, Mock, Worker, WorkerKey, gateway};
+use crate::{Connect, Gateway, Llama, Mock, Worker, WorkerKey, gateway};
 
 /// What one test has to itself.
 #[derive(Debug)]
@@ -109,6 +109,18 @@ impl World {
     #[must_use]
     pub fn worker_in(&self, wrapper: &[&str], engine: &str, flags: &[&str]) -> Worker {
         Worker::wrapped(&self.name("worker"), &self.dir, wrapper, engine, flags)
+    }
+
+    /// Starts `mulberry connect` with these flags, and waits until it listens.
+    #[must_use]
+    pub fn connect(&self, flags: &[&str]) -> Connect {
+        Connect::start(&self.name("connect"), &self.dir, flags)
+    }
+
+    /// Starts `mulberry connect` with flags that it must refuse, and gives what it said.
+    #[must_use]
+    pub fn connect_error(&self, flags: &[&str]) -> String {
+        Connect::refused(&self.name("connect"), &self.dir, flags)
     }
 
     /// A name for the next process, under which its files lie.

@@ -5,6 +5,8 @@
 //! The files were written by somebody else: they are bounded, and what they say is printed without its control
 //! characters.
 
+mod evidence;
+
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -16,6 +18,8 @@ use backends::serve::BoxError;
 use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
+
+use evidence::Bundles;
 
 use crate::{
     cli::verify::{Salt, VerifyArgs},
@@ -92,6 +96,10 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
         response_as_it_came: hash(args.response.as_deref(), args.salt, |body| body)?,
     };
+    let bundles = match Bundles::read(args)? {
+        Ok(bundles) => bundles,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mut chains = Chains::default();
     for path in &args.files {
         let documents = match documents(&read(path)?) {
@@ -112,11 +120,17 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             if let Err((field, why)) = hashes.check(facts) {
                 return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), why)));
             }
+            if let Err((field, why)) = bundles.check(facts) {
+                return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), &why)));
+            }
             if let Err(gap) = chains.add(&receipt) {
                 return Ok(Err(refused("chain", &gap.to_string())));
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
+            if let Some(told) = bundles.tell(facts) {
+                drop(writeln!(out, "      {}", plain(&told)));
+            }
         }
     }
     chain(args, &chains, &keys, out)
