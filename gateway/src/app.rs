@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config, KeyDigest, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
+    evidence::{Archivist, Evidence, Own},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
     listener::{self, BindError, Door, ListenerConfig, Speaks, attested::Attested},
@@ -95,6 +96,8 @@ pub(crate) struct App {
     attested: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
+    /// Who writes evidence down.
+    archivist: Option<Archivist>,
 }
 
 impl App {
@@ -105,7 +108,10 @@ impl App {
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
         let attested = config.attested_listen.map(listener::bind).transpose()?;
-        let roster = Roster::new(config);
+        let keep = Duration::from_secs(u64::from(config.ledger.evidence_days) * 24 * 60 * 60);
+        let (evidence, archivist) = Evidence::open(config.data_dir.as_deref(), keep);
+        let own = Own::default();
+        let roster = Roster::new(config, evidence.clone(), own.clone());
         let Assembled {
             installed,
             vocabularies,
@@ -176,6 +182,8 @@ impl App {
         let (control, drain) = drain();
         let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
         let parts = Parts {
+            evidence,
+            own,
             accounts,
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
@@ -196,6 +204,7 @@ impl App {
             workers,
             attested,
             exporter,
+            archivist,
             source,
             loaded,
             files,
@@ -266,6 +275,7 @@ impl App {
             workers,
             attested,
             exporter,
+            archivist,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -283,6 +293,9 @@ impl App {
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
+        if let Some(archivist) = archivist {
+            background.spawn(archivist.run());
+        }
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));

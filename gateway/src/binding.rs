@@ -132,7 +132,8 @@ mod tests {
     const NONCE: &str = "5f1b0c7f3a0e9c2d4b6a8897f6e5d4c3b2a190817263544536271809fafbfcfd";
 
     /// One side, and the body by which the other speaks to it.
-    fn side() -> (
+    /// What the other side says and hears, what the binder gets and sends, who leaves, and what runs.
+    type Side = (
         Speaking,
         mpsc::Receiver<Result<Message, BadLine>>,
         watch::Receiver<bool>,
@@ -140,7 +141,9 @@ mod tests {
         tokio::task::JoinHandle<()>,
         mpsc::Sender<Outgoing>,
         backends::body::BoxBody,
-    ) {
+    );
+
+    fn side() -> Side {
         let (they, theirs) = speaking();
         let (we, ours) = speaking();
         let (ends, incoming, outgoing) = queues();

@@ -170,6 +170,10 @@ impl Catalog {
     }
 
     /// Whether a name is listed rather than matched by a pattern.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<Offer>> {
+        self.exact.values().chain(self.prefixes.iter().map(|(_, offer)| offer))
+    }
+
     pub(crate) fn is_listed(&self, model: &str) -> bool {
         self.exact.contains_key(model)
     }

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Run the gateway
     Serve(ServeArgs),
     /// Serve gateways from the engine on this machine: dials them, and needs no open port
-    Worker(worker::WorkerArgs),
+    Worker(Box<worker::WorkerArgs>),
     /// Verify a gateway for the apps of this machine, and pass their requests on to it: an OpenAI endpoint on loopback
     Connect(connect::ConnectArgs),
     /// Check a configuration and print it with every default, secrets hidden

@@ -269,6 +269,10 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             started.ledger.receipt_key != now.ledger.receipt_key,
         ),
         (
+            "ledger.evidence_days",
+            started.ledger.evidence_days != now.ledger.evidence_days,
+        ),
+        (
             "limits.connections",
             started.limits.connections != now.limits.connections,
         ),

@@ -21,6 +21,7 @@ mod control;
 mod crew;
 mod directory;
 mod drain;
+mod evidence;
 mod identity;
 mod key_file;
 mod layers;

@@ -32,6 +32,7 @@ use crate::layers::{
 };
 use crate::{
     connect::ForwardError,
+    evidence::OwnError,
     ledger::{CaptureError, ReserveError},
     limiter::{Kind, LimitError},
     listener::attested::ChannelError,
@@ -39,6 +40,7 @@ use crate::{
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
+    routes::evidence::EvidenceError,
 };
 
 /// Of a fault of ours the text is for the log.
@@ -154,6 +156,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     }
     if let Some(error) = error.downcast_ref::<ReceiptsError>() {
         return from_receipts(error);
+    }
+    if let Some(error) = error.downcast_ref::<EvidenceError>() {
+        return from_evidence(error);
     }
     if let Some(error) = error.downcast_ref::<TooLarge>() {
         return Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
@@ -371,6 +376,32 @@ fn from_receipts(error: &ReceiptsError) -> Refusal {
         ReceiptsError::Late | ReceiptsError::Ledger(_) | ReceiptsError::Journal(_) => {
             ledger_unavailable("The database of the gateway does not answer. Retry.")
         }
+    }
+}
+
+fn from_evidence(error: &EvidenceError) -> Refusal {
+    let invalid = |status, code| Refusal::invalid(status, code, error.to_string());
+    match error {
+        EvidenceError::NoNonce { .. } => invalid(StatusCode::BAD_REQUEST, "missing_required_parameter").param("nonce"),
+        EvidenceError::BadNonce { .. } => invalid(StatusCode::BAD_REQUEST, "invalid_value").param("nonce"),
+        EvidenceError::NotFound => invalid(StatusCode::NOT_FOUND, "evidence_not_found"),
+        EvidenceError::Own(OwnError::Nobody | OwnError::NotAttested) => {
+            invalid(StatusCode::NOT_FOUND, "gateway_not_attested")
+        }
+        EvidenceError::Own(OwnError::TooOften { wait }) => Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "requests",
+            "rate_limit_exceeded",
+            error.to_string(),
+        )
+        .retry_after(*wait)
+        .do_retry(),
+        EvidenceError::Own(OwnError::NoProof) | EvidenceError::Read(_) => Refusal::ours(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "evidence_unavailable",
+            error.to_string(),
+        )
+        .retry_after(Duration::from_secs(1)),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     call::Inbound,
     catalog::Catalog,
     drain::Drain,
+    evidence::{Evidence, Own},
     layers::{
         admit::{Admission, AdmitLayer},
         authenticate::{AuthenticateLayer, Authenticator},
@@ -52,7 +53,7 @@ use crate::{
     records::Records,
     recount::Recounts,
     replays::{Bounds, Replays},
-    routes::{models::Models, receipts::Counter},
+    routes::{evidence::Witnesses, models::Models, receipts::Counter},
     telemetry::Telemetry,
 };
 
@@ -71,6 +72,10 @@ pub(crate) struct Parts {
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
     pub(crate) receipts: Receipts,
+    /// What the verdicts on workers rest on.
+    pub(crate) evidence: Evidence,
+    /// What we show of ourselves.
+    pub(crate) own: Own,
     /// Where captures are handed in to be counted anew.
     pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
@@ -153,6 +158,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
             records: parts.records.clone(),
             metrics: parts.metrics.clone(),
             recounts: parts.recounts.clone(),
+            evidence: parts.evidence.clone(),
         })
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
@@ -178,6 +184,12 @@ pub(crate) fn edge(
         receipts: Counter {
             authenticator: authenticator.clone(),
             receipts: parts.receipts.clone(),
+        },
+        witnesses: Witnesses {
+            authenticator: authenticator.clone(),
+            catalog: parts.catalog.clone(),
+            evidence: parts.evidence.clone(),
+            own: parts.own.clone(),
         },
         models: Models {
             authenticator,

@@ -15,6 +15,7 @@ mod dashboards;
 mod demo;
 mod dialects;
 mod doctor;
+mod evidence;
 mod failover;
 mod faults;
 mod flow;

@@ -40,6 +40,7 @@ use super::{
 use crate::{
     call::Job,
     catalog::Offer,
+    evidence::{Citation, Evidence},
     ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
@@ -80,6 +81,7 @@ pub(crate) struct MeterLayer {
     pub(crate) records: Records,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) recounts: Recounts,
+    pub(crate) evidence: Evidence,
 }
 
 impl<S> Layer<S> for MeterLayer {
@@ -90,6 +92,7 @@ impl<S> Layer<S> for MeterLayer {
             records: self.records.clone(),
             metrics: self.metrics.clone(),
             recounts: self.recounts.clone(),
+            evidence: self.evidence.clone(),
             inner,
         }
     }
@@ -100,6 +103,7 @@ pub(crate) struct Meter<S> {
     records: Records,
     metrics: Arc<Metrics>,
     recounts: Recounts,
+    evidence: Evidence,
     inner: S,
 }
 
@@ -127,6 +131,8 @@ where
 
 /// What is known of one job, until its record is written.
 struct JobMeter {
+    /// Where what the worker proved is kept.
+    evidence: Evidence,
     records: Records,
     metrics: Arc<Metrics>,
     arrived: Instant,
@@ -195,6 +201,7 @@ impl JobMeter {
             is_cut: false,
             is_answered: false,
             pending: Facts::default(),
+            evidence: meter.evidence.clone(),
             records: meter.records.clone(),
             metrics: meter.metrics.clone(),
             arrived: job.arrived,
@@ -235,6 +242,13 @@ impl JobMeter {
         let is_sought = matches!(&body, ServedBody::Stream(relay) if relay.is_waiting());
         if !is_sought {
             self.mark_tier(response.headers_mut());
+        }
+        // What the receipt will name is on its way to the disk while the answer passes; a whole one is here already.
+        let cited = self.cite();
+        if let (Some(cited), ServedBody::Whole(_)) = (&cited, &body)
+            && !cited.durable().await
+        {
+            tracing::warn!(request = %self.request_id, "the evidence that a receipt names is not on the disk yet");
         }
         Ok(match body {
             ServedBody::Whole(whole) => {
@@ -292,6 +306,13 @@ impl JobMeter {
         let salt = self.witness.as_ref()?.salt();
         let id = HeaderValue::from_str(&self.request_id).ok()?;
         Some([(RECEIPT, id), (SALT, salt)])
+    }
+
+    /// What the worker proved that answers, for the receipt.
+    fn cite(&self) -> Option<Citation> {
+        self.witness.as_ref()?;
+        let bundle = self.trail.steps().assurance?.evidence()?;
+        self.evidence.cite(bundle)
     }
 
     /// Bytes that the client is about to be given.
