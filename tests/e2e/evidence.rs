@@ -18,6 +18,7 @@ use crate::count;
 
 const SEED: [u8; 32] = [0x5e; 32];
 const KEY: &str = "sk-alice";
+const TOKEN: &str = "a-token-that-nobody-else-has";
 
 /// A gateway, one attested worker that a token names, and the engine beside it.
 struct Site {
@@ -42,20 +43,22 @@ impl Site {
         let set = soft.collateral_set(now).expect("it is valid");
         attestation_ratls::collateral::bundle::export(&set, &world.dir().join("collateral"))
             .expect("the world is ours");
-        let token = world.file("token", "a token that nobody else has, of enough characters");
+        let token = world.file("token", TOKEN);
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("ours");
         let mock = world.mock(&[]);
         let gateway = world.gateway(&format!(
             "worker_listen: 127.0.0.1:0
+data_dir: {}
 keys: [{{name: alice, secret: {KEY}, budget: {{total: 100}}}}]
 attestation:
   policy: policy.json
   collateral: ['bundle:collateral']
   danger_development_trust_anchor: root.der
-backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: {}}}]}}]
+backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: \"{}\"}}]}}]
 models: [{{name: mock, routes: [{{backend: gpu}}], price: {{prompt: 1, completion: 2}}}}]
 ",
-            digest("a token that nobody else has, of enough characters")
+            world.dir().join("data").display(),
+            digest(TOKEN)
         ));
         let key = world.worker_key("box");
         let worker = world.worker(
@@ -278,10 +281,11 @@ fn attested_gateway(world: &World) -> Gateway {
     world.gateway(&format!(
         "worker_listen: 127.0.0.1:0
 attestation:
-  evidence: danger_software:{}#gateway
+  policy: gateway.policy.json
+  evidence: 'danger_software:{}#gateway'
   collateral: ['bundle:collateral']
   danger_development_trust_anchor: root.der
-backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: {}}}]}}]
+backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: \"{}\"}}]}}]
 ",
         seed.display(),
         digest("somebody who never comes, however long one waits")
