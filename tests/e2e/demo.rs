@@ -216,6 +216,12 @@ async fn see_what_it_costs(world: &World, demo: &Demo) -> u64 {
         "{text}"
     );
     assert!(chain.starts_with("1 receipt of 1 chain"), "{text}");
+    let fetch = demo.greeting.lines().find(|line| line.contains(" attest fetch "));
+    let text = in_a_shell(world, "evidence", fetch.expect("the command is shown")).await;
+    assert!(
+        text.contains("answered by the image ") && text.contains("WHICH PROVES NOTHING"),
+        "{text}"
+    );
     cost
 }
 

@@ -296,6 +296,14 @@ fn greeting(app: &App, engine: &Engine, guest: Option<&Guest>, token: &str) -> S
             curl("-si ", "-H 'x-request-id: first' ", ""),
             program(),
         ));
+        if let Some(guest) = guest {
+            text.push_str(&format!(
+                "\nFetch the evidence of the guest that gave that answer, and verify it (under the demo's own root, which proves nothing):\n\n{} attest fetch {base} --answer first --save {} --danger-development-trust-anchor {}\n",
+                program(),
+                guest.kept().display(),
+                guest.root().display(),
+            ));
+        }
     }
     text.push_str("\nCtrl-C ends the demo.\n\n");
     text

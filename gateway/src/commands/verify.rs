@@ -101,6 +101,7 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         Err(refusal) => return Ok(Err(refusal)),
     };
     let mut chains = Chains::default();
+    let mut is_evidence_open = false;
     for path in &args.files {
         let documents = match documents(&read(path)?) {
             Ok(documents) if documents.is_empty() => return Err(Unusable::Empty { path: path.clone() }),
@@ -128,12 +129,13 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
+            is_evidence_open |= facts.evidence.is_some() && args.evidence.is_empty();
             if let Some(told) = bundles.tell(facts) {
                 drop(writeln!(out, "      {}", plain(&told)));
             }
         }
     }
-    chain(args, &chains, &keys, out)
+    chain(args, &chains, &keys, is_evidence_open, out)
 }
 
 /// Whether the receipts go together, as far as that was asked.
@@ -141,6 +143,7 @@ fn chain(
     args: &VerifyArgs,
     chains: &Chains,
     keys: &Keys,
+    is_evidence_open: bool,
     out: &mut impl io::Write,
 ) -> Result<Result<(), Refusal>, Unusable> {
     let refused = |error: &dyn std::fmt::Display| Refusal {
@@ -192,6 +195,9 @@ fn chain(
         ));
     } else if args.head.is_empty() {
         told.push_str("; whether more followed is not checked without --checkpoint or --head");
+    }
+    if is_evidence_open {
+        told.push_str("; who answered is not checked without --evidence");
     }
     drop(writeln!(out, "{}", plain(&told)));
     Ok(Ok(()))

@@ -75,6 +75,11 @@ impl Guest {
         self.folder.join(name)
     }
 
+    /// Where what was fetched may be kept, until the demo ends.
+    pub(super) fn kept(&self) -> PathBuf {
+        self.path("fetched")
+    }
+
     /// The root that stands in for Intel's.
     pub(super) fn root(&self) -> PathBuf {
         self.path("root.der")
