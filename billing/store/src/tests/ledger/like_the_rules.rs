@@ -18,7 +18,7 @@ use crate::ledger::{
 use crate::tests::scene::{Scene, on_both};
 use crate::{LedgerStore, Location, SealedCharge};
 
-on_both!(histories_agree);
+on_both!(histories_agree, histories_that_once_differed_agree);
 
 /// Small, so that names meet.
 const ORGANISATIONS: [&str; 3] = ["org:a", "org:b", "org:ton"];
@@ -26,14 +26,37 @@ const TEAMS: [&str; 3] = ["team:a/x", "team:b/x", "team:c/x"];
 const NODES: [&str; 2] = ["n1", "n2"];
 const STEPS: usize = 400;
 
+/// Seeds of histories on which the two differed, with what they found.
+const ONCE_DIFFERED: [u64; 2] = [
+    // A node whose charges took more than it was granted was granted more: the store leased all of that.
+    654_729_240,
+    // A node returned nothing of what it was never granted: the rules made a slice of it.
+    134_623,
+];
+
 async fn histories_agree(scene: Scene) {
+    let seed = given_seed().unwrap_or_else(|| {
+        let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        u64::from(elapsed.subsec_nanos())
+    });
+    history_agrees(&scene, seed).await;
+}
+
+async fn histories_that_once_differed_agree(scene: Scene) {
+    for seed in ONCE_DIFFERED {
+        if let Some(scene) = scene.another() {
+            history_agrees(&scene, seed).await;
+        }
+    }
+}
+
+async fn history_agrees(scene: &Scene, seed: u64) {
     let store = scene.open().await;
     let ledger = match scene.location {
         Location::File(_) => Ledger::sole(),
         Location::Postgres(_) => Ledger::shared(),
     };
     let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
-    let seed = given_seed().unwrap_or_else(|| u64::from(elapsed.subsec_nanos()));
     let now_ms = i64::try_from(elapsed.as_millis()).expect("before the year 292 million");
     let mut world = World {
         store: store.ledger(),
