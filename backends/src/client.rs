@@ -42,7 +42,7 @@ pub struct Client {
     keep_alive: Duration,
     idle: Arc<Idle>,
     shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
-    /// Whose connection is used where none is ours to open.
+    /// Whose connections these are, where none is ours to open.
     worker: Option<Arc<Worker>>,
 }
 
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    /// Over the connection of a worker, while there is one. None is ever opened from here.
+    /// For [`send_over`](Self::send_over) alone: the connection of a worker is never opened from here.
     pub fn of_worker(worker: Arc<Worker>) -> Self {
         let connector = Connector::new(Target::worker(), HttpVersion::Http2, Duration::ZERO, None);
         Self {
@@ -88,7 +88,7 @@ impl Client {
         self.connector.target()
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request over a connection of our own and waits for the head of its answer.
     ///
     /// `again`: the request may be seen twice, should a connection turn out to have been closed while idle.
     pub async fn send(&self, request: Request<Outgoing>, again: bool) -> Result<Response<Answering>, SendError> {
@@ -102,14 +102,24 @@ impl Client {
             })
     }
 
+    /// The same over a connection of a worker, which is never one of ours.
+    pub async fn send_over(
+        &self,
+        sender: http2::SendRequest<Outgoing>,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answering>, SendError> {
+        let failed = request.body().failed();
+        let sent = self.send_shared(sender, request).await;
+        sent.map_err(|error| failed.take().map_or(error, SendError::Upload))
+    }
+
     async fn send_unexplained(
         &self,
         mut request: Request<Outgoing>,
         again: bool,
     ) -> Result<Response<Answering>, SendError> {
-        if let Some(worker) = &self.worker {
-            let sender = worker.sender().ok_or(SendError::Connect(ConnectError::NoWorker))?;
-            return self.send_shared(sender, request).await;
+        if self.worker.is_some() {
+            return Err(SendError::Connect(ConnectError::NoWorker));
         }
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;

@@ -1,6 +1,5 @@
 //! The account of a job: from how it ended to the capture of what was held for it.
 
-use backends::verdict::Tier;
 use billing::{Amounts, Currency, End, Nano, Tariff, Terms, Usage};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -117,7 +116,7 @@ impl JobMeter {
                 witness.returns(last);
             }
             // No upstream attests itself yet.
-            witness.evidence(last.is_some(), Tier::Open.as_str())
+            witness.evidence(last.is_some(), steps.tier().name())
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {
