@@ -5,8 +5,10 @@
 //! Unknown names are refused, so that a misspelt rule is not one that silently does nothing.
 
 mod canonical;
+mod fixed;
 mod problems;
 
+pub use fixed::FixedPolicy;
 pub use problems::Problem;
 
 use serde::{Deserialize, Serialize};
