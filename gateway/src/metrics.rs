@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use backends::verdict::Tier;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -61,6 +62,11 @@ struct ByUpstream {
     upstream: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTier {
+    tier: &'static str,
+}
+
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
 
@@ -111,6 +117,7 @@ pub(crate) struct Metrics {
     refused: Family<ByKind, Counter>,
     recounts: Family<ByOutcome, Counter>,
     overclaims: Family<ByUpstream, Counter>,
+    answers: Family<ByTier, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
     config_loaded: Gauge<f64, AtomicU64>,
@@ -139,6 +146,7 @@ impl Metrics {
             refused: Family::default(),
             recounts: Family::default(),
             overclaims: Family::default(),
+            answers: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
             config_loaded: Gauge::default(),
@@ -153,6 +161,9 @@ impl Metrics {
         }
         for kind in ["requests", "tokens", "concurrency"] {
             drop(metrics.refused.get_or_create(&ByKind { kind }));
+        }
+        for tier in Tier::ALL.map(Tier::name) {
+            drop(metrics.answers.get_or_create(&ByTier { tier }));
         }
         for outcome in RecountOutcome::ALL.map(RecountOutcome::as_str) {
             drop(metrics.recounts.get_or_create(&ByOutcome { outcome }));
@@ -197,6 +208,8 @@ impl Metrics {
         registry.register("recounts", help, self.recounts.clone());
         let help = "Claims of more tokens than there were, by upstream";
         registry.register("overclaims", help, self.overclaims.clone());
+        let help = "Answers of upstreams that have ended, by what protected the prompt";
+        registry.register("answers", help, self.answers.clone());
         let help = "1 if the configuration was taken when it was last read";
         registry.register("config_reload_success", help, self.reload_success.clone());
         let help = "How often the configuration was read again, by outcome";
@@ -240,6 +253,9 @@ impl Metrics {
                     .get_or_create(&ByType { r#type: class })
                     .inc_by(count.min(MOST_TOKENS));
             }
+        }
+        if let Some(tier) = job.tier.map(Tier::name) {
+            self.answers.get_or_create(&ByTier { tier }).inc();
         }
         if job.is_estimated {
             self.estimated.inc();

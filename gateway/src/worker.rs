@@ -27,6 +27,7 @@ pub(crate) use engine::{Engine, EngineSettings};
 use session::Session;
 
 pub(crate) mod engine;
+pub(crate) mod gpu;
 mod proxy;
 mod session;
 pub(crate) mod visit;

@@ -35,9 +35,12 @@ pub struct Trust {
     keyed: OnceLock<Keyed>,
 }
 
+/// Whether the SHA-256 of a key is one that we know.
+type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
+
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
-    known: Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>,
+    known: Box<Known>,
     policy: FixedPolicy,
 }
 
@@ -54,6 +57,7 @@ pub struct Wanted {
 #[error("the policy cannot be meant")]
 pub struct BadPolicy(pub Vec<Problem>);
 
+#[derive(Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
     policy: FixedPolicy,
@@ -192,6 +196,18 @@ impl Trust {
 impl Accepted {
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// By which a peer is judged.
+    pub(crate) fn policy<'a>(&'a self, keyed: Option<&'a Keyed>, is_attested: bool) -> &'a Arc<Policy> {
+        match keyed {
+            Some(keyed) if !is_attested => &keyed.policy,
+            _ => &self.policy,
+        }
+    }
+
+    pub(crate) fn collateral(&self) -> &CollateralSet {
+        &self.collateral
     }
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {

@@ -80,6 +80,7 @@ fn charge(seq: u64) -> Charge {
             request: salted(&SALT, br#"{"model":"Qwen/Qwen3-8B","messages":[]}"#),
             response: Some(salted(&SALT, br#"{"id":"chatcmpl-1"}"#)),
             tier: "open".to_owned(),
+            rests_on: None,
         })),
     }
 }

@@ -5,6 +5,8 @@
 //! The files were written by somebody else: they are bounded, and what they say is printed without its control
 //! characters.
 
+mod evidence;
+
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -16,6 +18,8 @@ use backends::serve::BoxError;
 use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
+
+use evidence::Bundles;
 
 use crate::{
     cli::verify::{Salt, VerifyArgs},
@@ -92,7 +96,12 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
         response_as_it_came: hash(args.response.as_deref(), args.salt, |body| body)?,
     };
+    let bundles = match Bundles::read(args)? {
+        Ok(bundles) => bundles,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mut chains = Chains::default();
+    let mut is_evidence_open = false;
     for path in &args.files {
         let documents = match documents(&read(path)?) {
             Ok(documents) if documents.is_empty() => return Err(Unusable::Empty { path: path.clone() }),
@@ -112,14 +121,21 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             if let Err((field, why)) = hashes.check(facts) {
                 return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), why)));
             }
+            if let Err((field, why)) = bundles.check(facts) {
+                return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), &why)));
+            }
             if let Err(gap) = chains.add(&receipt) {
                 return Ok(Err(refused("chain", &gap.to_string())));
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
+            is_evidence_open |= facts.evidence.is_some() && args.evidence.is_empty();
+            if let Some(told) = bundles.tell(facts) {
+                drop(writeln!(out, "      {}", plain(&told)));
+            }
         }
     }
-    chain(args, &chains, &keys, out)
+    chain(args, &chains, &keys, is_evidence_open, out)
 }
 
 /// Whether the receipts go together, as far as that was asked.
@@ -127,6 +143,7 @@ fn chain(
     args: &VerifyArgs,
     chains: &Chains,
     keys: &Keys,
+    is_evidence_open: bool,
     out: &mut impl io::Write,
 ) -> Result<Result<(), Refusal>, Unusable> {
     let refused = |error: &dyn std::fmt::Display| Refusal {
@@ -178,6 +195,9 @@ fn chain(
         ));
     } else if args.head.is_empty() {
         told.push_str("; whether more followed is not checked without --checkpoint or --head");
+    }
+    if is_evidence_open {
+        told.push_str("; who answered is not checked without --evidence");
     }
     drop(writeln!(out, "{}", plain(&told)));
     Ok(Ok(()))

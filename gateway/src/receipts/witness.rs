@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use billing::{
-    Evidence,
+    Evidence, RestsOn,
     receipt::{BodyHash, Hash},
 };
 use http::{HeaderName, HeaderValue};
@@ -81,7 +81,7 @@ impl Witness {
     }
 
     /// What the receipt says. `is_whole`: all of the answer went by, so that its hash means something.
-    pub(crate) fn evidence(self, is_whole: bool, tier: &str) -> Box<Evidence> {
+    pub(crate) fn evidence(self, is_whole: bool, tier: &str, rests_on: Option<RestsOn>) -> Box<Evidence> {
         let request = match self.received {
             Received::Whole(hash) => hash,
             Received::Passing(passing) => {
@@ -93,6 +93,7 @@ impl Witness {
             request,
             response: is_whole.then(|| self.returned.finish()),
             tier: tier.to_owned(),
+            rests_on,
         })
     }
 }
@@ -134,7 +135,7 @@ mod tests {
         let expect = (by_hand(&witness, b"question"), by_hand(&witness, b"answer"));
         witness.returns(b"ans");
         witness.returns(b"wer");
-        let evidence = witness.evidence(true, "open");
+        let evidence = witness.evidence(true, "open", None);
         assert_eq!((evidence.request, evidence.response), (expect.0, Some(expect.1)));
     }
 
@@ -145,7 +146,7 @@ mod tests {
         assert_ne!(witness.salt(), Witness::of(b"form").expect("random bytes").salt());
         passing.update(b"fo");
         passing.update(b"rm");
-        let evidence = witness.evidence(false, "open");
+        let evidence = witness.evidence(false, "open", None);
         assert_eq!((evidence.request, evidence.response), (expect, None));
     }
 }

@@ -72,6 +72,7 @@ fn sealed(sealer: &mut Sealer, node: &str, seq: u64) -> SealedCharge {
         request: [1; 32],
         response: Some([2; 32]),
         tier: "open".into(),
+        rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {

@@ -106,6 +106,7 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
+        let rests_on = self.cite().map(|cited| cited.rests_on());
         let witness = self.witness.take();
         // Dropped, the hold is released.
         let Some(billed) = billed.filter(|_| !amounts.total.is_zero()) else {
@@ -116,7 +117,7 @@ impl JobMeter {
                 witness.returns(last);
             }
             // No upstream attests itself yet.
-            witness.evidence(last.is_some(), steps.tier().name())
+            witness.evidence(last.is_some(), steps.tier().name(), rests_on)
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {

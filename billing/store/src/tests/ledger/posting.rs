@@ -38,6 +38,7 @@ pub(super) fn with_receipt(sealer: &mut Sealer, mut charge: Charge) -> SealedCha
         request: [1; 32],
         response: Some([2; 32]),
         tier: "open".into(),
+        rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {
