@@ -42,7 +42,7 @@ impl Site {
         let set = soft.collateral_set(now).expect("it is valid");
         attestation_ratls::collateral::bundle::export(&set, &world.dir().join("collateral"))
             .expect("the world is ours");
-        let token = world.file("token", "a token that nobody else has, of enough characters");
+        let token = world.file("token", "a-token-that-nobody-else-has-of-enough-characters");
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("ours");
         let mock = world.mock(&[]);
         let gateway = world.gateway(&format!(
@@ -55,7 +55,7 @@ attestation:
 backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: {}}}]}}]
 models: [{{name: mock, routes: [{{backend: gpu}}], price: {{prompt: 1, completion: 2}}}}]
 ",
-            digest("a token that nobody else has, of enough characters")
+            digest("a-token-that-nobody-else-has-of-enough-characters")
         ));
         let key = world.worker_key("box");
         let worker = world.worker(
