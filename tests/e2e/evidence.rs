@@ -18,6 +18,7 @@ use crate::count;
 
 const SEED: [u8; 32] = [0x5e; 32];
 const KEY: &str = "sk-alice";
+const TOKEN: &str = "a-token-that-nobody-else-has";
 
 /// A gateway, one attested worker that a token names, and the engine beside it.
 struct Site {
@@ -42,20 +43,22 @@ impl Site {
         let set = soft.collateral_set(now).expect("it is valid");
         attestation_ratls::collateral::bundle::export(&set, &world.dir().join("collateral"))
             .expect("the world is ours");
-        let token = world.file("token", "a-token-that-nobody-else-has-of-enough-characters");
+        let token = world.file("token", TOKEN);
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("ours");
         let mock = world.mock(&[]);
         let gateway = world.gateway(&format!(
             "worker_listen: 127.0.0.1:0
+data_dir: {}
 keys: [{{name: alice, secret: {KEY}, budget: {{total: 100}}}}]
 attestation:
   policy: policy.json
   collateral: ['bundle:collateral']
   danger_development_trust_anchor: root.der
-backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: {}}}]}}]
+backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: \"{}\"}}]}}]
 models: [{{name: mock, routes: [{{backend: gpu}}], price: {{prompt: 1, completion: 2}}}}]
 ",
-            digest("a-token-that-nobody-else-has-of-enough-characters")
+            world.dir().join("data").display(),
+            digest(TOKEN)
         ));
         let key = world.worker_key("box");
         let worker = world.worker(
@@ -261,4 +264,79 @@ async fn the_gateway_answers_a_users_nonce() {
         }
     }
     assert_eq!(last, 429);
+}
+
+/// The files of a site whose gateway is a guest too, and the gateway. No worker is there.
+fn attested_gateway(world: &World) -> Gateway {
+    let soft = SoftTdx::danger_from_seed(SEED);
+    let seed = world.file("seed", Hex(SEED).to_string());
+    fs::set_permissions(&seed, fs::Permissions::from_mode(0o600)).expect("ours");
+    world.file("root.der", soft.root_der());
+    let guest = soft.clone().with_image("gateway");
+    let policy = attestation_soft_tdx::policy(vec![guest.td().image("gateway", &[Role::Gateway])]);
+    world.file("gateway.policy.json", serde_json::to_vec(&policy).expect("JSON"));
+    let now = std::time::UNIX_EPOCH.elapsed().expect("it is past 1970").as_secs();
+    let set = soft.collateral_set(now).expect("it is valid");
+    attestation_ratls::collateral::bundle::export(&set, &world.dir().join("collateral")).expect("the world is ours");
+    world.gateway(&format!(
+        "worker_listen: 127.0.0.1:0
+attestation:
+  policy: gateway.policy.json
+  evidence: 'danger_software:{}#gateway'
+  collateral: ['bundle:collateral']
+  danger_development_trust_anchor: root.der
+backends: [{{name: gpu, workers: [{{name: tee, join_token_sha256: \"{}\"}}]}}]
+",
+        seed.display(),
+        digest("somebody who never comes, however long one waits")
+    ))
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_a_guest_shows_a_quote_for_the_nonce() {
+    let world = World::new();
+    let gateway = attested_gateway(&world);
+    let fetch = |more: &[&str]| {
+        let output = Command::new(mulberry())
+            .args([
+                "attest",
+                "fetch",
+                &gateway.url(),
+                "--danger-development-trust-anchor",
+                "root.der",
+            ])
+            .args(more)
+            .current_dir(world.dir())
+            .output()
+            .expect("the binary starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let judged = ["--gateway-policy", "gateway.policy.json", "--collateral", "collateral"];
+    let (code, told) = fetch(&judged);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("gateway: tee, image gateway, anchor development"),
+        "{told}"
+    );
+    let (code, told) = fetch(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("was not judged"), "{told}");
+
+    // In the form of ACI: the quote's report data are the digest of one line, and zeros.
+    let nonce = "0c".repeat(32);
+    let url = format!("{}/v1/aci/attestation?nonce={nonce}", gateway.url());
+    let report = Answer::of(get(&url).await).await;
+    assert_eq!(report.status, 200, "{}", report.text());
+    let report = report.json();
+    let keyset = report["attestation"]["workload_keyset"].to_string();
+    let stated = format!("sha256:{}", digest(&keyset));
+    assert_eq!(report["workload_keyset_digest"], stated.as_str());
+    let line = format!(r#"{{"keyset_digest":"{stated}","nonce":"{nonce}","purpose":"aci.report_data.v1"}}"#);
+    let report_data = format!("{}{}", digest(&line), "00".repeat(32));
+    assert_eq!(report["attestation"]["report_data"], report_data.as_str());
+    let quote = report["attestation"]["evidence"]["quote"].as_str().expect("a quote");
+    let quote = BASE64_STANDARD.decode(quote).expect("base64");
+    let quote = attestation::Quote::parse(&quote).expect("a quote in Intel's format");
+    assert_eq!(quote.report().report_data.to_string(), report_data);
 }
