@@ -13,8 +13,11 @@ use attestation_ratls::{
 use backends::{body::BoxBody, serve::BoxError};
 use http::{Method, Request, StatusCode, Uri, Version, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{
+    client::conn::http2::{self, SendRequest},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
     sync::watch,
@@ -272,7 +275,8 @@ impl Link {
         let peer = self.meant(&met)?;
         let binder = self.endpoint.binder(&met);
         let mut footing = binder.footing();
-        let (mut sender, http) = http2::Builder::new(TokioExecutor::new())
+        let (working, mut at_work) = watch::channel(());
+        let (mut sender, http) = http2::Builder::new(Tasks(working))
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
@@ -285,12 +289,15 @@ impl Link {
         let (ends, incoming, outgoing) = binding::queues();
         let (they_leave, leaves) = watch::channel(false);
         let mut run: Run = Box::pin(async move {
-            let mut http = std::pin::pin!(http);
+            let over = async {
+                // Done as soon as the gateway leaves; what runs on the connection has tasks of its own.
+                drop(http.await);
+                while at_work.changed().await.is_ok() {}
+            };
             tokio::select! {
-                cut = binder.run(incoming, outgoing) => Some(cut),
-                _ = http.as_mut() => None,
+                cut = binder.run(incoming, outgoing) => Why::of_cut(&cut),
+                () = over => gone(),
             }
-            .map_or_else(gone, |cut| Why::of_cut(&cut))
         });
         let greeting = async {
             let (speaking, body) = speaking();
@@ -340,6 +347,23 @@ impl Link {
 fn age(peer: &Peer) -> Duration {
     let left = peer.not_after().saturating_sub(unix_seconds());
     Duration::from_secs(left) * 9 / 10
+}
+
+/// Spawns the tasks of one connection, each of which holds the sender until it ends.
+#[derive(Clone)]
+struct Tasks(watch::Sender<()>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let working = self.0.clone();
+        tokio::spawn(async move {
+            drop(task.await);
+            drop(working);
+        });
+    }
 }
 
 type Run = std::pin::Pin<Box<dyn Future<Output = Why> + Send>>;

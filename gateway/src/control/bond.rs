@@ -22,6 +22,9 @@ use crate::crew::Crew;
 /// Messages that wait to be written: a question, an answer and a verdict, twice.
 const OUT: usize = 8;
 
+/// For the reason of an end, once the control stream is over.
+const REASON: Duration = Duration::from_millis(100);
+
 /// Why nothing more will be said.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BondError {
@@ -99,6 +102,17 @@ impl Bond {
         self.footing.borrow().clone()
     }
 
+    /// A stream breaks off a moment before it is said that its connection was cut, and that says more.
+    async fn reason(&mut self, error: ControlError) -> BondError {
+        if !matches!(error, ControlError::Broken(_) | ControlError::Closed) {
+            return error.into();
+        }
+        match tokio::time::timeout(REASON, &mut self.cut).await {
+            Ok(Ok(cut)) if cut != Cut::Closed => BondError::Cut(cut),
+            Ok(_) | Err(_) => error.into(),
+        }
+    }
+
     /// What is said next, or that the footing changed. May be given up at any time.
     pub(crate) async fn next<T, B>(
         &mut self,
@@ -122,7 +136,11 @@ impl Bond {
                     let cut = (&mut self.cut).await;
                     return Err(BondError::Cut(cut.unwrap_or(Cut::Closed)));
                 }
-                line = listening.hear(left, patience) => line?,
+                line = listening.hear(left, patience) => line,
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => return Err(self.reason(error).await),
             };
             match line {
                 Line::Said(said) => return Ok(Heard::Said(said)),

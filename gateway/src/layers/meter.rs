@@ -71,7 +71,6 @@ const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms"
 const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
 /// What protected the prompt where it was answered.
 const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
-/// Whom the client took on trust on the way there.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");

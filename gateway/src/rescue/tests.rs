@@ -7,6 +7,7 @@ use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
+use crate::connect::link::Why;
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
 
 /// `status | type | code`, as the table begins its rows.
@@ -162,6 +163,8 @@ fn errors() -> Vec<BoxError> {
         }),
         Box::new(CaptureError::Late),
         Box::new(Panicked),
+        Box::new(ChannelError::Twice),
+        Box::new(ChannelError::Unverified),
         Box::new(ShuttingDown),
         "an error that nobody knows".into(),
     ];
@@ -199,6 +202,33 @@ fn the_documented_table_is_this_one() {
         missing.is_empty() && stale.is_empty(),
         "docs/errors.md lacks {missing:#?} and has too much {stale:#?}"
     );
+}
+
+#[test]
+fn what_connect_says_is_documented() {
+    let document = include_str!("../../../docs/errors.md");
+    let mut sections = document.split("\n## ");
+    let section = sections.find(|section| section.starts_with("Of `mulberry connect`"));
+    let refused = Why {
+        code: "image_unknown".into(),
+        sentence: "it is another".to_owned(),
+        is_refusal: true,
+    };
+    for error in [
+        ForwardError::ForeignHost,
+        ForwardError::ForeignOrigin,
+        ForwardError::Refused(refused),
+        ForwardError::Away(None),
+        ForwardError::Late,
+    ] {
+        let refusal = rescue(&BoxError::from(error));
+        let code = refusal.code().expect("each has a code");
+        let is_there = section.unwrap_or_default().lines().any(|row| {
+            row.starts_with(&format!("| {} | {} |", refusal.status.as_u16(), refusal.body.kind))
+                && row.contains(&format!("`{code}`"))
+        });
+        assert!(is_there, "docs/errors.md lacks {code}");
+    }
 }
 
 #[test]

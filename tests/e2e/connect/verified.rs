@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use std::{fs, str};
 
 use attestation::{Policy, Role};
@@ -44,10 +44,7 @@ impl Site {
     fn new() -> Self {
         let world = World::new();
         let soft = SoftTdx::danger_from_seed(SEED);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("it is past 1970")
-            .as_secs();
+        let now = UNIX_EPOCH.elapsed().expect("it is past 1970").as_secs();
         let collateral = world.dir().join("collateral");
         fs::create_dir(&collateral).expect("the world is ours");
         bundle::export(&soft.collateral_set(now).expect("its own"), &collateral).expect("the world is ours");
