@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 /// Of each seed.
 const NEAR_MISSES: usize = 150;
 
-pub(crate) fn run(seeds: &Path, targets: &[(&str, fn(&[u8]))]) {
+/// Reads bytes from outside.
+type Reader = fn(&[u8]);
+
+pub(crate) fn run(seeds: &Path, targets: &[(&str, Reader)]) {
     for (name, target) in targets {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let mut count = 0;

@@ -2,8 +2,10 @@
 
 use attestation_measure::{Measurement, Register, log::Log};
 
+type Reader = fn(&[u8]);
+
 /// By the names of their folders in `attestation/fuzz/seeds`.
-pub(crate) const ALL: [(&str, fn(&[u8])); 1] = [("boot_log", boot_log)];
+pub(crate) const ALL: [(&str, Reader); 1] = [("boot_log", boot_log)];
 
 /// An event is 12 bytes, one digest with its number, and a length, at least.
 const LEAST_EVENT: usize = 12 + 2 + 48 + 4;

@@ -7,8 +7,10 @@ use rustls_pki_types::CertificateDer;
 /// 2026-11-22 08:00 UTC.
 const NOW: u64 = 1_795_334_400;
 
+type Reader = fn(&[u8]);
+
 /// By the names of their folders in `attestation/fuzz/seeds`.
-pub(crate) const ALL: [(&str, fn(&[u8])); 2] = [("certificate", certificate), ("channel_message", channel_message)];
+pub(crate) const ALL: [(&str, Reader); 2] = [("certificate", certificate), ("channel_message", channel_message)];
 
 pub(crate) fn certificate(bytes: &[u8]) {
     let Ok(read) = Certificate::read(&CertificateDer::from(bytes), &[], NOW) else {
