@@ -1,5 +1,5 @@
-//! What is fuzzed. `attestation/fuzz` has libFuzzer drive it; `attestation/tests/corpus.rs` runs the seeds, and near
-//! misses of them, in every test run.
+//! What of `attestation` is fuzzed; `targets_ratls.rs` and `targets_measure.rs` are its neighbours'. `attestation/fuzz`
+//! has libFuzzer drive it; `tests/corpus.rs` of each package runs the seeds, and near misses of them, in every test run.
 //!
 //! Each is a reader of bytes from outside. It may refuse anything; it must not panic, and what it reads it must keep its
 //! own promises about.

@@ -14,7 +14,8 @@
 //! 11. GPUs, where evidence of them came: what the claims name, and accepted by [`gpu::verify`](crate::gpu::verify).
 //! 12. The tier that all this comes to, and until when.
 //!
-//! What steps 8 and 9 say is remembered for ten minutes at most; the others are done every time.
+//! What steps 7 to 9 say of a quote is remembered for ten minutes at most, under one policy and one generation of
+//! collateral, and no longer than the collateral holds; the others are done every time.
 
 mod devices;
 mod genuine;
@@ -22,8 +23,8 @@ mod guest;
 mod standing;
 
 use crate::{
-    Anchor, Claims, CollateralSet, Evidence, Hex, Interop, Platform, PlatformMode, Policy, PublicKey, Quote, Refusal,
-    Role, Tier, TrustAnchor, Verdict,
+    Anchor, Claims, CollateralSet, Evidence, FixedPolicy, Hex, Interop, Platform, PlatformMode, Policy, PublicKey,
+    Quote, Refusal, Role, Tier, TrustAnchor, Verdict,
     binding::{Channel, certificate_report_data, cocoon_report_data},
     cache::Cache,
     digest::sha256,
@@ -78,6 +79,16 @@ impl<'a> Basis<'a> {
     pub fn new(policy: &'a Policy, collateral: &'a CollateralSet, now: u64) -> Self {
         Self {
             policy,
+            policy_digest: policy.digest(),
+            collateral,
+            now,
+        }
+    }
+
+    /// For who appraises often under one policy.
+    pub fn fixed(policy: &'a FixedPolicy, collateral: &'a CollateralSet, now: u64) -> Self {
+        Self {
+            policy: policy.policy(),
             policy_digest: policy.digest(),
             collateral,
             now,

@@ -2,9 +2,10 @@
 //!
 //! Remembered is what `dcap-qvl` and the rules of step 9 said of one quote under one policy and one generation of
 //! collateral; a change of either finds nothing. Whom it is for, dates, measurements and lists are asked every time.
-//! What was good is found again by the signed part, which nobody can change; what was refused, by all bytes, so that a
-//! broken copy of a good quote does not speak against it. Both are bounded, apart from each other: who floods us with
-//! broken quotes drives out no good one.
+//! A quote is found again by all its bytes. By the signed part alone a good one would be found under a broken signature
+//! too, and whoever archives the evidence of a verdict would archive bytes that nobody verified; and a broken copy would
+//! speak against the good one. Good and refused ones are bounded apart from each other: who floods us with broken quotes
+//! drives out no good one.
 
 use std::{
     collections::BTreeMap,
@@ -61,23 +62,20 @@ impl<T: Clone> Cache<T> {
     pub(crate) fn find(&self, quote: &Quote<'_>, under: Under, now: u64) -> Option<Result<T, Refusal>> {
         let mut shelves = self.shelves();
         let used = shelves.count();
-        let good = shelves.good.find(under.good(quote), now, used).map(Ok);
-        good.or_else(|| shelves.refused.find(under.refused(quote), now, used).map(Err))
+        let key = under.key(quote);
+        let good = shelves.good.find(key, now, used).map(Ok);
+        good.or_else(|| shelves.refused.find(key, now, used).map(Err))
     }
 
     /// `until` is the first second in which it is asked anew.
     pub(crate) fn keep(&self, quote: &Quote<'_>, under: Under, found: &Result<T, Refusal>, now: u64, until: u64) {
         let mut shelves = self.shelves();
-        let used = shelves.count();
+        let (used, key) = (shelves.count(), under.key(quote));
         match found {
-            Ok(value) => shelves
-                .good
-                .keep(under.good(quote), Entry::new(value, now, until, used)),
+            Ok(value) => shelves.good.keep(key, Entry::new(value, now, until, used)),
             Err(refusal) => {
                 let until = now.saturating_add(REFUSAL_SECONDS);
-                shelves
-                    .refused
-                    .keep(under.refused(quote), Entry::new(refusal, now, until, used));
+                shelves.refused.keep(key, Entry::new(refusal, now, until, used));
             }
         }
     }
@@ -136,11 +134,7 @@ impl<T: Clone> Entry<T> {
 }
 
 impl Under {
-    fn good(self, quote: &Quote<'_>) -> Hex<32> {
-        sha256(&[&self.policy.0, &self.collateral.0, quote.signed()])
-    }
-
-    fn refused(self, quote: &Quote<'_>) -> Hex<32> {
+    fn key(self, quote: &Quote<'_>) -> Hex<32> {
         sha256(&[&self.policy.0, &self.collateral.0, quote.bytes()])
     }
 }

@@ -35,7 +35,9 @@ pub use claims::{Claims, MAX_SECONDS as MAX_CLAIMS_SECONDS};
 pub use collateral::{Ca, Collateral, CollateralParts, CollateralSet, Fmspc, MAX_BYTES as MAX_COLLATERAL_BYTES};
 pub use evidence::{EVIDENCE_OID, Evidence, MAX_BYTES as MAX_EVIDENCE_BYTES};
 pub use hex::Hex;
-pub use policy::{CocoonImage, Image, Interop, NotPolicy, PlatformMode, Platforms, Policy, Problem, TcbRules};
+pub use policy::{
+    CocoonImage, FixedPolicy, Image, Interop, NotPolicy, PlatformMode, Platforms, Policy, Problem, TcbRules,
+};
 pub use public_key::{KeyKind, PublicKey};
 pub use quote::{MAX_BYTES as MAX_QUOTE_BYTES, Quote, Report, Signature, Version};
 pub use refusal::{Part, Refusal, Register};

@@ -4,8 +4,10 @@
 //! anything is a door (the host writes ACPI tables that RTMR0 measures and the guest's kernel executes).
 //! Unknown names are refused, so that a misspelt rule is not one that silently does nothing.
 
+mod fixed;
 mod problems;
 
+pub use fixed::FixedPolicy;
 pub use problems::Problem;
 
 use serde::{Deserialize, Serialize};

@@ -101,11 +101,9 @@ fn what_cannot_be_meant_is_told() {
         ("/images/0/name", json!(""), "images[0].name"),
         ("/images/0/roles", json!([]), "images[0].roles"),
         ("/images/0/mrtd", json!(zero), "images[0].mrtd"),
-        (
-            "/images/0/rtmr",
-            json!([zero, zero, zero, "66".repeat(48)]),
-            "images[0].rtmr",
-        ),
+        ("/images/0/rtmr/0", json!(zero), "images[0].rtmr[0]"),
+        ("/images/0/rtmr/1", json!(zero), "images[0].rtmr[1]"),
+        ("/images/0/rtmr/2", json!(zero), "images[0].rtmr[2]"),
         (
             "/images/0/td_attributes",
             json!("0100001000000000"),

@@ -149,6 +149,35 @@ def test_a_script_says_how_it_is_used(name: str):
     assert f"deploy/guest/{name} " in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("config", "status", "said"),
+    [
+        ("# ours\n\nMULBERRY_WORKER_GATEWAY=aa@gateway.example:8444,bb@b:1\nJOIN_TOKEN=a=b c\n", 0, ["aa@gateway.example:8444,bb@b:1", "a=b c"]),
+        ("MULBERRY_WORKER_COLLATERAL=https://pccs.example/\x20?a=1", 0, ["https://pccs.example/ ?a=1"]),
+        ("MULBERRY_WORKER_GATEWAY=$(echo off)`id`\n", 0, ["$(echo off)`id`"]),
+        ("MULBERRY_WORKER_ENGINE=http://10.0.0.1:8000\n", 3, ["MULBERRY_WORKER_ENGINE"]),
+        ("MULBERRY_WORKER_DANGER_DEVELOPMENT_TRUST_ANCHOR=/run/config\n", 3, ["DANGER"]),
+        ("LD_PRELOAD=/run/config\n", 3, ["LD_PRELOAD"]),
+        ("PATH=/run\n", 3, ["PATH"]),
+        ("MULBERRY_WORKER_GATEWAY\n", 3, ["MULBERRY_WORKER_GATEWAY"]),
+    ],
+)
+def test_the_host_says_whom_to_serve_and_nothing_else(config: str, status: int, said: list[str], tmp_path: Path):
+    init = (FOLDER / "init").read_text()
+    begin = init.index("told() {")
+    told = init[begin : init.index("\n}\n", begin) + 3]
+    (tmp_path / "config").write_text(config)
+    script = f"set -eu\noff() {{ echo \"off: $*\"; exit 3; }}\n{told}told {tmp_path}/config {tmp_path}\nenv\n[ -z \"$token\" ] || cat \"$token\"\n"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False, env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == status, done.stderr
+    for text in said:
+        assert text in done.stdout
+    token = tmp_path / "token"
+    if "JOIN_TOKEN" in config:
+        assert token.stat().st_mode & 0o077 == 0
+        assert token.read_text() == "a=b c\n"
+
+
 def test_sources_are_named_by_their_hash():
     lines = [line for line in (FOLDER / "sources").read_text().splitlines() if not line.startswith("#")]
     assert len(lines) == 3

@@ -10,9 +10,15 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Whether the events of a source belong to the gateway's log. The scripted engine plays someone else's server.
 pub(crate) fn is_logged(path: &str) -> bool {
-    ["gateway/src/", "backends/src/", "billing/store/src/"]
-        .iter()
-        .any(|root| path.starts_with(root))
+    [
+        "gateway/src/",
+        "backends/src/",
+        "billing/store/src/",
+        "attestation/ratls/src/",
+        "attestation/guest/src/",
+    ]
+    .iter()
+    .any(|root| path.starts_with(root))
 }
 
 /// The rows of the events in a source: level, message, fields.

@@ -68,6 +68,8 @@ pub trait InForce: Send + Sync {
     fn collateral(&self) -> Arc<CollateralSet>;
     /// Takes it through [`CollateralSet::insert`], and wakes whoever must appraise again.
     fn take(&self, collateral: Collateral, now: u64) -> Result<(), Refusal>;
+    /// Takes all that was kept through [`CollateralSet::restore`], and says what was refused.
+    fn restore(&self, kept: Vec<Collateral>, now: u64) -> Vec<(Platform, Refusal)>;
 }
 
 impl InForce for Trust {
@@ -78,6 +80,17 @@ impl InForce for Trust {
     fn take(&self, collateral: Collateral, now: u64) -> Result<(), Refusal> {
         self.change_collateral(|set| set.insert(collateral, now))
     }
+
+    fn restore(&self, kept: Vec<Collateral>, now: u64) -> Vec<(Platform, Refusal)> {
+        refused(self.restore_collateral(kept, now))
+    }
+}
+
+fn refused(by_set: Vec<(Fmspc, Ca, Refusal)>) -> Vec<(Platform, Refusal)> {
+    let refused = by_set.into_iter();
+    refused
+        .map(|(fmspc, ca, refusal)| (Platform { fmspc, ca }, refusal))
+        .collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, Tier, Verifier};
+use attestation::{
+    Basis, Ca, Collateral, CollateralSet, FixedPolicy, Fmspc, Hex, Policy, Problem, Refusal, Tier, Verifier,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::limit::Limit;
@@ -39,7 +41,7 @@ type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
     known: Box<Known>,
-    policy: Arc<Policy>,
+    policy: FixedPolicy,
 }
 
 /// A platform whose collateral is missing.
@@ -58,7 +60,7 @@ pub struct BadPolicy(pub Vec<Problem>);
 #[derive(Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
-    policy: Arc<Policy>,
+    policy: FixedPolicy,
     collateral: Arc<CollateralSet>,
 }
 
@@ -95,13 +97,13 @@ impl Trust {
         policy.min_tier = Tier::Open;
         let keyed = Keyed {
             known: Box::new(known),
-            policy: Arc::new(policy),
+            policy: FixedPolicy::new(policy),
         };
         drop(self.keyed.set(keyed));
     }
 
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.current.load().policy)
+        Arc::clone(self.current.load().policy.policy())
     }
 
     pub fn collateral(&self) -> Arc<CollateralSet> {
@@ -118,7 +120,7 @@ impl Trust {
         let policy = meant(policy)?;
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let accepted = self.current.load_full();
-        if *policy != *accepted.policy {
+        if policy.digest() != accepted.policy.digest() {
             self.put(Accepted {
                 verifier: Arc::clone(&accepted.verifier),
                 policy,
@@ -137,11 +139,26 @@ impl Trust {
         if collateral.generation() != accepted.collateral.generation() {
             self.put(Accepted {
                 verifier: Arc::clone(&accepted.verifier),
-                policy: Arc::clone(&accepted.policy),
+                policy: accepted.policy.clone(),
                 collateral: Arc::new(collateral),
             });
         }
         Ok(())
+    }
+
+    /// Takes what was kept of before a restart. What has ended serves no quote, and is remembered all the same, so that
+    /// nothing older is taken in its place.
+    pub(crate) fn restore_collateral(&self, kept: Vec<Collateral>, now: u64) -> Vec<(Fmspc, Ca, Refusal)> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = self.current.load_full();
+        let mut collateral = CollateralSet::clone(&accepted.collateral);
+        let refused = collateral.restore(kept, now);
+        self.put(Accepted {
+            verifier: Arc::clone(&accepted.verifier),
+            policy: accepted.policy.clone(),
+            collateral: Arc::new(collateral),
+        });
+        refused
     }
 
     pub(crate) fn current(&self) -> Arc<Accepted> {
@@ -194,13 +211,13 @@ impl Accepted {
     }
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {
-        Basis::new(&self.policy, &self.collateral, now)
+        Basis::fixed(&self.policy, &self.collateral, now)
     }
 
     /// Of a peer without a quote.
     pub(crate) fn keyed_basis<'a>(&'a self, keyed: Option<&'a Keyed>, now: u64) -> Basis<'a> {
-        let policy = keyed.map_or(&*self.policy, |keyed| &keyed.policy);
-        Basis::new(policy, &self.collateral, now)
+        let policy = keyed.map_or(&self.policy, |keyed| &keyed.policy);
+        Basis::fixed(policy, &self.collateral, now)
     }
 }
 
@@ -210,10 +227,10 @@ impl Keyed {
     }
 }
 
-fn meant(policy: Policy) -> Result<Arc<Policy>, BadPolicy> {
+fn meant(policy: Policy) -> Result<FixedPolicy, BadPolicy> {
     let problems = policy.problems();
     if problems.is_empty() {
-        Ok(Arc::new(policy))
+        Ok(FixedPolicy::new(policy))
     } else {
         Err(BadPolicy(problems))
     }

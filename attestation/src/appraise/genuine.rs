@@ -42,6 +42,16 @@ pub(super) fn check(
     basis: &Basis<'_>,
 ) -> Result<Genuine, Refusal> {
     let now = basis.now;
+    // First, because to read the certificates costs as much as all the rest of a verdict that is found again. What is
+    // found was kept only when the collateral of this generation, under this anchor, was there and held, and only until
+    // it ends.
+    let under = Under {
+        policy: basis.policy_digest,
+        collateral: basis.collateral.generation(),
+    };
+    if let Some(found) = cache.find(quote, under, now) {
+        return found;
+    }
     let pem = quote.signature().pck_chain.ok_or(Refusal::CertificationUnsupported)?;
     let chain = certificate::chain(pem).ok_or(Refusal::CertificationUnsupported)?;
     let (fmspc, ca) = names(&chain)?;
@@ -50,13 +60,6 @@ pub(super) fn check(
     }
     let collateral = basis.collateral.get(fmspc, ca)?;
     collateral.check_dates(now)?;
-    let under = Under {
-        policy: basis.policy_digest,
-        collateral: basis.collateral.generation(),
-    };
-    if let Some(found) = cache.find(quote, under, now) {
-        return found;
-    }
     let found = judge(quote, anchor, &chain, collateral, basis);
     let until = found
         .as_ref()

@@ -96,15 +96,19 @@ impl CollateralSet {
     }
 
     /// Takes what was kept of before, whatever its order: what still holds is inserted, what ended is recalled. Says what
-    /// was refused.
-    pub fn restore(&mut self, mut kept: Vec<Collateral>, now: u64) -> Vec<Refusal> {
+    /// was refused, and for which platforms.
+    pub fn restore(&mut self, mut kept: Vec<Collateral>, now: u64) -> Vec<(Fmspc, Ca, Refusal)> {
         // Each comes with lists of its day, and older lists are refused after newer ones.
         kept.sort_by_key(|collateral| (collateral.root_ca_crl.from, collateral.pck_crl.from));
-        let restored = kept.into_iter().map(|collateral| match collateral.expires < now {
-            true => self.recall(&collateral),
-            false => self.insert(collateral, now),
+        let restored = kept.into_iter().filter_map(|collateral| {
+            let (fmspc, ca) = (collateral.fmspc, collateral.ca);
+            let taken = match collateral.expires < now {
+                true => self.recall(&collateral),
+                false => self.insert(collateral, now),
+            };
+            taken.err().map(|refusal| (fmspc, ca, refusal))
         });
-        restored.filter_map(Result::err).collect()
+        restored.collect()
     }
 
     /// Members of the same authority whose lists are newer. A list is of the authority and not of one kind of platform:

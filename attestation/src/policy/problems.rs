@@ -80,11 +80,14 @@ impl Problems {
                 "all zero is no measurement; a software quote may say it",
             );
         }
-        if image.rtmr.iter().take(3).all(Hex::is_zero) {
-            self.add(
-                format!("{at}.rtmr"),
-                "RTMR 0 to 2 are all zero: nothing that the guest booted is measured",
-            );
+        // RTMR3 is the guest's own, and may be untouched.
+        for (number, register) in image.rtmr.iter().take(3).enumerate() {
+            if register.is_zero() {
+                self.add(
+                    format!("{at}.rtmr[{number}]"),
+                    "all zero: nothing was measured there, so anything could have been booted",
+                );
+            }
         }
         self.attributes(at, &image.td_attributes, &image.xfam);
     }

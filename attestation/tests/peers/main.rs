@@ -276,6 +276,26 @@ fn a_broken_copy_does_not_speak_against_the_quote() {
     assert_eq!(appraise(&peer.evidence), Ok(Tier::Tee));
 }
 
+/// Whoever archives the evidence of a verdict archives what was verified.
+#[test]
+fn a_quote_does_not_vouch_for_a_broken_copy() {
+    let peer = Peer::worker();
+    let verifier = peer.verifier();
+    let basis = Basis::new(&peer.policy, &peer.collateral, NOW);
+    let appraise = |evidence: &Evidence| code(verifier.appraise_certificate(evidence, Role::Worker, &SPKI, &basis));
+    assert_eq!(appraise(&peer.evidence), Ok(Tier::Tee));
+    let mut broken = peer.evidence.clone();
+    let quote = broken.quote.as_mut().expect("it has a quote");
+    *quote.get_mut(48 + 584 + 4).expect("it is longer") ^= 1;
+    assert_eq!(appraise(&broken), Err("quote_signature"));
+    let mut broken = peer.evidence.clone();
+    let quote = broken.quote.as_mut().expect("it has a quote");
+    // In the report of the quoting enclave, behind two blocks of 64 bytes and two lengths.
+    *quote.get_mut(48 + 584 + 4 + 128 + 6 + 16).expect("it is longer") ^= 1;
+    assert!(appraise(&broken).is_err(), "the platform did not sign this");
+    assert_eq!(appraise(&peer.evidence), Ok(Tier::Tee), "from memory");
+}
+
 #[test]
 fn collateral_never_gets_older() {
     let soft = |evaluation, crl| SoftTdx::builder().evaluation(evaluation).crl_number(crl).build();

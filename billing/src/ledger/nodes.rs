@@ -139,7 +139,9 @@ impl Ledger {
         }
         let mut slices = node.slices.clone();
         for Return { pot, amount } in &renewal.returns {
-            let slice = slices.entry(pot.clone()).or_default();
+            // To return nothing of what was never granted makes no slice, which charges would be drawn from.
+            let mut none = Slice::default();
+            let slice = slices.get_mut(pot).unwrap_or(&mut none);
             let left = slice.left();
             let rest = slice.granted.checked_sub(*amount).filter(|_| *amount <= left);
             slice.granted = rest.ok_or_else(|| RenewRefusal::ReturnAboveSlice {

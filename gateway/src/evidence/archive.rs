@@ -1,7 +1,8 @@
-//! The archive: a file for each bundle, whose name is the digest of what it holds.
+//! The archive: a file for each bundle, whose name is the digest of what it holds, in a folder of those that begin alike.
 //!
 //! A file is written beside its place and renamed, so that one that is there is whole; what does not fit its name is
-//! reported and never served. Files older than the time for which they are kept are removed, some thousand an hour.
+//! reported and never served. Files older than the time for which they are kept are removed, one folder after the other,
+//! so that all are looked at once a day.
 
 use std::{
     fs::{self, File},
@@ -20,9 +21,8 @@ use crate::{layers::rescue::Chain, wall_clock::since_epoch};
 
 /// In the data directory.
 const FOLDER: &str = "evidence";
-/// How often old files are looked for, and how many are looked at: the next look goes on where the folder's order says.
-const LOOK: Duration = Duration::from_secs(60 * 60);
-const MAX_LOOKED_AT: usize = 10_000;
+/// How often one of the 256 folders is looked through for old files.
+const LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// Why there is no answer about a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -75,25 +75,28 @@ impl Archive {
 
     /// When this returns, a loss of power loses nothing.
     fn write(&self, id: EvidenceId, text: &str) -> io::Result<()> {
-        private_folder(&self.folder).map_err(io::Error::other)?;
         let place = self.place(id);
+        let folder = place.parent().unwrap_or(&self.folder);
+        private_folder(folder).map_err(io::Error::other)?;
         let beside = place.with_extension("new");
         let mut file = File::create(&beside)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, &place)?;
+        File::open(folder)?.sync_all()?;
+        // The folder may be new itself.
         File::open(&self.folder)?.sync_all()
     }
 
-    /// How many files were removed, which nobody changed since.
-    fn remove_before(&self, then: SystemTime) -> io::Result<usize> {
-        let entries = match fs::read_dir(&self.folder) {
+    /// How many files of one folder were removed, which nobody changed since.
+    fn remove_before(&self, then: SystemTime, beginning: u8) -> io::Result<usize> {
+        let entries = match fs::read_dir(self.beginning(beginning)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
         };
         let mut removed = 0;
-        for entry in entries.take(MAX_LOOKED_AT) {
+        for entry in entries {
             let entry = entry?;
             let is_ours = Path::new(&entry.file_name())
                 .extension()
@@ -107,7 +110,13 @@ impl Archive {
     }
 
     fn place(&self, id: EvidenceId) -> PathBuf {
-        self.folder.join(format!("{id}.json"))
+        let [beginning, ..] = id.0;
+        self.beginning(beginning).join(format!("{id}.json"))
+    }
+
+    /// Where those are that begin with this byte.
+    fn beginning(&self, byte: u8) -> PathBuf {
+        self.folder.join(format!("{byte:02x}"))
     }
 }
 
@@ -119,13 +128,17 @@ impl Archivist {
     /// For as long as anybody can order.
     pub(crate) async fn run(mut self) {
         let mut look = tokio::time::interval(LOOK);
+        let mut next = 0_u8;
         loop {
             tokio::select! {
                 noted = self.ordered.recv() => match noted {
                     Some(noted) => self.write(noted).await,
                     None => return,
                 },
-                _ = look.tick() => self.remove_old().await,
+                _ = look.tick() => {
+                    self.remove_old(next).await;
+                    next = next.wrapping_add(1);
+                }
             }
         }
     }
@@ -146,10 +159,10 @@ impl Archivist {
         }
     }
 
-    async fn remove_old(&self) {
+    async fn remove_old(&self, beginning: u8) {
         let (archive, keep) = (self.archive.clone(), self.keep);
         let then = SystemTime::UNIX_EPOCH + since_epoch().saturating_sub(keep);
-        match tokio::task::spawn_blocking(move || archive.remove_before(then)).await {
+        match tokio::task::spawn_blocking(move || archive.remove_before(then, beginning)).await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(removed)) => tracing::info!(removed, "old evidence was removed from the archive"),
             Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "old evidence cannot be removed from the archive"),
@@ -178,7 +191,9 @@ mod tests {
         archive.write(id, text).expect("written");
         archive.write(id, text).expect("written again");
         assert_eq!(archive.read(id).await.expect("read").as_deref(), Some(text));
-        fs::write(archive.place(Hex([1; 32])), text).expect("ours");
+        let other = archive.place(Hex([1; 32]));
+        fs::create_dir_all(other.parent().expect("a folder")).expect("ours");
+        fs::write(other, text).expect("ours");
         assert!(matches!(archive.read(Hex([1; 32])).await, Err(ReadError::Damaged)));
         fs::remove_dir_all(&archive.folder).expect("ours");
     }
@@ -187,14 +202,17 @@ mod tests {
     fn what_is_old_is_removed_and_nothing_that_is_not_ours() {
         let archive = archive();
         let now = SystemTime::UNIX_EPOCH + since_epoch();
-        assert_eq!(archive.remove_before(now).expect("there is nothing"), 0);
         let id = Bundle::id_of(b"a bundle");
+        let [beginning, ..] = id.0;
+        let remove = |then, beginning| archive.remove_before(then, beginning).expect("it can be looked at");
+        assert_eq!(remove(now, beginning), 0, "there is nothing");
         archive.write(id, "a bundle").expect("written");
-        let foreign = archive.folder.join("readme.txt");
+        let foreign = archive.beginning(beginning).join("readme.txt");
         fs::write(&foreign, "mine").expect("ours");
         let hour = Duration::from_secs(3600);
-        assert_eq!(archive.remove_before(now - hour).expect("looked at"), 0);
-        assert_eq!(archive.remove_before(now + hour).expect("looked at"), 1);
+        assert_eq!(remove(now - hour, beginning), 0, "it is not old");
+        assert_eq!(remove(now + hour, beginning.wrapping_add(1)), 0, "it is elsewhere");
+        assert_eq!(remove(now + hour, beginning), 1);
         assert!(!archive.place(id).exists() && foreign.exists());
         fs::remove_dir_all(&archive.folder).expect("ours");
     }

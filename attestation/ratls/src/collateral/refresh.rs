@@ -92,23 +92,27 @@ impl Keeper {
         self.state.subscribe()
     }
 
-    /// Puts what is on the shelf in force. What is not taken is fetched again, and said.
+    /// Puts what is on the shelf in force. What ended is not, and says how old new collateral must not be. What is
+    /// refused is said; a peer that needs it has it fetched again.
     pub fn load(&self) -> Result<Vec<ShelfFailure>, ShelfError> {
         let Some(shelf) = &self.shelf else {
             return Ok(Vec::new());
         };
         let now = (self.clock)();
-        let mut failures = Vec::new();
+        let (mut kept, mut failures) = (Vec::new(), Vec::new());
         for collateral in shelf.read_all()? {
             match collateral {
+                Ok(collateral) => kept.push(collateral),
                 Err(error) => failures.push(ShelfFailure::Unreadable(error)),
-                Ok(collateral) => {
-                    let platform = Platform::of(&collateral);
-                    match self.in_force.take(collateral, now) {
-                        Ok(()) => self.note_taken(platform, now),
-                        Err(refusal) => failures.push(ShelfFailure::Refused { platform, refusal }),
-                    }
-                }
+            }
+        }
+        let platforms: Vec<Platform> = kept.iter().map(Platform::of).collect();
+        let refused = self.in_force.restore(kept, now).into_iter();
+        failures.extend(refused.map(|(platform, refusal)| ShelfFailure::Refused { platform, refusal }));
+        let in_force = self.in_force.collateral();
+        for platform in platforms {
+            if in_force.get(platform.fmspc, platform.ca).is_ok() {
+                self.note_taken(platform, now);
             }
         }
         Ok(failures)

@@ -46,6 +46,14 @@ impl InForce for Held {
         *held = Arc::new(set);
         Ok(())
     }
+
+    fn restore(&self, kept: Vec<Collateral>, now: u64) -> Vec<(Platform, Refusal)> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = CollateralSet::clone(&held);
+        let refused = set.restore(kept, now);
+        *held = Arc::new(set);
+        super::refused(refused)
+    }
 }
 
 /// Gone with the test.
@@ -450,6 +458,57 @@ fn a_file_that_was_spoiled_is_refused_and_the_others_are_read() {
         fs::write(path, whole).expect("the folder is ours");
     }
     assert!(shelf.read(PLATFORM).is_ok());
+}
+
+/// By the names of its folders the one with the newer lists comes first.
+#[test]
+fn a_shelf_is_restored_whatever_the_order_of_its_folders() {
+    let newer = SoftTdx::builder().fmspc([9; 6]).build();
+    let older = SoftTdx::builder().build();
+    let folder = Folder::new();
+    let shelf = Shelf::new(&folder.0);
+    for (soft, at) in [(&newer, NOW), (&older, NOW - 60)] {
+        let collateral = Collateral::parse(parts(soft, at)).expect("it is valid");
+        shelf.write(&collateral).expect("the folder is ours");
+    }
+    let kept = shelf.read_all().expect("it can be read");
+    let order: Vec<Platform> = kept.iter().flatten().map(Platform::of).collect();
+    assert_eq!(order.last(), Some(&PLATFORM), "{order:?}");
+    let held = Held::new(anchor(&newer));
+    let failures = keeper(&held, &[], Some(&folder.0)).load().expect("it can be read");
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(held.collateral().iter().count(), 2);
+}
+
+/// It serves no quote any more, and it keeps an old cache from serving what is older still.
+#[test]
+fn what_ended_on_the_shelf_is_remembered() {
+    let soft = |evaluation| SoftTdx::builder().evaluation(evaluation).build();
+    let folder = Folder::new();
+    let ended = Collateral::parse(parts(&soft(20), NOW - 400 * DAY)).expect("it is valid");
+    assert!(ended.expires() < NOW);
+    Shelf::new(&folder.0).write(&ended).expect("the folder is ours");
+    let verifier = attestation::Verifier::new(anchor(&soft(20)));
+    let policy = attestation_soft_tdx::policy(vec![]);
+    let policy = attestation::Policy {
+        min_tier: attestation::Tier::Open,
+        ..policy
+    };
+    let set = CollateralSet::new(anchor(&soft(20)));
+    let (trust, _wanted) = Trust::new(verifier, policy, set).expect("it can be meant");
+    let in_force = Arc::clone(&trust) as Arc<dyn InForce>;
+    let shelf = Some(Shelf::new(&folder.0));
+    let keeper = Keeper::new(in_force, vec![], Client::new(None), shelf, || NOW, Pace::NORMAL);
+    let before = trust.collateral().generation();
+    assert!(keeper.load().expect("it can be read").is_empty());
+    assert!(trust.collateral().is_empty() && trust.collateral().generation() == before);
+    assert!(keeper.state().borrow().is_empty());
+    let take = |evaluation| {
+        let collateral = Collateral::parse(parts(&soft(evaluation), NOW)).expect("it is valid");
+        InForce::take(&*trust, collateral, NOW).map_err(|refusal| refusal.code())
+    };
+    assert_eq!(take(19), Err("collateral_rolled_back"));
+    assert_eq!(take(20), Ok(()));
 }
 
 #[test]

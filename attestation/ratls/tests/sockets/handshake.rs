@@ -1,9 +1,9 @@
 //! Whom a handshake lets in.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use attestation::{Attester, CollateralSet, Hex, NoQuote, Policy, Role, Tier};
-use attestation_ratls::{Admit, BURST, Draft, Endpoint, KeyKind, Keys, Trust, Wanted};
+use attestation_ratls::{Admit, BURST, Draft, Endpoint, KeyKind, Keys, REFILL, Trust, Wanted};
 use attestation_soft_tdx::{Builder, SoftTdx};
 
 use crate::{
@@ -198,16 +198,36 @@ async fn a_flood_of_invalid_evidence_is_not_verified() {
     // One address is on both sides here.
     let (own, _wanted) = crate::world::trust(policy(Tier::Tee), &guest("worker"));
     world.worker.trust = Arc::clone(&own);
-    for _ in 0..BURST {
-        assert_eq!(world.verdict().await, "td_debug");
-    }
-    assert_eq!(world.verdict().await, "flood");
+    let began = Instant::now();
+    let mut verified = 0;
+    let refused = loop {
+        let code = world.verdict().await;
+        if code != "td_debug" {
+            break code;
+        }
+        verified += 1;
+        let refilled = began.elapsed().as_secs() / REFILL.as_secs();
+        assert!(
+            verified <= u64::from(BURST) + refilled,
+            "{verified} in {:?}",
+            began.elapsed()
+        );
+    };
+    assert_eq!(refused, "flood");
+    assert!(verified >= u64::from(BURST), "{verified}");
     // An honest one from there waits too: addresses are all that is known before evidence is.
     let sound = draft(Role::Worker, Some(Soft::honest(&guest("worker"))));
     let sound = endpoint(&sound, &own, &world.clock);
-    let (gateway, worker) = meet(&world.gateway, &sound).await;
-    worker.unwrap();
-    assert_eq!(gateway.unwrap_err().code(), "flood");
+    for _ in 0..10 {
+        let (gateway, worker) = meet(&world.gateway, &sound).await;
+        worker.unwrap();
+        match gateway {
+            Err(refused) => return assert_eq!(refused.code(), "flood"),
+            // On a slow machine the next token came first: it is spent, and asked again.
+            Ok(_) => while world.verdict().await == "td_debug" {},
+        }
+    }
+    panic!("an honest peer was let in ten times while its address was refused");
 }
 
 #[tokio::test]

@@ -89,8 +89,8 @@ struct Working {
     /// What the node was granted and drew in this epoch.
     granted: Nano,
     drawn: Nano,
-    /// What all nodes may still draw, this one among them.
-    leased: Nano,
+    /// What the other nodes may still draw.
+    elsewhere: Nano,
     used: Nano,
     cap: Option<Nano>,
     /// Nothing is granted: there is no such account, or it or one above it is disabled.
@@ -99,9 +99,16 @@ struct Working {
 }
 
 impl Working {
+    /// What the node may still draw. Nothing where its charges took more than it was granted: of what it is granted
+    /// then, only what is above that counts as leased.
+    fn left(&self) -> Nano {
+        self.granted.saturating_sub(self.drawn)
+    }
+
     fn unleased(&self) -> Nano {
         let Some(cap) = self.cap else { return Nano::MOST };
-        cap.saturating_sub(self.used).saturating_sub(self.leased)
+        cap.saturating_sub(self.used)
+            .saturating_sub(self.elsewhere.saturating_add(self.left()))
     }
 }
 
@@ -170,7 +177,7 @@ async fn grant(
     load(db, name, &mut pots).await?;
     for Return { pot, amount } in returns {
         let working = pots.get_mut(pot).expect("every pot of the renewal is there");
-        let left = working.granted.saturating_sub(working.drawn);
+        let left = working.left();
         if *amount > left {
             return Err(RenewError::Refused(RenewRefusal::ReturnAboveSlice {
                 pot: pot.clone(),
@@ -179,7 +186,6 @@ async fn grant(
             }));
         }
         working.granted = working.granted.saturating_sub(*amount);
-        working.leased = working.leased.saturating_sub(*amount);
         working.is_changed |= !amount.is_zero();
     }
     let mut more: Vec<(&Pot, Nano)> = Vec::with_capacity(asks.len());
@@ -199,7 +205,6 @@ async fn grant(
         // An unbounded slice may not grow beyond what its row holds.
         let portion = portion.min(Nano::MOST.saturating_sub(working.granted));
         working.granted = working.granted.saturating_add(portion);
-        working.leased = working.leased.saturating_add(portion);
         working.is_changed |= !portion.is_zero();
         match more.iter_mut().find(|(known, _)| *known == pot) {
             Some((_, sum)) => *sum = sum.saturating_add(portion),
@@ -268,9 +273,10 @@ async fn load(db: &mut Db<'_>, name: &str, pots: &mut BTreeMap<&Pot, Working>) -
     for row in &leases {
         if let Some(working) = pots.get_mut(&pot(row)?) {
             let (granted, drawn) = (row.nano("granted")?, row.nano("drawn")?);
-            working.leased = working.leased.saturating_add(granted.saturating_sub(drawn));
             if row.text("node")? == name {
                 (working.granted, working.drawn) = (granted, drawn);
+            } else {
+                working.elsewhere = working.elsewhere.saturating_add(granted.saturating_sub(drawn));
             }
         }
     }

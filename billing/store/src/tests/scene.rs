@@ -29,6 +29,14 @@ impl Scene {
         })
     }
 
+    /// An empty database of the same kind.
+    pub(crate) fn another(&self) -> Option<Self> {
+        match self.location {
+            Location::File(_) => Some(Self::sqlite()),
+            Location::Postgres(_) => Self::postgres(),
+        }
+    }
+
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.location).await.expect("it opens for writing")
     }

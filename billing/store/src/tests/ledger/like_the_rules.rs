@@ -18,7 +18,7 @@ use crate::ledger::{
 use crate::tests::scene::{Scene, on_both};
 use crate::{LedgerStore, Location, SealedCharge};
 
-on_both!(histories_agree);
+on_both!(histories_agree, histories_that_once_differed_agree);
 
 /// Small, so that names meet.
 const ORGANISATIONS: [&str; 3] = ["org:a", "org:b", "org:ton"];
@@ -26,14 +26,79 @@ const TEAMS: [&str; 3] = ["team:a/x", "team:b/x", "team:c/x"];
 const NODES: [&str; 2] = ["n1", "n2"];
 const STEPS: usize = 400;
 
+/// Seeds of histories on which the two differed, with what they found.
+const ONCE_DIFFERED: [u64; 2] = [
+    // A node whose charges took more than it was granted was granted more: the store leased all of that.
+    654_729_240,
+    // A node returned nothing of what it was never granted: the rules made a slice of it.
+    134_623,
+];
+
 async fn histories_agree(scene: Scene) {
+    let seed = given_seed().unwrap_or_else(|| {
+        let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        u64::from(elapsed.subsec_nanos())
+    });
+    history_agrees(&scene, seed).await;
+}
+
+async fn histories_that_once_differed_agree(scene: Scene) {
+    for seed in ONCE_DIFFERED {
+        history_agrees(&scene, seed).await;
+    }
+}
+
+/// How often a history begins anew.
+const TRIES: usize = 5;
+
+/// A database that did not answer in time, because the machine does much else, says nothing about either: the same history
+/// is played again, on an empty one.
+async fn history_agrees(scene: &Scene, seed: u64) {
+    let mut faults = Vec::new();
+    while faults.len() < TRIES {
+        let Some(scene) = scene.another() else { return };
+        match play(&scene, seed).await {
+            Ok(()) => return,
+            Err(Trouble::Fault(text)) => faults.push(text),
+            Err(Trouble::Differs(text)) => panic!("MULBERRY_SIM_SEED={seed}, {text}"),
+        }
+    }
+    panic!(
+        "the database failed every time, MULBERRY_SIM_SEED={seed}: {}",
+        faults.join("\n")
+    );
+}
+
+/// Why a history did not end in agreement.
+enum Trouble {
+    /// The database answered neither yes nor no.
+    Fault(String),
+    Differs(String),
+}
+
+impl Trouble {
+    fn said(self, when: &str, trace: &[String]) -> Self {
+        let tell = |text: &str| format!("{when}: {text}\n{}", trace.join("\n"));
+        match self {
+            Self::Fault(text) => Self::Fault(tell(&text)),
+            Self::Differs(text) => Self::Differs(tell(&text)),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(fault: E) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+async fn play(scene: &Scene, seed: u64) -> Result<(), Trouble> {
     let store = scene.open().await;
     let ledger = match scene.location {
         Location::File(_) => Ledger::sole(),
         Location::Postgres(_) => Ledger::shared(),
     };
     let elapsed = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
-    let seed = given_seed().unwrap_or_else(|| u64::from(elapsed.subsec_nanos()));
     let now_ms = i64::try_from(elapsed.as_millis()).expect("before the year 292 million");
     let mut world = World {
         store: store.ledger(),
@@ -47,19 +112,10 @@ async fn histories_agree(scene: Scene) {
     };
     for step in 0..STEPS {
         let outcome = world.step().await;
-        assert!(
-            outcome.is_ok(),
-            "MULBERRY_SIM_SEED={seed}, step {step}: {}\n{}",
-            outcome.expect_err("it is not"),
-            world.trace.join("\n")
-        );
+        outcome.map_err(|trouble| trouble.said(&format!("step {step}"), &world.trace))?;
     }
-    if let Err(difference) = world.compare().await {
-        panic!(
-            "MULBERRY_SIM_SEED={seed}, at the end: {difference}\n{}",
-            world.trace.join("\n")
-        );
-    }
+    let outcome = world.compare().await;
+    outcome.map_err(|trouble| trouble.said("at the end", &world.trace))
 }
 
 /// To replay a history that failed.
@@ -138,7 +194,7 @@ const TTLS: [u64; 2] = [0, 3_600_000];
 const NOW_MS: i64 = 1_000_000_000;
 
 impl World {
-    async fn step(&mut self) -> Result<(), String> {
+    async fn step(&mut self) -> Result<(), Trouble> {
         match self.dice.below(16) {
             0 => self.create().await,
             1 => self.change().await,
@@ -153,18 +209,22 @@ impl World {
         }
     }
 
-    fn same(&mut self, what: String, store: String, rules: String) -> Result<(), String> {
+    fn same(&mut self, what: String, store: String, rules: String) -> Result<(), Trouble> {
         let mut line = format!("{what} -> {rules}");
         line.truncate(line.floor_char_boundary(600));
         self.trace.push(line);
         if store == rules {
             Ok(())
         } else {
-            Err(format!("{what}\n  the store: {store}\n  the rules: {rules}"))
+            let text = format!("{what}\n  the store: {store}\n  the rules: {rules}");
+            Err(match store.starts_with("Fault(") {
+                true => Trouble::Fault(text),
+                false => Trouble::Differs(text),
+            })
         }
     }
 
-    async fn create(&mut self) -> Result<(), String> {
+    async fn create(&mut self) -> Result<(), Trouble> {
         let is_team = self.dice.chance(2);
         let name = id(if is_team {
             self.dice.one(&TEAMS)
@@ -241,7 +301,7 @@ impl World {
         })
     }
 
-    async fn change(&mut self) -> Result<(), String> {
+    async fn change(&mut self) -> Result<(), Trouble> {
         let name = self.account();
         let credit = self
             .dice
@@ -281,7 +341,7 @@ impl World {
         self.same(format!("change {name} {change:?}"), store, rules)
     }
 
-    async fn pay(&mut self, is_in: bool) -> Result<(), String> {
+    async fn pay(&mut self, is_in: bool) -> Result<(), Trouble> {
         let organisation = id(self.dice.one(&ORGANISATIONS));
         let one = Deposit {
             id: format!("d{}", self.dice.below(60)),
@@ -345,7 +405,7 @@ impl World {
         self.same(what, store, rules)
     }
 
-    async fn join(&mut self) -> Result<(), String> {
+    async fn join(&mut self) -> Result<(), Trouble> {
         let at = self.dice.below(NODES.len());
         let kind = self.dice.one(&[JournalKind::Local, JournalKind::Direct]);
         let ttl = self.dice.one(&TTLS);
@@ -368,7 +428,7 @@ impl World {
         self.epochs[at].saturating_sub(stale)
     }
 
-    async fn leave(&mut self) -> Result<(), String> {
+    async fn leave(&mut self) -> Result<(), Trouble> {
         let at = self.dice.below(NODES.len());
         let epoch = self.epoch(at);
         let store = match self.store.leave(NODES[at], epoch).await {
@@ -383,13 +443,13 @@ impl World {
         self.same(format!("leave {} {epoch}", NODES[at]), store, rules)
     }
 
-    async fn reap(&mut self) -> Result<(), String> {
-        let store = self.store.reap().await.map_err(|error| error.to_string())?;
+    async fn reap(&mut self) -> Result<(), Trouble> {
+        let store = self.store.reap().await?;
         let rules: Vec<String> = self.rules.reap(NOW_MS).iter().map(ToString::to_string).collect();
         self.same("reap".into(), format!("{store:?}"), format!("{rules:?}"))
     }
 
-    async fn forget(&mut self) -> Result<(), String> {
+    async fn forget(&mut self) -> Result<(), Trouble> {
         let at = self.dice.below(NODES.len());
         let store = match self.store.forget_node(NODES[at], BY).await {
             Ok(Forgotten::Now) => "now".to_owned(),
@@ -418,7 +478,7 @@ impl World {
         Pot { account, window }
     }
 
-    async fn renew(&mut self) -> Result<(), String> {
+    async fn renew(&mut self) -> Result<(), Trouble> {
         let at = self.dice.below(NODES.len());
         let epoch = self.epoch(at);
         if !self.dice.chance(10) {
@@ -518,7 +578,7 @@ impl World {
         charge
     }
 
-    async fn post(&mut self) -> Result<(), String> {
+    async fn post(&mut self) -> Result<(), Trouble> {
         let at = self.dice.below(NODES.len());
         let epoch = self.epoch(at);
         let mine = self.posted.iter().filter(|charge| *charge.node == *NODES[at]);
@@ -563,10 +623,13 @@ impl World {
     }
 
     /// What is kept in the end.
-    async fn compare(&mut self) -> Result<(), String> {
-        let snapshot = self.store.accounts().await.map_err(|error| error.to_string())?;
+    async fn compare(&mut self) -> Result<(), Trouble> {
+        let snapshot = self.store.accounts().await?;
         for stored in &snapshot.accounts {
-            let account = self.rules.account(&stored.id).ok_or("an account too many")?;
+            let account = self
+                .rules
+                .account(&stored.id)
+                .ok_or_else(|| Trouble::Differs("an account too many".into()))?;
             let total = self.rules.pot(&Pot {
                 account: stored.id.clone(),
                 window: Window::Total,
@@ -587,9 +650,9 @@ impl World {
             self.same(stored.id.to_string(), format!("{store:?}"), format!("{rules:?}"))?;
         }
         if snapshot.accounts.len() != self.rules.accounts().count() {
-            return Err("an account is missing".into());
+            return Err(Trouble::Differs("an account is missing".into()));
         }
-        for stored in self.store.nodes().await.map_err(|error| error.to_string())? {
+        for stored in self.store.nodes().await? {
             let rules = self.rules.node_state(&stored.name);
             self.same(stored.name, format!("{:?}", Some(stored.state)), format!("{rules:?}"))?;
         }
