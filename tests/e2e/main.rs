@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod attest;
+mod attested;
 mod bad_input;
 mod balance;
 mod cancel;
