@@ -29,6 +29,7 @@ use crate::{
     error::{AttemptError, Clock, Failure},
     headers,
     serve::{BoxError, Serve},
+    statement::Asking,
     translation::Translation,
     upstream::InUse,
 };
@@ -68,6 +69,7 @@ impl Serve<Encoded> for Send {
             translation,
             watch: attempt.watch,
             again: attempt.outbound.is_repeatable(),
+            asking: attempt.trail.asking(),
         };
         let upstream = in_use.upstream().name.clone();
         let mut in_use = Some(in_use);
@@ -105,6 +107,8 @@ struct Exchange {
     watch: Watch,
     /// The upstream may see the request twice.
     again: bool,
+    /// Where a worker's statement is wanted.
+    asking: Option<Asking>,
 }
 
 impl Exchange {
@@ -114,7 +118,15 @@ impl Exchange {
             .as_ref()
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
-        let sent = async { upstream.client.send(request, self.again).await.map_err(from_send) };
+        let sent = async {
+            let sent = match &self.asking {
+                Some(asking) if upstream.worker().is_some() => {
+                    upstream.client.send_asking(request, asking.clone()).await
+                }
+                _ => upstream.client.send(request, self.again).await,
+            };
+            sent.map_err(from_send)
+        };
         let response = if self.is_stream {
             self.by_first_frame(sent).await
         } else {
@@ -273,7 +285,7 @@ impl Exchange {
                 std::task::Poll::Pending => clock.poll(cx).map(Err),
             });
             let frame = frame.await.map_err(Failure::Timeout)?;
-            let Some(frame) = frame.transpose().map_err(|error| Failure::Body(error.into()))? else {
+            let Some(frame) = frame.transpose().map_err(Failure::Body)? else {
                 break;
             };
             let Ok(data) = frame.into_data() else { continue };

@@ -35,6 +35,8 @@ struct Line {
     serial: u64,
     sender: SendRequest<Outgoing>,
     tier: Tier,
+    /// By which it signs statements.
+    statement_key: Option<[u8; 32]>,
 }
 
 /// What a worker says of itself while it is connected.
@@ -61,7 +63,12 @@ impl Worker {
         let mut line = self.lock();
         let serial = line.as_ref().map_or(0, |line| line.serial.wrapping_add(1));
         self.is_ready.store(false, Ordering::Release);
-        *line = Some(Line { serial, sender, tier });
+        *line = Some(Line {
+            serial,
+            sender,
+            tier,
+            statement_key: None,
+        });
         Connected {
             worker: self.clone(),
             serial,
@@ -87,8 +94,11 @@ impl Worker {
         self.busy.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn sender(&self) -> Option<SendRequest<Outgoing>> {
-        self.lock().as_ref().map(|line| line.sender.clone())
+    /// Its connection, and the key by which who answers there signs statements.
+    pub(crate) fn line(&self) -> Option<(SendRequest<Outgoing>, Option<[u8; 32]>)> {
+        self.lock()
+            .as_ref()
+            .map(|line| (line.sender.clone(), line.statement_key))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Line>> {
@@ -110,6 +120,14 @@ impl Connected {
             worker.busy.store(standing.busy, Ordering::Relaxed);
             worker.is_ready.store(standing.is_ready, Ordering::Release);
         });
+    }
+
+    /// Notes the Ed25519 key by which it signs statements. Without one none are asked for.
+    pub fn states_by(&self, key: [u8; 32]) {
+        let mut line = self.worker.lock();
+        if let Some(line) = line.as_mut().filter(|line| line.serial == self.serial) {
+            line.statement_key = Some(key);
+        }
     }
 
     /// Notes which models it serves.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! gateway  {"type":"hello","v":1,"now":1795337378}
-//! worker   {"type":"hello","v":1,"software":"mulberry 0.1.0"}
+//! worker   {"type":"hello","v":1,"software":"mulberry 0.1.0","statement_key":"…"}
 //! gateway  {"type":"welcome","name":"gpu/box-1"}        only now are other streams answered
 //! worker   {"type":"offer","engine":"vllm","models":[{"id":"m","context":32768}]}
 //! worker   {"type":"load","ready":true,"running":3,"waiting":0}        every few seconds at least
@@ -21,6 +21,7 @@ use std::{
 };
 
 use backends::{body::BoxBody, serve::BoxError};
+use billing::receipt::PublicKey;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
@@ -69,6 +70,9 @@ pub(crate) enum FromWorker {
     Hello {
         v: u32,
         software: String,
+        /// By which it signs statements of its answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        statement_key: Option<PublicKey>,
     },
     Offer {
         /// The kind of its engine, as the configuration names it.

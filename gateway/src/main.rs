@@ -39,6 +39,7 @@ mod secure;
 mod signal;
 mod source;
 mod stack;
+mod statement;
 mod telemetry;
 mod tls;
 mod treasury;

@@ -61,6 +61,12 @@ struct ByUpstream {
     upstream: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByUpstreamAndReason {
+    upstream: String,
+    reason: &'static str,
+}
+
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
 
@@ -111,6 +117,7 @@ pub(crate) struct Metrics {
     refused: Family<ByKind, Counter>,
     recounts: Family<ByOutcome, Counter>,
     overclaims: Family<ByUpstream, Counter>,
+    misstatements: Family<ByUpstreamAndReason, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
     config_loaded: Gauge<f64, AtomicU64>,
@@ -139,6 +146,7 @@ impl Metrics {
             refused: Family::default(),
             recounts: Family::default(),
             overclaims: Family::default(),
+            misstatements: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
             config_loaded: Gauge::default(),
@@ -197,6 +205,8 @@ impl Metrics {
         registry.register("recounts", help, self.recounts.clone());
         let help = "Claims of more tokens than there were, by upstream";
         registry.register("overclaims", help, self.overclaims.clone());
+        let help = "Answers of workers that were not stated, or not truly, by upstream and reason";
+        registry.register("misstatements", help, self.misstatements.clone());
         let help = "1 if the configuration was taken when it was last read";
         registry.register("config_reload_success", help, self.reload_success.clone());
         let help = "How often the configuration was read again, by outcome";
@@ -270,6 +280,13 @@ impl Metrics {
     pub(crate) fn overclaim(&self, upstream: &str) {
         let upstream = upstream.to_owned();
         self.overclaims.get_or_create(&ByUpstream { upstream }).inc();
+    }
+
+    /// A worker did not state its answer, or not truly.
+    pub(crate) fn misstatement(&self, upstream: &str, reason: &'static str) {
+        let upstream = upstream.to_owned();
+        let place = ByUpstreamAndReason { upstream, reason };
+        self.misstatements.get_or_create(&place).inc();
     }
 
     /// The configuration was read again; `ok` if it serves now.

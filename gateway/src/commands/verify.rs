@@ -13,7 +13,9 @@ use std::{
 };
 
 use backends::serve::BoxError;
-use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
+use billing::receipt::{
+    BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, statement::Ended, verify,
+};
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
 
@@ -91,6 +93,7 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         request: hash(args.request.as_deref(), args.salt, |body| body)?,
         response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
         response_as_it_came: hash(args.response.as_deref(), args.salt, |body| body)?,
+        forwarded: hash(args.request.as_deref(), args.salt.map(Salt::of_statement), |body| body)?,
     };
     let mut chains = Chains::default();
     for path in &args.files {
@@ -117,6 +120,17 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
+            if let Some(told) = stated(args, facts, &hashes) {
+                match told {
+                    Ok(told) => drop(writeln!(out, "      {}", plain(&told))),
+                    Err(why) => {
+                        return Ok(Err(refused(
+                            &format!("{}: worker_statement.key", facts.receipt_id),
+                            why,
+                        )));
+                    }
+                }
+            }
         }
     }
     chain(args, &chains, &keys, out)
@@ -190,6 +204,8 @@ struct Hashes {
     response: Option<Hash>,
     /// An answer that passes unread gets no heartbeats of the gateway, and those of its upstream are part of it.
     response_as_it_came: Option<Hash>,
+    /// Of the request as the worker would have it, had the gateway changed nothing.
+    forwarded: Option<Hash>,
 }
 
 impl Hashes {
@@ -276,6 +292,32 @@ fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
         return Err(Unusable::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
+}
+
+/// What the worker stated, which the receipt's own check has found to be signed by the key beside it.
+fn stated(args: &VerifyArgs, facts: &Facts, hashes: &Hashes) -> Option<Result<String, &'static str>> {
+    let (key, signed) = facts.worker_statement.signed()?;
+    let by = if args.worker_key.is_empty() {
+        "which is the one that the gateway named; compare it with the worker's evidence, or give it with --worker-key"
+    } else if args.worker_key.contains(&key) {
+        "as it should be"
+    } else {
+        return Some(Err(
+            "is another than --worker-key: who signed the statement is not the worker that was meant",
+        ));
+    };
+    let statement = signed.verify(&key).ok()?;
+    let same = hashes.forwarded == Some(statement.request.sha256);
+    let about = if same { ", of this very request" } else { "" };
+    Some(Ok(format!(
+        "stated by its worker{about}: {} bytes in, {} out, {}, signed by {key}, {by}",
+        statement.request.bytes,
+        statement.response.bytes,
+        match statement.ended {
+            Ended::Whole => "whole",
+            Ended::Cut => "cut off",
+        },
+    )))
 }
 
 /// A receipt in one line.

@@ -9,7 +9,7 @@ use crate::{
     config, listener, logging,
     secure::Identity,
     signal::Signals,
-    worker::{self, Engine, EngineSettings, Settings},
+    worker::{self, Engine, EngineSettings, Settings, Statements},
 };
 
 mod doctor;
@@ -32,7 +32,8 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
         format: config::LogFormat::Text,
         requests: false,
     });
-    let engine = Engine::new(&settings(&args))?;
+    let statements = Statements::beside(&args.key_file)?;
+    let engine = Engine::new(&settings(&args))?.stated_by(statements);
     let listener = args.listen.map(listener::bind).transpose()?;
     let identity = Identity::read_or_make(&args.key_file)?;
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);

@@ -19,7 +19,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Engine, proxy};
+use super::{Engine, Statements, proxy};
 use crate::{
     control::{ControlError, EVERY, FromGateway, FromWorker, GREETING, Listening, PATH, Speaking, VERSION, speaking},
     drain::{Drain, Phase},
@@ -152,7 +152,13 @@ impl Session {
             FromGateway::Welcome { .. } => return Err(ControlError::NotUnderstood),
         }
         let software = format!("mulberry {}", env!("CARGO_PKG_VERSION"));
-        speaking.say(&FromWorker::Hello { v: VERSION, software }).await?;
+        let statement_key = self.engine.statements().map(Statements::public);
+        let hello = FromWorker::Hello {
+            v: VERSION,
+            software,
+            statement_key,
+        };
+        speaking.say(&hello).await?;
         let FromGateway::Welcome { name } = listening.next(GREETING).await? else {
             return Err(ControlError::NotUnderstood);
         };

@@ -136,11 +136,15 @@ async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Resul
         now: unix_seconds(),
     };
     speaking.say(&hello).await.map_err(AdoptError::Greeting)?;
-    match listening.next(GREETING).await.map_err(AdoptError::Greeting)? {
-        FromWorker::Hello { v: VERSION, .. } => {}
+    let statement_key = match listening.next(GREETING).await.map_err(AdoptError::Greeting)? {
+        FromWorker::Hello {
+            v: VERSION,
+            statement_key,
+            ..
+        } => statement_key,
         FromWorker::Hello { v, .. } => return Err(AdoptError::Greeting(ControlError::Version { theirs: v })),
         _ => return Err(AdoptError::OutOfOrder),
-    }
+    };
     let welcome = FromGateway::Welcome {
         name: named.place.to_string(),
     };
@@ -151,8 +155,12 @@ async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Resul
         std::future::pending::<()>().await;
     });
     tracing::info!(worker = %named.place, tier = %peer.tier, "worker connected");
+    let connected = named.worker.connect(sender, peer.tier);
+    if let Some(key) = statement_key {
+        connected.states_by(*key.as_bytes());
+    }
     Ok(Begun {
-        connected: named.worker.connect(sender, peer.tier),
+        connected,
         listening,
         ended,
     })

@@ -1,7 +1,10 @@
 //! The account of a job: from how it ended to the capture of what was held for it.
 
 use backends::verdict::Tier;
-use billing::{Amounts, Currency, End, Nano, Tariff, Terms, Usage};
+use billing::{
+    Amounts, Currency, End, Nano, Tariff, Terms, Usage,
+    receipt::statement::{Absence, Word},
+};
 use bytes::Bytes;
 use http::HeaderValue;
 use openapi::response::Costs;
@@ -13,6 +16,7 @@ use super::{
 use crate::{
     layers::reserve::Coverage,
     ledger::{Captured, Draft},
+    statement,
     wall_clock::unix_ms,
 };
 
@@ -116,8 +120,14 @@ impl JobMeter {
             if let Some(last) = &last {
                 witness.returns(last);
             }
+            let stated = statement::judge(self.trail.take_word());
+            if let Word::Absent(why) = stated.word
+                && why.is_fault()
+            {
+                self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
+            }
             // No upstream attests itself yet.
-            witness.evidence(last.is_some(), Tier::Open.as_str())
+            witness.evidence(last.is_some(), Tier::Open.as_str(), stated)
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {
@@ -146,6 +156,21 @@ impl JobMeter {
             }
         };
         (Some(captured), last)
+    }
+
+    /// A worker did not state what it did, or not truly.
+    fn strike(&self, upstream: &str, why: Absence, member: Option<&str>) {
+        tracing::warn!(
+            %upstream,
+            request = %self.request_id,
+            why = why.as_str(),
+            member,
+            "a worker's statement of its answer is not to be believed"
+        );
+        self.metrics.misstatement(upstream, why.as_str());
+        if let Some(strikes) = &self.strikes {
+            strikes.misstated(upstream);
+        }
     }
 
     fn ending_for(&self, end: End, is_dispatched: bool) -> Ending {
