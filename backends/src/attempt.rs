@@ -23,10 +23,10 @@ use crate::{
     kind::Kind,
     route::Leg,
     serve::BoxError,
-    statement::{Asking, Word},
+    statement::{Asking, Signer, Word},
     trace::{AttemptSpan, TraceContext},
     upstream::Upstream,
-    verdict::Tier,
+    verdict::{Assurance, Demand, Tier},
 };
 
 /// What to send, to which backend, by when.
@@ -69,6 +69,8 @@ pub struct Steps {
     pub kind: Option<Kind>,
     /// The upstream of the last as a client may know it.
     pub mark: Option<HeaderValue>,
+    /// What the worker of the last had shown when it was verified; `None` where it is no worker, or did not get so far.
+    pub assurance: Option<Assurance>,
     /// Whether the last one's backend counts reasoning that it does not show.
     pub has_hidden_reasoning: bool,
     /// Whether an upstream has begun to take the request, and has not failed since.
@@ -137,10 +139,11 @@ impl Trail {
     }
 
     /// What the attempt that begins now is asked to bring besides its answer.
-    pub(crate) fn asking(self: &Arc<Self>) -> Option<Asking> {
+    pub(crate) fn asking(self: &Arc<Self>, signer: Signer) -> Option<Asking> {
         let salt = *self.statement_salt.get()?;
         Some(Asking {
             salt,
+            signer,
             trail: self.clone(),
         })
     }
@@ -187,6 +190,12 @@ impl Trail {
         steps.kind = Some(backend.kind);
         steps.has_hidden_reasoning = backend.capabilities.hidden_reasoning;
         steps.mark = Some(upstream.mark.clone());
+        steps.assurance = None;
+    }
+
+    /// The upstream of the attempt under way is a worker that had shown this, and it met the demand.
+    pub(crate) fn verified(&self, assurance: &Assurance) {
+        self.lock().assurance = Some(assurance.clone());
     }
 
     /// Others are waited for from now on, until the guard falls.
@@ -218,6 +227,11 @@ impl Trail {
 }
 
 impl Steps {
+    /// What protected the prompt at the last upstream.
+    pub fn tier(&self) -> Tier {
+        self.assurance.as_ref().map_or(Tier::Open, Assurance::tier)
+    }
+
     fn stop(&mut self) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
@@ -245,7 +259,7 @@ pub struct Outbound {
     pub payload: Payload,
     /// The name of the model that the client asked for, where one was named.
     pub model: Option<Arc<str>>,
-    pub min_tier: Tier,
+    pub demand: Demand,
 }
 
 /// What a client sent.

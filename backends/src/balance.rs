@@ -1,7 +1,7 @@
 //! Balance: which upstream of the backend, and the wait when all are busy.
 //!
-//! Candidates are the upstreams that are healthy, not shut by their breaker, not tried before and of the required
-//! tier. When health and breakers leave none, they are ignored: a last resort that may work beats a refusal that
+//! Candidates are the upstreams that are healthy, not shut by their breaker, not tried before and have shown what the
+//! request demands. When health and breakers leave none, they are ignored: a last resort that may work beats a refusal that
 //! cannot. A missing verdict, a worker that is not there and an upstream already tried are never ignored.
 //! The queue is bounded and timed, not ordered: when a place is freed all who wait look for it, and a newcomer may be
 //! quicker.
@@ -21,6 +21,7 @@ use crate::{
     error::{AttemptError, Exclusion, Failure},
     serve::{BoxError, Serve},
     upstream::{InUse, Upstream},
+    verdict::Reason,
 };
 
 /// How one of several candidates is chosen.
@@ -77,13 +78,13 @@ where
     type Response = S::Response;
 
     async fn call(&self, attempt: Attempt) -> Result<S::Response, BoxError> {
-        let in_use = match place(&attempt) {
+        let in_use = match place(&attempt, count) {
             Ok(in_use) => in_use,
             Err(NoPlace::AllBusy) => {
                 let _waiting = attempt.trail.wait();
                 wait_for_place(&attempt).await?
             }
-            Err(NoPlace::NoCandidate(excluded)) => return Err(failed(&attempt, Failure::NoUpstream(excluded))),
+            Err(NoPlace::NoCandidate(excluded)) => return Err(nobody(&attempt, excluded)),
         };
         attempt.trail.step(in_use.upstream(), &attempt.leg);
         self.inner.call(Placed { attempt, in_use }).await
@@ -96,23 +97,30 @@ enum NoPlace {
     NoCandidate(Vec<Exclusion>),
 }
 
+/// What is done with each upstream that is passed over.
+type Tally = fn(&Upstream, Reason);
+
+/// Once for a request, however often it looks again while it waits.
+fn count(upstream: &Upstream, reason: Reason) {
+    upstream.counts.exclusions.note(reason);
+}
+
 /// Chooses among the candidates and takes a place.
-fn place(attempt: &Attempt) -> Result<InUse, NoPlace> {
+fn place(attempt: &Attempt, tally: Tally) -> Result<InUse, NoPlace> {
     let backend = &attempt.leg.backend;
     // The common case: one upstream, nothing to compare.
     if let [only] = backend.upstreams.as_slice()
         && attempt.avoid.is_empty()
-        && only.tier() >= attempt.outbound.min_tier
-        && only.absence().is_none()
+        && only.refuses(&attempt.outbound.demand).is_none()
     {
         let mut candidates = vec![only.clone()];
         attempt.hooks.rank(&mut candidates);
         return match candidates.first() {
             Some(only) => only.try_acquire().ok_or(NoPlace::AllBusy),
-            None => Err(NoPlace::NoCandidate(vec![excluded(only, "not ranked")])),
+            None => Err(NoPlace::NoCandidate(vec![excluded(only, Reason::NotRanked)])),
         };
     }
-    let mut candidates = candidates(attempt).map_err(NoPlace::NoCandidate)?;
+    let mut candidates = candidates(attempt, tally).map_err(NoPlace::NoCandidate)?;
     let ranking = attempt.hooks.rank(&mut candidates);
     if candidates.is_empty() {
         return Err(NoPlace::NoCandidate(Vec::new()));
@@ -140,9 +148,9 @@ async fn wait_for_place(attempt: &Attempt) -> Result<InUse, BoxError> {
             // Registered before the look: a place freed in between is not missed.
             let mut freed = pin!(queue.freed.notified());
             freed.as_mut().enable();
-            match place(attempt) {
+            match place(attempt, |_, _| {}) {
                 Ok(in_use) => return Ok(in_use),
-                Err(NoPlace::NoCandidate(excluded)) => return Err(failed(attempt, Failure::NoUpstream(excluded))),
+                Err(NoPlace::NoCandidate(excluded)) => return Err(nobody(attempt, excluded)),
                 Err(NoPlace::AllBusy) => freed.await,
             }
         }
@@ -153,27 +161,34 @@ async fn wait_for_place(attempt: &Attempt) -> Result<InUse, BoxError> {
     }
 }
 
-fn candidates(attempt: &Attempt) -> Result<Vec<Arc<Upstream>>, Vec<Exclusion>> {
+fn candidates(attempt: &Attempt, tally: Tally) -> Result<Vec<Arc<Upstream>>, Vec<Exclusion>> {
     let now = Instant::now();
     let mut ready = Vec::with_capacity(attempt.leg.backend.upstreams.len());
     let mut last_resort = Vec::new();
     let mut exclusions = Vec::new();
+    let mut exclude = |upstream: &Upstream, reason| {
+        tally(upstream, reason);
+        exclusions.push(excluded(upstream, reason));
+    };
     for upstream in &attempt.leg.backend.upstreams {
         if attempt.avoid.contains(&upstream.name) {
-            exclusions.push(excluded(upstream, "it was tried for this request"));
-        } else if let Some(reason) = upstream.absence() {
-            exclusions.push(excluded(upstream, reason));
-        } else if upstream.tier() < attempt.outbound.min_tier {
-            exclusions.push(excluded(upstream, "it has no verdict for the tier asked"));
-        } else if upstream.exclusion(now).is_some() {
-            last_resort.push(upstream.clone());
+            exclude(upstream, Reason::AlreadyTried);
+        } else if let Some(reason) = upstream.refuses(&attempt.outbound.demand) {
+            exclude(upstream, reason);
+        } else if let Some(reason) = upstream.exclusion(now) {
+            last_resort.push((upstream.clone(), reason));
         } else {
             ready.push(upstream.clone());
         }
     }
     match (ready.is_empty(), last_resort.is_empty()) {
-        (false, _) => Ok(ready),
-        (true, false) => Ok(last_resort),
+        (false, _) => {
+            for (upstream, reason) in &last_resort {
+                tally(upstream, *reason);
+            }
+            Ok(ready)
+        }
+        (true, false) => Ok(last_resort.into_iter().map(|(upstream, _)| upstream).collect()),
         (true, true) => Err(exclusions),
     }
 }
@@ -261,11 +276,15 @@ fn by_prefix(prefix: &[u8], candidates: &[Arc<Upstream>]) -> usize {
         .unwrap_or_else(|| least(candidates))
 }
 
-fn excluded(upstream: &Upstream, reason: &'static str) -> Exclusion {
+fn excluded(upstream: &Upstream, reason: Reason) -> Exclusion {
     Exclusion {
         upstream: upstream.name.clone(),
         reason,
     }
+}
+
+fn nobody(attempt: &Attempt, excluded: Vec<Exclusion>) -> BoxError {
+    failed(attempt, Failure::nobody(&attempt.outbound.demand, excluded))
 }
 
 fn failed(attempt: &Attempt, failure: Failure) -> BoxError {

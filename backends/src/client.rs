@@ -47,7 +47,7 @@ pub struct Client {
     keep_alive: Duration,
     idle: Arc<Idle>,
     shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
-    /// Whose connection is used where none is ours to open.
+    /// Whose connections these are, where none is ours to open.
     worker: Option<Arc<Worker>>,
 }
 
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    /// Over the connection of a worker, while there is one. None is ever opened from here.
+    /// For [`send_over`](Self::send_over) alone: the connection of a worker is never opened from here.
     pub fn of_worker(worker: Arc<Worker>) -> Self {
         let connector = Connector::new(Target::worker(), HttpVersion::Http2, Duration::ZERO, None);
         Self {
@@ -93,7 +93,7 @@ impl Client {
         self.connector.target()
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request over a connection of our own and waits for the head of its answer.
     ///
     /// `again`: the request may be seen twice, should a connection turn out to have been closed while idle.
     pub async fn send(&self, request: Request<Outgoing>, again: bool) -> Result<Response<Answering>, SendError> {
@@ -107,29 +107,31 @@ impl Client {
             })
     }
 
-    /// The same over the connection of a worker, which is asked for its statement of the answer if it can sign one.
+    /// The same over a connection of a worker, which is never one of ours.
+    pub async fn send_over(
+        &self,
+        sender: http2::SendRequest<Outgoing>,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answering>, SendError> {
+        let failed = request.body().failed();
+        let sent = self.send_shared(sender, request).await;
+        sent.map_err(|error| failed.take().map_or(error, SendError::Upload))
+    }
+
+    /// The same, and the worker is asked for its statement of the answer.
     pub(crate) async fn send_asking(
         &self,
+        sender: http2::SendRequest<Outgoing>,
         mut request: Request<Outgoing>,
         asking: Asking,
     ) -> Result<Response<Answering>, SendError> {
-        let failed = request.body().failed();
-        let worker = self.worker.as_ref().and_then(|worker| worker.line());
-        let (sender, key) = worker.ok_or(SendError::Connect(ConnectError::NoWorker))?;
-        let hearing = key.map(|key| {
-            let passing = Passing::new(&asking.salt);
-            request.headers_mut().insert(STATEMENT, asking.header());
-            tally(request.body_mut(), &passing);
-            Hearing::new(asking, key, passing)
-        });
-        let sent = self.send_shared(sender, request).await;
-        let mut response = sent.map_err(|error| match failed.take() {
-            Some(reason) => SendError::Upload(reason),
-            None => error,
-        })?;
+        request.headers_mut().insert(STATEMENT, asking.header());
+        let passing = Passing::new(&asking.salt);
+        tally(request.body_mut(), &passing);
+        let hearing = Hearing::new(asking, passing);
+        let mut response = self.send_over(sender, request).await?;
         let status = response.status();
-        let answering = response.body_mut();
-        answering.hearing = hearing.map(|hearing| Box::new(hearing.answered(status)));
+        response.body_mut().hearing = Some(Box::new(hearing.answered(status)));
         Ok(response)
     }
 
@@ -138,9 +140,8 @@ impl Client {
         mut request: Request<Outgoing>,
         again: bool,
     ) -> Result<Response<Answering>, SendError> {
-        if let Some(worker) = &self.worker {
-            let (sender, _) = worker.line().ok_or(SendError::Connect(ConnectError::NoWorker))?;
-            return self.send_shared(sender, request).await;
+        if self.worker.is_some() {
+            return Err(SendError::Connect(ConnectError::NoWorker));
         }
         if let Some(sender) = self.shared_sender() {
             return self.send_shared(sender, request).await;

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::time::Sleep;
@@ -66,4 +66,14 @@ impl BodyClock {
             (self.deadline, Clock::Total(self.total))
         }
     }
+}
+
+/// The time of day, in seconds since 1970: what verdicts are dated in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a verdict ends at a date, which only the clock of the day knows"
+)]
+pub(crate) fn unix_seconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs()
 }

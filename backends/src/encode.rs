@@ -22,7 +22,6 @@ use tower_layer::Layer;
 use crate::{
     attempt::{Attempt, Outbound, Payload},
     backend::Backend,
-    balance::Placed,
     body::Outgoing,
     error::{AttemptError, Failure},
     headers,
@@ -31,12 +30,13 @@ use crate::{
     trace::TRACEPARENT,
     translation::{Translation, Way, as_chat},
     upstream::Upstream,
+    verdict::Verified,
 };
 
 /// A request ready to leave.
 #[derive(Debug)]
 pub struct Encoded {
-    pub placed: Placed,
+    pub verified: Verified,
     pub request: Request<Outgoing>,
     /// How the answer streams, once it is out of the upstream's dialect.
     pub protocol: Protocol,
@@ -62,49 +62,51 @@ pub struct Encode<S> {
     inner: S,
 }
 
-impl<S> Serve<Placed> for Encode<S>
+impl<S> Serve<Verified> for Encode<S>
 where
     S: Serve<Encoded>,
 {
     type Response = S::Response;
 
-    async fn call(&self, placed: Placed) -> Result<S::Response, BoxError> {
-        let hooks = placed.attempt.hooks.clone();
-        let admitted = match hooks.admit(placed.in_use.upstream()) {
+    async fn call(&self, verified: Verified) -> Result<S::Response, BoxError> {
+        let hooks = verified.attempt().hooks.clone();
+        let admitted = match hooks.admit(verified.upstream()) {
             None => HeaderMap::new(),
             Some(admission) => admission
                 .await
-                .map_err(|refusal| failed(&placed, Failure::NotAdmitted(refusal)))?,
+                .map_err(|refusal| failed(&verified, Failure::NotAdmitted(refusal)))?,
         };
-        let encoded = encode(placed, admitted)?;
+        let encoded = encode(verified, admitted)?;
         self.inner.call(encoded).await
     }
 }
 
-fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
-    let Attempt { outbound, leg, .. } = &placed.attempt;
+fn encode(verified: Verified, admitted: HeaderMap) -> Result<Encoded, BoxError> {
+    let Attempt {
+        outbound, leg, trail, ..
+    } = verified.attempt();
     let backend = &leg.backend;
-    let upstream = placed.in_use.upstream();
+    let upstream = verified.upstream();
     let operation = &outbound.operation;
     let model = leg.model.as_deref().or(outbound.model.as_deref());
 
     let way = Way::of(operation, backend.kind);
     let body = match (&outbound.payload, way) {
-        (_, Way::Closed) => return Err(failed(&placed, Failure::Closed)),
+        (_, Way::Closed) => return Err(failed(&verified, Failure::Closed)),
         (Payload::Json(body), Way::Translated { to, from_messages }) => {
             let translated = translated(body, backend, upstream, model, to, from_messages);
-            let translated = translated.map_err(|refusal| failed(&placed, refusal))?;
-            Outgoing::of_attempt(translated, placed.attempt.trail.clone())
+            let translated = translated.map_err(|refusal| failed(&verified, refusal))?;
+            Outgoing::of_attempt(translated, trail.clone())
         }
         (Payload::Json(body), Way::AsItCame) => {
             let spliced = spliced(body, backend, upstream, model, operation);
-            Outgoing::of_attempt(spliced, placed.attempt.trail.clone())
+            Outgoing::of_attempt(spliced, trail.clone())
         }
         (Payload::Empty, _) => Outgoing::Empty,
         (Payload::Upload(upload), _) => {
             let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
             Outgoing::upload(
-                taken.ok_or_else(|| failed(&placed, Failure::Upload("the upload was sent before".into())))?,
+                taken.ok_or_else(|| failed(&verified, Failure::Upload("the upload was sent before".into())))?,
             )
         }
     };
@@ -124,10 +126,10 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
     };
     let mut request = Request::new(body);
     *request.uri_mut() =
-        uri.ok_or_else(|| failed(&placed, Failure::Upload("the path or query cannot be sent on".into())))?;
+        uri.ok_or_else(|| failed(&verified, Failure::Upload("the path or query cannot be sent on".into())))?;
     *request.method_mut() = outbound.method.clone();
     *request.headers_mut() = headers(outbound, backend, upstream, admitted, way);
-    if let Some(context) = placed.attempt.trail.context()
+    if let Some(context) = trail.context()
         && upstream.worker().is_none()
     {
         // Below the attempt, of which there may be several.
@@ -154,7 +156,7 @@ fn encode(placed: Placed, admitted: HeaderMap) -> Result<Encoded, BoxError> {
         is_stream,
         hide_usage,
         translation,
-        placed,
+        verified,
     })
 }
 
@@ -356,9 +358,9 @@ fn headers(outbound: &Outbound, backend: &Backend, upstream: &Upstream, admitted
     headers
 }
 
-fn failed(placed: &Placed, failure: Failure) -> BoxError {
+fn failed(verified: &Verified, failure: Failure) -> BoxError {
     Box::new(AttemptError {
-        place: placed.in_use.upstream().name.clone(),
+        place: verified.upstream().name.clone(),
         failure,
     })
 }

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode};
 use openapi::{dialect::Untranslatable, error::ErrorBody, stream::Fault};
 
+use crate::verdict::{Demand, Reason};
+
 /// An attempt that failed, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("attempt at {place} failed")]
@@ -20,6 +22,10 @@ pub struct AttemptError {
 pub enum Failure {
     /// No upstream may serve this request: for each, why.
     NoUpstream(Vec<Exclusion>),
+    /// None has shown what this request demands: for each, why.
+    NoneQualifies(Vec<Exclusion>),
+    /// What the chosen upstream had shown met the demand no more when bytes were to leave.
+    Unverified(Reason),
     /// Every permitted upstream is at its limit and the queue is full.
     QueueFull,
     /// A place in the queue, but no turn in time.
@@ -65,7 +71,7 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exclusion {
     pub upstream: Arc<str>,
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 /// Which clock ran out.
@@ -90,9 +96,29 @@ pub enum Retry {
 }
 
 impl Failure {
+    /// Nobody may serve what demands this.
+    pub fn nobody(demand: &Demand, excluded: Vec<Exclusion>) -> Self {
+        let is_of_demand = excluded.iter().any(|exclusion| exclusion.reason.is_of_demand());
+        if demand.is_demanding() || is_of_demand {
+            Self::NoneQualifies(excluded)
+        } else {
+            Self::NoUpstream(excluded)
+        }
+    }
+
+    /// Whom it says nobody could be asked of, where that is what it says.
+    pub fn excluded(&self) -> Option<&[Exclusion]> {
+        match self {
+            Self::NoUpstream(excluded) | Self::NoneQualifies(excluded) => Some(excluded),
+            _ => None,
+        }
+    }
+
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Connect(_) | Self::NotAdmitted(_) | Self::Timeout(Clock::Connect(_)) => Retry::Free,
+            Self::Connect(_) | Self::Unverified(_) | Self::NotAdmitted(_) | Self::Timeout(Clock::Connect(_)) => {
+                Retry::Free
+            }
             Self::Dropped(_) => Retry::Anywhere,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Retry::Elsewhere,
@@ -108,6 +134,7 @@ impl Failure {
             | Self::TooLarge { .. }
             // The next route may have room or an upstream where this one has none.
             | Self::NoUpstream(_)
+            | Self::NoneQualifies(_)
             | Self::QueueFull
             | Self::QueueTimeout(_)
             // And another backend may speak what this one does not.
@@ -121,7 +148,12 @@ impl Failure {
     pub fn is_of_backend(&self) -> bool {
         matches!(
             self,
-            Self::NoUpstream(_) | Self::QueueFull | Self::QueueTimeout(_) | Self::Untranslatable(_) | Self::Closed
+            Self::NoUpstream(_)
+                | Self::NoneQualifies(_)
+                | Self::QueueFull
+                | Self::QueueTimeout(_)
+                | Self::Untranslatable(_)
+                | Self::Closed
         )
     }
 
@@ -139,6 +171,8 @@ impl Failure {
             Self::Timeout(Clock::Total(_)) => false,
             Self::Timeout(_) => true,
             Self::NoUpstream(_)
+            | Self::NoneQualifies(_)
+            | Self::Unverified(_)
             | Self::QueueFull
             | Self::QueueTimeout(_)
             | Self::Untranslatable(_)
@@ -162,6 +196,8 @@ impl Failure {
     pub fn word(&self) -> &'static str {
         match self {
             Self::NoUpstream(_) => "no_upstream",
+            Self::NoneQualifies(_) => "none_qualifies",
+            Self::Unverified(_) => "unverified",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout(_) => "queue_timeout",
             Self::Untranslatable(_) => "untranslatable",
@@ -187,6 +223,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUpstream(_) => f.write_str("no upstream is in use"),
+            Self::NoneQualifies(_) => f.write_str("no upstream has shown what the request demands"),
+            Self::Unverified(reason) => write!(f, "the upstream may not be asked: {reason}"),
             Self::QueueFull => f.write_str("the queue is full"),
             Self::QueueTimeout(after) => write!(f, "no free upstream within {after:?}"),
             Self::Untranslatable(_) => f.write_str("the upstream's dialect has no word for a part of the request"),

@@ -10,6 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body::Body;
+use hyper::client::conn::http2::SendRequest;
 use openapi::{
     endpoint::{Endpoint, Protocol},
     error::ErrorBody,
@@ -46,14 +47,17 @@ impl Serve<Encoded> for Send {
 
     async fn call(&self, encoded: Encoded) -> Result<Answer, BoxError> {
         let Encoded {
-            placed,
+            verified,
             request,
             protocol,
             is_stream,
             hide_usage,
             translation,
         } = encoded;
-        let Placed { attempt, in_use } = placed;
+        // The last look before bytes leave. Where it is refused nothing of the request was taken.
+        let sender = verified.sender();
+        let asking = verified.asking();
+        let Placed { attempt, in_use } = verified.into_placed();
         let started = Instant::now();
         let backend = attempt.leg.backend;
         let by_clock = started + backend.clocks.total;
@@ -69,12 +73,14 @@ impl Serve<Encoded> for Send {
             translation,
             watch: attempt.watch,
             again: attempt.outbound.is_repeatable(),
-            asking: attempt.trail.asking(),
         };
         let upstream = in_use.upstream().name.clone();
         let mut in_use = Some(in_use);
         let waiting = attempt.trail.wait();
-        let answer = exchange.run(request, &mut in_use).await;
+        let answer = match sender {
+            Ok(sender) => exchange.run(sender, asking, request, &mut in_use).await,
+            Err(reason) => Err(Failure::Unverified(reason)),
+        };
         drop(waiting);
         if let Ok(answer) = &answer {
             attempt.trail.answered(answer.status);
@@ -107,25 +113,29 @@ struct Exchange {
     watch: Watch,
     /// The upstream may see the request twice.
     again: bool,
-    /// Where a worker's statement is wanted.
-    asking: Option<Asking>,
 }
 
 impl Exchange {
     /// `in_use` is taken into the answer's body when there is one, and stays for the caller to judge when not.
-    async fn run(&self, request: Request<Outgoing>, in_use: &mut Option<InUse>) -> Result<Answer, Failure> {
+    /// `sender`: the connection of a worker. `asking`: where it is to state what it answers.
+    async fn run(
+        &self,
+        sender: Option<SendRequest<Outgoing>>,
+        asking: Option<Asking>,
+        request: Request<Outgoing>,
+        in_use: &mut Option<InUse>,
+    ) -> Result<Answer, Failure> {
         let upstream = in_use
             .as_ref()
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
         let sent = async {
-            let sent = match &self.asking {
-                Some(asking) if upstream.worker().is_some() => {
-                    upstream.client.send_asking(request, asking.clone()).await
-                }
-                _ => upstream.client.send(request, self.again).await,
+            let answer = match (sender, asking) {
+                (Some(sender), Some(asking)) => upstream.client.send_asking(sender, request, asking).await,
+                (Some(sender), None) => upstream.client.send_over(sender, request).await,
+                (None, _) => upstream.client.send(request, self.again).await,
             };
-            sent.map_err(from_send)
+            answer.map_err(from_send)
         };
         let response = if self.is_stream {
             self.by_first_frame(sent).await

@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use attestation::Claims;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -130,10 +131,34 @@ where
     }
 }
 
+/// Who signs the statements of a connection, and what its claims name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signer {
+    /// Ed25519.
+    pub key: [u8; 32],
+    /// SHA-256 of the claims.
+    pub claims: [u8; 32],
+    pub engine: Option<[u8; 32]>,
+    pub models: Option<[u8; 32]>,
+}
+
+impl Signer {
+    /// Whom these claims name; `None` where they name no key.
+    pub fn of(claims: &Claims) -> Option<Self> {
+        Some(Self {
+            key: claims.receipt_key?.0,
+            claims: Sha256::digest(claims.encode()).into(),
+            engine: claims.engine.map(|engine| engine.0),
+            models: claims.models.map(|models| models.0),
+        })
+    }
+}
+
 /// What an attempt is asked to bring besides its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Asking {
     pub(crate) salt: [u8; 32],
+    pub(crate) signer: Signer,
     pub(crate) trail: Arc<Trail>,
 }
 
@@ -158,8 +183,8 @@ pub enum Word {
 /// An answer that ended, and what its worker stated of it, as it came.
 #[derive(Debug, Clone)]
 pub struct Heard {
-    /// The key by which the worker signs, as it named it when it connected.
-    pub key: [u8; 32],
+    /// As the worker's verdict has it.
+    pub signer: Signer,
     /// As it was sent and received here.
     pub request: Seen,
     pub response: Seen,
@@ -172,7 +197,7 @@ pub struct Heard {
 /// Listens to one answer.
 pub(crate) struct Hearing {
     trail: Arc<Trail>,
-    key: [u8; 32],
+    signer: Signer,
     request: Passing,
     response: Tally,
     status: u16,
@@ -181,12 +206,12 @@ pub(crate) struct Hearing {
 
 impl Hearing {
     /// Of an answer that is about to begin.
-    pub(crate) fn new(asking: Asking, key: [u8; 32], request: Passing) -> Self {
-        let Asking { salt, trail } = asking;
+    pub(crate) fn new(asking: Asking, request: Passing) -> Self {
+        let Asking { salt, signer, trail } = asking;
         trail.set_word(Word::Open);
         Self {
             trail,
-            key,
+            signer,
             request,
             response: Tally::new(&salt),
             status: 0,
@@ -211,7 +236,7 @@ impl Hearing {
     pub(crate) fn end(mut self) -> Result<(), BrokenOff> {
         let is_cut = self.trailers.get(ENDED) == Some(&CUT);
         self.trail.set_word(Word::Heard(Box::new(Heard {
-            key: self.key,
+            signer: self.signer,
             request: self.request.seen(),
             response: self.response.seen(),
             status: self.status,

@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use crate::{
     breaker::{Breaker, BreakerConfig, BreakerState},
     client::Client,
+    clock::unix_seconds,
     error::Failure,
-    verdict::Tier,
+    verdict::{Assurance, Demand, Reason, Tier},
     worker::Worker,
 };
 
@@ -68,6 +69,26 @@ pub struct UpstreamParts {
 pub struct Counts {
     pub attempts: AtomicU64,
     pub failures: AtomicU64,
+    pub exclusions: Exclusions,
+}
+
+/// How many requests passed it over, by reason.
+#[derive(Debug, Default)]
+pub struct Exclusions([AtomicU64; Reason::ALL.len()]);
+
+impl Exclusions {
+    pub(crate) fn note(&self, reason: Reason) {
+        let known = Reason::ALL.iter().zip(&self.0).find(|(known, _)| **known == reason);
+        if let Some((_, count)) = known {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Those that there were.
+    pub fn seen(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
 }
 
 impl Upstream {
@@ -102,8 +123,17 @@ impl Upstream {
     }
 
     /// Why nothing can be sent to it, whatever its health, if there is a reason.
-    pub fn absence(&self) -> Option<&'static str> {
+    pub fn absence(&self) -> Option<Reason> {
         self.worker()?.absence()
+    }
+
+    /// Why this may not be sent to it, whatever its health, if there is a reason.
+    pub fn refuses(&self, demand: &Demand) -> Option<Reason> {
+        match self.worker() {
+            Some(worker) => worker.refuses(demand, unix_seconds()),
+            // A verdict that is not there cannot end, whatever the time.
+            None => demand.refuses(&Assurance::none(), 0),
+        }
     }
 
     /// Whether its health checks pass, or its worker is there and says that it is well.
@@ -123,15 +153,15 @@ impl Upstream {
     }
 
     /// Why it should not be chosen now, if there is a reason.
-    pub fn exclusion(&self, now: Instant) -> Option<&'static str> {
+    pub fn exclusion(&self, now: Instant) -> Option<Reason> {
         if let Some(reason) = self.absence() {
             return Some(reason);
         }
         if !self.health.is_up() {
-            return Some("its health check fails");
+            return Some(Reason::HealthCheckFails);
         }
         match self.breaker.state(now) {
-            BreakerState::Open => Some("its breaker is open after failures"),
+            BreakerState::Open => Some(Reason::BreakerOpen),
             BreakerState::Closed | BreakerState::Probation => None,
         }
     }

@@ -1,40 +1,93 @@
-//! RequireVerdict: an upstream without a current verdict for the request's tier is never a candidate.
+//! RequireVerdict: nothing is sent but to an upstream whose assurance meets what the request demands.
 //!
-//! Today every upstream is one that the operator named, reached over plain TLS or loopback: tier [`Tier::Open`].
-//! Attested workers bring higher tiers; the comparison and its place in the floor are already these.
+//! Balance looks at the same things when it chooses; this looks again, because a verdict may have lapsed while a place
+//! was waited for, and makes the [`Verified`] without which [`Send`](crate::send::Send) cannot be called.
+//! The bytes leave on the very connection that was looked at, and only if its verdict still meets the demand when they
+//! do: a worker that came back over another connection is another matter, and is looked at anew.
 
+use std::sync::Arc;
+
+use hyper::client::conn::http2::SendRequest;
 use tower_layer::Layer;
 
 use crate::{
+    attempt::Attempt,
     balance::Placed,
-    error::{AttemptError, Exclusion, Failure},
+    body::Outgoing,
+    clock::unix_seconds,
+    error::{AttemptError, Failure},
     serve::{BoxError, Serve},
+    statement::{Asking, Signer},
+    upstream::Upstream,
+    worker::Way,
 };
 
-/// What protects a prompt, weakest first. Never lowered to serve a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// Not confidential: whoever runs the machine can read prompts and answers.
-    Open,
-    /// The CPU side is an attested confidential VM.
-    Tee,
-    /// And the GPU is attested, on a known platform.
-    TeeGpu,
+pub use assurance::Assurance;
+pub use attestation::Tier;
+pub use demand::Demand;
+pub use reason::Reason;
+pub use requirement::Requirement;
+
+mod assurance;
+mod demand;
+#[cfg(test)]
+pub(crate) mod guests;
+mod reason;
+mod requirement;
+
+/// An attempt at an upstream whose assurance meets the attempt's demand.
+///
+/// Proves: when it was made, the connection that it names was in use and its verdict met the demand.
+/// [`sender`](Self::sender) proves it again at the moment of sending.
+/// Does not prove: that the upstream is healthy, or serves what it says.
+///
+/// Only RequireVerdict makes one.
+#[derive(Debug)]
+pub struct Verified {
+    placed: Placed,
+    /// `None` where the upstream is no worker, so that nothing is known of it.
+    way: Option<Way>,
 }
 
-impl Tier {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Tee => "tee",
-            Self::TeeGpu => "tee+gpu",
+impl Verified {
+    fn of(placed: Placed) -> Result<Self, (Placed, Reason)> {
+        let demand = &placed.attempt.outbound.demand;
+        let way = match placed.in_use.upstream().worker() {
+            Some(worker) => worker.way(demand, unix_seconds()).map(Some),
+            // A verdict that is not there cannot end, whatever the time.
+            None => demand.refuses(&Assurance::none(), 0).map_or(Ok(None), Err),
+        };
+        match way {
+            Ok(way) => Ok(Self { placed, way }),
+            Err(reason) => Err((placed, reason)),
         }
     }
-}
 
-impl std::fmt::Display for Tier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+    pub(crate) fn attempt(&self) -> &Attempt {
+        &self.placed.attempt
+    }
+
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        self.placed.in_use.upstream()
+    }
+
+    /// The worker's connection, if that is how the upstream is reached and it still meets the demand.
+    pub(crate) fn sender(&self) -> Result<Option<SendRequest<Outgoing>>, Reason> {
+        let way = self.way.as_ref();
+        way.map(|way| way.sender(&self.attempt().outbound.demand, unix_seconds()))
+            .transpose()
+    }
+
+    /// What the worker is asked to state of its answer, where somebody wants it and the worker has a key to sign with.
+    pub(crate) fn asking(&self) -> Option<Asking> {
+        let verdict = self.way.as_ref()?.assurance().verdict()?;
+        let signer = Signer::of(verdict.claims())?;
+        self.attempt().trail.asking(signer)
+    }
+
+    /// What is left when the request is on its way.
+    pub(crate) fn into_placed(self) -> Placed {
+        self.placed
     }
 }
 
@@ -57,24 +110,22 @@ pub struct RequireVerdict<S> {
 
 impl<S> Serve<Placed> for RequireVerdict<S>
 where
-    S: Serve<Placed>,
+    S: Serve<Verified>,
 {
     type Response = S::Response;
 
     async fn call(&self, placed: Placed) -> Result<S::Response, BoxError> {
-        let upstream = placed.in_use.upstream();
-        if upstream.tier() < placed.attempt.outbound.min_tier {
-            let exclusion = Exclusion {
-                upstream: upstream.name.clone(),
-                reason: "its verdict lapsed",
-            };
-            let place = upstream.name.clone();
-            return Err(AttemptError {
-                place,
-                failure: Failure::NoUpstream(vec![exclusion]),
+        let verified = Verified::of(placed).map_err(|(placed, reason)| {
+            let failure = Failure::Unverified(reason);
+            placed.attempt.trail.failed(&failure);
+            AttemptError {
+                place: placed.in_use.upstream().name.clone(),
+                failure,
             }
-            .into());
+        })?;
+        if let Some(way) = &verified.way {
+            verified.attempt().trail.verified(way.assurance());
         }
-        self.inner.call(placed).await
+        self.inner.call(verified).await
     }
 }

@@ -3,19 +3,23 @@
 //! A worker dials us, or we dial it; whoever opened the connection hands it over with [`Worker::connect`] and holds
 //! the [`Connected`] that it is given for as long as the connection lives.
 //! Of two connections the newer counts: the older may be one whose end nobody has noticed.
-//! Without a connection, or while the worker says that it is not ready, its upstream is no candidate, not even as a
-//! last resort.
+//! Without a connection, or while the worker says that it is not ready or its verdict is late to be renewed, its
+//! upstream is no candidate, not even as a last resort.
+//! A request is sent over a [`Way`]: the connection that was looked at, and no other that may have come since.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
 use hyper::client::conn::http2::SendRequest;
 use openapi::model::Model;
 
-use crate::{body::Outgoing, verdict::Tier};
+use crate::{
+    body::Outgoing,
+    verdict::{Assurance, Demand, Reason, Tier},
+};
 
 /// One worker that the configuration names, connected or not.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Worker {
     /// The operator's name for it.
     pub name: Arc<str>,
     line: Mutex<Option<Line>>,
+    /// Of the next connection, so that no two are taken for one.
+    next: AtomicU64,
     /// What it says it serves, for as long as it is connected.
     pub(crate) models: Arc<ArcSwap<Vec<Model>>>,
     is_ready: AtomicBool,
@@ -34,9 +40,9 @@ pub struct Worker {
 struct Line {
     serial: u64,
     sender: SendRequest<Outgoing>,
-    tier: Tier,
-    /// By which it signs statements.
-    statement_key: Option<[u8; 32]>,
+    assurance: Assurance,
+    /// Its verdict is late to be renewed.
+    is_late: bool,
 }
 
 /// What a worker says of itself while it is connected.
@@ -52,6 +58,7 @@ impl Worker {
         Self {
             name: name.into(),
             line: Mutex::default(),
+            next: AtomicU64::new(0),
             models: Arc::default(),
             is_ready: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
@@ -59,15 +66,15 @@ impl Worker {
     }
 
     /// Takes a connection into use, in the place of one that was there. It serves nobody until [`Connected::set`].
-    pub fn connect(self: &Arc<Self>, sender: SendRequest<Outgoing>, tier: Tier) -> Connected {
+    pub fn connect(self: &Arc<Self>, sender: SendRequest<Outgoing>, assurance: Assurance) -> Connected {
         let mut line = self.lock();
-        let serial = line.as_ref().map_or(0, |line| line.serial.wrapping_add(1));
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
         self.is_ready.store(false, Ordering::Release);
         *line = Some(Line {
             serial,
             sender,
-            tier,
-            statement_key: None,
+            assurance,
+            is_late: false,
         });
         Connected {
             worker: self.clone(),
@@ -76,33 +83,88 @@ impl Worker {
     }
 
     /// Why nothing may be sent to it now, if there is a reason.
-    pub fn absence(&self) -> Option<&'static str> {
-        match &*self.lock() {
-            None => Some("its worker is not connected"),
-            Some(line) if line.sender.is_closed() => Some("its worker is not connected"),
-            Some(_) if !self.is_ready.load(Ordering::Acquire) => Some("its worker is not ready"),
-            Some(_) => None,
+    pub fn absence(&self) -> Option<Reason> {
+        self.open(self.lock().as_ref()).err()
+    }
+
+    /// Why this may not be sent to it now, if there is a reason. `now`: Unix time in seconds.
+    pub fn refuses(&self, demand: &Demand, now: u64) -> Option<Reason> {
+        match self.open(self.lock().as_ref()) {
+            Ok(line) => demand.refuses(&line.assurance, now),
+            Err(reason) => Some(reason),
         }
+    }
+
+    /// What its connection has shown; without one, nothing.
+    pub fn assurance(&self) -> Assurance {
+        self.lock()
+            .as_ref()
+            .map_or_else(Assurance::none, |line| line.assurance.clone())
     }
 
     /// The tier of its connection; without one there is none above the lowest.
     pub fn tier(&self) -> Tier {
-        self.lock().as_ref().map_or(Tier::Open, |line| line.tier)
+        self.lock().as_ref().map_or(Tier::Open, |line| line.assurance.tier())
+    }
+
+    /// The way to it, if what its connection has shown meets the demand.
+    pub(crate) fn way(self: &Arc<Self>, demand: &Demand, now: u64) -> Result<Way, Reason> {
+        let line = self.lock();
+        let line = self.open(line.as_ref())?;
+        match demand.refuses(&line.assurance, now) {
+            Some(reason) => Err(reason),
+            None => Ok(Way {
+                worker: self.clone(),
+                serial: line.serial,
+                assurance: line.assurance.clone(),
+            }),
+        }
+    }
+
+    fn open<'a>(&self, line: Option<&'a Line>) -> Result<&'a Line, Reason> {
+        match line {
+            None => Err(Reason::NotConnected),
+            Some(line) if line.sender.is_closed() => Err(Reason::NotConnected),
+            Some(_) if !self.is_ready.load(Ordering::Acquire) => Err(Reason::NotReady),
+            Some(line) if line.is_late => Err(Reason::VerdictLapsed),
+            Some(line) => Ok(line),
+        }
     }
 
     pub fn busy(&self) -> usize {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Its connection, and the key by which who answers there signs statements.
-    pub(crate) fn line(&self) -> Option<(SendRequest<Outgoing>, Option<[u8; 32]>)> {
-        self.lock()
-            .as_ref()
-            .map(|line| (line.sender.clone(), line.statement_key))
-    }
-
     fn lock(&self) -> MutexGuard<'_, Option<Line>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection of a worker, whose assurance met a demand.
+#[derive(Debug)]
+pub(crate) struct Way {
+    worker: Arc<Worker>,
+    serial: u64,
+    assurance: Assurance,
+}
+
+impl Way {
+    /// What was shown on it when it was looked at.
+    pub(crate) fn assurance(&self) -> &Assurance {
+        &self.assurance
+    }
+
+    /// The connection, if it is still the one in use and still meets the demand.
+    pub(crate) fn sender(&self, demand: &Demand, now: u64) -> Result<SendRequest<Outgoing>, Reason> {
+        let line = self.worker.lock();
+        let line = self.worker.open(line.as_ref())?;
+        if line.serial != self.serial {
+            return Err(Reason::NotConnected);
+        }
+        match demand.refuses(&line.assurance, now) {
+            Some(reason) => Err(reason),
+            None => Ok(line.sender.clone()),
+        }
     }
 }
 
@@ -122,23 +184,32 @@ impl Connected {
         });
     }
 
-    /// Notes the Ed25519 key by which it signs statements. Without one none are asked for.
-    pub fn states_by(&self, key: [u8; 32]) {
-        let mut line = self.worker.lock();
-        if let Some(line) = line.as_mut().filter(|line| line.serial == self.serial) {
-            line.statement_key = Some(key);
-        }
-    }
-
     /// Notes which models it serves.
     pub fn offer(&self, models: Vec<Model>) {
         self.if_current(|worker| worker.models.store(Arc::new(models)));
     }
 
+    /// A new verdict stands, in the place of the last.
+    pub fn assure(&self, assurance: Assurance) {
+        self.if_line(|line| {
+            line.assurance = assurance;
+            line.is_late = false;
+        });
+    }
+
+    /// The verdict is late to be renewed: nothing new is sent until [`assure`](Self::assure); what runs goes on.
+    pub fn lapse(&self) {
+        self.if_line(|line| line.is_late = true);
+    }
+
     fn if_current(&self, act: impl FnOnce(&Worker)) {
-        let line = self.worker.lock();
-        if line.as_ref().is_some_and(|line| line.serial == self.serial) {
-            act(&self.worker);
+        self.if_line(|_| act(&self.worker));
+    }
+
+    fn if_line(&self, act: impl FnOnce(&mut Line)) {
+        let mut line = self.worker.lock();
+        if let Some(line) = line.as_mut().filter(|line| line.serial == self.serial) {
+            act(line);
         }
     }
 }
@@ -156,65 +227,4 @@ impl Drop for Connected {
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-
-    use super::*;
-
-    /// The sending half of a connection, and what keeps it open.
-    async fn line() -> (SendRequest<Outgoing>, impl Sized) {
-        let (ours, theirs) = tokio::io::duplex(1024);
-        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
-            .await
-            .expect("a client's handshake waits for nobody");
-        (sender, (tokio::spawn(connection), theirs))
-    }
-
-    const READY: Standing = Standing {
-        is_ready: true,
-        busy: 3,
-    };
-
-    #[tokio::test]
-    async fn a_worker_is_there_when_it_is_connected_and_ready() {
-        let worker = Arc::new(Worker::new("box"));
-        assert_eq!(worker.absence(), Some("its worker is not connected"));
-        let (sender, _open) = line().await;
-        let connected = worker.connect(sender, Tier::Tee);
-        assert_eq!(worker.absence(), Some("its worker is not ready"));
-        connected.set(&READY);
-        connected.offer(vec![Model::new("m", 0, "")]);
-        assert_eq!((worker.absence(), worker.tier(), worker.busy()), (None, Tier::Tee, 3));
-        assert_eq!(worker.models.load().len(), 1);
-        drop(connected);
-        assert_eq!(worker.absence(), Some("its worker is not connected"));
-        assert_eq!(
-            (worker.tier(), worker.busy(), worker.models.load().len()),
-            (Tier::Open, 0, 0)
-        );
-    }
-
-    #[tokio::test]
-    async fn the_newer_of_two_connections_counts() {
-        let worker = Arc::new(Worker::new("box"));
-        let (sender, _open) = line().await;
-        let first = worker.connect(sender, Tier::Tee);
-        first.set(&READY);
-        let (sender, _open) = line().await;
-        let second = worker.connect(sender, Tier::Open);
-        assert_eq!(
-            worker.absence(),
-            Some("its worker is not ready"),
-            "the newer must say so itself"
-        );
-        first.set(&READY);
-        assert_eq!(
-            worker.absence(),
-            Some("its worker is not ready"),
-            "the older is not heard"
-        );
-        second.set(&READY);
-        drop(first);
-        assert_eq!((worker.absence(), worker.tier()), (None, Tier::Open));
-    }
-}
+mod tests;

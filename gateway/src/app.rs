@@ -221,7 +221,7 @@ impl App {
     /// Where workers connect, and the key by which they know us.
     pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
         let address = self.workers.as_ref()?.local_addr().ok()?;
-        Some((address, self.roster.secure().ok()?.0))
+        Some((address, self.roster.meeting().ok()?.key()))
     }
 
     /// By which this gateway's receipts are checked, where it makes any.
@@ -297,8 +297,8 @@ impl App {
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
-        if let Some((listener, (_, secure))) = workers.zip(roster.secure().ok()) {
-            background.spawn(workers::listen(listener, secure, roster));
+        if let Some((listener, meeting)) = workers.zip(roster.meeting().ok()) {
+            background.spawn(workers::listen(listener, meeting, roster));
         }
         let ending = Arc::new(Notify::new());
         let treasury = Treasury::new(

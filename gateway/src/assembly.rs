@@ -58,10 +58,8 @@ impl Installed {
     /// Whether its workers are those of now: one that was named elsewhere meanwhile is another.
     fn has_same(&self, staff: &Staff) -> bool {
         let workers = self.backend.upstreams.iter().filter_map(|upstream| upstream.worker());
-        workers.zip(&self.config.workers).all(|(had, named)| {
-            let now = staff.get(&named.key_sha256);
-            now.is_some_and(|now| Arc::ptr_eq(had, &now.worker))
-        })
+        let now = staff.of(&self.config);
+        workers.zip(now).all(|(had, (now, _))| Arc::ptr_eq(had, &now))
     }
 }
 
@@ -208,13 +206,10 @@ fn build_backend(config: &config::Backend, all: &Config, staff: &Staff) -> Resul
             api_key,
         });
     }
-    for worker in &config.workers {
-        let Some(member) = staff.get(&worker.key_sha256) else {
-            continue;
-        };
+    for (worker, weight) in staff.of(config) {
         upstreams.push(UpstreamConfig {
-            reach: Reach::By(member.worker.clone()),
-            weight: worker.weight,
+            reach: Reach::By(worker),
+            weight,
             api_key: None,
         });
     }

@@ -10,6 +10,7 @@
 //! Paths are left as written: a relative one starts at the working directory.
 
 mod admin_address;
+mod attestation;
 mod backend;
 mod check;
 mod convert;
@@ -38,6 +39,7 @@ mod worker;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub(crate) use attestation::{Attestation, CollateralFrom, Enrolment, EvidenceFrom};
 pub(crate) use backend::{Backend, Endpoint, HiddenReasoning, HttpVersion, Kind, Strategy};
 pub(crate) use convert::{as_json, convert};
 pub(crate) use describe::document as json_schema;
@@ -52,7 +54,7 @@ pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
 pub(crate) use units::{Amount, Timestamp, duration};
-pub(crate) use worker::{Address, KeyDigest};
+pub(crate) use worker::{Address, KeyDigest, Worker};
 
 use decode::{Decode as _, unwritten};
 use document::Value;
@@ -69,6 +71,7 @@ section! {
         admin_listen: Option<SocketAddr> = Some(loopback(9090)),
         /// Where workers connect; `null` turns it off.
         worker_listen: Option<SocketAddr> = None,
+        attestation: Attestation = unwritten(),
         tls: Option<Tls> = None,
         /// Where `mulberry.db` lives; `null` keeps nothing on disk.
         data_dir: Option<PathBuf> = Some(PathBuf::from("mulberry-data")),
@@ -178,6 +181,7 @@ impl Config {
             listen,
             admin_listen,
             worker_listen,
+            attestation,
             tls,
             data_dir,
             database,
@@ -200,6 +204,7 @@ impl Config {
             ("listen", *listen != other.listen),
             ("admin_listen", *admin_listen != other.admin_listen),
             ("worker_listen", *worker_listen != other.worker_listen),
+            ("attestation", *attestation != other.attestation),
             ("tls", *tls != other.tls),
             ("data_dir", *data_dir != other.data_dir),
             ("database", *database != other.database),

@@ -5,8 +5,11 @@
 //!
 //! ```text
 //! gateway  {"type":"hello","v":1,"now":1795337378}
-//! worker   {"type":"hello","v":1,"software":"mulberry 0.1.0","statement_key":"…"}
-//! gateway  {"type":"welcome","name":"gpu/box-1"}        only now are other streams answered
+//! worker   {"type":"hello","v":1,"software":"mulberry 0.1.0"}
+//! both     challenges, evidence and what came of it, now and for ever: see [`Bond`]
+//! worker   {"type":"join","engine":"vllm","token":"…"}   when it accepts the gateway; the token if it has one
+//! gateway  {"type":"welcome","name":"gpu/box-1"}         when it accepts the worker; only now are other streams answered
+//!      or  {"type":"turned_away","code":"tier_too_low"}
 //! worker   {"type":"offer","engine":"vllm","models":[{"id":"m","context":32768}]}
 //! worker   {"type":"load","ready":true,"running":3,"waiting":0}        every few seconds at least
 //! worker   {"type":"drain"}                              no new requests, please
@@ -15,19 +18,27 @@
 //! A peer may lie or flood: a line has at most [`MAX_LINE`] bytes, lines come at most [`LINES_PER_SECOND`] a second over time, and silence is an end.
 
 use std::{
+    borrow::Cow,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use attestation_ratls::channel::{self, Message};
 use backends::{body::BoxBody, serve::BoxError};
-use billing::receipt::PublicKey;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
+pub(crate) use bond::{Bond, BondError, Heard};
+
+mod bond;
+
+/// What both ends must speak below it.
+pub(crate) const ALPN: &[u8] = b"mulberry-worker/1";
 /// Where a worker answers the control stream.
 pub(crate) const PATH: &str = "/mulberry/worker/v1/control";
 /// Of what is spoken.
@@ -39,7 +50,10 @@ pub(crate) const EVERY: Duration = Duration::from_secs(3);
 /// A worker that said nothing for so long is gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 
-const MAX_LINE: usize = 256 * 1024;
+/// Evidence of GPUs is the longest that is said.
+const MAX_LINE: usize = channel::MAX_LINE;
+/// For both ends to accept each other: a quote takes seconds where a host is busy.
+pub(crate) const BINDING: Duration = Duration::from_secs(45);
 const LINES_PER_SECOND: u32 = 20;
 /// Lines that may come at once.
 const BURST: u32 = 100;
@@ -61,6 +75,8 @@ pub(crate) enum FromGateway {
     },
     /// Under which name the worker serves there.
     Welcome { name: String },
+    /// It does not, and the connection ends.
+    TurnedAway { code: String },
 }
 
 /// What a worker says.
@@ -70,9 +86,13 @@ pub(crate) enum FromWorker {
     Hello {
         v: u32,
         software: String,
-        /// By which it signs statements of its answers.
+    },
+    /// It accepts the gateway, and wants to serve there.
+    Join {
+        /// The kind of its engine.
+        engine: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        statement_key: Option<PublicKey>,
+        token: Option<Token>,
     },
     Offer {
         /// The kind of its engine, as the configuration names it.
@@ -86,6 +106,25 @@ pub(crate) enum FromWorker {
         waiting: u32,
     },
     Drain {},
+}
+
+/// What a worker is known by where it has no key of its own. It is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Token(pub(crate) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One line.
+#[derive(Debug)]
+pub(crate) enum Line<T> {
+    Said(T),
+    /// Of the binding.
+    Attest(Message),
 }
 
 /// A model that a worker's engine has.
@@ -144,12 +183,20 @@ where
         }
     }
 
-    /// The next line. What was read of it is kept when the wait is given up.
+    /// The next line, of the greeting. What was read of it is kept when the wait is given up.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, ControlError> {
-        let line = tokio::time::timeout(patience, self.line());
+        match self.hear(patience, patience).await? {
+            Line::Said(said) => Ok(said),
+            Line::Attest(_) => Err(ControlError::NotUnderstood),
+        }
+    }
+
+    /// The next line, whatever it is, for as long as is left of the patience.
+    async fn hear<T: DeserializeOwned>(&mut self, left: Duration, patience: Duration) -> Result<Line<T>, ControlError> {
+        let line = tokio::time::timeout(left, self.line());
         let line = line.await.map_err(|_| ControlError::Silent(patience))??;
         // What is in it is never repeated: it may be anything.
-        serde_json::from_slice(&line).map_err(|_| ControlError::NotUnderstood)
+        understand(&line).ok_or(ControlError::NotUnderstood)
     }
 
     async fn line(&mut self) -> Result<Bytes, ControlError> {
@@ -188,6 +235,19 @@ where
         }
         self.allowed -= 1.0;
         Ok(())
+    }
+}
+
+fn understand<T: DeserializeOwned>(line: &[u8]) -> Option<Line<T>> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    let head: Head<'_> = serde_json::from_slice(line).ok()?;
+    match &*head.r#type {
+        "challenge" | "evidence" | "accepted" | "refused" => Message::from_line(line).ok().map(Line::Attest),
+        _ => serde_json::from_slice(line).ok().map(Line::Said),
     }
 }
 

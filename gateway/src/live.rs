@@ -245,6 +245,18 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("listen", started.listen != now.listen),
         ("admin_listen", started.admin_listen != now.admin_listen),
         ("worker_listen", started.worker_listen != now.worker_listen),
+        (
+            "attestation.collateral",
+            started.attestation.collateral != now.attestation.collateral,
+        ),
+        (
+            "attestation.evidence",
+            started.attestation.evidence != now.attestation.evidence,
+        ),
+        (
+            "attestation.danger_development_trust_anchor",
+            started.attestation.danger_development_trust_anchor != now.attestation.danger_development_trust_anchor,
+        ),
         ("data_dir", started.data_dir != now.data_dir),
         ("database", started.database != now.database),
         ("ledger.node", started.ledger.node != now.ledger.node),

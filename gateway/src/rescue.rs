@@ -2,12 +2,13 @@
 //!
 //! `docs/errors.md` has the same rows.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use backends::{
     body::BoxBody,
     error::{AttemptError, Clock, Failure},
     serve::BoxError,
+    verdict::Reason,
 };
 use billing::{AccountId, Currency, Level, Nano, Window};
 use bytes::Bytes;
@@ -68,6 +69,11 @@ impl Refusal {
 
     fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
         self.body = self.body.with_param(param);
+        self
+    }
+
+    fn reasons(mut self, reasons: BTreeMap<&'static str, u32>) -> Self {
+        self.body = self.body.with_reasons(reasons);
         self
     }
 
@@ -409,6 +415,8 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
             "No upstream that may serve this request is in use.",
         )
         .retry_after(Duration::from_secs(1)),
+        Failure::NoneQualifies(excluded) => unattested(excluded.iter().map(|exclusion| exclusion.reason)),
+        Failure::Unverified(reason) => unattested([*reason]),
         Failure::Untranslatable(part) => {
             Refusal::invalid(StatusCode::BAD_REQUEST, "unsupported_parameter", part.message.clone())
                 .param(part.param.clone())
@@ -459,6 +467,31 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
         ),
         Failure::Stream(fault) => from_fault(fault),
         Failure::Body(_) => bad_gateway("upstream_error", "The upstream broke off its answer."),
+    }
+}
+
+/// Why nobody qualifies: how many upstreams there are for each reason, and no word of who they are.
+fn unattested(reasons: impl IntoIterator<Item = Reason>) -> Refusal {
+    let mut counts: BTreeMap<&'static str, u32> = BTreeMap::new();
+    let mut may_pass = false;
+    for reason in reasons {
+        *counts.entry(reason.code()).or_default() += 1;
+        may_pass |= reason.may_pass();
+    }
+    let listed: Vec<String> = counts.iter().map(|(code, count)| format!("{code}: {count}")).collect();
+    let why = match listed.is_empty() {
+        true => "none serves this model".to_owned(),
+        false => listed.join(", "),
+    };
+    let refusal = Refusal::ours(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no_attested_upstream",
+        format!("No upstream has shown what this request demands ({why}). Nothing was sent."),
+    )
+    .reasons(counts);
+    match may_pass {
+        true => refusal.retry_after(Duration::from_secs(1)),
+        false => refusal.never_retry(),
     }
 }
 

@@ -8,7 +8,7 @@ use backends::statement::{Heard, Seen, Word as Heeded};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use billing::receipt::{
     PublicKey,
-    statement::{self, Absence, Ended, MAX_LEN, Signed, Word},
+    statement::{self, Absence, Ended, Exchange, MAX_LEN, Signed, Word},
 };
 use http::HeaderValue;
 
@@ -68,14 +68,21 @@ fn judge_heard(heard: &Heard) -> Stated {
     let Some(text) = &heard.statement else {
         return stated;
     };
-    let key = PublicKey::from_bytes(heard.key);
+    let key = PublicKey::from_bytes(heard.signer.key);
     let verified = read(text).and_then(|signed| Some((signed.verify(&key).ok()?, signed)));
     let Some((says, statement)) = verified else {
         stated.word = Word::Absent(Absence::StatementForged);
         return stated;
     };
-    let ended = if heard.is_cut { Ended::Cut } else { Ended::Whole };
-    stated.disagrees = says.disagreement(&seen(heard.request), &seen(heard.response), heard.status, ended);
+    stated.disagrees = says.disagreement(&Exchange {
+        request: seen(heard.request),
+        response: seen(heard.response),
+        status: heard.status,
+        ended: if heard.is_cut { Ended::Cut } else { Ended::Whole },
+        claims: heard.signer.claims,
+        engine: heard.signer.engine,
+        models: heard.signer.models,
+    });
     stated.word = match stated.disagrees {
         Some(_) => Word::Absent(Absence::StatementDisagrees),
         None => Word::Signed { key, statement },
@@ -93,7 +100,7 @@ pub(crate) fn seen(seen: Seen) -> statement::Seen {
 
 #[cfg(test)]
 mod tests {
-    use backends::statement::Tally;
+    use backends::statement::{Signer, Tally};
     use billing::receipt::{SigningKey, statement::Statement};
 
     use super::*;
@@ -112,22 +119,29 @@ mod tests {
 
     fn says() -> Statement {
         Statement {
-            request: seen(of(b"question")),
-            response: seen(of(b"answer")),
-            status: 200,
-            ended: Ended::Whole,
+            exchange: Exchange {
+                request: seen(of(b"question")),
+                response: seen(of(b"answer")),
+                status: 200,
+                ended: Ended::Whole,
+                claims: [3; 32],
+                engine: None,
+                models: Some([4; 32]),
+            },
             started_at: 1,
             ended_at: 2,
             usage: None,
-            engine: None,
-            models: None,
-            evidence: None,
         }
     }
 
     fn heard(statement: Option<HeaderValue>) -> Heard {
         Heard {
-            key: *key(1).public().as_bytes(),
+            signer: Signer {
+                key: *key(1).public().as_bytes(),
+                claims: [3; 32],
+                engine: None,
+                models: Some([4; 32]),
+            },
             request: of(b"question"),
             response: of(b"answer"),
             status: 200,
@@ -181,22 +195,22 @@ mod tests {
         }
         let not_text = HeaderValue::from_bytes(b"\xff.\xff").expect("opaque bytes");
         check(Some(not_text), Absence::StatementForged, None);
-        let other = Statement {
-            response: seen(of(b"another")),
-            ..says()
-        };
+        let mut other = says();
+        other.exchange.response = seen(of(b"another"));
         let signed = Some(write(&other.sign(&key(1))));
         check(signed, Absence::StatementDisagrees, Some("response_bytes"));
+        let mut other = says();
+        other.exchange.models = None;
+        let signed = Some(write(&other.sign(&key(1))));
+        check(signed, Absence::StatementDisagrees, Some("models"));
         assert_eq!(judge(Heeded::Unasked).word, Word::Absent(Absence::Unattested));
         assert_eq!(judge(Heeded::Open).word, Word::Absent(Absence::Unfinished));
     }
 
     #[test]
     fn an_end_that_was_cut_is_stated_as_such() {
-        let cut = Statement {
-            ended: Ended::Cut,
-            ..says()
-        };
+        let mut cut = says();
+        cut.exchange.ended = Ended::Cut;
         let statement = Some(write(&cut.sign(&key(1))));
         let honest = Heard {
             is_cut: true,

@@ -1,19 +1,26 @@
 //! Worker: the role beside an engine. It dials gateways, or is dialled by them, and serves what they ask from its engine.
 //!
-//! It needs no open port, no root and no money: it opens a connection, both ends show their keys, and then the roles turn: the worker speaks HTTP/2 as the server on the socket that it dialled.
-//! Nothing is answered before the control stream has welcomed it, and nothing but what an inference engine is asked: see [`proxy`].
+//! It needs no open port, no root and no money: it opens a connection, both ends prove themselves, and then the roles turn: the worker speaks HTTP/2 as the server on the socket that it dialled.
+//! Nothing is answered before both ends have accepted each other and the control stream has welcomed it, and nothing but what an inference engine is asked: see [`proxy`].
 //! The engine is on this machine: a loopback address or a Unix socket.
 
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinSet};
+use attestation::Role;
+use attestation_ratls::{Admit, Connection, Endpoint, Expect};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
 use crate::{
     backoff::Backoff,
     config::{Address, KeyDigest},
+    control::{self, Token},
     drain::{Drain, Phase, drain},
+    identity::{self, Shown},
     layers::rescue::Chain,
-    secure::{Identity, Secure, Stream},
+    trust::Judging,
 };
 
 pub(crate) use engine::{Engine, EngineSettings};
@@ -40,26 +47,35 @@ const CONNECTIONS: usize = 256;
 /// A gateway that is dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gateway {
-    pub(crate) key: KeyDigest,
+    /// By which it is known; without one it must prove a guest of the policy.
+    pub(crate) key: Option<KeyDigest>,
     pub(crate) address: Address,
 }
 
 impl Gateway {
-    /// Reads `KEY@HOST:PORT`, where the key is the SHA-256 that the gateway prints when it starts.
+    /// Reads `KEY@HOST:PORT`, where the key is the SHA-256 that the gateway prints when it starts, or `HOST:PORT`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (key, address) = text
-            .split_once('@')
-            .ok_or("write KEY@HOST:PORT, where KEY is the key_sha256 that the gateway logs when it starts")?;
-        Ok(Self {
-            key: KeyDigest::parse(key).ok_or("the part before @ is not a SHA-256 digest: 64 hexadecimal digits")?,
-            address: Address::parse(address).ok_or("the part after @ is not a host and a port")?,
-        })
+        let (key, address) = match text.split_once('@') {
+            Some((key, address)) => {
+                let key = KeyDigest::parse(key);
+                let key = key.ok_or("the part before @ is not a SHA-256 digest: 64 hexadecimal digits")?;
+                (Some(key), address)
+            }
+            None => (None, text),
+        };
+        let address = Address::parse(address).ok_or(
+            "write KEY@HOST:PORT, where KEY is the key_sha256 that the gateway logs when it starts, or HOST:PORT of one that proves itself",
+        )?;
+        Ok(Self { key, address })
     }
 }
 
 /// What a worker is set up with.
 pub(crate) struct Settings {
-    pub(crate) identity: Identity,
+    pub(crate) shown: Shown,
+    pub(crate) judging: Judging,
+    /// What it says where it has no key of its own.
+    pub(crate) token: Option<Token>,
     pub(crate) gateways: Vec<Gateway>,
     /// Gateways that dial us, besides.
     pub(crate) callers: Vec<KeyDigest>,
@@ -73,8 +89,19 @@ pub(crate) struct Settings {
 pub(crate) enum WorkerError {
     #[error("there is nobody to serve: name a gateway with --gateway KEY@HOST:PORT, or --listen and --gateway-key")]
     NoGateway,
-    #[error("connections to gateways cannot be set up")]
-    Tls(#[from] rustls::Error),
+    #[error(
+        "the gateway at {0} has no key to be known by: give it as KEY@{0}, or say what it must prove with --gateway-policy"
+    )]
+    NoPolicy(String),
+}
+
+/// What each connection is made and held with.
+#[derive(Clone)]
+pub(super) struct Party {
+    endpoint: Endpoint,
+    token: Option<Token>,
+    engine: Arc<Engine>,
+    ending: Drain,
 }
 
 /// Serves until `stop` is ready, then drains; `hurry` ends what is left.
@@ -85,27 +112,45 @@ pub(crate) async fn run(
     hurry: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let Settings {
-        identity,
+        shown,
+        judging,
+        token,
         gateways,
         callers,
         listener,
         patience,
     } = settings;
-    let known: HashSet<KeyDigest> = gateways.iter().map(|gateway| gateway.key).chain(callers).collect();
-    if known.is_empty() || gateways.is_empty() && listener.is_none() {
+    let pinned = gateways.iter().filter_map(|gateway| gateway.key);
+    let known: HashSet<KeyDigest> = pinned.chain(callers).collect();
+    let accepts_evidence = !judging.trust().policy().images.is_empty();
+    let is_alone = known.is_empty() && !accepts_evidence;
+    if is_alone || gateways.is_empty() && listener.is_none() {
         return Err(WorkerError::NoGateway);
     }
-    let secure = Secure::new(&identity, Arc::new(move |key| known.contains(key)))?;
+    if let Some(gateway) = gateways
+        .iter()
+        .find(|gateway| gateway.key.is_none() && !accepts_evidence)
+    {
+        return Err(WorkerError::NoPolicy(gateway.address.as_str().to_owned()));
+    }
+    judging.trust().know(move |key| known.contains(&KeyDigest(*key)));
+    let endpoint = endpoint(&shown, &judging);
     let (control, ending) = drain();
     let watching = tokio::spawn(engine.clone().watch());
     let mut serving = JoinSet::new();
+    let party = Party {
+        endpoint,
+        token,
+        engine: engine.clone(),
+        ending,
+    };
     for gateway in gateways {
-        serving.spawn(keep(gateway, secure.clone(), engine.clone(), ending.clone()));
+        serving.spawn(keep(gateway, party.clone()));
     }
     if let Some(listener) = listener {
-        serving.spawn(listen(listener, secure, engine.clone(), ending));
+        serving.spawn(listen(listener, party));
     } else {
-        drop(ending);
+        drop(party);
     }
     stop.await;
     tracing::info!(
@@ -134,21 +179,30 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// What connections to gateways are made with.
+pub(crate) fn endpoint(shown: &Shown, judging: &Judging) -> Endpoint {
+    Endpoint {
+        trust: judging.trust().clone(),
+        identities: Some(shown.identities().clone()),
+        alpn: vec![control::ALPN.to_vec()],
+        clock: identity::clock(),
+    }
+}
+
 /// Keeps a connection to one gateway until the end.
-async fn keep(gateway: Gateway, secure: Secure, engine: Arc<Engine>, ending: Drain) {
+async fn keep(gateway: Gateway, party: Party) {
     let address = gateway.address.as_str();
+    let ending = party.ending.clone();
     let mut backoff = Backoff::new(FIRST, LAST);
     let mut told = None;
     loop {
         let began = tokio::time::Instant::now();
         let opened = tokio::select! {
-            opened = open(&gateway, &secure) => opened,
+            opened = open(&gateway, &party.endpoint) => opened,
             () = ending.reached(Phase::Draining) => return,
         };
         let why = match opened {
-            Ok(stream) => Session::serve(stream, address, engine.clone(), ending.clone())
-                .await
-                .to_string(),
+            Ok(connection) => Session::serve(connection, address, party.clone()).await.to_string(),
             Err(why) => why,
         };
         if ending.phase() >= Phase::Draining {
@@ -171,22 +225,36 @@ async fn keep(gateway: Gateway, secure: Secure, engine: Arc<Engine>, ending: Dra
 }
 
 /// A connection to the gateway that was meant.
-async fn open(gateway: &Gateway, secure: &Secure) -> Result<Stream, String> {
-    let connecting = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(gateway.address.as_str()));
+async fn open(gateway: &Gateway, endpoint: &Endpoint) -> Result<Connection<TcpStream>, String> {
+    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(gateway.address.as_str()));
     let tcp = connecting
         .await
         .map_err(|_| format!("no connection within {CONNECT:?}"))?
         .map_err(|error| format!("cannot connect: {}", error.kind()))?;
     tcp.set_nodelay(true).map_err(|error| error.kind().to_string())?;
-    let (stream, peer) = secure.dial(tcp).await.map_err(|error| Chain(&error).to_string())?;
-    if peer.key != gateway.key {
-        return Err(format!("another gateway answers there, with the key {}", peer.key));
+    let expect = expect(&tcp).map_err(|error| error.kind().to_string())?;
+    let connected = endpoint.connect(tcp, expect).await;
+    let connection = connected.map_err(|error| format!("{} ({})", Chain(&error), error.code()))?;
+    let peer = connection.peer().ok_or("it showed no certificate")?;
+    let key = KeyDigest(*peer.spki_sha256());
+    match gateway.key {
+        Some(pinned) if pinned != key => Err(format!("another gateway answers there, with the key {key}")),
+        None if !peer.is_attested() => Err("it showed no evidence, and no key was given for it".to_owned()),
+        Some(_) | None => Ok(connection),
     }
-    Ok(stream)
+}
+
+/// A gateway, from where it is.
+pub(crate) fn expect(tcp: &TcpStream) -> std::io::Result<Expect> {
+    Ok(Expect {
+        role: Role::Gateway,
+        address: tcp.peer_addr()?.ip(),
+    })
 }
 
 /// Lets gateways in that dial us, until the end.
-async fn listen(listener: TcpListener, secure: Secure, engine: Arc<Engine>, ending: Drain) {
+async fn listen(listener: TcpListener, party: Party) {
+    let ending = party.ending.clone();
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     let mut open = JoinSet::new();
     loop {
@@ -205,25 +273,27 @@ async fn listen(listener: TcpListener, secure: Secure, engine: Arc<Engine>, endi
             },
             () = ending.reached(Phase::Draining) => break,
         };
-        let (secure, engine, ending) = (secure.clone(), engine.clone(), ending.clone());
+        let party = party.clone();
         open.spawn(async move {
-            answer(tcp, from, &secure, engine, ending).await;
+            answer(tcp, from, party).await;
             drop(place);
         });
     }
     while open.join_next().await.is_some() {}
 }
 
-async fn answer(tcp: tokio::net::TcpStream, from: SocketAddr, secure: &Secure, engine: Arc<Engine>, ending: Drain) {
-    if tcp.set_nodelay(true).is_err() {
+async fn answer(tcp: TcpStream, from: SocketAddr, party: Party) {
+    let (Ok(()), Ok(expect)) = (tcp.set_nodelay(true), expect(&tcp)) else {
         return;
-    }
-    match secure.accept(tcp).await {
-        Ok((stream, _)) => {
-            let ended = Session::serve(stream, &from.to_string(), engine, ending).await;
+    };
+    match party.endpoint.accept(tcp, expect, Admit::Certified).await {
+        Ok(connection) => {
+            let ended = Session::serve(connection, &from.to_string(), party).await;
             tracing::info!(gateway = %from, why = %ended, "gateway gone");
         }
-        Err(error) => tracing::debug!(gateway = %from, error = %Chain(&error), "a caller was not let in"),
+        Err(error) => {
+            tracing::debug!(gateway = %from, code = error.code(), error = %Chain(&error), "a caller was not let in")
+        }
     }
 }
 
@@ -236,11 +306,13 @@ mod tests {
         let key = "ab".repeat(32);
         let good = Gateway::parse(&format!("{key}@gw.example:8444")).expect("a gateway");
         assert_eq!(
-            (good.key.to_string(), good.address.as_str()),
-            (key.clone(), "gw.example:8444")
+            (good.key, good.address.as_str()),
+            (KeyDigest::parse(&key), "gw.example:8444")
         );
+        let proves_itself = Gateway::parse("gw.example:8444").expect("a gateway");
+        assert_eq!(proves_itself.key, None);
         for bad in [
-            "gw.example:8444",
+            "gw.example",
             "abcd@gw.example:8444",
             &format!("{key}@gw.example"),
             &format!("{key}@https://gw.example:1"),

@@ -4,7 +4,7 @@
 //! Upstreams disagree (llama.cpp and vLLM send a number as code, Cocoon a bare string, FastAPI a `detail`), so
 //! [`ErrorBody::from_upstream`] makes theirs into ours.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -27,6 +27,9 @@ pub struct ErrorBody {
     pub param: Option<Cow<'static, str>>,
     /// The code that programs compare, e.g. `model_not_found`.
     pub code: Option<Cow<'static, str>>,
+    /// How often each of several reasons holds, where an error has several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<&'static str, u32>,
 }
 
 impl ErrorBody {
@@ -40,7 +43,13 @@ impl ErrorBody {
             kind: kind.into(),
             param: None,
             code: Some(code.into()),
+            reasons: BTreeMap::new(),
         }
+    }
+
+    pub fn with_reasons(mut self, reasons: BTreeMap<&'static str, u32>) -> Self {
+        self.reasons = reasons;
+        self
     }
 
     pub fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
@@ -184,6 +193,7 @@ impl<'a> Shape<'a> {
                 kind: word(inner.kind).unwrap_or(Cow::Borrowed("server_error")),
                 param: word(inner.param),
                 code: word(inner.code),
+                reasons: BTreeMap::new(),
             };
             body.name_context_overflow();
             return Some(body);
@@ -195,6 +205,7 @@ impl<'a> Shape<'a> {
             kind: word(self.error_type).unwrap_or(Cow::Borrowed("server_error")),
             param: None,
             code: None,
+            reasons: BTreeMap::new(),
         })
     }
 
@@ -213,6 +224,7 @@ impl<'a> Shape<'a> {
                 .unwrap_or(Cow::Borrowed("server_error")),
             param: word(self.param),
             code: word(self.code),
+            reasons: BTreeMap::new(),
         })
     }
 }

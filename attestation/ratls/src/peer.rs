@@ -33,6 +33,13 @@ enum Offered {
     Cocoon(Vec<u8>),
 }
 
+impl Offered {
+    /// Whether a quote is in it.
+    fn is_attested(&self) -> bool {
+        !matches!(self, Self::Mulberry(Evidence { quote: None, .. }))
+    }
+}
+
 /// Whom we expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
@@ -46,6 +53,8 @@ pub struct Expect {
 pub enum PeerRefusal {
     #[error(transparent)]
     Certificate(#[from] CertificateRefusal),
+    #[error("it shows no quote, and its key is not one that is known here")]
+    Stranger,
     #[error("too much of this address's evidence was refused lately; it may try again in some seconds")]
     Flood,
     #[error(transparent)]
@@ -57,6 +66,7 @@ impl PeerRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(refusal) => refusal.code(),
+            Self::Stranger => "stranger",
             Self::Flood => "flood",
             Self::Evidence(refusal) => refusal.code(),
         }
@@ -76,11 +86,16 @@ impl Peer {
             Shown::Evidence(bytes) => Offered::Mulberry(Evidence::decode(bytes)?),
             Shown::Cocoon(quote) => Offered::Cocoon(quote.clone()),
         };
+        if let (Some(keyed), false) = (trust.keyed(), evidence.is_attested())
+            && !keyed.knows(certificate.spki_sha256())
+        {
+            return Err(PeerRefusal::Stranger);
+        }
         if !trust.admit(expect.address) {
             return Err(PeerRefusal::Flood);
         }
         let accepted = trust.current();
-        let verdict = shown(&certificate, &evidence, expect.role, &accepted, now)
+        let verdict = shown(&certificate, &evidence, expect.role, trust, &accepted, now)
             .inspect_err(|refusal| trust.refused(refusal))?;
         trust.vindicate(expect.address);
         Ok(Self {
@@ -123,7 +138,7 @@ impl Peer {
 
     /// Whether a quote stands behind it.
     pub fn is_attested(&self) -> bool {
-        !matches!(&self.evidence, Offered::Mulberry(Evidence { quote: None, .. }))
+        self.evidence.is_attested()
     }
 
     /// The evidence of its certificate, as it came: for archives.
@@ -141,7 +156,15 @@ impl Peer {
 
     /// What the evidence of the certificate is worth now.
     pub(crate) fn appraise_again(&self, now: u64) -> Result<Verdict, Refusal> {
-        shown(&self.certificate, &self.evidence, self.role, &self.trust.current(), now)
+        let accepted = self.trust.current();
+        shown(
+            &self.certificate,
+            &self.evidence,
+            self.role,
+            &self.trust,
+            &accepted,
+            now,
+        )
     }
 
     pub(crate) fn question(&self, nonce: [u8; 32], exporter: [u8; 32]) -> Question {
@@ -176,8 +199,15 @@ impl Peer {
             }
             (Some(_), Proof::Quote(quote)) => {
                 // The certificate's evidence counts as long as the connection: it holds the claims.
-                shown(&self.certificate, &self.evidence, self.role, &accepted, now)
-                    .map_err(|refusal| self.refuse(refusal))?;
+                shown(
+                    &self.certificate,
+                    &self.evidence,
+                    self.role,
+                    &self.trust,
+                    &accepted,
+                    now,
+                )
+                .map_err(|refusal| self.refuse(refusal))?;
                 let first = first.unwrap_or(&self.verdict);
                 let (channel, basis) = (question.channel(), accepted.basis(now));
                 let verifier = accepted.verifier();
@@ -197,9 +227,10 @@ impl Peer {
     }
 
     fn keyed(&self, evidence: &Evidence, accepted: &Accepted, now: u64) -> Result<Verdict, Refusal> {
+        let basis = accepted.keyed_basis(self.trust.keyed(), now);
         accepted
             .verifier()
-            .appraise_certificate(evidence, self.role, self.spki_sha256(), &accepted.basis(now))
+            .appraise_certificate(evidence, self.role, self.spki_sha256(), &basis)
     }
 
     fn refuse(&self, refusal: Refusal) -> Cut {
@@ -212,10 +243,15 @@ fn shown(
     certificate: &Certificate,
     evidence: &Offered,
     role: Role,
+    trust: &Trust,
     accepted: &Accepted,
     now: u64,
 ) -> Result<Verdict, Refusal> {
-    let basis = accepted.basis(now);
+    let basis = if evidence.is_attested() {
+        accepted.basis(now)
+    } else {
+        accepted.keyed_basis(trust.keyed(), now)
+    };
     let verifier = accepted.verifier();
     match evidence {
         Offered::Mulberry(evidence) => verifier.appraise_certificate(evidence, role, certificate.spki_sha256(), &basis),

@@ -10,12 +10,12 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
 use arc_swap::ArcSwap;
-use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, Verifier};
+use attestation::{Basis, CollateralSet, Hex, Policy, Problem, Refusal, Tier, Verifier};
 use tokio::sync::{mpsc, watch};
 
 use crate::limit::Limit;
@@ -30,6 +30,13 @@ pub struct Trust {
     generation: watch::Sender<u64>,
     wanted: mpsc::Sender<Wanted>,
     limit: Limit,
+    keyed: OnceLock<Keyed>,
+}
+
+/// Of peers without a quote: who is known, and what they are judged by.
+pub(crate) struct Keyed {
+    known: Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>,
+    policy: Policy,
 }
 
 /// A platform whose collateral is missing.
@@ -71,8 +78,22 @@ impl Trust {
             generation: watch::Sender::new(0),
             wanted,
             limit: Limit::default(),
+            keyed: OnceLock::new(),
         };
         Ok((Arc::new(trust), receiver))
+    }
+
+    /// From here on a peer without a quote is accepted if `known` knows the SHA-256 of its key, and only then, whatever
+    /// tier the policy asks for: whoever names a key answers for its machine. Asked in the handshake, before anything is
+    /// computed for the peer. Said once; later it changes nothing.
+    pub fn know(&self, known: impl Fn(&[u8; 32]) -> bool + Send + Sync + 'static) {
+        let mut policy = Policy::of(Vec::new());
+        policy.min_tier = Tier::Open;
+        let keyed = Keyed {
+            known: Box::new(known),
+            policy,
+        };
+        drop(self.keyed.set(keyed));
     }
 
     pub fn policy(&self) -> Arc<Policy> {
@@ -123,6 +144,10 @@ impl Trust {
         self.current.load_full()
     }
 
+    pub(crate) fn keyed(&self) -> Option<&Keyed> {
+        self.keyed.get()
+    }
+
     /// Whether this address may cost us another verification.
     pub(crate) fn admit(&self, address: IpAddr) -> bool {
         self.limit.take(address, Instant::now())
@@ -154,6 +179,18 @@ impl Accepted {
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {
         Basis::new(&self.policy, &self.collateral, now)
+    }
+
+    /// Of a peer without a quote.
+    pub(crate) fn keyed_basis<'a>(&'a self, keyed: Option<&'a Keyed>, now: u64) -> Basis<'a> {
+        let policy = keyed.map_or(&*self.policy, |keyed| &keyed.policy);
+        Basis::new(policy, &self.collateral, now)
+    }
+}
+
+impl Keyed {
+    pub(crate) fn knows(&self, spki_sha256: &[u8; 32]) -> bool {
+        (self.known)(spki_sha256)
     }
 }
 

@@ -64,6 +64,13 @@ impl SoftTdx {
         Self::danger_from_seed(seed)
     }
 
+    /// The same platform with the guest of another image.
+    #[must_use]
+    pub fn with_image(mut self, name: &str) -> Self {
+        self.recipe.td = Td::of(name);
+        self
+    }
+
     /// For tests: a valid platform, of which one thing is to be broken. Its seed is public.
     pub fn builder() -> Builder {
         let seed = *b"a test's seed, known to everybody";

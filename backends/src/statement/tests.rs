@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{body::Incoming, client::conn::http2::SendRequest, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::mpsc;
 
@@ -13,12 +13,16 @@ use crate::{
     body::{BoxBody, Outgoing},
     client::{Answering, Client},
     serve::BoxError,
-    verdict::Tier,
-    worker::{Connected, Worker},
+    worker::Worker,
 };
 
 const SALT: [u8; 32] = [5; 32];
-const KEY: [u8; 32] = [9; 32];
+const SIGNER: Signer = Signer {
+    key: [9; 32],
+    claims: [8; 32],
+    engine: None,
+    models: None,
+};
 
 type Piece = Result<Frame<Bytes>, BoxError>;
 
@@ -35,7 +39,7 @@ fn trailers(pairs: &[(HeaderName, &'static str)]) -> Piece {
 /// A worker that answers with these pieces, and a client on its connection.
 struct Scene {
     client: Client,
-    connected: Connected,
+    sender: SendRequest<Outgoing>,
     asked: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
 }
 
@@ -62,11 +66,9 @@ impl Scene {
             .await
             .expect("HTTP/2");
         tokio::spawn(connection);
-        let worker = Arc::new(Worker::new("box"));
-        let connected = worker.connect(sender, Tier::Open);
         Self {
-            client: Client::of_worker(worker),
-            connected,
+            client: Client::of_worker(Arc::new(Worker::new("box"))),
+            sender,
             asked,
         }
     }
@@ -74,10 +76,10 @@ impl Scene {
     async fn ask(&self, body: Outgoing) -> (Arc<Trail>, Answering) {
         let trail = Arc::new(Trail::default());
         trail.ask_statements(SALT);
-        let asking = trail.asking().expect("it was asked for");
+        let asking = trail.asking(SIGNER).expect("it was asked for");
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
-        let sent = self.client.send_asking(request, asking);
+        let sent = self.client.send_asking(self.sender.clone(), request, asking);
         (trail, sent.await.expect("an answer").into_body())
     }
 }
@@ -98,7 +100,6 @@ fn heard(trail: &Trail) -> Heard {
 #[tokio::test]
 async fn a_statement_is_heard_and_not_passed_on() {
     let mut scene = Scene::new(|| vec![data("ans"), data("wer"), trailers(&[(STATEMENT, "said")])]).await;
-    scene.connected.states_by(KEY);
     for upload in [false, true] {
         let body = if upload {
             let pieces = [data("ques"), data("tion")];
@@ -113,7 +114,7 @@ async fn a_statement_is_heard_and_not_passed_on() {
         assert_eq!(answer.to_bytes(), "answer");
         let heard = heard(&trail);
         assert_eq!((heard.request, heard.response), (of(b"question"), of(b"answer")));
-        assert_eq!((heard.key, heard.status, heard.is_cut), (KEY, 200, false));
+        assert_eq!((heard.signer, heard.status, heard.is_cut), (SIGNER, 200, false));
         assert_eq!(heard.statement, Some(HeaderValue::from_static("said")));
         let (headers, body) = scene.asked.recv().await.expect("it was asked");
         assert_eq!(headers[STATEMENT], URL_SAFE_NO_PAD.encode(SALT));
@@ -121,20 +122,28 @@ async fn a_statement_is_heard_and_not_passed_on() {
     }
 }
 
-#[tokio::test]
-async fn who_has_no_key_is_not_asked() {
-    let mut scene = Scene::new(|| vec![data("answer")]).await;
-    let (trail, answer) = scene.ask(Outgoing::whole(Bytes::from_static(b"q"))).await;
-    answer.collect().await.expect("it is whole");
+#[test]
+fn who_has_no_key_is_not_asked() {
+    let claims = |key: Option<[u8; 32]>| Claims {
+        receipt_key: key.map(attestation::Hex),
+        ..Claims::new(attestation::Role::Worker, [7; 32], 0, 60)
+    };
+    assert_eq!(Signer::of(&claims(None)), None);
+    let signer = Signer::of(&claims(Some([1; 32]))).expect("it names a key");
+    assert_eq!((signer.key, signer.engine, signer.models), ([1; 32], None, None));
+    assert_ne!(
+        Signer::of(&claims(Some([2; 32]))).expect("it names a key").claims,
+        signer.claims
+    );
+    // Nor anybody where there is no receipt.
+    let trail = Arc::new(Trail::default());
+    assert!(trail.asking(signer).is_none());
     assert!(matches!(trail.take_word(), Word::Unasked));
-    let (headers, _) = scene.asked.recv().await.expect("it was asked");
-    assert!(!headers.contains_key(STATEMENT));
 }
 
 #[tokio::test]
 async fn an_answer_without_a_statement_is_heard_to_its_end() {
     let scene = Scene::new(|| vec![data("answer"), data("")]).await;
-    scene.connected.states_by(KEY);
     let (trail, answer) = scene.ask(Outgoing::Empty).await;
     answer.collect().await.expect("it is whole");
     let heard = heard(&trail);
@@ -145,7 +154,6 @@ async fn an_answer_without_a_statement_is_heard_to_its_end() {
 #[tokio::test]
 async fn an_answer_that_the_worker_says_was_cut_is_not_whole() {
     let scene = Scene::new(|| vec![data("ans"), trailers(&[(STATEMENT, "said"), (ENDED, "cut")])]).await;
-    scene.connected.states_by(KEY);
     let (trail, answer) = scene.ask(Outgoing::Empty).await;
     let error = answer.collect().await.expect_err("it broke off");
     assert!(error.to_string().contains("broke off"), "{error}");
@@ -155,11 +163,28 @@ async fn an_answer_that_the_worker_says_was_cut_is_not_whole() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_or_is_left_is_not_heard() {
-    let scene = Scene::new(|| vec![data("ans"), Err("reset".into())]).await;
-    scene.connected.states_by(KEY);
-    let (trail, answer) = scene.ask(Outgoing::Empty).await;
-    answer.collect().await.expect_err("it is reset");
+    let (tell, told) = mpsc::unbounded_channel::<Piece>();
+    let told = Mutex::new(Some(told));
+    let scene = Scene::answering(move || {
+        let mut told = told
+            .lock()
+            .expect("no panic holds it")
+            .take()
+            .expect("it is asked once");
+        BoxBody::new(StreamBody::new(futures_util::stream::poll_fn(move |cx| {
+            told.poll_recv(cx)
+        })))
+    })
+    .await;
+    tell.send(data("ans")).expect("it is heard");
+    let (trail, mut answer) = scene.ask(Outgoing::Empty).await;
+    let begun = answer.frame().await.expect("it begins").expect("it is data");
+    assert_eq!(begun.into_data().expect("it is data"), "ans");
+    tell.send(Err("reset".into())).expect("it is heard");
+    answer.frame().await.expect("not its end").expect_err("it is reset");
     assert!(matches!(trail.take_word(), Word::Open));
+
+    let scene = Scene::new(|| vec![data("answer"), trailers(&[(STATEMENT, "said")])]).await;
     let (trail, answer) = scene.ask(Outgoing::Empty).await;
     drop(answer);
     assert!(matches!(trail.take_word(), Word::Open));
@@ -170,7 +195,11 @@ async fn trailers_of_an_answer_that_nobody_asked_about_end_here() {
     let scene = Scene::new(|| vec![data("answer"), trailers(&[(STATEMENT, "said")])]).await;
     let mut request = Request::new(Outgoing::Empty);
     *request.method_mut() = http::Method::POST;
-    let answer = scene.client.send(request, false).await.expect("an answer");
+    let answer = scene
+        .client
+        .send_over(scene.sender.clone(), request)
+        .await
+        .expect("an answer");
     let answer = answer.into_body().collect().await.expect("it is whole");
     assert!(answer.trailers().is_none());
 }
@@ -252,7 +281,6 @@ mod streams {
 
     async fn stating(pieces: &'static [&'static str], behind: fn() -> Vec<Piece>) -> Scene {
         let scene = Scene::new(move || pieces.iter().map(|piece| data(piece)).chain(behind()).collect()).await;
-        scene.connected.states_by(KEY);
         scene
     }
 
@@ -267,7 +295,7 @@ mod streams {
             assert_eq!(heard.response, of(pieces.concat().as_bytes()));
             assert!(heard.statement.is_some());
             if pieces.len() == 2 {
-                assert_eq!(read.before, read.text, "only the word that it is over waits");
+                assert!(read.before.starts_with(CHUNK), "only the word that it is over waits");
             }
         }
     }
@@ -280,7 +308,6 @@ mod streams {
             BoxBody::new(StreamBody::new(open))
         })
         .await;
-        scene.connected.states_by(KEY);
         let read = read(&scene).await;
         assert_eq!(read.text, [CHUNK, DONE].concat());
         assert!((2..3).contains(&read.took.as_secs()), "{:?}", read.took);

@@ -64,22 +64,28 @@ impl Ended {
 /// What a worker says of one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The body as it was received.
-    pub request: Seen,
-    /// The body as it was sent.
-    pub response: Seen,
-    pub status: u16,
-    pub ended: Ended,
+    pub exchange: Exchange,
     /// By the worker's clock: when the request came and when the answer ended, in seconds since 1970.
     pub started_at: u64,
     pub ended_at: u64,
     /// As the engine said in the answer, where that was plain to see.
     pub usage: Option<Usage>,
-    /// The digests that the worker's claims name: of its engine, and of the manifest of model weights.
+}
+
+/// What both sides of an exchange know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The body as the worker received it.
+    pub request: Seen,
+    /// The body as the worker sent it.
+    pub response: Seen,
+    pub status: u16,
+    pub ended: Ended,
+    /// SHA-256 of the claims that the worker showed, which its evidence vouches for.
+    pub claims: Hash,
+    /// The digests that these name: of the engine, and of the manifest of model weights.
     pub engine: Option<Hash>,
     pub models: Option<Hash>,
-    /// Of the evidence that the worker showed, as a verdict names it.
-    pub evidence: Option<Hash>,
 }
 
 /// A statement and a signature, which nobody has looked at.
@@ -119,34 +125,39 @@ impl Statement {
     }
 
     /// The first member that says otherwise than what was seen of the same exchange from its other side.
-    /// Times are the worker's own, usage is in the answer that was hashed, and digests are matters of evidence.
-    pub fn disagreement(&self, request: &Seen, response: &Seen, status: u16, ended: Ended) -> Option<&'static str> {
+    /// Times are the worker's own, and usage is in the answer that was hashed.
+    pub fn disagreement(&self, seen: &Exchange) -> Option<&'static str> {
+        let said = &self.exchange;
         let agreements = [
-            ("request_bytes", self.request.bytes == request.bytes),
-            ("request_sha256", self.request.sha256 == request.sha256),
-            ("response_bytes", self.response.bytes == response.bytes),
-            ("response_sha256", self.response.sha256 == response.sha256),
-            ("status", self.status == status),
-            ("ended", self.ended == ended),
+            ("request_bytes", said.request.bytes == seen.request.bytes),
+            ("request_sha256", said.request.sha256 == seen.request.sha256),
+            ("response_bytes", said.response.bytes == seen.response.bytes),
+            ("response_sha256", said.response.sha256 == seen.response.sha256),
+            ("status", said.status == seen.status),
+            ("ended", said.ended == seen.ended),
+            ("claims", said.claims == seen.claims),
+            ("engine", said.engine == seen.engine),
+            ("models", said.models == seen.models),
         ];
         let wrong = agreements.into_iter().find(|(_, agrees)| !agrees);
         wrong.map(|(name, _)| name)
     }
 
     fn to_json(&self) -> String {
-        let mut out = String::with_capacity(512);
+        let said = &self.exchange;
+        let mut out = String::with_capacity(1024);
         writer::object(&mut out, |o| {
-            o.text("ended", self.ended.as_str());
+            o.text("claims", &to_hex(&said.claims));
+            o.text("ended", said.ended.as_str());
             o.count("ended_at", self.ended_at);
-            digest(o, "engine", self.engine.as_ref());
-            digest(o, "evidence", self.evidence.as_ref());
-            digest(o, "models", self.models.as_ref());
-            o.count("request_bytes", self.request.bytes);
-            digest(o, "request_sha256", Some(&self.request.sha256));
-            o.count("response_bytes", self.response.bytes);
-            digest(o, "response_sha256", Some(&self.response.sha256));
+            digest_or_null(o, "engine", said.engine.as_ref());
+            digest_or_null(o, "models", said.models.as_ref());
+            o.count("request_bytes", said.request.bytes);
+            o.text("request_sha256", &to_hex(&said.request.sha256));
+            o.count("response_bytes", said.response.bytes);
+            o.text("response_sha256", &to_hex(&said.response.sha256));
             o.count("started_at", self.started_at);
-            o.count("status", u64::from(self.status));
+            o.count("status", u64::from(said.status));
             match &self.usage {
                 Some(usage) => o.object("usage", |o| {
                     o.count("cached", usage.cached);
@@ -165,22 +176,24 @@ impl Statement {
     fn from_json(json: &str) -> Option<Self> {
         let read: Written = serde_json::from_str(json).ok()?;
         let statement = Self {
-            request: Seen {
-                sha256: read.request_sha256,
-                bytes: read.request_bytes,
+            exchange: Exchange {
+                request: Seen {
+                    sha256: read.request_sha256,
+                    bytes: read.request_bytes,
+                },
+                response: Seen {
+                    sha256: read.response_sha256,
+                    bytes: read.response_bytes,
+                },
+                status: read.status,
+                ended: read.ended,
+                claims: read.claims,
+                engine: read.engine,
+                models: read.models,
             },
-            response: Seen {
-                sha256: read.response_sha256,
-                bytes: read.response_bytes,
-            },
-            status: read.status,
-            ended: read.ended,
             started_at: read.started_at,
             ended_at: read.ended_at,
             usage: read.usage,
-            engine: read.engine,
-            models: read.models,
-            evidence: read.evidence,
         };
         (read.v == VERSION && statement.to_json() == json).then_some(statement)
     }
@@ -304,13 +317,13 @@ impl<'de> Deserialize<'de> for Signed {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(deserialize_with = "super::facts::hash")]
+    claims: Hash,
     ended: Ended,
     ended_at: u64,
-    #[serde(deserialize_with = "digest_or_null")]
+    #[serde(deserialize_with = "maybe_digest")]
     engine: Option<Hash>,
-    #[serde(deserialize_with = "digest_or_null")]
-    evidence: Option<Hash>,
-    #[serde(deserialize_with = "digest_or_null")]
+    #[serde(deserialize_with = "maybe_digest")]
     models: Option<Hash>,
     request_bytes: u64,
     #[serde(deserialize_with = "super::facts::hash")]
@@ -324,14 +337,14 @@ struct Written {
     v: u64,
 }
 
-fn digest(o: &mut Object<'_>, name: &str, value: Option<&Hash>) {
+fn digest_or_null(o: &mut Object<'_>, name: &str, value: Option<&Hash>) {
     match value {
         Some(value) => o.text(name, &to_hex(value)),
         None => o.null(name),
     }
 }
 
-fn digest_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hash>, D::Error> {
+fn maybe_digest<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hash>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     let hash = |text: String| from_hex(&text).ok_or_else(|| D::Error::custom("64 lowercase hexadecimal digits"));
     text.map(hash).transpose()

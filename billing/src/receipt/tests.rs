@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    statement::{Absence, Ended, Seen, Signed, Statement, Word},
+    statement::{Absence, Ended, Exchange, Seen, Signed, Statement, Word},
     *,
 };
 use crate::{AccountId, Charge, ChargeKind, Currency, End, Evidence, Fee, Nano, Tariff, Terms, Usage, UsageSource};
@@ -328,22 +328,24 @@ fn what_a_gateway_may_not_sign_is_refused() {
 
 fn statement() -> Statement {
     Statement {
-        request: Seen {
-            sha256: [1; 32],
-            bytes: 39,
+        exchange: Exchange {
+            request: Seen {
+                sha256: [1; 32],
+                bytes: 39,
+            },
+            response: Seen {
+                sha256: [2; 32],
+                bytes: 19,
+            },
+            status: 200,
+            ended: Ended::Whole,
+            claims: [4; 32],
+            engine: None,
+            models: None,
         },
-        response: Seen {
-            sha256: [2; 32],
-            bytes: 19,
-        },
-        status: 200,
-        ended: Ended::Whole,
         started_at: 1_795_319_998,
         ended_at: 1_795_320_000,
         usage: Some(Usage::from_totals(1200, 800, 350, 0)),
-        engine: None,
-        models: None,
-        evidence: None,
     }
 }
 
@@ -352,7 +354,7 @@ fn stated(seq: u64) -> Charge {
     let worker = SigningKey::from_seed(&[3; 32]).expect("a seed");
     let mut charge = charge(seq);
     let evidence = charge.evidence.as_mut().expect("it is there");
-    evidence.forwarded = Some(statement().request.sha256);
+    evidence.forwarded = Some(statement().exchange.request.sha256);
     evidence.word = Word::Signed {
         key: worker.public(),
         statement: statement().sign(&worker),

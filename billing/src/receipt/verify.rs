@@ -247,7 +247,7 @@ fn worker_statement(facts: &Facts) -> Result<(), Refused> {
     let statement = signed
         .verify(&key)
         .map_err(|forged| Refused::new(format!("worker_statement.{}", forged.field()), forged.to_string()))?;
-    if facts.request.forwarded != Some(statement.request.sha256) {
+    if facts.request.forwarded != Some(statement.exchange.request.sha256) {
         return Err(Refused::new(
             "request.forwarded",
             "is not what the worker states that it received",

@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use backends::verdict::Reason;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -119,9 +120,9 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
                 backend: backend.name.to_string(),
                 kind: backend.kind.as_str(),
                 url: format!("{scheme}://{}{}", target.authority(), target.base_path()),
-                tier: upstream.tier().as_str(),
+                tier: upstream.tier().name(),
                 in_use: why.is_none(),
-                why,
+                why: why.map(Reason::sentence),
                 health: if upstream.is_up() { "up" } else { "down" },
                 breaker: upstream.breaker.state(now).as_str(),
                 outstanding: upstream.outstanding(),

@@ -4,14 +4,17 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::{config::KeyDigest, worker::Gateway};
+use crate::{
+    config::{CollateralFrom, EvidenceFrom, KeyDigest},
+    worker::Gateway,
+};
 
 #[derive(Args)]
 pub(crate) struct WorkerArgs {
     #[command(subcommand)]
     pub(crate) command: Option<WorkerCommand>,
-    /// A gateway to serve: the key_sha256 that it logs when it starts, and its worker_listen; can be given several times
-    #[arg(long, global = true, value_parser = Gateway::parse, env = "MULBERRY_WORKER_GATEWAY", value_delimiter = ',', value_name = "KEY@HOST:PORT")]
+    /// A gateway to serve: the key_sha256 that it logs when it starts, and its worker_listen; without a key where --gateway-policy says what it must prove; can be given several times
+    #[arg(long, global = true, value_parser = Gateway::parse, env = "MULBERRY_WORKER_GATEWAY", value_delimiter = ',', value_name = "[KEY@]HOST:PORT")]
     pub(crate) gateway: Vec<Gateway>,
     /// The engine on this machine: http://127.0.0.1:PORT or unix:PATH
     #[arg(
@@ -43,6 +46,35 @@ pub(crate) struct WorkerArgs {
         value_name = "FILE"
     )]
     pub(crate) key_file: PathBuf,
+    /// What this worker shows of its machine: none, or tdx in a TDX guest
+    #[arg(long, global = true, value_parser = EvidenceFrom::parse, env = "MULBERRY_WORKER_EVIDENCE", default_value = "none", value_name = "WHO")]
+    pub(crate) evidence: EvidenceFrom,
+    /// The file with the token by which a gateway knows this worker, where it has no key of its own
+    #[arg(long, global = true, env = "MULBERRY_WORKER_JOIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// The policy by which gateways without a known key are accepted
+    #[arg(long, global = true, env = "MULBERRY_WORKER_GATEWAY_POLICY", value_name = "FILE")]
+    pub(crate) gateway_policy: Option<PathBuf>,
+    /// Where what Intel says of platforms comes from, in order: intel, the URL of a PCCS, or bundle:FOLDER
+    #[arg(long, global = true, value_parser = CollateralFrom::parse, env = "MULBERRY_WORKER_COLLATERAL", value_delimiter = ',', default_value = "intel", value_name = "SOURCE")]
+    pub(crate) collateral: Vec<CollateralFrom>,
+    /// Where collateral is kept between two starts
+    #[arg(long, global = true, env = "MULBERRY_WORKER_COLLATERAL_CACHE", value_name = "FOLDER")]
+    pub(crate) collateral_cache: Option<PathBuf>,
+    /// A root certificate that stands in for Intel's: whoever has its key can forge all evidence; for development
+    #[arg(
+        long,
+        global = true,
+        env = "MULBERRY_WORKER_DANGER_DEVELOPMENT_TRUST_ANCHOR",
+        value_name = "FILE"
+    )]
+    pub(crate) danger_development_trust_anchor: Option<PathBuf>,
+    /// The SHA-256 of the engine that this guest was built with, which its evidence then names
+    #[arg(long, global = true, value_parser = key, env = "MULBERRY_WORKER_CLAIM_ENGINE", value_name = "SHA256")]
+    pub(crate) claim_engine: Option<KeyDigest>,
+    /// The SHA-256 of the manifest of its models' weights, which its evidence then names
+    #[arg(long, global = true, value_parser = key, env = "MULBERRY_WORKER_CLAIM_MODELS", value_name = "SHA256")]
+    pub(crate) claim_models: Option<KeyDigest>,
     /// Listen for gateways that dial this worker
     #[arg(long, env = "MULBERRY_WORKER_LISTEN", value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
@@ -58,6 +90,8 @@ pub(crate) struct WorkerArgs {
 pub(crate) enum WorkerCommand {
     /// Print the SHA-256 of this worker's public key, which the gateway's configuration names; the key is made if there is none
     Key,
+    /// Print the SHA-256 of the token in --join-token-file, which the gateway's configuration names; the token is made if there is none
+    Token,
     /// Examine the engine, the key, the gateways and the clock, and say in plain words what to fix; exits 0 if all is well
     Doctor,
 }

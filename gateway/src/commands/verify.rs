@@ -306,7 +306,7 @@ fn stated(args: &VerifyArgs, facts: &Facts, hashes: &Hashes) -> Option<Result<St
             "is another than --worker-key: who signed the statement is not the worker that was meant",
         ));
     };
-    let statement = signed.verify(&key).ok()?;
+    let statement = signed.verify(&key).ok()?.exchange;
     let same = hashes.forwarded == Some(statement.request.sha256);
     let about = if same { ", of this very request" } else { "" };
     Some(Ok(format!(

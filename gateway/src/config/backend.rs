@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 
+use super::attestation::Places;
 use super::decode::{Decode, Section, unwritten};
 use super::describe::{Definitions, Describe, Mapping};
 use super::document::Node;
@@ -28,6 +29,8 @@ pub(crate) struct Backend {
     pub(crate) upstreams: Vec<Upstream>,
     /// Machines that hold the connection themselves, instead of addresses.
     pub(crate) workers: Vec<Worker>,
+    /// Places that workers take by themselves.
+    pub(crate) enrolment: Option<Places>,
     /// Set for kind azure, and only there.
     pub(crate) api_version: Option<String>,
     /// Sent with every request, in the order of the file.
@@ -236,6 +239,7 @@ impl Decode for Backend {
             kind,
             upstreams: upstreams(&mut section, kind, problems),
             workers: section.or("workers", Vec::new(), problems),
+            enrolment: section.or("enrolment", None, problems),
             api_version: section.or("api_version", None, problems),
             headers: section.or("headers", Headers::default(), problems),
             endpoints: section.or("endpoints", None, problems),
@@ -313,9 +317,13 @@ impl Backend {
 impl Backend {
     fn check_workers(&self, section: &Section<'_>, problems: &mut Problems) {
         if !section.has("workers") {
+            if section.has("enrolment") {
+                let fix = "add `workers: []`, and route the addresses apart";
+                section.report("enrolment", "is for a backend of workers", fix, problems);
+            }
             return;
         }
-        if section.is_empty_list("workers") {
+        if section.is_empty_list("workers") && !section.has("enrolment") {
             let fix = "name a worker, or write `url:` with the address of a server";
             section.report("workers", "is empty", fix, problems);
         }
@@ -414,6 +422,8 @@ impl Describe for Backend {
             mapping.alternative::<Vec<Upstream>>("upstreams", &["Its addresses, where there are several."], to);
             let doc = ["Machines that hold the connection themselves, instead of addresses."];
             mapping.alternative::<Vec<Worker>>("workers", &doc, to);
+            let doc = ["Places that workers take by themselves, where `attestation.enrolment` lets them; beside `workers`, which may be empty then."];
+            mapping.or::<Option<Places>>("enrolment", &doc, &Shown::Null, to);
             mapping.or::<Option<Secret>>(
                 "api_key",
                 &["Sent to every upstream without its own."],
@@ -449,11 +459,12 @@ impl Show for Backend {
         let fields = [
             ("name", self.name.show()),
             ("kind", self.kind.show()),
-            if self.workers.is_empty() {
+            if self.workers.is_empty() && self.enrolment.is_none() {
                 ("upstreams", self.upstreams.show())
             } else {
                 ("workers", self.workers.show())
             },
+            ("enrolment", self.enrolment.show()),
             ("api_version", self.api_version.show()),
             ("headers", self.headers.show()),
             ("endpoints", self.endpoints.show()),

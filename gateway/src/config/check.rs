@@ -6,7 +6,7 @@ use super::document::Node;
 use super::environment::Environment;
 use super::model;
 use super::problem::{Problems, nearest};
-use super::{AdminToken, Config, Journal, Key, Oidc};
+use super::{AdminToken, Config, Enrolment, Journal, Key, Oidc};
 
 /// Reports every rule that `config`, read from `root`, breaks.
 pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problems: &mut Problems) {
@@ -111,12 +111,41 @@ impl Checker<'_> {
                     let fix = "add `worker_listen: 0.0.0.0:8444`, or its `address` where it listens itself";
                     self.report(&key, "could not connect: there is no `worker_listen`", fix);
                 }
-                // Zeros stand for a digest that was missing or wrong, which is told already.
-                if worker.key_sha256 != Default::default() && seen.contains(&worker.key_sha256) {
-                    let fix = "give each machine a key of its own: each makes one when it is first started";
-                    self.report(&key, "has the key of an earlier one", fix);
+                // One that was wrong is told already.
+                let Some(known) = worker.key_sha256.or(worker.join_token_sha256) else {
+                    continue;
+                };
+                if seen.contains(&known) {
+                    let fix =
+                        "give each machine a key or a token of its own: a key is made when a worker is first started";
+                    self.report(&key, "has the key or token of an earlier one", fix);
                 }
-                seen.push(worker.key_sha256);
+                seen.push(known);
+                if worker.join_token_sha256.is_some()
+                    && worker.min_tier() != super::Tier::Open
+                    && config.attestation.policy.is_none()
+                {
+                    let fix = "set `attestation.policy`: mulberry attest policy init; or say `min_tier: open`";
+                    self.report(&key, "could prove nothing: there is no policy", fix);
+                }
+            }
+            if backend.enrolment.is_some() {
+                let key = format!("backends[{i}].enrolment");
+                if config.attestation.enrolment == Enrolment::Closed {
+                    let fix = "set `attestation.enrolment: attested`, or remove the places";
+                    self.report(&key, "can be taken by nobody: enrolment is closed", fix);
+                }
+                if config.worker_listen.is_none() {
+                    let fix = "add `worker_listen: 0.0.0.0:8444`";
+                    self.report(&key, "can be taken by nobody: there is no `worker_listen`", fix);
+                }
+                if config.data_dir.is_none() {
+                    self.report(
+                        &key,
+                        "needs a key of the gateway, which could be kept nowhere",
+                        "set `data_dir`",
+                    );
+                }
             }
         }
     }
@@ -339,10 +368,20 @@ impl Checker<'_> {
             .iter()
             .enumerate()
             .filter_map(|(i, model)| Some((format!("models[{i}].tokenizer"), model.tokenizer_file()?)));
-        let receipts = config.ledger.receipt_key.as_deref();
-        let receipts = receipts.map(|path| ("ledger.receipt_key".to_owned(), path));
+        let attestation = &config.attestation;
+        let named = [
+            ("ledger.receipt_key", &config.ledger.receipt_key),
+            ("attestation.policy", &attestation.policy),
+            (
+                "attestation.danger_development_trust_anchor",
+                &attestation.danger_development_trust_anchor,
+            ),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(key, path)| Some((key.to_owned(), path.as_deref()?)));
         let paths = tls.chain(roots).chain(jwks).map(|(key, path)| (key, path.as_path()));
-        for (key, path) in paths.chain(tokenizers).chain(receipts) {
+        for (key, path) in paths.chain(tokenizers).chain(named) {
             if !path.as_os_str().is_empty() && !env.is_file(path) {
                 // Quoted with care: the key itself may stand where its path should.
                 let message = format!("no such file: {}", self.quoted(&key));

@@ -1,10 +1,11 @@
-//! Workers: machines that are known by their keys, and serve over connections that they open.
+//! Workers: machines that are known by a key or a token, and serve over connections that they open.
 
 use std::fmt;
 
 use super::decode::{Decode, Section, scalar};
 use super::describe::{self, Definitions, Describe};
 use super::document::Node;
+use super::key::Tier;
 use super::problem::Problems;
 use super::schema::section;
 use super::show::{Show, Shown};
@@ -14,14 +15,39 @@ section! {
     pub(crate) struct Worker {
         /// a-z, 0-9, -, _ and .; stands in records, metrics and logs.
         name: String,
-        /// The SHA-256 of its public key, which `mulberry worker key` prints.
-        key_sha256: KeyDigest,
+        /// The SHA-256 of its public key, which `mulberry worker key` prints. For a machine that proves nothing.
+        key_sha256: Option<KeyDigest> = None,
+        /// The SHA-256 of the token that it says once both ends have proved themselves. For a guest, whose keys are new at each start.
+        join_token_sha256: Option<KeyDigest> = None,
+        /// What it must prove at least; `null` is open for a key and tee for a token.
+        min_tier: Option<Tier> = None,
         /// Where it listens, if it does; the gateway then dials it.
         address: Option<Address> = None,
         weight: u32 = 1,
     }
     check |worker: &Worker, section: &Section<'_>, problems: &mut Problems| {
         section.refuse_zero(&[("weight", worker.weight == 0)], problems);
+        match (section.has("key_sha256"), section.has("join_token_sha256")) {
+            (true, true) => section.report(
+                "join_token_sha256",
+                "a worker is known by its key or by a token, not by both",
+                "remove one of them",
+                problems,
+            ),
+            (false, false) => section.report(
+                "key_sha256",
+                "missing",
+                "write what `mulberry worker key` prints on the worker's machine, or `join_token_sha256` for a TDX guest",
+                problems,
+            ),
+            (true, false) if worker.min_tier.is_some_and(|tier| tier != Tier::Open) => section.report(
+                "min_tier",
+                "no key proves a machine, so that this worker could never serve",
+                "remove it, or name the worker by `join_token_sha256`",
+                problems,
+            ),
+            (true, false) | (false, true) => {}
+        }
         if !is_name(&worker.name) {
             let fix = "use a-z, 0-9, `-`, `_` and `.`";
             section.report("name", "has a character that a worker's name cannot have", fix, problems);
@@ -33,6 +59,18 @@ section! {
 pub(super) fn is_name(name: &str) -> bool {
     name.bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+impl Worker {
+    /// What it must prove at least.
+    pub(crate) fn min_tier(&self) -> Tier {
+        let unsaid = if self.join_token_sha256.is_some() {
+            Tier::Tee
+        } else {
+            Tier::Open
+        };
+        self.min_tier.unwrap_or(unsaid)
+    }
 }
 
 /// The SHA-256 of a public key (its SubjectPublicKeyInfo in DER), in hexadecimal. Not a secret.
@@ -62,7 +100,7 @@ impl Decode for KeyDigest {
         let text = scalar(node, key, "64 hexadecimal digits", problems)?;
         let digest = Self::parse(text);
         if digest.is_none() {
-            let fix = "write what `mulberry worker key` prints on the worker's machine";
+            let fix = "write what `mulberry worker key` prints on the worker's machine, or the SHA-256 of its token";
             let message = format!("{} is not a SHA-256 digest: 64 hexadecimal digits", node.quoted());
             problems.report(&node.place, key, message, fix);
         }

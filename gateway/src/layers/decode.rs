@@ -18,7 +18,7 @@ use backends::{
     clock::BodyClock,
     headers,
     serve::{BoxError, Serve},
-    verdict::Tier,
+    verdict::{Demand, Tier},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, header, request::Parts};
@@ -157,7 +157,10 @@ impl BodyLimits {
                 operation,
                 payload,
                 model,
-                min_tier,
+                demand: Demand {
+                    min_tier,
+                    ..Demand::any()
+                },
             },
         })
     }
@@ -243,10 +246,9 @@ fn min_tier(headers: &HeaderMap) -> Result<Tier, DecodeError> {
             Ok(Tier::Open)
         };
     };
-    let tiers = [Tier::Open, Tier::Tee, Tier::TeeGpu];
-    let named = tiers
+    let named = Tier::ALL
         .into_iter()
-        .find(|tier| tier.as_str().as_bytes() == value.as_bytes());
+        .find(|tier| tier.name().as_bytes() == value.as_bytes());
     named.ok_or(DecodeError::MinTier)
 }
 

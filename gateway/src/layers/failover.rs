@@ -21,9 +21,10 @@ use std::{
 use backends::{
     answer::{Answer, AnswerBody, Raw, Whole},
     attempt::{Attempt, Trail},
-    error::{AttemptError, Failure, Retry},
+    error::{AttemptError, Exclusion, Failure, Retry},
     route::Leg,
     serve::{BoxError, Floor, Serve},
+    verdict::Reason,
 };
 use http::{HeaderMap, StatusCode};
 use tower_layer::Layer;
@@ -191,6 +192,7 @@ impl Pursuer {
             job,
             avoid: Vec::new(),
             last: None,
+            excluded: Vec::new(),
         };
         for legs in plan {
             // Another model at the same address is another matter: a rate limit, say, is often the model's.
@@ -201,15 +203,8 @@ impl Pursuer {
                 Err(Stop::NextModel) => {}
             }
         }
-        let nowhere = || {
-            let place = search.job.offer.pattern.as_str().into();
-            Box::new(AttemptError {
-                place,
-                failure: Failure::NoUpstream(Vec::new()),
-            })
-        };
         Err(Box::new(FailoverError {
-            last: search.last.unwrap_or_else(nowhere),
+            last: search.into_last(),
         }))
     }
 
@@ -327,18 +322,58 @@ struct Search {
     job: Job,
     avoid: Vec<Arc<str>>,
     last: Option<Box<AttemptError>>,
+    /// Whom nobody could be asked of, on all legs: each once, with the first reason.
+    excluded: Vec<Exclusion>,
 }
 
 impl Search {
     /// Keeps the failure that tells the client most: what an upstream did, rather than that no other was left or that
     /// another speaks less. A client that is told that its request is at fault does not come back.
     fn note(&mut self, error: Box<AttemptError>) {
+        if let Failure::Unverified(reason) = error.failure {
+            self.exclude(&error.place, reason);
+        }
+        for exclusion in error.failure.excluded().unwrap_or_default() {
+            self.exclude(&exclusion.upstream, exclusion.reason);
+        }
         let tells_little = matches!(
             error.failure,
-            Failure::NoUpstream(_) | Failure::Untranslatable(_) | Failure::Closed
+            Failure::NoUpstream(_)
+                | Failure::NoneQualifies(_)
+                | Failure::Unverified(_)
+                | Failure::Untranslatable(_)
+                | Failure::Closed
         );
         if self.last.is_none() || !tells_little {
             self.last = Some(error);
+        }
+    }
+
+    fn exclude(&mut self, upstream: &Arc<str>, reason: Reason) {
+        let is_known = self.excluded.iter().any(|exclusion| exclusion.upstream == *upstream);
+        if !is_known {
+            self.excluded.push(Exclusion {
+                upstream: upstream.clone(),
+                reason,
+            });
+        }
+    }
+
+    /// What the client is told. That there was nobody to ask is told of all legs together.
+    fn into_last(self) -> Box<AttemptError> {
+        let nobody = |excluded| Failure::nobody(&self.job.outbound.demand, excluded);
+        match self.last {
+            Some(error) if error.failure.excluded().is_some() || matches!(error.failure, Failure::Unverified(_)) => {
+                Box::new(AttemptError {
+                    place: error.place,
+                    failure: nobody(self.excluded),
+                })
+            }
+            Some(error) => error,
+            None => Box::new(AttemptError {
+                place: self.job.offer.pattern.as_str().into(),
+                failure: nobody(Vec::new()),
+            }),
         }
     }
 }

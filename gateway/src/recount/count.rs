@@ -150,7 +150,7 @@ impl fmt::Debug for Texts {
 mod tests {
     use std::time::Duration;
 
-    use backends::{attempt::Payload, verdict::Tier};
+    use backends::{attempt::Payload, verdict::Demand};
     use bytes::Bytes;
     use http::{HeaderMap, Method};
     use openapi::{endpoint::Operation, request::RequestBody};
@@ -174,7 +174,7 @@ mod tests {
                 operation,
                 payload: Payload::Json(Box::new(body)),
                 model: None,
-                min_tier: Tier::Open,
+                demand: Demand::any(),
             }),
         };
         let until = Instant::now() + Duration::from_secs(600);

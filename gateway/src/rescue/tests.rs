@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use backends::error::Exclusion;
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
@@ -50,6 +51,11 @@ fn errors() -> Vec<BoxError> {
     ];
     let failures = [
         Failure::NoUpstream(Vec::new()),
+        Failure::NoneQualifies(vec![Exclusion {
+            upstream: "backend/upstream".into(),
+            reason: Reason::TierTooLow,
+        }]),
+        Failure::Unverified(Reason::VerdictLapsed),
         Failure::Untranslatable(Untranslatable {
             param: "n".into(),
             message: "Anthropic gives one answer. Leave n out.".to_owned(),

@@ -11,6 +11,7 @@ use backends::{
     body::{BoxBody, OnEnd, Outgoing},
     client::SendError,
     headers,
+    statement::Signer,
 };
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -23,8 +24,12 @@ use openapi::{
 use super::Engine;
 use crate::layers::rescue::Chain;
 
-/// Answers one request from the engine.
-pub(super) async fn forward(engine: &Arc<Engine>, request: Request<BoxBody>) -> Response<BoxBody> {
+/// Answers one request from the engine. `shown`: what our certificate on this connection says, of who states answers.
+pub(super) async fn forward(
+    engine: &Arc<Engine>,
+    shown: Option<Signer>,
+    request: Request<BoxBody>,
+) -> Response<BoxBody> {
     let protocol = match operation(request.method(), request.uri().path()) {
         Ok(endpoint) => endpoint.protocol(),
         Err(Unroutable::Path) => return refusal(StatusCode::NOT_FOUND, "this worker has no such path"),
@@ -35,9 +40,8 @@ pub(super) async fn forward(engine: &Arc<Engine>, request: Request<BoxBody>) -> 
     let under_way = engine.begin();
     let (parts, body) = request.into_parts();
     let is_empty = body.is_end_stream();
-    let stating = engine
-        .statements()
-        .and_then(|statements| statements.asked(&parts.headers));
+    let stating = engine.statements().zip(shown);
+    let stating = stating.and_then(|(statements, shown)| statements.asked(&parts.headers, shown));
     let body = match &stating {
         Some(stating) => stating.request(body),
         None => body,

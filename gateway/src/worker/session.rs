@@ -1,30 +1,41 @@
 //! Session: one connection to a gateway, from the greeting on the control stream to its end.
 //!
-//! The gateway might be hostile, or broken: how many streams, resets and headers it may send is bounded here, and a request before the welcome is refused.
+//! The gateway might be hostile, or broken: how many streams, resets and headers it may send is bounded here.
+//! A request before both ends have accepted each other, or while the gateway is late to prove itself anew, is refused.
 
 use std::{
     convert::Infallible,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use backends::{body::BoxBody, serve::BoxError};
+use attestation_ratls::{
+    Connection,
+    channel::{Binder, Footing},
+};
+use backends::{body::BoxBody, serve::BoxError, statement::Signer};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{Notify, mpsc};
+use hyper::{body::Incoming, rt::Executor as _, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, mpsc, watch},
+};
 
-use super::{Engine, Statements, proxy};
+use super::{Party, proxy};
 use crate::{
-    control::{ControlError, EVERY, FromGateway, FromWorker, GREETING, Listening, PATH, Speaking, VERSION, speaking},
-    drain::{Drain, Phase},
+    control::{
+        BINDING, Bond, BondError, ControlError, EVERY, FromGateway, FromWorker, GREETING, Heard, Listening, PATH,
+        Speaking, VERSION, speaking,
+    },
+    crew::Crew,
+    drain::Phase,
     layers::rescue::Chain,
-    secure::Stream,
 };
 
 /// Requests of one gateway at a time.
@@ -44,7 +55,14 @@ pub(super) enum Ended {
     /// By us, or by a gateway that leaves in good order.
     Closed,
     Http(hyper::Error),
-    Control(ControlError),
+    Bond(BondError),
+    TurnedAway(String),
+}
+
+impl<E: Into<BondError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Bond(error.into())
+    }
 }
 
 impl fmt::Display for Ended {
@@ -52,34 +70,49 @@ impl fmt::Display for Ended {
         match self {
             Self::Closed => f.write_str("the gateway closed the connection"),
             Self::Http(error) => write!(f, "the connection broke: {}", Chain(error)),
-            Self::Control(error) => write!(f, "{}", Chain(error)),
+            Self::Bond(BondError::Cut(cut)) => write!(f, "the connection was cut: {cut} ({})", cut.code()),
+            Self::Bond(error) => write!(f, "{}", Chain(error)),
+            Self::TurnedAway(code) => write!(f, "the gateway does not let this worker serve: {code}"),
         }
     }
 }
 
 pub(super) struct Session {
     gateway: String,
-    engine: Arc<Engine>,
-    ending: Drain,
-    /// The control stream was opened; there is one.
-    has_control: AtomicBool,
+    party: Party,
+    /// Taken by the control stream, of which there is one.
+    binder: Mutex<Option<Binder>>,
+    /// Whether both ends accept each other now.
+    footing: watch::Receiver<Footing>,
+    /// What our certificate on this connection says, of who states answers.
+    shown: Option<Signer>,
+    /// Every task of the connection.
+    crew: Crew,
     /// Requests are answered.
     is_welcome: AtomicBool,
+    greeted: Notify,
     welcomed: Notify,
     /// Where the control stream tells why it ended.
-    over: mpsc::Sender<ControlError>,
+    over: mpsc::Sender<Ended>,
 }
 
 impl Session {
     /// Serves one connection until it ends.
-    pub(super) async fn serve(stream: Stream, gateway: &str, engine: Arc<Engine>, ending: Drain) -> Ended {
+    pub(super) async fn serve(stream: Connection<TcpStream>, gateway: &str, party: Party) -> Ended {
         let (over, mut ended) = mpsc::channel(1);
+        let binder = party.endpoint.binder(&stream);
+        let ending = party.ending.clone();
+        // Whatever is open on the connection ends with it.
+        let dismissed = Crew::hire();
         let session = Arc::new(Self {
             gateway: gateway.to_owned(),
-            engine,
-            ending: ending.clone(),
-            has_control: AtomicBool::new(false),
+            party,
+            shown: stream.identity().and_then(|identity| Signer::of(identity.claims())),
+            footing: binder.footing(),
+            binder: Mutex::new(Some(binder)),
+            crew: dismissed.crew().clone(),
             is_welcome: AtomicBool::new(false),
+            greeted: Notify::new(),
             welcomed: Notify::new(),
             over,
         });
@@ -88,7 +121,7 @@ impl Session {
             let session = answering.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
         });
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(dismissed.crew().clone());
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
@@ -99,19 +132,23 @@ impl Session {
             .max_local_error_reset_streams(MAX_ERRORS);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let greeted = async {
-            let welcomed = tokio::time::timeout(GREETING, session.welcomed.notified());
-            if welcomed.await.is_err() {
-                return;
+            let hello = tokio::time::timeout(GREETING, session.greeted.notified());
+            if hello.await.is_err() {
+                return GREETING;
             }
-            std::future::pending::<()>().await;
+            let welcomed = tokio::time::timeout(BINDING, session.welcomed.notified());
+            if welcomed.await.is_err() {
+                return BINDING;
+            }
+            std::future::pending().await
         };
         let done = |result: Result<(), hyper::Error>| result.map_or_else(Ended::Http, |()| Ended::Closed);
         tokio::select! {
             // The reason is often told on the control stream just before.
             biased;
-            Some(why) = ended.recv() => Ended::Control(why),
+            Some(why) = ended.recv() => why,
             result = connection.as_mut() => done(result),
-            () = greeted => Ended::Control(ControlError::Silent(GREETING)),
+            patience = greeted => ControlError::Silent(patience).into(),
             () = ending.reached(Phase::Closing) => {
                 connection.as_mut().graceful_shutdown();
                 done(connection.await)
@@ -121,59 +158,102 @@ impl Session {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<BoxBody> {
         if request.uri().path() == PATH {
-            if request.method() != Method::POST || self.has_control.swap(true, Ordering::AcqRel) {
+            let binder = self.binder.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(binder) = binder.filter(|_| request.method() == Method::POST) else {
                 return proxy::refusal(StatusCode::CONFLICT, "the control stream is opened once, with POST");
-            }
+            };
             let (speaking, body) = speaking();
-            tokio::spawn(async move {
-                if let Err(why) = self.converse(request.into_body(), speaking).await {
+            let crew = self.crew.clone();
+            crew.execute(async move {
+                if let Err(why) = self.converse(request.into_body(), speaking, binder).await {
                     // Nobody listens where the connection has ended already.
                     drop(self.over.try_send(why));
                 }
             });
             return Response::new(body);
         }
-        if !self.is_welcome.load(Ordering::Acquire) {
+        if !self.is_welcome.load(Ordering::Acquire) || self.footing.borrow().ready().is_none() {
             return proxy::refusal(StatusCode::SERVICE_UNAVAILABLE, "the control stream comes first");
         }
-        if self.ending.phase() >= Phase::Draining {
+        if self.party.ending.phase() >= Phase::Draining {
             return proxy::refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is about to stop");
         }
         let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-        proxy::forward(&self.engine, request).await
+        proxy::forward(&self.party.engine, self.shown, request).await
     }
 
     /// The control stream, from the greeting on.
-    async fn converse(&self, body: Incoming, speaking: Speaking) -> Result<(), ControlError> {
+    async fn converse(&self, body: Incoming, speaking: Speaking, binder: Binder) -> Result<(), Ended> {
         let mut listening = Listening::new(body);
         match listening.next(GREETING).await? {
             FromGateway::Hello { v: VERSION, .. } => {}
-            FromGateway::Hello { v, .. } => return Err(ControlError::Version { theirs: v }),
-            FromGateway::Welcome { .. } => return Err(ControlError::NotUnderstood),
+            FromGateway::Hello { v, .. } => return Err(ControlError::Version { theirs: v }.into()),
+            FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } => {
+                return Err(ControlError::NotUnderstood.into());
+            }
         }
+        self.greeted.notify_one();
         let software = format!("mulberry {}", env!("CARGO_PKG_VERSION"));
-        let statement_key = self.engine.statements().map(Statements::public);
-        let hello = FromWorker::Hello {
-            v: VERSION,
-            software,
-            statement_key,
-        };
-        speaking.say(&hello).await?;
-        let FromGateway::Welcome { name } = listening.next(GREETING).await? else {
-            return Err(ControlError::NotUnderstood);
-        };
+        speaking.say(&FromWorker::Hello { v: VERSION, software }).await?;
+        let mut bond = Bond::begin(binder, speaking.clone(), &self.crew);
+        let name = self.join(&mut bond, &mut listening, &speaking).await?;
         self.is_welcome.store(true, Ordering::Release);
         self.welcomed.notify_one();
-        tracing::info!(gateway = %self.gateway, %name, "connected");
+        let footing = bond.footing();
+        let verdict = footing.ready().map(|attested| attested.verdict());
+        tracing::info!(gateway = %self.gateway, %name, tier = verdict.map(|verdict| verdict.tier().name()), "connected");
+        let heard = async {
+            loop {
+                match bond.next::<FromGateway, _>(&mut listening, NOTHING_TO_SAY).await {
+                    Ok(Heard::Footing) => {}
+                    Ok(Heard::Said(_)) => return BondError::from(ControlError::NotUnderstood),
+                    Err(error) => return error,
+                }
+            }
+        };
         tokio::select! {
-            said = self.report(&speaking) => said,
-            heard = listening.next::<FromGateway>(NOTHING_TO_SAY) => Err(heard.err().unwrap_or(ControlError::NotUnderstood)),
+            said = self.report(&speaking) => said?,
+            error = heard => return Err(error.into()),
+        }
+        // What is under way may still have to be written.
+        bond.fall_silent(&self.crew);
+        Ok(())
+    }
+
+    /// Asks to serve as soon as both ends accept each other, and waits for the answer.
+    async fn join(
+        &self,
+        bond: &mut Bond,
+        listening: &mut Listening<Incoming>,
+        speaking: &Speaking,
+    ) -> Result<String, Ended> {
+        let mut has_asked = false;
+        loop {
+            if !has_asked && bond.footing().ready().is_some() {
+                has_asked = true;
+                let engine = self.party.engine.state().borrow().kind.as_str().to_owned();
+                let token = self.party.token.clone();
+                speaking.say(&FromWorker::Join { engine, token }).await?;
+            }
+            match bond.next(listening, BINDING).await? {
+                Heard::Footing => {}
+                Heard::Said(FromGateway::Welcome { name }) if has_asked => return Ok(name),
+                Heard::Said(FromGateway::TurnedAway { code }) => {
+                    let is_code = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                    return Err(Ended::TurnedAway(if is_code {
+                        code
+                    } else {
+                        "for a reason that is none".to_owned()
+                    }));
+                }
+                Heard::Said(_) => return Err(ControlError::NotUnderstood.into()),
+            }
         }
     }
 
     /// Tells how the engine is, when that changes and every few seconds.
     async fn report(&self, speaking: &Speaking) -> Result<(), ControlError> {
-        let mut state = self.engine.state();
+        let mut state = self.party.engine.state();
         let mut offered = None;
         let mut has_said_drain = false;
         loop {
@@ -185,7 +265,7 @@ impl Session {
                 let models = now.models.clone();
                 speaking.say(&FromWorker::Offer { engine, models }).await?;
             }
-            if self.ending.phase() >= Phase::Draining && !has_said_drain {
+            if self.party.ending.phase() >= Phase::Draining && !has_said_drain {
                 has_said_drain = true;
                 speaking.say(&FromWorker::Drain {}).await?;
             }
@@ -202,9 +282,9 @@ impl Session {
                     }
                 }
                 () = tokio::time::sleep(EVERY) => {}
-                () = self.ending.reached(Phase::Draining), if !has_said_drain => {}
+                () = self.party.ending.reached(Phase::Draining), if !has_said_drain => {}
                 // Nothing is under way any more: the connection may end.
-                () = self.ending.reached(Phase::Closing) => return Ok(()),
+                () = self.party.ending.reached(Phase::Closing) => return Ok(()),
             }
         }
     }

@@ -15,13 +15,13 @@ use std::{
 use backends::{
     body::BoxBody,
     serve::BoxError,
-    statement::{CUT, ENDED, Passing, STATEMENT, Tallied, Tally},
+    statement::{CUT, ENDED, Passing, STATEMENT, Signer, Tallied, Tally},
 };
 use billing::{
     Usage,
     receipt::{
         PublicKey, SigningKey,
-        statement::{Ended, Statement},
+        statement::{Ended, Exchange, Statement},
     },
 };
 use bytes::Bytes;
@@ -52,7 +52,6 @@ impl Statements {
     }
 
     /// Of a guest, whose evidence names the key and whose disk is somebody else's: it lives as long as the process.
-    #[cfg_attr(not(test), expect(dead_code, reason = "guests sign with it when they show evidence"))]
     pub(crate) fn fresh() -> Result<Self, KeyError> {
         Ok(Self {
             key: Arc::new(key::fresh()?),
@@ -64,11 +63,15 @@ impl Statements {
         self.key.public()
     }
 
-    /// What is to be stated of an exchange that begins now; `None` where nobody asks.
-    pub(super) fn asked(&self, headers: &HeaderMap) -> Option<Stating> {
+    /// What is to be stated of an exchange that begins now; `None` where nobody asks. `shown`: what the connection's
+    /// certificate says of us.
+    pub(super) fn asked(&self, headers: &HeaderMap, shown: Signer) -> Option<Stating> {
         let salt = headers.get(STATEMENT).and_then(statement::read_salt)?;
-        Some(Stating {
+        // By another key it would be no statement of ours.
+        let is_ours = shown.key == *self.public().as_bytes();
+        is_ours.then(|| Stating {
             key: self.key.clone(),
+            shown,
             started_at: unix_seconds(),
             request: Passing::new(&salt),
             response: Tally::new(&salt),
@@ -79,6 +82,7 @@ impl Statements {
 /// A statement in the making.
 pub(super) struct Stating {
     key: Arc<SigningKey>,
+    shown: Signer,
     started_at: u64,
     request: Passing,
     response: Tally,
@@ -103,16 +107,18 @@ impl Stating {
 
     fn trailers(self, status: StatusCode, ended: Ended, usage: Option<Usage>) -> HeaderMap {
         let statement = Statement {
-            request: statement::seen(self.request.seen()),
-            response: statement::seen(self.response.seen()),
-            status: status.as_u16(),
-            ended,
+            exchange: Exchange {
+                request: statement::seen(self.request.seen()),
+                response: statement::seen(self.response.seen()),
+                status: status.as_u16(),
+                ended,
+                claims: self.shown.claims,
+                engine: self.shown.engine,
+                models: self.shown.models,
+            },
             started_at: self.started_at,
             ended_at: unix_seconds(),
             usage,
-            engine: None,
-            models: None,
-            evidence: None,
         };
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(STATEMENT, statement::write(&statement.sign(&self.key)));
@@ -230,10 +236,19 @@ mod tests {
         statement::seen(tally.seen())
     }
 
+    fn shown(statements: &Statements) -> Signer {
+        Signer {
+            key: *statements.public().as_bytes(),
+            claims: [3; 32],
+            engine: Some([4; 32]),
+            models: None,
+        }
+    }
+
     /// What the gateway receives: the bytes, the statement, and whether it is told that they were cut.
     async fn exchange(asked: &'static [u8], answer: BoxBody) -> (Bytes, Statement, bool) {
         let statements = Statements::fresh().expect("random bytes");
-        let stating = statements.asked(&asking()).expect("it is asked");
+        let stating = statements.asked(&asking(), shown(&statements)).expect("it is asked");
         stating.request(full(asked)).collect().await.expect("it passes");
         let answer = stating.response(answer, StatusCode::OK, Protocol::Chat);
         let received = answer.collect().await.expect("trailers end it");
@@ -248,12 +263,22 @@ mod tests {
         let answer = b"{\"usage\": {\"prompt_tokens\": 3, \"completion_tokens\": 2}, \"id\": 1}";
         let (received, says, is_cut) = exchange(b"question", full(answer)).await;
         assert_eq!(received, &answer[..]);
-        assert_eq!((says.request, says.response), (of(b"question"), of(answer)));
-        assert_eq!((says.status, says.ended, is_cut), (200, Ended::Whole, false));
+        let Exchange {
+            request,
+            response,
+            status,
+            ended,
+            claims,
+            engine,
+            models,
+        } = says.exchange;
+        assert_eq!((request, response), (of(b"question"), of(answer)));
+        assert_eq!((status, ended, is_cut), (200, Ended::Whole, false));
+        assert_eq!((claims, engine, models), ([3; 32], Some([4; 32]), None));
         assert_eq!(says.usage, Some(Usage::from_totals(3, 0, 2, 0)));
         assert!(says.started_at <= says.ended_at);
         let (_, says, _) = exchange(b"", Empty::new().map_err(|never| match never {}).boxed_unsync()).await;
-        assert_eq!((says.request, says.response), (of(b""), of(b"")));
+        assert_eq!((says.exchange.request, says.exchange.response), (of(b""), of(b"")));
         assert_eq!(says.usage, None);
     }
 
@@ -266,18 +291,25 @@ mod tests {
         let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
         let (received, says, is_cut) = exchange(b"q", body).await;
         assert_eq!(received, "data: {}\n\n");
-        assert_eq!((says.ended, is_cut), (Ended::Cut, true));
-        assert_eq!(says.response, of(b"data: {}\n\n"));
+        assert_eq!((says.exchange.ended, is_cut), (Ended::Cut, true));
+        assert_eq!(says.exchange.response, of(b"data: {}\n\n"));
     }
 
     #[test]
     fn nobody_asks_without_a_salt() {
         let statements = Statements::fresh().expect("random bytes");
-        assert!(statements.asked(&HeaderMap::new()).is_none());
+        let shown = shown(&statements);
+        assert!(statements.asked(&asking(), shown).is_some());
+        assert!(statements.asked(&HeaderMap::new(), shown).is_none());
         let mut headers = asking();
         headers.insert(STATEMENT, HeaderValue::from_static("AAAA"));
-        assert!(statements.asked(&headers).is_none());
-        assert_ne!(statements.public(), Statements::fresh().expect("random bytes").public());
+        assert!(statements.asked(&headers, shown).is_none());
+        let other = Statements::fresh().expect("random bytes");
+        assert!(
+            other.asked(&asking(), shown).is_none(),
+            "the certificate names another key"
+        );
+        assert_ne!(statements.public(), other.public());
         assert_ne!(salt(&SALT), SALT);
     }
 

@@ -4,68 +4,66 @@
 
 use std::{convert::Infallible, io};
 
+use attestation_ratls::HandshakeError;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::mpsc};
 
-use super::{CONNECT, Gateway};
+use super::{CONNECT, Gateway, endpoint, expect};
 use crate::{
     config::KeyDigest,
     control::{ControlError, FromGateway, GREETING, Listening, speaking},
-    secure::{Identity, Secure, SecureError},
+    identity::Shown,
+    trust::Judging,
 };
 
 /// What a gateway said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) version: u32,
     /// Its clock, in Unix seconds.
     pub(crate) now: u64,
+    /// What its certificate proves.
+    pub(crate) tier: &'static str,
 }
 
 /// Why it said nothing, in the order in which one gets there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VisitError {
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
     #[error("cannot connect")]
     Tcp(#[source] io::Error),
     #[error("no connection within {CONNECT:?}")]
     Timeout,
     #[error(transparent)]
-    Secure(SecureError),
+    Handshake(HandshakeError),
     #[error("another gateway answers there, with the key {0}")]
     Other(KeyDigest),
+    #[error("it showed no evidence, and no key was given for it")]
+    NoEvidence,
     #[error("it closed the connection")]
     Refused,
     #[error("it said nothing in order")]
     Control(#[source] ControlError),
 }
 
-pub(crate) async fn visit(gateway: &Gateway, identity: &Identity) -> Result<Heard, VisitError> {
-    // Whoever it is, to be able to say who it is not.
-    let (met, meeting) = std::sync::mpsc::sync_channel(1);
-    let pinned = gateway.key;
-    let admits = move |key: &KeyDigest| {
-        // There is one handshake, and so one key to be told of.
-        met.try_send(*key).is_ok() && *key == pinned
-    };
-    let secure = Secure::new(identity, std::sync::Arc::new(admits)).map_err(VisitError::Tls)?;
+pub(crate) async fn visit(gateway: &Gateway, shown: &Shown, judging: &Judging) -> Result<Heard, VisitError> {
     let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(gateway.address.as_str()));
     let tcp = connecting
         .await
         .map_err(|_| VisitError::Timeout)?
         .map_err(VisitError::Tcp)?;
-    let stream = match secure.dial(tcp).await {
-        Ok((stream, _)) => stream,
-        Err(error) => {
-            return Err(match meeting.try_recv() {
-                Ok(key) if key != pinned => VisitError::Other(key),
-                _ => VisitError::Secure(error),
-            });
-        }
-    };
+    let expect = expect(&tcp).map_err(VisitError::Tcp)?;
+    let connected = endpoint(shown, judging).connect(tcp, expect).await;
+    let connection = connected.map_err(VisitError::Handshake)?;
+    let peer = connection.peer().ok_or(VisitError::Refused)?;
+    let key = KeyDigest(*peer.spki_sha256());
+    match gateway.key {
+        Some(pinned) if pinned != key => return Err(VisitError::Other(key)),
+        None if !peer.is_attested() => return Err(VisitError::NoEvidence),
+        Some(_) | None => {}
+    }
+    let tier = peer.shown().tier().name();
     let (tell, mut told) = mpsc::channel(1);
     let service = service_fn(move |request: Request<Incoming>| {
         let tell = tell.clone();
@@ -82,14 +80,16 @@ pub(crate) async fn visit(gateway: &Gateway, identity: &Identity) -> Result<Hear
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(connection), service);
     let heard = tokio::select! {
         heard = told.recv() => heard.ok_or(VisitError::Refused)?,
         _ = connection => return Err(VisitError::Refused),
         () = tokio::time::sleep(GREETING) => Err(ControlError::Silent(GREETING)),
     };
     match heard.map_err(VisitError::Control)? {
-        FromGateway::Hello { v, now } => Ok(Heard { version: v, now }),
-        FromGateway::Welcome { .. } => Err(VisitError::Control(ControlError::NotUnderstood)),
+        FromGateway::Hello { v, now } => Ok(Heard { version: v, now, tier }),
+        FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } => {
+            Err(VisitError::Control(ControlError::NotUnderstood))
+        }
     }
 }

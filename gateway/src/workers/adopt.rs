@@ -1,30 +1,36 @@
-//! Adopt: a connection whose other end is known becomes an upstream, until it ends.
+//! Adopt: a connection whose other end is accepted becomes an upstream, until it ends.
 //!
 //! The roles turn here: whoever dialled, the gateway speaks HTTP/2 as the client and the worker as the server, on a connection that can start nothing from its side.
+//! Nothing but the control stream crosses it before both ends have accepted the evidence of both, on this connection.
 //! What a hostile server might do is bounded: frames, headers and resets by hyper's HTTP/2, the control stream by [`Listening`], the answers by the clocks and limits of the backend.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use attestation_ratls::{
+    Connection,
+    channel::{Attested, Binder, Status},
+};
 use backends::{
     body::Outgoing,
     worker::{Connected, Standing},
 };
 use http::{Request, StatusCode};
-use hyper::{body::Incoming, client::conn::http2, rt::Executor};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+    rt::Executor as _,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openapi::model::Model;
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{net::TcpStream, sync::oneshot};
 
-use super::Named;
+use super::{Known, Meeting, Named, Roster, TurnedAway};
 use crate::{
     control::{
-        ControlError, FromGateway, FromWorker, GREETING, Listening, MAX_MODELS, PATH, SILENCE, VERSION, speaking,
+        BINDING, Bond, BondError, ControlError, FromGateway, FromWorker, GREETING, Heard, Listening, MAX_MODELS, PATH,
+        SILENCE, Speaking, VERSION, speaking,
     },
-    secure::{Peer, Stream},
+    crew::Crew,
     wall_clock::unix_seconds,
 };
 
@@ -32,6 +38,8 @@ use crate::{
 const PING: Duration = Duration::from_secs(5);
 /// What a worker that leaves has still on the way.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// For a worker to hear why it may not serve.
+const PARTING: Duration = Duration::from_millis(200);
 const MAX_HEADERS: u32 = 64 * 1024;
 /// Streams that the peer reset and we still remember.
 const MAX_RESETS: usize = 1024;
@@ -39,6 +47,8 @@ const MAX_RESETS: usize = 1024;
 /// Why a connection serves no more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdoptError {
+    #[error("it showed no certificate")]
+    NoCertificate,
     #[error("HTTP/2 could not be begun")]
     Http(#[source] hyper::Error),
     #[error("the worker answered the control stream with {0}")]
@@ -46,9 +56,15 @@ pub(super) enum AdoptError {
     #[error("the greeting failed")]
     Greeting(#[source] ControlError),
     #[error(transparent)]
-    Control(ControlError),
+    Bond(#[from] BondError),
+    #[error("the two ends did not accept each other within {BINDING:?}")]
+    Unbound,
     #[error("the worker said what is out of order")]
     OutOfOrder,
+    #[error("it was turned away")]
+    TurnedAway(#[source] TurnedAway),
+    #[error("what it proves is less than what it must")]
+    Tier,
     #[error("the worker offers more than {MAX_MODELS} models")]
     TooManyModels,
     #[error("the worker has drained")]
@@ -57,55 +73,103 @@ pub(super) enum AdoptError {
     Dismissed,
 }
 
-/// Serves requests over this connection until it ends, and says why it did.
-pub(super) async fn adopt(stream: Stream, peer: &Peer, named: Named) -> AdoptError {
-    let mut stays = named.stays.clone();
-    // Dropped with us, whatever is open on it: the connection has no life of its own.
-    let dismissed = Dismissed(Crew::default());
-    let crew = &dismissed.0;
-    let ended = async {
-        match begin(stream, peer, &named, crew).await {
-            Ok(begun) => {
-                let Begun {
-                    connected,
-                    listening,
-                    ended,
-                } = begun;
-                match follow(connected, listening, &named.place).await {
-                    AdoptError::Left => {
-                        // The ends of its answers may be behind its last word.
-                        drop(tokio::time::timeout(LAST_WORDS, ended).await);
-                        AdoptError::Left
-                    }
-                    error => error,
-                }
-            }
-            Err(error) => error,
+impl AdoptError {
+    /// For logs and metrics.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::NoCertificate => "no_certificate",
+            Self::Http(_) | Self::Refused(_) => "http",
+            Self::Greeting(_) | Self::OutOfOrder | Self::TooManyModels | Self::Bond(BondError::Control(_)) => "control",
+            Self::Bond(BondError::Cut(cut)) => cut.code(),
+            Self::Unbound => "unbound",
+            Self::TurnedAway(turned) => turned.code(),
+            Self::Tier => "tier_too_low",
+            Self::Left => "left",
+            Self::Dismissed => "dismissed",
         }
-    };
-    tokio::select! {
-        error = ended => error,
-        _ = stays.changed() => AdoptError::Dismissed,
     }
 }
 
-/// A connection on which both have greeted each other.
-struct Begun {
-    connected: Connected,
-    listening: Listening<Incoming>,
-    /// Ready when the connection is over.
-    ended: oneshot::Receiver<()>,
+/// How a connection ended, and which worker it was, if that was found out.
+pub(super) struct Ended {
+    pub(super) place: Option<Arc<str>>,
+    pub(super) why: AdoptError,
 }
 
-async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Result<Begun, AdoptError> {
-    let (mut sender, connection) = http2::Builder::new(crew.clone())
+/// Serves requests over this connection until it ends, and says why it did. `dialled`: whom we meant to reach.
+pub(super) async fn adopt(
+    connection: Connection<TcpStream>,
+    meeting: &Meeting,
+    roster: &Roster,
+    dialled: Option<&Known>,
+) -> Ended {
+    // Dropped with us, whatever is open on it: the connection has no life of its own.
+    let dismissed = Crew::hire();
+    let mut place = None;
+    let why = match follow(connection, meeting, roster, dialled, dismissed.crew(), &mut place).await {
+        Ok(never) => match never {},
+        Err(why) => why,
+    };
+    Ended { place, why }
+}
+
+async fn follow(
+    connection: Connection<TcpStream>,
+    meeting: &Meeting,
+    roster: &Roster,
+    dialled: Option<&Known>,
+    crew: &Crew,
+    place: &mut Option<Arc<str>>,
+) -> Result<std::convert::Infallible, AdoptError> {
+    let binder = meeting.endpoint().binder(&connection);
+    let peer = connection.peer().ok_or(AdoptError::NoCertificate)?.clone();
+    let (mut sender, ended) = begin(connection, crew).await?;
+    let (mut listening, speaking) = greet(&mut sender).await?;
+    let mut bond = bind(binder, &speaking, crew);
+    let bound = tokio::time::timeout(BINDING, joined(&mut bond, &mut listening));
+    let (attested, engine, token) = bound.await.map_err(|_| AdoptError::Unbound)??;
+    let found = roster.place(&peer, &attested, token.as_deref(), &engine, dialled);
+    let named = match found {
+        Ok(named) => named,
+        Err(turned) => {
+            let code = turned.code().to_owned();
+            speaking.say(&FromGateway::TurnedAway { code }).await.ok();
+            tokio::time::sleep(PARTING).await;
+            return Err(AdoptError::TurnedAway(turned));
+        }
+    };
+    *place = Some(named.place.clone());
+    let welcome = FromGateway::Welcome {
+        name: named.place.to_string(),
+    };
+    speaking.say(&welcome).await.map_err(AdoptError::Greeting)?;
+    tracing::info!(worker = %named.place, tier = %attested.verdict().tier(), image = attested.verdict().image(), "worker connected");
+    let connected = named.worker.connect(sender, named.assurance(&attested, unix_seconds()));
+    let mut stays = named.stays.clone();
+    let why = tokio::select! {
+        why = serve(connected, &mut bond, &mut listening, &named) => why,
+        _ = stays.changed() => AdoptError::Dismissed,
+    };
+    if matches!(why, AdoptError::Left) {
+        // The ends of its answers may be behind its last word.
+        drop(tokio::time::timeout(LAST_WORDS, ended).await);
+    }
+    Err(why)
+}
+
+/// HTTP/2, and what is ready when the connection is over.
+async fn begin(
+    connection: Connection<TcpStream>,
+    crew: &Crew,
+) -> Result<(SendRequest<Outgoing>, oneshot::Receiver<()>), AdoptError> {
+    let (sender, connection) = http2::Builder::new(crew.clone())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .keep_alive_while_idle(true)
         .max_header_list_size(MAX_HEADERS)
         .max_concurrent_reset_streams(MAX_RESETS)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(connection))
         .await
         .map_err(AdoptError::Http)?;
     let (over, ended) = oneshot::channel();
@@ -115,6 +179,11 @@ async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Resul
             tracing::debug!(%error, "the connection of a worker ended");
         }
     });
+    Ok((sender, ended))
+}
+
+/// Opens the control stream; each end says that it is there.
+async fn greet(sender: &mut SendRequest<Outgoing>) -> Result<(Listening<Incoming>, Speaking), AdoptError> {
     let (speaking, body) = speaking();
     let mut request = Request::new(Outgoing::upload(body));
     *request.method_mut() = http::Method::POST;
@@ -136,58 +205,84 @@ async fn begin(stream: Stream, peer: &Peer, named: &Named, crew: &Crew) -> Resul
         now: unix_seconds(),
     };
     speaking.say(&hello).await.map_err(AdoptError::Greeting)?;
-    let statement_key = match listening.next(GREETING).await.map_err(AdoptError::Greeting)? {
-        FromWorker::Hello {
-            v: VERSION,
-            statement_key,
-            ..
-        } => statement_key,
-        FromWorker::Hello { v, .. } => return Err(AdoptError::Greeting(ControlError::Version { theirs: v })),
-        _ => return Err(AdoptError::OutOfOrder),
-    };
-    let welcome = FromGateway::Welcome {
-        name: named.place.to_string(),
-    };
-    speaking.say(&welcome).await.map_err(AdoptError::Greeting)?;
+    match listening.next(GREETING).await.map_err(AdoptError::Greeting)? {
+        FromWorker::Hello { v: VERSION, .. } => Ok((listening, speaking)),
+        FromWorker::Hello { v, .. } => Err(AdoptError::Greeting(ControlError::Version { theirs: v })),
+        _ => Err(AdoptError::OutOfOrder),
+    }
+}
+
+fn bind(binder: Binder, speaking: &Speaking, crew: &Crew) -> Bond {
+    let bond = Bond::begin(binder, speaking.clone(), crew);
     // The control stream is open from our side for as long as the connection is.
+    let speaking = speaking.clone();
     crew.execute(async move {
         let _speaking = speaking;
         std::future::pending::<()>().await;
     });
-    tracing::info!(worker = %named.place, tier = %peer.tier, "worker connected");
-    let connected = named.worker.connect(sender, peer.tier);
-    if let Some(key) = statement_key {
-        connected.states_by(*key.as_bytes());
+    bond
+}
+
+/// Waits until both ends accept each other and the worker has asked to serve.
+async fn joined(
+    bond: &mut Bond,
+    listening: &mut Listening<Incoming>,
+) -> Result<(Arc<Attested>, String, Option<String>), AdoptError> {
+    let mut asked = None;
+    loop {
+        if let Some(attested) = bond.footing().ready()
+            && let Some((engine, token)) = asked.take()
+        {
+            return Ok((attested.clone(), engine, token));
+        }
+        match bond.next(listening, BINDING).await? {
+            Heard::Footing => {}
+            Heard::Said(FromWorker::Join { engine, token }) if asked.is_none() => {
+                asked = Some((engine, token.map(|token| token.0)));
+            }
+            Heard::Said(_) => return Err(AdoptError::OutOfOrder),
+        }
     }
-    Ok(Begun {
-        connected,
-        listening,
-        ended,
-    })
 }
 
 /// Hears the worker out.
-async fn follow(connected: Connected, mut listening: Listening<Incoming>, place: &str) -> AdoptError {
+async fn serve(
+    connected: Connected,
+    bond: &mut Bond,
+    listening: &mut Listening<Incoming>,
+    named: &Named,
+) -> AdoptError {
+    let place = &named.place;
     let mut is_leaving = false;
     loop {
-        match listening.next(SILENCE).await {
-            Ok(FromWorker::Hello { .. }) => return AdoptError::OutOfOrder,
-            Ok(FromWorker::Offer { engine, models }) => {
+        match bond.next(listening, SILENCE).await {
+            Ok(Heard::Footing) => match bond.footing().peer {
+                Some(Status::Bound(attested)) if named.accepts(&attested) => {
+                    connected.assure(named.assurance(&attested, unix_seconds()));
+                }
+                Some(Status::Bound(_)) => return AdoptError::Tier,
+                Some(Status::Late(_) | Status::Pending) | None => {
+                    tracing::info!(worker = %place, "a worker is late to prove itself anew, and gets no requests");
+                    connected.lapse();
+                }
+            },
+            Ok(Heard::Said(FromWorker::Hello { .. } | FromWorker::Join { .. })) => return AdoptError::OutOfOrder,
+            Ok(Heard::Said(FromWorker::Offer { engine, models })) => {
                 if models.len() > MAX_MODELS {
                     return AdoptError::TooManyModels;
                 }
                 tracing::debug!(worker = %place, %engine, models = models.len(), "a worker offers");
                 connected.offer(models.into_iter().map(|model| Model::new(model.id, 0, "")).collect());
             }
-            Ok(FromWorker::Load {
+            Ok(Heard::Said(FromWorker::Load {
                 ready,
                 running,
                 waiting,
-            }) => connected.set(&Standing {
+            })) => connected.set(&Standing {
                 is_ready: ready && !is_leaving,
                 busy: usize::try_from(u64::from(running) + u64::from(waiting)).unwrap_or(usize::MAX),
             }),
-            Ok(FromWorker::Drain {}) => {
+            Ok(Heard::Said(FromWorker::Drain {})) => {
                 is_leaving = true;
                 connected.set(&Standing {
                     is_ready: false,
@@ -195,35 +290,8 @@ async fn follow(connected: Connected, mut listening: Listening<Incoming>, place:
                 });
                 tracing::info!(worker = %place, "worker drains");
             }
-            Err(ControlError::Closed) if is_leaving => return AdoptError::Left,
-            Err(error) => return AdoptError::Control(error),
+            Err(BondError::Control(ControlError::Closed)) if is_leaving => return AdoptError::Left,
+            Err(error) => return AdoptError::Bond(error),
         }
-    }
-}
-
-/// Every task of one connection. hyper would let the connection live for as long as a stream on it does.
-#[derive(Clone, Default)]
-struct Crew(Arc<Mutex<JoinSet<()>>>);
-
-/// Ends a crew when dropped.
-struct Dismissed(Crew);
-
-impl Drop for Dismissed {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
-}
-
-impl<F> Executor<F> for Crew
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that ended meanwhile.
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
-            drop(task.await);
-        });
     }
 }

@@ -1,16 +1,16 @@
 //! Dial: a worker that listens is dialled, again and again; after the handshake nothing differs from one that dialled us.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
+use attestation::Role;
+use attestation_ratls::{Connection, Expect, HandshakeError};
 use tokio::net::TcpStream;
 
-use super::{Named, adopt::adopt};
-use crate::{
-    backoff::Backoff,
-    config::{Address, KeyDigest},
-    layers::rescue::Chain,
-    secure::{Secure, SecureError},
-};
+use super::{Known, Meeting, Roster, adopt::adopt};
+use crate::{backoff::Backoff, config::Address, layers::rescue::Chain};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection that lived so long was a good one.
@@ -23,23 +23,24 @@ enum DialError {
     #[error("no connection within {CONNECT:?}")]
     Timeout,
     #[error(transparent)]
-    Secure(#[from] SecureError),
-    #[error("another worker answers there, with the key {0}")]
-    Other(KeyDigest),
+    Handshake(#[from] HandshakeError),
 }
 
 /// Keeps a connection to one worker until it is dropped.
-pub(super) async fn keep(secure: Secure, key: KeyDigest, address: Address, named: Named) {
+pub(super) async fn keep(roster: Weak<Roster>, meeting: Arc<Meeting>, known: Known, address: Address, place: Arc<str>) {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
     loop {
         let began = Instant::now();
-        match open(&secure, key, &address).await {
-            Ok((stream, peer)) => {
-                let why = adopt(stream, &peer, named.clone()).await;
-                tracing::info!(worker = %named.place, why = %Chain(&why), "worker gone");
+        match open(&meeting, &address).await {
+            Ok(connection) => {
+                let Some(roster) = roster.upgrade() else {
+                    return;
+                };
+                let ended = adopt(connection, &meeting, &roster, Some(&known)).await;
+                tracing::info!(worker = %place, code = ended.why.code(), why = %Chain(&ended.why), "worker gone");
             }
             Err(error) => {
-                tracing::debug!(worker = %named.place, address = address.as_str(), error = %Chain(&error), "a worker cannot be dialled");
+                tracing::debug!(worker = %place, address = address.as_str(), error = %Chain(&error), "a worker cannot be dialled");
             }
         }
         if began.elapsed() > GOOD {
@@ -49,18 +50,13 @@ pub(super) async fn keep(secure: Secure, key: KeyDigest, address: Address, named
     }
 }
 
-async fn open(
-    secure: &Secure,
-    key: KeyDigest,
-    address: &Address,
-) -> Result<(crate::secure::Stream, crate::secure::Peer), DialError> {
+async fn open(meeting: &Meeting, address: &Address) -> Result<Connection<TcpStream>, DialError> {
     let tcp = tokio::time::timeout(CONNECT, TcpStream::connect(address.as_str()));
     let tcp = tcp.await.map_err(|_| DialError::Timeout)?.map_err(DialError::Tcp)?;
     tcp.set_nodelay(true).map_err(DialError::Tcp)?;
-    let (stream, peer) = secure.dial(tcp).await?;
-    // Known is not enough: each has a place of its own.
-    if peer.key != key {
-        return Err(DialError::Other(peer.key));
-    }
-    Ok((stream, peer))
+    let expect = Expect {
+        role: Role::Worker,
+        address: tcp.peer_addr().map_err(DialError::Tcp)?.ip(),
+    };
+    Ok(meeting.endpoint().connect(tcp, expect).await?)
 }

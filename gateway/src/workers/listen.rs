@@ -1,15 +1,20 @@
 //! Listen: where workers connect. A listener of its own, apart from that of the apps.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
+use attestation::Role;
+use attestation_ratls::{Admit, Connection, Expect, HandshakeError, PeerRefusal};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
 
-use super::{Roster, adopt::adopt};
-use crate::{layers::rescue::Chain, secure::Secure};
+use super::{Meeting, Roster, adopt::adopt};
+use crate::layers::rescue::Chain;
 
 /// Connections at a time, those of strangers until they are refused among them.
 const CONNECTIONS: usize = 4096;
@@ -17,9 +22,10 @@ const CONNECTIONS: usize = 4096;
 const HANDSHAKES: usize = 64;
 
 /// Lets workers in until it is dropped.
-pub(crate) async fn listen(listener: TcpListener, secure: Secure, roster: Arc<Roster>) {
+pub(crate) async fn listen(listener: TcpListener, meeting: Arc<Meeting>, roster: Arc<Roster>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let told = Arc::new(Told::default());
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
@@ -38,30 +44,60 @@ pub(crate) async fn listen(listener: TcpListener, secure: Secure, roster: Arc<Ro
                 continue;
             }
         };
-        let (secure, roster) = (secure.clone(), roster.clone());
+        let (meeting, roster, told) = (meeting.clone(), roster.clone(), told.clone());
         open.spawn(async move {
-            let met = greet(tcp, &secure).await;
+            let met = greet(tcp, &meeting, &told).await;
             drop(handshake);
-            if let Some((stream, peer)) = met
-                && let Some(named) = roster.member(&peer.key)
-            {
-                let place = named.place.clone();
-                let why = adopt(stream, &peer, named).await;
-                tracing::info!(worker = %place, why = %Chain(&why), "worker gone");
+            if let Some(met) = met {
+                let ended = adopt(met, &meeting, &roster, None).await;
+                match ended.place {
+                    Some(place) => {
+                        tracing::info!(worker = %place, code = ended.why.code(), why = %Chain(&ended.why), "worker gone");
+                    }
+                    None if told.may() => {
+                        tracing::warn!(code = ended.why.code(), why = %Chain(&ended.why), "a worker may not serve");
+                    }
+                    None => {}
+                }
             }
             drop(connection);
         });
     }
 }
 
-async fn greet(tcp: TcpStream, secure: &Secure) -> Option<(crate::secure::Stream, crate::secure::Peer)> {
+async fn greet(tcp: TcpStream, meeting: &Meeting, told: &Told) -> Option<Connection<TcpStream>> {
     // A token must not wait for the acknowledgement of the one before.
     tcp.set_nodelay(true).ok()?;
-    match secure.accept(tcp).await {
+    let expect = Expect {
+        role: Role::Worker,
+        address: tcp.peer_addr().ok()?.ip(),
+    };
+    match meeting.endpoint().accept(tcp, expect, Admit::Certified).await {
         Ok(met) => Some(met),
         Err(error) => {
-            tracing::debug!(error = %Chain(&error), "a worker was not let in");
+            // Of a stranger its key was told.
+            let is_told = matches!(error, HandshakeError::Refused(PeerRefusal::Stranger));
+            if matches!(error, HandshakeError::Refused(_)) && !is_told && told.may() {
+                tracing::warn!(code = error.code(), why = %Chain(&error), "the evidence of a worker was refused");
+            } else {
+                tracing::debug!(code = error.code(), why = %Chain(&error), "a worker was not let in");
+            }
             None
         }
+    }
+}
+
+/// What strangers do is told once a second at most.
+#[derive(Debug, Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    fn may(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() > Duration::from_secs(1));
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 }

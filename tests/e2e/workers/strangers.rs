@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use attestation::Role;
+use attestation_ratls::{Draft, Key, Keys};
 use e2e::client::{chat_stream, get, request, send};
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, World, eventually};
@@ -118,6 +120,8 @@ struct Dialler {
     version: &'static rustls::SupportedProtocolVersion,
     /// The private key, in PEM.
     key: Option<String>,
+    /// What it says to be.
+    role: Role,
 }
 
 impl Dialler {
@@ -126,6 +130,7 @@ impl Dialler {
             alpn: b"mulberry-worker/1",
             version: &TLS13,
             key: Some(std::fs::read_to_string(key).expect("the key is there")),
+            role: Role::Worker,
         }
     }
 
@@ -138,12 +143,12 @@ impl Dialler {
             .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
         let mut config = match &self.key {
             Some(pem) => {
-                let pair = rcgen::KeyPair::from_pem(pem).expect("a key in PEM");
-                let params = rcgen::CertificateParams::new(vec!["test".to_owned()]).expect("a name");
-                let certificate = params.self_signed(&pair).expect("a certificate");
                 let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).expect("a key in PEM");
+                let own = Key::from_pkcs8(key.secret_der()).expect("a key");
+                let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+                let identity = Draft::new(self.role, Keys::Own(own)).issue(now).expect("a certificate");
                 builder
-                    .with_client_auth_cert(vec![certificate.der().clone()], key)
+                    .with_client_auth_cert(vec![identity.certificate().clone()], key)
                     .expect("a pair")
             }
             None => builder.with_no_client_auth(),
@@ -178,6 +183,13 @@ async fn only_the_right_handshake_is_let_in() {
     for (what, wrong) in [
         ("no certificate", Dialler { key: None, ..right() }),
         ("another key", Dialler::with(stranger.file())),
+        (
+            "another role",
+            Dialler {
+                role: Role::Gateway,
+                ..right()
+            },
+        ),
         ("another protocol", Dialler { alpn: b"h2", ..right() }),
         (
             "TLS 1.2",
@@ -254,7 +266,11 @@ async fn before_the_welcome_a_worker_answers_nothing() {
     let stranger = world.worker_key("stranger");
     assert!(!is_let_in(&Dialler::with(stranger.file()), &address).await);
 
-    let stream = Dialler::with(caller.file()).dial(&address).await.expect("it is named");
+    let gateway = Dialler {
+        role: Role::Gateway,
+        ..Dialler::with(caller.file())
+    };
+    let stream = gateway.dial(&address).await.expect("it is named");
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("HTTP/2");

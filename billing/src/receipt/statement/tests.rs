@@ -8,22 +8,24 @@ fn key(byte: u8) -> SigningKey {
 
 fn statement() -> Statement {
     Statement {
-        request: Seen {
-            sha256: [1; 32],
-            bytes: 612,
+        exchange: Exchange {
+            request: Seen {
+                sha256: [1; 32],
+                bytes: 612,
+            },
+            response: Seen {
+                sha256: [2; 32],
+                bytes: 4096,
+            },
+            status: 200,
+            ended: Ended::Whole,
+            claims: [4; 32],
+            engine: None,
+            models: Some([3; 32]),
         },
-        response: Seen {
-            sha256: [2; 32],
-            bytes: 4096,
-        },
-        status: 200,
-        ended: Ended::Whole,
         started_at: 1_795_337_378,
         ended_at: 1_795_337_381,
         usage: Some(Usage::from_totals(1200, 800, 350, 50)),
-        engine: None,
-        models: Some([3; 32]),
-        evidence: Some([4; 32]),
     }
 }
 
@@ -37,7 +39,7 @@ fn the_golden_statement() {
     assert_eq!(
         signed.json(),
         format!(
-            "{{\"ended\":\"whole\",\"ended_at\":1795337381,\"engine\":null,\"evidence\":\"{}\",\"models\":\"{}\",\
+            "{{\"claims\":\"{}\",\"ended\":\"whole\",\"ended_at\":1795337381,\"engine\":null,\"models\":\"{}\",\
              \"request_bytes\":612,\"request_sha256\":\"{}\",\"response_bytes\":4096,\"response_sha256\":\"{}\",\
              \"started_at\":1795337378,\"status\":200,\
              \"usage\":{{\"cached\":800,\"completion\":300,\"prompt\":400,\"reasoning\":50}},\"v\":1}}",
@@ -51,9 +53,11 @@ fn the_golden_statement() {
     assert_eq!(verified(&signed), Ok(statement()));
     let none = Statement {
         usage: None,
-        models: None,
-        evidence: None,
-        ended: Ended::Cut,
+        exchange: Exchange {
+            models: None,
+            ended: Ended::Cut,
+            ..statement().exchange
+        },
         ..statement()
     };
     assert_eq!(verified(&none.sign(&key(7))), Ok(none));
@@ -136,58 +140,30 @@ fn what_is_too_long_or_no_text_is_none() {
 
 #[test]
 fn disagreements_are_named() {
-    let good = statement();
-    let Statement { request, response, .. } = good;
-    let check = |said: Statement, expect| {
-        assert_eq!(said.disagreement(&request, &response, 200, Ended::Whole), expect);
+    let seen = statement().exchange;
+    let check = |change: &dyn Fn(&mut Exchange), expect| {
+        let mut said = statement();
+        change(&mut said.exchange);
+        assert_eq!(said.disagreement(&seen), expect);
     };
-    check(good.clone(), None);
-    let other = |seen: Seen, by_hash: bool| {
-        let mut seen = seen;
-        if by_hash {
-            seen.sha256[31] ^= 1;
-        } else {
-            seen.bytes += 1;
-        }
-        seen
-    };
-    let asked = |by_hash| Statement {
-        request: other(request, by_hash),
-        ..good.clone()
-    };
-    let told = |by_hash| Statement {
-        response: other(response, by_hash),
-        ..good.clone()
-    };
-    check(asked(false), Some("request_bytes"));
-    check(asked(true), Some("request_sha256"));
-    check(told(false), Some("response_bytes"));
-    check(told(true), Some("response_sha256"));
-    check(
-        Statement {
-            status: 201,
-            ..good.clone()
-        },
-        Some("status"),
-    );
-    check(
-        Statement {
-            ended: Ended::Cut,
-            ..good.clone()
-        },
-        Some("ended"),
-    );
+    check(&|_| {}, None);
+    check(&|said| said.request.bytes += 1, Some("request_bytes"));
+    check(&|said| said.request.sha256[31] ^= 1, Some("request_sha256"));
+    check(&|said| said.response.bytes -= 1, Some("response_bytes"));
+    check(&|said| said.response.sha256[0] ^= 128, Some("response_sha256"));
+    check(&|said| said.status = 201, Some("status"));
+    check(&|said| said.ended = Ended::Cut, Some("ended"));
+    check(&|said| said.claims[7] ^= 4, Some("claims"));
+    check(&|said| said.engine = Some([9; 32]), Some("engine"));
+    check(&|said| said.models = None, Some("models"));
     // The worker's own affair.
-    check(
-        Statement {
-            started_at: 0,
-            ended_at: 0,
-            usage: None,
-            engine: Some([9; 32]),
-            ..good.clone()
-        },
-        None,
-    );
+    let other = Statement {
+        started_at: 0,
+        ended_at: 0,
+        usage: None,
+        ..statement()
+    };
+    assert_eq!(other.disagreement(&seen), None);
 }
 
 #[test]

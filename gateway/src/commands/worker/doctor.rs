@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use attestation_ratls::HandshakeError;
 use backends::{body::Outgoing, kind::Kind, serve::BoxError};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -16,9 +17,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::worker::WorkerArgs,
+    config::EvidenceFrom,
     control::VERSION,
+    identity::Shown,
     layers::rescue::Chain,
-    secure::Identity,
+    trust::Judging,
     wall_clock::unix_seconds,
     worker::{
         Engine, Gateway,
@@ -70,20 +73,26 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<ExitCode, BoxError> {
         Ok(engine) => examine(&engine, &mut findings).await,
         Err(error) => findings.bad("engine", Chain(&error).to_string(), "give its address with --engine"),
     }
-    match Identity::read_or_make(&args.key_file) {
-        Ok(identity) => {
-            findings.good("key", identity.key().to_string());
-            if args.gateway.is_empty() {
-                let fix = "name one with --gateway KEY@HOST:PORT, unless this worker is dialled";
-                findings.bad("gateway", "none is named", fix);
-            }
-            for gateway in &args.gateway {
-                call_on(gateway, &identity, &mut findings).await;
+    if let Some(shown) = evidence(args, &mut findings).await {
+        if let Some(path) = &args.join_token_file {
+            match super::read_token(path) {
+                Ok(token) => findings.good("token", super::digest_of_token(&token.0).to_string()),
+                Err(error) => findings.bad("token", Chain(&error).to_string(), "see above"),
             }
         }
-        Err(error) => {
-            let fix = "see above, or name another file with --key-file";
-            findings.bad("key", Chain(&error).to_string(), fix);
+        if args.gateway.is_empty() {
+            let fix = "name one with --gateway KEY@HOST:PORT, unless this worker is dialled";
+            findings.bad("gateway", "none is named", fix);
+        }
+        match Judging::begin(&super::trust(args)) {
+            Ok(judging) => {
+                // Whose key it is, is compared with what was given, to be able to say whose it is.
+                judging.trust().know(|_| true);
+                for gateway in &args.gateway {
+                    call_on(gateway, args, &shown, &judging, &mut findings).await;
+                }
+            }
+            Err(error) => findings.bad("policy", Chain(&error).to_string(), "see above"),
         }
     }
     let Findings(findings) = findings;
@@ -99,6 +108,40 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<ExitCode, BoxError> {
     std::io::stdout().write_all(text.as_bytes())?;
     let is_well = findings.iter().all(|finding| finding.fix.is_none());
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What this machine shows of itself.
+async fn evidence(args: &WorkerArgs, findings: &mut Findings) -> Option<Shown> {
+    let check = if args.evidence == EvidenceFrom::None {
+        "key"
+    } else {
+        "evidence"
+    };
+    let shown = match super::draft(args) {
+        Ok(draft) => Shown::begin_in_time(draft).await,
+        Err(error) => Err(error),
+    };
+    match shown {
+        Ok(shown) => {
+            let made = match args.evidence {
+                EvidenceFrom::None => shown.key().to_string(),
+                EvidenceFrom::Tdx => "this machine is a TDX guest, and quotes".to_owned(),
+                EvidenceFrom::DangerSoftware { .. } => "made by software, which proves nothing".to_owned(),
+            };
+            findings.good(check, made);
+            Some(shown)
+        }
+        Err(error) => {
+            let fix = match args.evidence {
+                EvidenceFrom::None => "see above, or name another file with --key-file",
+                EvidenceFrom::Tdx | EvidenceFrom::DangerSoftware { .. } => {
+                    "see above, or leave out --evidence to serve in tier open"
+                }
+            };
+            findings.bad(check, Chain(&error).to_string(), fix);
+            None
+        }
+    }
 }
 
 async fn examine(engine: &Engine, findings: &mut Findings) {
@@ -216,12 +259,20 @@ async fn abort(engine: &Engine, kind: Kind, model: &str, findings: &mut Findings
     findings.bad(CHECK, format!("still at work {NOTICE:?} after its client left"), fix);
 }
 
-async fn call_on(gateway: &Gateway, identity: &Identity, findings: &mut Findings) {
+async fn call_on(gateway: &Gateway, args: &WorkerArgs, shown: &Shown, judging: &Judging, findings: &mut Findings) {
     let place = gateway.address.as_str();
     let check = format!("gateway {place}");
-    match visit(gateway, identity).await {
-        Ok(Heard { version: VERSION, now }) => {
-            findings.good(&check, "it knows this worker");
+    match visit(gateway, shown, judging).await {
+        Ok(Heard {
+            version: VERSION,
+            now,
+            tier,
+        }) => {
+            let knows = match args.evidence {
+                EvidenceFrom::None => "it knows this worker",
+                EvidenceFrom::Tdx | EvidenceFrom::DangerSoftware { .. } => "it accepts what this worker shows",
+            };
+            findings.good(&check, format!("{knows}; tier {tier}"));
             let off = unix_seconds().abs_diff(now);
             let check = format!("clock beside {place}");
             if off > CLOCK {
@@ -238,9 +289,12 @@ async fn call_on(gateway: &Gateway, identity: &Identity, findings: &mut Findings
         }
         Err(error) => {
             let fix = match &error {
+                VisitError::Refused if args.evidence != EvidenceFrom::None => {
+                    "it does not accept this guest: its log has the code of the refusal, and docs/attestation.md what to do".to_owned()
+                }
                 VisitError::Refused => format!(
                     "it does not know this worker: add `{{name: NAME, key_sha256: {}}}` to `workers` of a backend there, and reload",
-                    identity.key()
+                    shown.key()
                 ),
                 VisitError::Other(key) => format!(
                     "if that is the gateway you mean (it logs its key_sha256 at start), write --gateway {key}@{place}"
@@ -248,10 +302,14 @@ async fn call_on(gateway: &Gateway, identity: &Identity, findings: &mut Findings
                 VisitError::Tcp(_) | VisitError::Timeout => {
                     "check the address and port (`worker_listen` there), and the firewalls between".to_owned()
                 }
-                VisitError::Secure(_) => {
+                VisitError::NoEvidence => format!("write --gateway KEY@{place}: it logs its key_sha256 at start"),
+                VisitError::Handshake(HandshakeError::Refused(_)) => {
+                    "compare --gateway-policy with what the gateway is: docs/attestation.md has the codes".to_owned()
+                }
+                VisitError::Handshake(_) => {
                     "check that the port is `worker_listen` and that nothing between ends TLS".to_owned()
                 }
-                VisitError::Tls(_) | VisitError::Control(_) => "check that both are of the same version".to_owned(),
+                VisitError::Control(_) => "check that both are of the same version".to_owned(),
             };
             findings.bad(&check, Chain(&error).to_string(), fix);
         }

@@ -1,6 +1,5 @@
 //! The account of a job: from how it ended to the capture of what was held for it.
 
-use backends::verdict::Tier;
 use billing::{
     Amounts, Currency, End, Nano, Tariff, Terms, Usage,
     receipt::statement::{Absence, Word},
@@ -126,8 +125,7 @@ impl JobMeter {
             {
                 self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
             }
-            // No upstream attests itself yet.
-            witness.evidence(last.is_some(), Tier::Open.as_str(), stated)
+            witness.evidence(last.is_some(), steps.tier().name(), stated)
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {
