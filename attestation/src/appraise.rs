@@ -22,8 +22,8 @@ mod guest;
 mod standing;
 
 use crate::{
-    Anchor, Claims, CollateralSet, Evidence, Hex, Interop, Platform, PlatformMode, Policy, Quote, Refusal, Role, Tier,
-    TrustAnchor, Verdict,
+    Anchor, Claims, CollateralSet, Evidence, Hex, Interop, Platform, PlatformMode, Policy, PublicKey, Quote, Refusal,
+    Role, Tier, TrustAnchor, Verdict,
     binding::{Channel, certificate_report_data, cocoon_report_data},
     cache::Cache,
     digest::sha256,
@@ -34,9 +34,6 @@ use genuine::Genuine;
 
 /// For how long a verdict may stand at most.
 const MAX_SECONDS: u64 = 600;
-
-/// What stands before an Ed25519 key in its SubjectPublicKeyInfo, RFC 8410 §4.
-const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Appraises evidence under one trust anchor.
 #[derive(Debug)]
@@ -91,8 +88,8 @@ impl<'a> Basis<'a> {
 impl CocoonCertificate<'_> {
     /// What may be said of its holder.
     fn claims(&self, role: Role) -> Claims {
-        let spki_sha256 = sha256(&[&ED25519_SPKI, self.key]);
-        Claims::new(role, spki_sha256.0, self.not_before, self.not_after)
+        let spki_sha256 = PublicKey::Ed25519(*self.key).spki_sha256();
+        Claims::new(role, spki_sha256, self.not_before, self.not_after)
     }
 }
 
@@ -116,6 +113,14 @@ impl Verifier {
 
     pub fn anchor(&self) -> &TrustAnchor {
         &self.anchor
+    }
+
+    /// The root of a software GPU, where that is what it believes.
+    pub(crate) fn gpu_root(&self) -> Option<&[u8]> {
+        match &self.gpu_anchor {
+            GpuAnchor::Nvidia => None,
+            GpuAnchor::Development(der) => Some(der),
+        }
     }
 
     /// A quote whose report data the caller knows: of a user's nonce, for example.

@@ -14,6 +14,8 @@ const CERTIFICATE: &[u8] = b"mulberry-ratls-v1\0";
 const CHANNEL: &[u8] = b"mulberry-chan-v1\0";
 const USER: &[u8] = b"mulberry-user-v1\0";
 const GPU: &[u8] = b"mulberry-gpu-v1\0";
+/// No signature of TLS is ever one of ours: those are over 64 spaces and a text (RFC 8446 §4.4.3).
+const KEYED: &[u8] = b"mulberry-keyed-v1\0";
 
 /// Of the quote in a certificate: which role, which TLS key (SHA-256 of its SubjectPublicKeyInfo), which claims.
 ///
@@ -68,4 +70,9 @@ pub fn cocoon_report_data(key: &[u8; 32]) -> [u8; 64] {
 /// The nonce that a GPU's report must hold: no other guest's, and not older than the certificate.
 pub fn gpu_nonce(spki_sha256: &[u8; 32], not_before: u64) -> [u8; 32] {
     sha256(&[GPU, spki_sha256, &not_before.to_be_bytes()]).0
+}
+
+/// What a key without a quote signs, where a guest would have a quote with these report data.
+pub fn keyed_statement(report_data: &[u8; 64]) -> Vec<u8> {
+    [KEYED, report_data].concat()
 }

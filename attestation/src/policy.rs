@@ -4,14 +4,13 @@
 //! anything is a door (the host writes ACPI tables that RTMR0 measures and the guest's kernel executes).
 //! Unknown names are refused, so that a misspelt rule is not one that silently does nothing.
 
-mod canonical;
 mod problems;
 
 pub use problems::Problem;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hex, Report, Role, Standing, Tier, gpu::GpuPolicy};
+use crate::{Hex, Report, Role, Standing, Tier, canonical, gpu::GpuPolicy};
 
 /// A second quote is asked for within this time at the latest.
 const MAX_AGE_S: u32 = 600;

@@ -39,3 +39,17 @@ fn each_code_is_one_refusal() {
     codes.dedup();
     assert_eq!(codes.len(), all);
 }
+
+#[test]
+fn codes_of_bundles_are_documented_in_their_order() {
+    let source = include_str!("../src/bundle/refusal.rs");
+    let codes = |text: &'static str, start: &str| -> Vec<&'static str> {
+        let ends = text.split(start).skip(1);
+        ends.filter_map(|rest| rest.split(['"', '`']).next()).collect()
+    };
+    let source = codes(source, "=> \"");
+    assert_eq!(source.len(), 8, "{source:?}");
+    let rows = codes(include_str!("../../docs/evidence.md"), "\n| `");
+    let rows: Vec<&str> = rows.into_iter().filter(|row| row.starts_with("bundle_")).collect();
+    assert_eq!(rows, source);
+}

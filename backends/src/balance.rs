@@ -293,3 +293,6 @@ fn failed(attempt: &Attempt, failure: Failure) -> BoxError {
         failure,
     })
 }
+
+#[cfg(test)]
+mod tests;

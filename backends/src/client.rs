@@ -446,10 +446,10 @@ fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     Some(copy)
 }
 
+/// Never an upload that failed, which its body notes: a user's error is to hyper also that the task of a connection is
+/// gone, and whoever asked has no part in that.
 fn classify(error: hyper::Error) -> SendError {
-    if error.is_user() {
-        SendError::Upload(error.into())
-    } else if error.is_parse() {
+    if error.is_parse() {
         SendError::Protocol(error)
     } else {
         SendError::Dropped(error)

@@ -9,7 +9,7 @@ use http::{
 ///
 /// Gone are: credentials and cookies (ours stand in), what belongs to the client's connection or its address,
 /// `accept-encoding` (we must be able to read the answer), the client's organisation and project (they belong to
-/// another account than our key), and our own `x-mulberry-…`.
+/// another account than our key), and our own `x-mulberry-…` and `x-attest-policy`.
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let named = connection_options(client);
@@ -52,6 +52,7 @@ fn is_withheld(name: &HeaderName) -> bool {
                 | "x-real-ip"
                 | "cf-connecting-ip"
                 | "true-client-ip"
+                | "x-attest-policy"
         )
         || name.as_str().starts_with("x-forwarded-")
         || name.as_str().starts_with("x-mulberry-")
@@ -212,6 +213,8 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("connection", "keep-alive, x-private"),
             ("x-private", "1"),
+            ("x-attest-policy", "{}"),
+            ("x-mulberry-min-tier", "tee"),
             ("x-custom", "kept"),
             ("openai-beta", "kept"),
             ("traceparent", "00-1-2-01"),
@@ -251,6 +254,9 @@ mod tests {
             ("traceparent", "00-1-2-01"),
             ("x-stainless-os", "theirs"),
             ("x-custom", "theirs"),
+            ("x-attest-policy", "{}"),
+            ("x-mulberry-min-tier", "tee"),
+            ("x-mulberry-statement", "theirs"),
             ("openai-beta", "kept"),
         ]);
         let seen = to_worker(&to_upstream(&sent));

@@ -141,6 +141,11 @@ impl Upstream {
         self.health.is_up() && self.absence().is_none()
     }
 
+    /// The tier that it serves at now, if it serves at all.
+    pub fn tier_in_use(&self) -> Option<Tier> {
+        self.is_up().then(|| self.tier())
+    }
+
     pub fn outstanding(&self) -> usize {
         self.outstanding.load(Ordering::Relaxed)
     }

@@ -50,7 +50,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    fn of(placed: Placed) -> Result<Self, (Placed, Reason)> {
+    fn of(placed: Placed) -> Result<Self, BoxError> {
         let demand = &placed.attempt.outbound.demand;
         let way = match placed.in_use.upstream().worker() {
             Some(worker) => worker.way(demand, unix_seconds()).map(Some),
@@ -59,7 +59,12 @@ impl Verified {
         };
         match way {
             Ok(way) => Ok(Self { placed, way }),
-            Err(reason) => Err((placed, reason)),
+            Err(reason) => {
+                let failure = Failure::Unverified(reason);
+                placed.attempt.trail.failed(&failure);
+                let place = placed.in_use.upstream().name.clone();
+                Err(AttemptError { place, failure }.into())
+            }
         }
     }
 
@@ -115,14 +120,7 @@ where
     type Response = S::Response;
 
     async fn call(&self, placed: Placed) -> Result<S::Response, BoxError> {
-        let verified = Verified::of(placed).map_err(|(placed, reason)| {
-            let failure = Failure::Unverified(reason);
-            placed.attempt.trail.failed(&failure);
-            AttemptError {
-                place: placed.in_use.upstream().name.clone(),
-                failure,
-            }
-        })?;
+        let verified = Verified::of(placed)?;
         if let Some(way) = &verified.way {
             verified.attempt().trail.verified(way.assurance());
         }

@@ -227,4 +227,4 @@ impl Drop for Connected {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -196,6 +196,18 @@ pub struct Evidence {
     /// What the worker signed, or why there is nothing.
     #[serde(default)]
     pub word: Word,
+    /// Whose evidence that is; `None` where nobody showed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_on: Option<RestsOn>,
+}
+
+/// What is archived of the evidence of who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestsOn {
+    /// SHA-256 of the bundle.
+    pub bundle: [u8; 32],
+    /// SHA-256 of the verdict in it.
+    pub verdict: [u8; 32],
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ mod window;
 pub use account::{AccountId, BadAccountId, Bounds, Budget, Level, Payer, Pot, Span};
 pub use amount::{AmountError, Currency, Nano, UnknownCurrency};
 pub use book::{Book, HoldId};
-pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, Terms};
+pub use charge::{Amounts, Charge, ChargeKind, Evidence, Fee, RestsOn, Terms};
 pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};
 pub use lease::{Ask, Grant, JournalKind, Renewal, Return, Sharing};

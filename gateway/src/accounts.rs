@@ -179,27 +179,28 @@ impl Anonymous {
     /// A name that some DNS server answers may be rebound to 127.0.0.1 by whoever owns it; an address and `localhost`
     /// may not. A browser names the page that asks in `origin`: ours, or one that the operator allowed.
     pub(crate) fn admit(&self, host: &str, origin: Option<&str>) -> Result<&Arc<Account>, Foreign> {
-        let name = host
-            .rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
-        let name = name
-            .map_or(host, |(name, _)| name)
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let is_local = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || name.is_empty();
-        if !is_local {
-            return Err(Foreign::Host);
-        }
-        let is_welcome = origin.is_none_or(|origin| {
-            let is_ours = origin.split_once("://").is_some_and(|(_, page)| page == host);
-            is_ours || self.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
-        });
-        if is_welcome {
-            Ok(&self.account)
-        } else {
-            Err(Foreign::Origin)
-        }
+        is_local(host, origin, &self.origins).map(|()| &self.account)
     }
+}
+
+/// Whether a request is of a program of this machine, or of a page that the operator allowed.
+pub(crate) fn is_local(host: &str, origin: Option<&str>, origins: &[String]) -> Result<(), Foreign> {
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let name = name
+        .map_or(host, |(name, _)| name)
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let is_local = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || name.is_empty();
+    if !is_local {
+        return Err(Foreign::Host);
+    }
+    let is_welcome = origin.is_none_or(|origin| {
+        let is_ours = origin.split_once("://").is_some_and(|(_, page)| page == host);
+        is_ours || origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    });
+    if is_welcome { Ok(()) } else { Err(Foreign::Origin) }
 }
 
 impl Accounts {

@@ -34,7 +34,7 @@ use crate::{
     console,
     directory::Directory,
     drain::Phase,
-    listener::{self, Door, ListenerConfig},
+    listener::{self, Door, ListenerConfig, Speaks},
     live::{Live, Reloader},
     stack::Parts,
     treasury::Treasury,
@@ -99,6 +99,7 @@ where
         // Metrics and readiness are wanted while clients are drained.
         closes: Phase::Cutting,
         open: Gauge::default(),
+        speaks: Speaks::Http,
     };
     let service = Operators {
         tokens: admin.tokens.clone(),

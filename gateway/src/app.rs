@@ -16,9 +16,10 @@ use crate::{
     config::{self, Config, KeyDigest, Process},
     directory::{Directory, Written},
     drain::{DrainControl, Phase, drain},
+    evidence::{Archivist, Evidence, Own},
     ledger::{self, Ledger, LedgerError, Setting},
     limiter::Limiters,
-    listener::{self, BindError, Door, ListenerConfig},
+    listener::{self, BindError, Door, ListenerConfig, Speaks, attested::Attested},
     live::{self, Live, Swapped},
     metrics::Metrics,
     notify::Supervisor,
@@ -91,8 +92,12 @@ pub(crate) struct App {
     roster: Arc<Roster>,
     /// Where workers connect.
     workers: Option<TcpListener>,
+    /// Where apps' sides connect.
+    attested: Option<TcpListener>,
     /// Where traces go.
     exporter: Option<Exporter>,
+    /// Who writes evidence down.
+    archivist: Option<Archivist>,
 }
 
 impl App {
@@ -102,7 +107,11 @@ impl App {
         let listener = listener::bind(config.listen)?;
         let admin = config.admin_listen.map(listener::bind).transpose()?;
         let workers = config.worker_listen.map(listener::bind).transpose()?;
-        let roster = Roster::new(config);
+        let attested = config.attested_listen.map(listener::bind).transpose()?;
+        let keep = Duration::from_secs(u64::from(config.ledger.evidence_days) * 24 * 60 * 60);
+        let (evidence, archivist) = Evidence::open(config.data_dir.as_deref(), keep);
+        let own = Own::default();
+        let roster = Roster::new(config, evidence.clone(), own.clone());
         let Assembled {
             installed,
             vocabularies,
@@ -163,7 +172,7 @@ impl App {
         let ledger = setting
             .as_ref()
             .map_or_else(Ledger::none, |setting| setting.ledger().clone());
-        if !config.listen.ip().to_canonical().is_loopback() && config.oidc.is_empty() && !directory.has_keys() {
+        if !config.is_local() && config.oidc.is_empty() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
@@ -173,6 +182,8 @@ impl App {
         let (control, drain) = drain();
         let (recounts, counting) = recounts(metrics.clone(), opened.map(Store::ledger));
         let parts = Parts {
+            evidence,
+            own,
             accounts,
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
             limiters,
@@ -191,7 +202,9 @@ impl App {
         Ok(Self {
             roster,
             workers,
+            attested,
             exporter,
+            archivist,
             source,
             loaded,
             files,
@@ -221,6 +234,12 @@ impl App {
     /// Where workers connect, and the key by which they know us.
     pub(crate) fn workers(&self) -> Option<(SocketAddr, KeyDigest)> {
         let address = self.workers.as_ref()?.local_addr().ok()?;
+        Some((address, self.roster.meeting().ok()?.key()))
+    }
+
+    /// Where `mulberry connect` connects, and the key by which it may know us.
+    pub(crate) fn attested(&self) -> Option<(SocketAddr, KeyDigest)> {
+        let address = self.attested.as_ref()?.local_addr().ok()?;
         Some((address, self.roster.meeting().ok()?.key()))
     }
 
@@ -254,7 +273,9 @@ impl App {
             control,
             roster,
             workers,
+            attested,
             exporter,
+            archivist,
         } = self;
         let config = loaded.config.clone();
         let mut background = JoinSet::new();
@@ -272,6 +293,9 @@ impl App {
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
+        if let Some(archivist) = archivist {
+            background.spawn(archivist.run());
+        }
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
         let tokens = Arc::new(ArcSwap::from_pointee(tokens));
         let edge = Arc::new(Switch::new(stack::edge(&stack_config(&config), &parts)));
@@ -297,6 +321,7 @@ impl App {
         ));
         let (reloader, orders) = live::reloader();
         background.spawn(live::run(live.clone(), orders, hangup, files));
+        let attested = attested.zip(roster.meeting().ok());
         if let Some((listener, meeting)) = workers.zip(roster.meeting().ok()) {
             background.spawn(workers::listen(listener, meeting, roster));
         }
@@ -319,13 +344,27 @@ impl App {
             };
             tokio::spawn(admin::serve(listener, admin, edge.clone()))
         });
-        let door = Door {
+        let door = |listener, speaks| Door {
             listener,
             connections: config.limits.connections as usize,
             closes: Phase::Closing,
             open: parts.metrics.connections.clone(),
+            speaks,
         };
-        let mut serving = tokio::spawn(listener::serve(door, listener_config, edge, parts.drain.clone()));
+        let attested = attested.map(|(listener, meeting)| {
+            let door = door(listener, Speaks::Attested(Attested::new(meeting.endpoint())));
+            listener::serve(door, listener_config.clone(), edge.clone(), parts.drain.clone())
+        });
+        let door = door(listener, Speaks::Http);
+        let serving = listener::serve(door, listener_config, edge, parts.drain.clone());
+        let mut serving = tokio::spawn(async move {
+            let beside = async {
+                if let Some(attested) = attested {
+                    attested.await;
+                }
+            };
+            tokio::join!(serving, beside);
+        });
 
         let supervisor = Supervisor::new(&Process);
         supervisor.ready();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use backends::attempt::{Hooks, Outbound, Trail};
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use hyper::body::Incoming;
 use openapi::{
     endpoint::{Operation, Unroutable},
@@ -25,6 +25,22 @@ use crate::{
     receipts::Witness,
     telemetry::RequestSpan,
 };
+
+/// How a request came here: what whoever sent it knows of us. The listener marks it; without a mark it is plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Via {
+    /// Over HTTP, or HTTPS: our certificate names a host, and nothing that we run.
+    #[default]
+    Plain,
+    /// Through `mulberry connect`, which verified us and goes on doing so.
+    Attested,
+}
+
+impl Via {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
 
 /// A request with its name; all that follows is named by it.
 #[derive(Debug)]

@@ -1,13 +1,21 @@
 //! Catalog: which models are offered, and by whom.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use backends::{
     attempt::Outbound,
     backend::Backend,
     route::{Leg, Route},
+    upstream::Upstream,
+    verdict::Tier,
 };
-use openapi::{endpoint::Endpoint, model::Model as Card};
+use openapi::{
+    endpoint::Endpoint,
+    model::{Model as Card, Protection},
+};
 
 use crate::{
     config,
@@ -162,6 +170,10 @@ impl Catalog {
     }
 
     /// Whether a name is listed rather than matched by a pattern.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<Offer>> {
+        self.exact.values().chain(self.prefixes.iter().map(|(_, offer)| offer))
+    }
+
     pub(crate) fn is_listed(&self, model: &str) -> bool {
         self.exact.contains_key(model)
     }
@@ -237,11 +249,13 @@ impl Catalog {
 
     /// The models that an account sees: the configured names, and under patterns what the upstreams list.
     pub(crate) fn cards(&self, may_use: impl Fn(&str) -> bool) -> Vec<Card> {
-        let named = self
-            .names
-            .iter()
-            .map(|name| Card::new(name.clone(), self.created, "mulberry"));
-        let mut cards: Vec<Card> = named.filter(|card| may_use(&card.id)).collect();
+        let named = self.names.iter().filter(|name| may_use(name)).map(|name| {
+            let mut card = Card::new(name.clone(), self.created, "mulberry");
+            let legs = self.exact.get(name).map_or(&[][..], |offer| offer.route.legs());
+            card.protection = Some(protection(legs.iter().flat_map(|leg| &leg.backend.upstreams)));
+            card
+        });
+        let mut cards: Vec<Card> = named.collect();
         for (prefix, offer) in &self.prefixes {
             for leg in offer.route.legs() {
                 let renamed = leg.model.as_deref().and_then(|there| there.strip_suffix('*'));
@@ -251,12 +265,17 @@ impl Catalog {
                             Some(rest) => format!("{prefix}{rest}"),
                             None => continue,
                         },
-                        None => card.id,
+                        None => card.id.clone(),
                     };
                     let is_new = !cards.iter().any(|other| other.id == id);
                     if is_new && id.starts_with(prefix.as_str()) && may_use(&id) {
                         let created = if card.created == 0 { self.created } else { card.created };
-                        cards.push(Card::new(id, created, leg.backend.name.to_string()));
+                        let serving = leg.backend.upstreams.iter().filter(|upstream| has(upstream, &card.id));
+                        let protection = protection(serving);
+                        cards.push(Card {
+                            protection: Some(protection),
+                            ..Card::new(id, created, leg.backend.name.to_string())
+                        });
                     }
                 }
             }
@@ -266,10 +285,20 @@ impl Catalog {
 }
 
 fn lists(backend: &Backend, model: &str) -> bool {
-    backend
-        .upstreams
-        .iter()
-        .any(|upstream| upstream.models.load().iter().any(|card| card.id == model))
+    backend.upstreams.iter().any(|upstream| has(upstream, model))
+}
+
+fn has(upstream: &Upstream, model: &str) -> bool {
+    upstream.models.load().iter().any(|card| card.id == model)
+}
+
+/// What protects prompts at those of them that serve now.
+fn protection<'a>(serving: impl Iterator<Item = &'a Arc<Upstream>>) -> Protection {
+    let tiers: BTreeSet<Tier> = serving.filter_map(|upstream| upstream.tier_in_use()).collect();
+    Protection {
+        tier: tiers.last().copied().map(Tier::name),
+        tiers: tiers.into_iter().map(Tier::name).collect(),
+    }
 }
 
 fn listed(backend: &Backend) -> Vec<Card> {

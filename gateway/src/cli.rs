@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod attest;
+pub(crate) mod connect;
 pub(crate) mod key;
 pub(crate) mod money;
 pub(crate) mod verify;
@@ -23,7 +24,9 @@ pub(crate) enum Command {
     /// Run the gateway
     Serve(ServeArgs),
     /// Serve gateways from the engine on this machine: dials them, and needs no open port
-    Worker(worker::WorkerArgs),
+    Worker(Box<worker::WorkerArgs>),
+    /// Verify a gateway for the apps of this machine, and pass their requests on to it: an OpenAI endpoint on loopback
+    Connect(connect::ConnectArgs),
     /// Check a configuration and print it with every default, secrets hidden
     Check(ConfigArgs),
     /// Print a configuration, convert one, or print the JSON Schema for editors

@@ -12,6 +12,7 @@ mod backup;
 mod check;
 mod columns;
 mod config;
+mod connect;
 #[cfg(feature = "demo")]
 mod demo;
 mod desk;
@@ -36,8 +37,9 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Import(command) => return import::run(&command),
         Command::Verify(args) => return verify::run(&args),
-        Command::Attest(command) => return attest::run(command),
-        Command::Worker(args) => return worker::run(args).await,
+        Command::Attest(command) => return attest::run(command).await,
+        Command::Worker(args) => return worker::run(*args).await,
+        Command::Connect(args) => return connect::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(command),

@@ -36,6 +36,7 @@ mod units;
 mod url;
 mod worker;
 
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -71,6 +72,8 @@ section! {
         admin_listen: Option<SocketAddr> = Some(loopback(9090)),
         /// Where workers connect; `null` turns it off.
         worker_listen: Option<SocketAddr> = None,
+        /// Where `mulberry connect` connects, which verifies this gateway for an app; `null` turns it off.
+        attested_listen: Option<SocketAddr> = None,
         attestation: Attestation = unwritten(),
         tls: Option<Tls> = None,
         /// Where `mulberry.db` lives; `null` keeps nothing on disk.
@@ -181,6 +184,7 @@ impl Config {
             listen,
             admin_listen,
             worker_listen,
+            attested_listen,
             attestation,
             tls,
             data_dir,
@@ -204,6 +208,7 @@ impl Config {
             ("listen", *listen != other.listen),
             ("admin_listen", *admin_listen != other.admin_listen),
             ("worker_listen", *worker_listen != other.worker_listen),
+            ("attested_listen", *attested_listen != other.attested_listen),
             ("attestation", *attestation != other.attestation),
             ("tls", *tls != other.tls),
             ("data_dir", *data_dir != other.data_dir),
@@ -225,6 +230,12 @@ impl Config {
         ];
         let differing = sections.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(name, _)| name).collect()
+    }
+
+    /// Whether only this machine can ask: where it is so, a gateway may do without keys.
+    pub(crate) fn is_local(&self) -> bool {
+        let mut asked = iter::once(self.listen).chain(self.attested_listen);
+        asked.all(|address| address.ip().to_canonical().is_loopback())
     }
 
     /// The configuration as YAML, with every default written out and `***` for every secret.

@@ -146,8 +146,8 @@ pub(crate) enum ControlError {
     Broken(#[source] BoxError),
     #[error("nothing was said for {0:?}")]
     Silent(Duration),
-    #[error("a line of more than {MAX_LINE} bytes")]
-    LineTooLong,
+    #[error("a line of more than {most} bytes")]
+    LineTooLong { most: usize },
     #[error("more than {LINES_PER_SECOND} lines a second")]
     Flood,
     #[error("a line that is not understood; are both ends of the same version?")]
@@ -159,6 +159,8 @@ pub(crate) enum ControlError {
 /// The lines that come.
 pub(crate) struct Listening<B> {
     body: B,
+    /// Bytes of one line.
+    most: usize,
     buffer: BytesMut,
     /// Without an end of line up to here.
     searched: usize,
@@ -173,8 +175,14 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     pub(crate) fn new(body: B) -> Self {
+        Self::of_lines(body, MAX_LINE)
+    }
+
+    /// Of lines that are never longer than this.
+    pub(crate) fn of_lines(body: B, most: usize) -> Self {
         Self {
             body,
+            most,
             buffer: BytesMut::new(),
             searched: 0,
             frames: 0,
@@ -192,7 +200,11 @@ where
     }
 
     /// The next line, whatever it is, for as long as is left of the patience.
-    async fn hear<T: DeserializeOwned>(&mut self, left: Duration, patience: Duration) -> Result<Line<T>, ControlError> {
+    pub(crate) async fn hear<T: DeserializeOwned>(
+        &mut self,
+        left: Duration,
+        patience: Duration,
+    ) -> Result<Line<T>, ControlError> {
         let line = tokio::time::timeout(left, self.line());
         let line = line.await.map_err(|_| ControlError::Silent(patience))??;
         // What is in it is never repeated: it may be anything.
@@ -211,8 +223,8 @@ where
                 return Ok(line);
             }
             self.searched = self.buffer.len();
-            if self.searched > MAX_LINE {
-                return Err(ControlError::LineTooLong);
+            if self.searched > self.most {
+                return Err(ControlError::LineTooLong { most: self.most });
             }
             self.frames += 1;
             if self.frames > FRAMES {

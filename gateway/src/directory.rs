@@ -129,7 +129,7 @@ impl Written {
         Self {
             keys: config.keys.clone(),
             origins: origins.unwrap_or_default(),
-            is_local: config.listen.ip().to_canonical().is_loopback(),
+            is_local: config.is_local(),
             has_issuers: !config.oidc.is_empty(),
             had_any: false,
             currency: config.ledger.currency,

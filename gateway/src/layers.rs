@@ -9,6 +9,7 @@ pub(crate) mod request_id;
 pub(crate) mod rescue;
 pub(crate) mod route;
 pub(crate) mod trace;
+pub(crate) mod via;
 
 pub(crate) mod authenticate;
 pub(crate) mod decode;

@@ -30,10 +30,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::drain::{Drain, Phase};
 
+use attested::Attested;
 use linger::Linger;
 use patience::{Activity, Patient};
 use stall::Stall;
 
+pub(crate) mod attested;
 mod linger;
 mod patience;
 mod stall;
@@ -96,6 +98,16 @@ pub(crate) struct Door {
     pub(crate) closes: Phase,
     /// Counts open connections.
     pub(crate) open: Gauge,
+    pub(crate) speaks: Speaks,
+}
+
+/// What is spoken at a door.
+#[derive(Debug, Clone)]
+pub(crate) enum Speaks {
+    /// HTTP, over TLS where the [`ListenerConfig`] says so.
+    Http,
+    /// HTTP/2 with whoever verifies us first.
+    Attested(Attested),
 }
 
 /// Serves until the door closes, then until every connection has ended or the drain cuts.
@@ -108,6 +120,7 @@ where
         connections: limit,
         closes,
         open,
+        speaks,
     } = door;
     let permits = Arc::new(Semaphore::new(limit));
     let mut connections = JoinSet::new();
@@ -124,8 +137,8 @@ where
             () = drain.reached(closes) => break,
             Some(_) = connections.join_next() => continue,
         };
-        let stream = match stream {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match stream {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or a client that left in the queue: neither is a reason to end.
                 if complained.elapsed() > Duration::from_secs(1) {
@@ -142,9 +155,13 @@ where
             drain: drain.clone(),
             closes,
         };
+        let speaks = speaks.clone();
         let open = OpenConnection::new(open.clone());
         connections.spawn(async move {
-            connection.serve(stream).await;
+            match speaks {
+                Speaks::Http => connection.serve(stream).await,
+                Speaks::Attested(attested) => attested.serve(connection, stream, from).await,
+            }
             drop((permit, open));
         });
     }

@@ -245,6 +245,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("listen", started.listen != now.listen),
         ("admin_listen", started.admin_listen != now.admin_listen),
         ("worker_listen", started.worker_listen != now.worker_listen),
+        ("attested_listen", started.attested_listen != now.attested_listen),
         (
             "attestation.collateral",
             started.attestation.collateral != now.attestation.collateral,
@@ -266,6 +267,10 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         (
             "ledger.receipt_key",
             started.ledger.receipt_key != now.ledger.receipt_key,
+        ),
+        (
+            "ledger.evidence_days",
+            started.ledger.evidence_days != now.ledger.evidence_days,
         ),
         (
             "limits.connections",

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use backends::verdict::Tier;
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -67,6 +68,11 @@ struct ByUpstreamAndReason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTier {
+    tier: &'static str,
+}
+
 const TAKEN: &str = "taken";
 const REFUSED: &str = "refused";
 
@@ -118,6 +124,7 @@ pub(crate) struct Metrics {
     recounts: Family<ByOutcome, Counter>,
     overclaims: Family<ByUpstream, Counter>,
     misstatements: Family<ByUpstreamAndReason, Counter>,
+    answers: Family<ByTier, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
     config_loaded: Gauge<f64, AtomicU64>,
@@ -147,6 +154,7 @@ impl Metrics {
             recounts: Family::default(),
             overclaims: Family::default(),
             misstatements: Family::default(),
+            answers: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
             config_loaded: Gauge::default(),
@@ -161,6 +169,9 @@ impl Metrics {
         }
         for kind in ["requests", "tokens", "concurrency"] {
             drop(metrics.refused.get_or_create(&ByKind { kind }));
+        }
+        for tier in Tier::ALL.map(Tier::name) {
+            drop(metrics.answers.get_or_create(&ByTier { tier }));
         }
         for outcome in RecountOutcome::ALL.map(RecountOutcome::as_str) {
             drop(metrics.recounts.get_or_create(&ByOutcome { outcome }));
@@ -207,6 +218,8 @@ impl Metrics {
         registry.register("overclaims", help, self.overclaims.clone());
         let help = "Answers of workers that were not stated, or not truly, by upstream and reason";
         registry.register("misstatements", help, self.misstatements.clone());
+        let help = "Answers of upstreams that have ended, by what protected the prompt";
+        registry.register("answers", help, self.answers.clone());
         let help = "1 if the configuration was taken when it was last read";
         registry.register("config_reload_success", help, self.reload_success.clone());
         let help = "How often the configuration was read again, by outcome";
@@ -250,6 +263,9 @@ impl Metrics {
                     .get_or_create(&ByType { r#type: class })
                     .inc_by(count.min(MOST_TOKENS));
             }
+        }
+        if let Some(tier) = job.tier.map(Tier::name) {
+            self.answers.get_or_create(&ByTier { tier }).inc();
         }
         if job.is_estimated {
             self.estimated.inc();

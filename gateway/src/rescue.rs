@@ -31,12 +31,16 @@ use crate::layers::{
     throttle::Limited,
 };
 use crate::{
+    connect::ForwardError,
+    evidence::OwnError,
     ledger::{CaptureError, ReserveError},
     limiter::{Kind, LimitError},
+    listener::attested::ChannelError,
     oidc::TokenError,
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
+    routes::evidence::EvidenceError,
 };
 
 /// Of a fault of ours the text is for the log.
@@ -153,6 +157,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<ReceiptsError>() {
         return from_receipts(error);
     }
+    if let Some(error) = error.downcast_ref::<EvidenceError>() {
+        return from_evidence(error);
+    }
     if let Some(error) = error.downcast_ref::<TooLarge>() {
         return Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", error.to_string());
     }
@@ -207,6 +214,20 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<CaptureError>() {
         return from_capture(*error);
     }
+    if let Some(error) = error.downcast_ref::<ForwardError>() {
+        return from_forward(error);
+    }
+    if let Some(error) = error.downcast_ref::<ChannelError>() {
+        return match error {
+            ChannelError::Twice => Refusal::invalid(StatusCode::CONFLICT, "channel_open", error.to_string()),
+            ChannelError::Unverified => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "gateway_unverified",
+                error.to_string(),
+            ),
+        };
+    }
     if let Some(error) = error.downcast_ref::<Overloaded>() {
         return overloaded(error.to_string());
     }
@@ -225,6 +246,24 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
+}
+
+/// What `mulberry connect` says where the gateway did not answer.
+fn from_forward(error: &ForwardError) -> Refusal {
+    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
+    let unavailable = |code| Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
+    match error {
+        ForwardError::ForeignHost => forbidden("foreign_host"),
+        ForwardError::ForeignOrigin => forbidden("foreign_origin"),
+        ForwardError::Refused(why) => {
+            let mut refusal = unavailable("gateway_refused").never_retry();
+            refusal.body.code = Some(why.code.clone());
+            refusal
+        }
+        ForwardError::Away(_) => unavailable("gateway_unreachable").retry_after(Duration::from_secs(1)),
+        ForwardError::Late => unavailable("channel_late").retry_after(Duration::from_secs(1)),
+        ForwardError::Lost(_) => Refusal::ours(StatusCode::BAD_GATEWAY, "gateway_connection_lost", error.to_string()),
+    }
 }
 
 fn from_token(error: &TokenError) -> Refusal {
@@ -340,6 +379,32 @@ fn from_receipts(error: &ReceiptsError) -> Refusal {
     }
 }
 
+fn from_evidence(error: &EvidenceError) -> Refusal {
+    let invalid = |status, code| Refusal::invalid(status, code, error.to_string());
+    match error {
+        EvidenceError::NoNonce { .. } => invalid(StatusCode::BAD_REQUEST, "missing_required_parameter").param("nonce"),
+        EvidenceError::BadNonce { .. } => invalid(StatusCode::BAD_REQUEST, "invalid_value").param("nonce"),
+        EvidenceError::NotFound => invalid(StatusCode::NOT_FOUND, "evidence_not_found"),
+        EvidenceError::Own(OwnError::Nobody | OwnError::NotAttested) => {
+            invalid(StatusCode::NOT_FOUND, "gateway_not_attested")
+        }
+        EvidenceError::Own(OwnError::TooOften { wait }) => Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "requests",
+            "rate_limit_exceeded",
+            error.to_string(),
+        )
+        .retry_after(*wait)
+        .do_retry(),
+        EvidenceError::Own(OwnError::NoProof) | EvidenceError::Read(_) => Refusal::ours(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "evidence_unavailable",
+            error.to_string(),
+        )
+        .retry_after(Duration::from_secs(1)),
+    }
+}
+
 fn ledger_unavailable(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", message).retry_after(Duration::from_secs(1))
 }
@@ -377,7 +442,7 @@ fn from_decode(error: &DecodeError) -> Refusal {
         DecodeError::UnknownEncoding => {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
         }
-        DecodeError::MinTier => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
+        DecodeError::Demand(_) => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_value", message),
         DecodeError::Salt(_) => Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", INTERNAL),
         DecodeError::BadEncoding => Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_encoding", message),
     }

@@ -1,7 +1,7 @@
 //! The Edge and Call floors, outermost first. Requests go down, answers come up.
 //!
 //! ```text
-//! EDGE     Cors · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
+//! EDGE     Cors · Via · RequestId · Trace · Observe · Rescue · CatchPanic · Admit · BodyLimit · Router
 //! CALL     Authenticate · Throttle · Decode · Resolve · Idempotency · ThrottleTokens ·
 //!          Reserve · Meter · Failover
 //! ATTEMPT  backends::stack
@@ -23,6 +23,7 @@ use crate::{
     call::Inbound,
     catalog::Catalog,
     drain::Drain,
+    evidence::{Evidence, Own},
     layers::{
         admit::{Admission, AdmitLayer},
         authenticate::{AuthenticateLayer, Authenticator},
@@ -42,6 +43,7 @@ use crate::{
         throttle::ThrottleLayer,
         throttle_tokens::ThrottleTokensLayer,
         trace::TraceLayer,
+        via::ViaLayer,
     },
     ledger::Ledger,
     limiter::Limiters,
@@ -51,7 +53,7 @@ use crate::{
     records::Records,
     recount::Recounts,
     replays::{Bounds, Replays},
-    routes::{models::Models, receipts::Counter},
+    routes::{evidence::Witnesses, models::Models, receipts::Counter},
     telemetry::Telemetry,
 };
 
@@ -70,6 +72,10 @@ pub(crate) struct Parts {
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
     pub(crate) receipts: Receipts,
+    /// What the verdicts on workers rest on.
+    pub(crate) evidence: Evidence,
+    /// What we show of ourselves.
+    pub(crate) own: Own,
     /// Where captures are handed in to be counted anew.
     pub(crate) recounts: Recounts,
     pub(crate) drain: Drain,
@@ -152,6 +158,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
             records: parts.records.clone(),
             metrics: parts.metrics.clone(),
             recounts: parts.recounts.clone(),
+            evidence: parts.evidence.clone(),
         })
         // Outside the choice of an upstream: each attempt chooses anew. Owns the body of a stream.
         .layer(FailoverLayer {
@@ -178,6 +185,12 @@ pub(crate) fn edge(
             authenticator: authenticator.clone(),
             receipts: parts.receipts.clone(),
         },
+        witnesses: Witnesses {
+            authenticator: authenticator.clone(),
+            catalog: parts.catalog.clone(),
+            evidence: parts.evidence.clone(),
+            own: parts.own.clone(),
+        },
         models: Models {
             authenticator,
             catalog: parts.catalog.clone(),
@@ -188,6 +201,8 @@ pub(crate) fn edge(
     ServiceBuilder::new()
         // Outermost: preflights carry no key and are no requests of ours, and refusals must be readable by a page.
         .layer(CorsLayer::new(&config.origins))
+        // Every answer says it, whatever it is.
+        .layer(ViaLayer)
         // All that follows is named.
         .layer(RequestIdLayer)
         // Beside the name: whoever is asked hangs below us in the client's trace.

@@ -28,6 +28,7 @@ use session::Session;
 pub(crate) use statements::Statements;
 
 pub(crate) mod engine;
+pub(crate) mod gpu;
 mod proxy;
 mod session;
 pub(crate) mod statements;

@@ -30,8 +30,10 @@ use crate::{
     accounts::tier,
     config::{self, Address, Attestation, Config, Enrolment, KeyDigest, Kind},
     control,
+    evidence::{Evidence, Own},
     identity::{self, IdentityError, Shown},
     trust::{self, Judging, TrustError, TrustSettings},
+    wall_clock,
 };
 
 mod adopt;
@@ -165,6 +167,10 @@ impl Meeting {
 pub(crate) struct Roster {
     /// Where the gateway's key is kept.
     folder: Option<PathBuf>,
+    /// Where what workers prove is kept.
+    evidence: Evidence,
+    /// Told what is shown to them.
+    own: Own,
     /// As it was at the start; what changes later is the policy and who may enrol.
     attestation: Attestation,
     staff: Mutex<Staff>,
@@ -173,13 +179,15 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    pub(crate) fn new(config: &Config) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, evidence: Evidence, own: Own) -> Arc<Self> {
         let nobody = Staff {
             members: HashMap::new(),
             enrolment: Enrolment::Closed,
             policy: Policy::of(Vec::new()),
         };
         Arc::new(Self {
+            evidence,
+            own,
             folder: config.data_dir.clone(),
             attestation: config.attestation.clone(),
             staff: Mutex::new(nobody),
@@ -211,7 +219,7 @@ impl Roster {
             }
         }
         drop(now);
-        if !members.is_empty() || config.worker_listen.is_some() {
+        if !members.is_empty() || config.worker_listen.is_some() || config.attested_listen.is_some() {
             // What can fail does so before anything is in force.
             self.meeting()?;
         }
@@ -255,6 +263,7 @@ impl Roster {
         private_folder(&folder)?;
         let draft = identity::draft(Role::Gateway, &self.attestation.evidence, &folder.join(KEY))?;
         let shown = Shown::begin(draft)?;
+        self.own.is(shown.identities());
         let judging = Judging::begin(&TrustSettings {
             policy: self.attestation.policy.clone(),
             collateral: self.attestation.collateral.clone(),
@@ -278,6 +287,15 @@ impl Roster {
         });
         *meeting = Some(made.clone());
         Ok(made)
+    }
+
+    /// What a worker has shown, and where that is kept.
+    fn assurance(&self, named: &Named, peer: &Peer, attested: &Attested) -> Assurance {
+        let assurance = named.assurance(attested, wall_clock::unix_seconds());
+        match self.evidence.note(peer, attested) {
+            Some(bundle) => assurance.with_evidence(bundle),
+            None => assurance,
+        }
     }
 
     /// Whether somebody without evidence is let in to say who it is.

@@ -94,10 +94,38 @@ fn operation(row: Row) -> Operation {
         .tag(row.tag)
         .operation_id(Some(row.id))
         .summary(Some(row.summary))
-        .parameters(path_parameters(row.path))
+        .parameters(parameters(row.path))
         .request_body(body(row.request))
         .responses(errors::add(responses, row.path, has_body).build())
         .build()
+}
+
+/// Of the path, and for the gateway's own evidence those of the query.
+fn parameters(path: &str) -> Option<Vec<Parameter>> {
+    let query = |name: &str, required, pattern, what: &str| {
+        let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(required)
+            .description(Some(what))
+            .schema(Some(schema))
+            .build()
+    };
+    let nonce = |what| query("nonce", Required::True, "^[0-9a-f]{64}$", what);
+    match path {
+        "/v1/attestation" => Some(vec![
+            nonce("32 bytes that you drew at random, in hexadecimal (or in base64url, 43 characters)."),
+            query(
+                "model",
+                Required::False,
+                SEGMENT,
+                "Only workers that may answer for this model.",
+            ),
+        ]),
+        "/v1/aci/attestation" => Some(vec![nonce("32 bytes that you drew at random, in hexadecimal.")]),
+        path => path_parameters(path),
+    }
 }
 
 /// A parameter for each name in braces.

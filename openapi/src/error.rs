@@ -28,8 +28,8 @@ pub struct ErrorBody {
     /// The code that programs compare, e.g. `model_not_found`.
     pub code: Option<Cow<'static, str>>,
     /// How often each of several reasons holds, where an error has several.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub reasons: BTreeMap<&'static str, u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Box<BTreeMap<&'static str, u32>>>,
 }
 
 impl ErrorBody {
@@ -43,12 +43,12 @@ impl ErrorBody {
             kind: kind.into(),
             param: None,
             code: Some(code.into()),
-            reasons: BTreeMap::new(),
+            reasons: None,
         }
     }
 
     pub fn with_reasons(mut self, reasons: BTreeMap<&'static str, u32>) -> Self {
-        self.reasons = reasons;
+        self.reasons = Some(Box::new(reasons));
         self
     }
 
@@ -193,7 +193,7 @@ impl<'a> Shape<'a> {
                 kind: word(inner.kind).unwrap_or(Cow::Borrowed("server_error")),
                 param: word(inner.param),
                 code: word(inner.code),
-                reasons: BTreeMap::new(),
+                reasons: None,
             };
             body.name_context_overflow();
             return Some(body);
@@ -205,7 +205,7 @@ impl<'a> Shape<'a> {
             kind: word(self.error_type).unwrap_or(Cow::Borrowed("server_error")),
             param: None,
             code: None,
-            reasons: BTreeMap::new(),
+            reasons: None,
         })
     }
 
@@ -224,7 +224,7 @@ impl<'a> Shape<'a> {
                 .unwrap_or(Cow::Borrowed("server_error")),
             param: word(self.param),
             code: word(self.code),
-            reasons: BTreeMap::new(),
+            reasons: None,
         })
     }
 }

@@ -13,6 +13,18 @@ pub struct Model {
     pub created: u64,
     #[serde(default)]
     pub owned_by: String,
+    /// What protects prompts where it is served; never what an upstream says of itself.
+    #[serde(flatten, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
+}
+
+/// The tiers of those who serve a model now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Protection {
+    /// The highest; `None` while nobody serves it.
+    pub tier: Option<&'static str>,
+    /// The lowest first.
+    pub tiers: Vec<&'static str>,
 }
 
 impl Model {
@@ -22,6 +34,7 @@ impl Model {
             object: object_model(),
             created,
             owned_by: owned_by.into(),
+            protection: None,
         }
     }
 }
@@ -66,6 +79,11 @@ mod tests {
         let models =
             ModelList::from_upstream(br#"{"data":[{"id":"a"},{"id":"b","created":7,"owned_by":"x","x":1},{"no":1}]}"#);
         assert_eq!(models, Some(vec![Model::new("a", 0, ""), Model::new("b", 7, "x")]));
+        assert_eq!(
+            ModelList::from_upstream(br#"{"data":[{"id":"a","tier":"tee+gpu","tiers":["tee+gpu"]}]}"#),
+            Some(vec![Model::new("a", 0, "")]),
+            "an upstream's word of its own tier is none"
+        );
         assert_eq!(
             ModelList::from_upstream(br#"{"models":[{"name":"llama3:8b"}]}"#),
             Some(vec![Model::new("llama3:8b", 0, "")])

@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
-use attestation::{Attester, NoQuote, Role};
+use attestation::{
+    Attester, Basis, Bundle, Claims, Evidence, NoQuote, PublicKey, Role, Verifier,
+    binding::{Channel, certificate_report_data},
+    bundle::{Answer, Exchange},
+};
 use attestation_ratls::{Draft, KeyKind, Keys};
 use attestation_soft_tdx::{Collateral, SoftTdx};
 use e2e::{World, process::mulberry};
@@ -24,6 +28,7 @@ impl Attester for Software {
 fn folder(soft: SoftTdx, now: u64) -> World {
     let world = World::new();
     world.file("root.der", soft.root_der());
+    world.file("bundle.json", bundle(&soft, now));
     world.file("quote.bin", soft.quote(&[7; 64]));
     let collateral = soft.collateral(now);
     let name: String = collateral.fmspc.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -38,6 +43,52 @@ fn folder(soft: SoftTdx, now: u64) -> World {
     world.file("worker.der", identity.certificate());
     world.file("worker.pem", pem(identity.certificate()));
     world
+}
+
+/// What a gateway would archive of such a worker.
+fn bundle(soft: &SoftTdx, now: u64) -> String {
+    bundle_of(soft, now).unwrap_or_default()
+}
+
+/// `None` for one that no gateway accepts.
+fn bundle_of(soft: &SoftTdx, now: u64) -> Option<String> {
+    let key = PublicKey::Ed25519([7; 32]);
+    let spki = key.spki_sha256();
+    let claims = Claims::new(Role::Worker, spki, now - 60, now + 3600).encode();
+    let vouched = certificate_report_data(Role::Worker, &spki, &claims).expect("claims are short");
+    let channel = Channel {
+        role: Role::Worker,
+        nonce: &[1; 32],
+        exporter: &[2; 32],
+        attester_spki: &spki,
+        verifier_spki: &[3; 32],
+    };
+    let exchange = Exchange {
+        role: Role::Worker,
+        key,
+        evidence: Evidence {
+            quote: Some(soft.quote(&vouched)),
+            claims,
+        },
+        nonce: *channel.nonce,
+        exporter: *channel.exporter,
+        verifier_spki: *channel.verifier_spki,
+        answer: Answer::Quote(soft.quote(&channel.report_data())),
+        gpu: None,
+    };
+    let policy = Arc::new(attestation_soft_tdx::policy(vec![
+        soft.td().image("worker", &[Role::Worker]),
+    ]));
+    let collateral = soft.collateral_set(now).ok()?;
+    let verifier = Verifier::new(soft.danger_anchor());
+    let basis = Basis::new(&policy, &collateral, now);
+    let first = verifier.appraise_certificate(&exchange.evidence, Role::Worker, &spki, &basis);
+    let Answer::Quote(quote) = &exchange.answer else {
+        unreachable!("it is a guest's")
+    };
+    let verdict = verifier.appraise_channel(quote, &channel, &first.ok()?, None, &basis);
+    let bundle = Bundle::new(exchange, &verifier, &policy, &collateral, &verdict.ok()?);
+    Some(bundle.expect("it is of this verdict").text())
 }
 
 fn pem(der: &[u8]) -> String {
@@ -113,7 +164,7 @@ fn the_documents_commands_do_what_it_says() {
         .skip(1)
         .filter_map(|block| block.split("```").next());
     let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     let current = folder(SoftTdx::builder().build(), now);
     let old = folder(SoftTdx::builder().build(), NOW);
     for command in commands {
@@ -134,7 +185,10 @@ fn the_documents_commands_do_what_it_says() {
             String::from_utf8_lossy(&output.stderr)
         );
         if command.contains("verify") {
-            let verdict: Value = serde_json::from_str(&text).expect("a verdict is JSON");
+            let mut verdict: Value = serde_json::from_str(&text).expect("a verdict is JSON");
+            if command.contains("bundle.json") {
+                verdict = verdict["verdict"].take();
+            }
             assert_eq!(verdict["tier"], "tee");
             assert_eq!(verdict["anchor"], "development");
             assert_eq!(verdict["claims"]["role"], "worker");
@@ -216,6 +270,56 @@ fn what_does_not_hold_has_its_code() {
         world.file("policy.json", &policy);
         check(&world, &verify("worker.pem", &AT), 1, &format!("refused: {code}: "));
     }
+}
+
+#[test]
+fn a_bundle_is_appraised_as_of_its_day() {
+    let soft = SoftTdx::builder().build();
+    let text = bundle(&soft, NOW);
+    let id = Bundle::id_of(text.as_bytes()).to_string();
+    let world = folder(soft, NOW);
+    world.file("bundle.json", &text);
+    with_policy(&world);
+    let verify = |more: &[&'static str]| [&["verify", "bundle.json"], more].concat();
+    let root = ["--danger-development-trust-anchor", "root.der"];
+    check(
+        &world,
+        &["show", "bundle.json"],
+        0,
+        "a bundle; nothing of it is verified",
+    );
+    // It says itself by what and when it was judged; a root that proves nothing must be named.
+    check(&world, &verify(&[]), 1, "refused: bundle_development_anchor: ");
+    let printed = check(&world, &verify(&root), 0, &id);
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(printed["verdict"]["tier"], "tee");
+    assert_eq!(printed["verdict"]["anchor"], "development");
+    let with_id = |id: &'static str| [&verify(&root)[..], &["--id", id]].concat();
+    check(&world, &with_id(id.leak()), 0, "\"tier\": \"tee\"");
+    check(&world, &with_id("00".repeat(32).leak()), 1, "refused: bundle_id: ");
+    // A policy of one's own.
+    let own = [&verify(&root)[..], &["--policy", "policy.json"]].concat();
+    check(&world, &own, 0, "under_your_policy");
+    let policy = fs::read_to_string(world.dir().join("policy.json")).expect("it was written");
+    let mut policy: Value = serde_json::from_str(&policy).expect("JSON");
+    policy["tcb"]["min_evaluation"] = 100_000.into();
+    world.file("policy.json", policy.to_string());
+    check(&world, &own, 1, "refused: evaluation_too_low: ");
+    for flag in ["--at=2026-11-22", "--collateral=collateral", "--gpu=root.der"] {
+        check(
+            &world,
+            &[&verify(&root)[..], &[flag]].concat(),
+            2,
+            "a bundle says itself",
+        );
+    }
+    let other = [&verify(&root)[..], &["--role", "gateway"]].concat();
+    check(&world, &other, 1, "refused: role_mismatch: ");
+    // Changed, and in another spelling.
+    world.file("bundle.json", text.replace("\"tier\":\"tee\"", "\"tier\":\"tee+gpu\""));
+    check(&world, &verify(&root), 1, "refused: bundle_verdict: ");
+    world.file("bundle.json", format!("{text}\n"));
+    check(&world, &verify(&root), 1, "refused: bundle_not_canonical: ");
 }
 
 #[test]

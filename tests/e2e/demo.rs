@@ -210,12 +210,18 @@ async fn see_what_it_costs(world: &World, demo: &Demo) -> u64 {
     let [good, chain] = lines.as_slice() else {
         panic!("one receipt was expected:\n{text}");
     };
-    let parts = format!("  org:default  {}  {} TON  open", demo.model(), amount(cost));
+    let parts = format!("  org:default  {}  {} TON  tee", demo.model(), amount(cost));
     assert!(
         good.starts_with("good  ") && good.contains("  first  ") && good.ends_with(&parts),
         "{text}"
     );
     assert!(chain.starts_with("1 receipt of 1 chain"), "{text}");
+    let fetch = demo.greeting.lines().find(|line| line.contains(" attest fetch "));
+    let text = in_a_shell(world, "evidence", fetch.expect("the command is shown")).await;
+    assert!(
+        text.contains("answered by the image ") && text.contains("WHICH PROVES NOTHING"),
+        "{text}"
+    );
     cost
 }
 
@@ -298,7 +304,13 @@ async fn the_demo_does_what_it_says() {
     if demo.is_simulated() {
         assert_eq!((numbers[2], numbers[4]), (3 * prompt, 3 * completion), "{table}");
         assert_eq!(numbers[6], 0, "nothing was estimated:\n{table}");
-        assert_eq!(stderr, "", "nothing went wrong");
+        // That its evidence proves nothing is said aloud, for the gateway and for the worker.
+        let is_loud = |line: &&str| {
+            line.contains("made by software and proves nothing")
+                || line.contains("danger_development_trust_anchor is set")
+        };
+        let (loud, wrong): (Vec<&str>, Vec<&str>) = stderr.lines().partition(is_loud);
+        assert_eq!((loud.len(), wrong), (4, Vec::new()), "{stderr}");
     }
     let bill = stdout.split("What it cost:").nth(1);
     let bill = bill.unwrap_or_else(|| panic!("it does not say what it cost:\n{stdout}"));
@@ -323,7 +335,7 @@ async fn the_demo_uses_the_server_that_it_is_given() {
     let mock = world.mock(&[]);
     let demo = Demo::start(&world, &["--upstream", &mock.url()]);
     let engine = demo.says("engine");
-    assert!(!demo.greeting.contains("SIMULATED"), "{}", demo.greeting);
+    assert!(!demo.is_simulated(), "{}", demo.greeting);
     assert!(engine.contains(&format!("at {}, model mock", mock.url())), "{engine}");
     try_it(&world, &demo).await;
     assert_eq!(mock.count("mock"), 2);

@@ -223,7 +223,7 @@ async fn a_tier_is_never_lowered() {
     ] {
         let error = ask(&limited, key, tier).await.envelope();
         assert!(
-            error.is(503, "server_error", "no_available_backend"),
+            error.is(503, "server_error", "no_attested_upstream"),
             "{key} {tier:?}: {error:?}"
         );
     }

@@ -15,6 +15,7 @@ use crate::flow::Flow;
 mod doctor;
 mod leaving;
 mod strangers;
+mod tiers;
 
 /// A gateway, a worker that it names, and the engine beside the worker. They end in this order.
 struct Site {

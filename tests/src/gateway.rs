@@ -78,6 +78,18 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("the gateway does not listen for workers:\n{}", self.log()))
     }
 
+    /// Where `mulberry connect` connects, and the key by which it may know the gateway.
+    #[must_use]
+    pub fn for_connect(&self) -> (String, String) {
+        let found = self.process.stderr().wait_for(SOON, |log| {
+            let line = log
+                .lines()
+                .find(|line| line.contains("listening for mulberry connect"))?;
+            Some((field(line, "attested")?, field(line, "key_sha256")?))
+        });
+        found.unwrap_or_else(|| panic!("the gateway does not listen for mulberry connect:\n{}", self.log()))
+    }
+
     /// The address for a bare socket.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -1,11 +1,10 @@
 //! The scripted upstream as a process: `mulberry mock`.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::process::{Process, mulberry};
+use crate::process::{Process, wrapped};
 use crate::raw;
 use crate::wait::SOON;
 
@@ -18,8 +17,8 @@ pub struct Mock {
 }
 
 impl Mock {
-    pub(crate) fn start(name: &str, dir: &Path, flags: &[&str]) -> Self {
-        let mut command = Command::new(mulberry());
+    pub(crate) fn start(name: &str, dir: &Path, wrapper: &[&str], flags: &[&str]) -> Self {
+        let mut command = wrapped(wrapper);
         command.args(["mock", "--listen", "127.0.0.1:0"]).args(flags);
         let process = Process::start(&mut command, name, dir);
         let Some(address) = process.stdout().wait_for(SOON, listening) else {

@@ -31,6 +31,18 @@ pub fn mulberry() -> PathBuf {
         .expect("the binary `mulberry` is not built: run tests/run, or name one with MULBERRY_BIN")
 }
 
+/// The binary, run by these words, if there are any: `ip netns exec NAME`.
+pub(crate) fn wrapped(wrapper: &[&str]) -> Command {
+    match wrapper {
+        [] => Command::new(mulberry()),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(mulberry());
+            command
+        }
+    }
+}
+
 /// The Python of the tests, with what `tests/setup/venv` installs.
 #[must_use]
 pub fn python() -> PathBuf {

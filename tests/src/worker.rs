@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use crate::process::{Process, mulberry};
+use crate::process::{Process, mulberry, wrapped};
 use crate::wait::{SOON, eventually};
 
 /// A running `mulberry worker`.
@@ -53,6 +53,20 @@ impl Worker {
         Self {
             process: Process::start(&mut command, name, dir),
         }
+    }
+
+    /// Beside this engine, with these flags and no key; `wrapper` is what runs it, such as `ip netns exec NAME`.
+    pub(crate) fn wrapped(name: &str, dir: &Path, wrapper: &[&str], engine: &str, flags: &[&str]) -> Self {
+        let mut command = wrapped(wrapper);
+        command.args(["worker", "--engine", engine]).args(flags);
+        Self {
+            process: Process::start(&mut command, name, dir),
+        }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// What it has logged so far.

@@ -1,10 +1,11 @@
 //! A directory, and the processes that live in it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process, thread};
 
-use crate::{Gateway, Llama, Mock, Worker, WorkerKey, gateway};
+use crate::{Connect, Gateway, Llama, Mock, Worker, WorkerKey, gateway};
 
 /// What one test has to itself.
 #[derive(Debug)]
@@ -46,10 +47,24 @@ impl World {
         path
     }
 
+    /// Writes a file that only its owner may read.
+    pub fn secret(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.file(name, content);
+        let private = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+        private.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
     /// Starts `mulberry mock` with these flags.
     #[must_use]
     pub fn mock(&self, flags: &[&str]) -> Mock {
-        Mock::start(&self.name("mock"), &self.dir, flags)
+        Mock::start(&self.name("mock"), &self.dir, &[], flags)
+    }
+
+    /// The same, run by these words.
+    #[must_use]
+    pub fn mock_in(&self, wrapper: &[&str], flags: &[&str]) -> Mock {
+        Mock::start(&self.name("mock"), &self.dir, wrapper, flags)
     }
 
     /// Starts `mulberry serve` with this configuration and waits until it listens.
@@ -88,6 +103,24 @@ impl World {
     #[must_use]
     pub fn worker(&self, key: &WorkerKey, engine: &str, flags: &[&str]) -> Worker {
         Worker::start(&self.name("worker"), &self.dir, key, engine, flags)
+    }
+
+    /// Starts `mulberry worker` beside this engine, without a key and with these flags, run by these words.
+    #[must_use]
+    pub fn worker_in(&self, wrapper: &[&str], engine: &str, flags: &[&str]) -> Worker {
+        Worker::wrapped(&self.name("worker"), &self.dir, wrapper, engine, flags)
+    }
+
+    /// Starts `mulberry connect` with these flags, and waits until it listens.
+    #[must_use]
+    pub fn connect(&self, flags: &[&str]) -> Connect {
+        Connect::start(&self.name("connect"), &self.dir, flags)
+    }
+
+    /// Starts `mulberry connect` with flags that it must refuse, and gives what it said.
+    #[must_use]
+    pub fn connect_error(&self, flags: &[&str]) -> String {
+        Connect::refused(&self.name("connect"), &self.dir, flags)
     }
 
     /// A name for the next process, under which its files lie.

@@ -24,7 +24,11 @@ pub(crate) const ALLOWED: [Allowed<'static>; 14] = [
     ("attestation-soft-tdx", &["attestation"]),
     ("billing", &[]),
     ("billing-store", &["billing", "test-postgres"]),
-    ("backends", &["openapi", "attestation", "attestation-ratls"]),
+    // The software TDX is imported by its tests alone.
+    (
+        "backends",
+        &["openapi", "attestation", "attestation-ratls", "attestation-soft-tdx"],
+    ),
     // It plays the part of someone else's server, so it must not share our reading of the wire.
     ("backends-mock", &[]),
     (

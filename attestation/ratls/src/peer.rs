@@ -2,7 +2,10 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use attestation::{Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict};
+use attestation::{
+    Bundle, Claims, CocoonCertificate, Evidence, Refusal, Role, Verdict,
+    bundle::{self, Exchange},
+};
 
 use crate::{
     certificate::{Certificate, CertificateRefusal, Shown},
@@ -223,7 +226,43 @@ impl Peer {
             verdict,
             question,
             said,
+            accepted,
         })
+    }
+
+    /// All that it takes to come to this verdict again; `attested` is an answer of this peer. `None` for evidence in
+    /// Cocoon's format, which answers no question.
+    pub fn bundle(&self, attested: &Attested) -> Option<Bundle> {
+        let Question {
+            role,
+            nonce,
+            exporter,
+            verifier_spki,
+            ..
+        } = attested.question;
+        let exchange = Exchange {
+            role,
+            key: *self.key(),
+            evidence: self.evidence()?.clone(),
+            nonce,
+            exporter,
+            verifier_spki,
+            answer: match attested.proof() {
+                Proof::Quote(quote) => bundle::Answer::Quote(quote.0.clone()),
+                Proof::Signature(signature) => bundle::Answer::Signature(signature.0.clone()),
+            },
+            gpu: attested.gpu().cloned(),
+        };
+        let accepted = &attested.accepted;
+        let bundle = Bundle::new(
+            exchange,
+            accepted.verifier(),
+            accepted.policy(self.trust.keyed(), self.is_attested()),
+            accepted.collateral(),
+            attested.verdict(),
+        );
+        // Both are of one appraisal.
+        bundle.ok()
     }
 
     fn keyed(&self, evidence: &Evidence, accepted: &Accepted, now: u64) -> Result<Verdict, Refusal> {

@@ -33,10 +33,13 @@ pub struct Trust {
     keyed: OnceLock<Keyed>,
 }
 
+/// Whether the SHA-256 of a key is one that we know.
+type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
+
 /// Of peers without a quote: who is known, and what they are judged by.
 pub(crate) struct Keyed {
-    known: Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>,
-    policy: Policy,
+    known: Box<Known>,
+    policy: Arc<Policy>,
 }
 
 /// A platform whose collateral is missing.
@@ -52,6 +55,7 @@ pub struct Wanted {
 #[error("the policy cannot be meant")]
 pub struct BadPolicy(pub Vec<Problem>);
 
+#[derive(Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
     policy: Arc<Policy>,
@@ -91,7 +95,7 @@ impl Trust {
         policy.min_tier = Tier::Open;
         let keyed = Keyed {
             known: Box::new(known),
-            policy,
+            policy: Arc::new(policy),
         };
         drop(self.keyed.set(keyed));
     }
@@ -175,6 +179,18 @@ impl Trust {
 impl Accepted {
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// By which a peer is judged.
+    pub(crate) fn policy<'a>(&'a self, keyed: Option<&'a Keyed>, is_attested: bool) -> &'a Arc<Policy> {
+        match keyed {
+            Some(keyed) if !is_attested => &keyed.policy,
+            _ => &self.policy,
+        }
+    }
+
+    pub(crate) fn collateral(&self) -> &CollateralSet {
+        &self.collateral
     }
 
     pub(crate) fn basis(&self, now: u64) -> Basis<'_> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "sockets/bundle.rs"]
+mod bundle;
 #[path = "sockets/channel.rs"]
 mod channel;
 #[path = "sockets/cocoon.rs"]

@@ -38,6 +38,17 @@ impl CollateralSet {
         set
     }
 
+    /// All of them in force at this time, or the reason why one is not.
+    pub(crate) fn of(anchor: TrustAnchor, mut members: Vec<Collateral>, now: u64) -> Result<Self, Refusal> {
+        // Each comes with lists of its day, and older lists are refused after newer ones.
+        members.sort_by_key(|collateral| (collateral.root_ca_crl.from, collateral.pck_crl.from));
+        let mut set = Self::new(anchor);
+        for member in members {
+            set.insert(member, now)?;
+        }
+        Ok(set)
+    }
+
     /// Takes it in place of what was known for its platforms. Refused: what is not signed under the anchor, does not hold
     /// now, or is older than what was known.
     pub fn insert(&mut self, collateral: Collateral, now: u64) -> Result<(), Refusal> {
@@ -106,9 +117,29 @@ impl CollateralSet {
         self.members.values().map(AsRef::as_ref).filter(is_newer)
     }
 
+    /// What its generation is a digest of, beside the root.
+    pub(crate) fn digests(&self) -> Vec<Hex<32>> {
+        self.members.values().map(|member| member.digest).collect()
+    }
+
+    /// Of a set with members of these digests, in the order of a set.
+    pub(crate) fn generation_of(anchor: &TrustAnchor, digests: &[Hex<32>]) -> Hex<32> {
+        let digests: Vec<[u8; 32]> = digests.iter().map(|digest| digest.0).collect();
+        sha256(&[anchor.root_der(), digests.as_flattened()])
+    }
+
+    /// What a quote of its kind of platform is judged by: itself, and members of its authority with newer lists that held
+    /// then. In the order of a set.
+    pub(crate) fn beside(&self, own: &Arc<Collateral>, then: u64) -> Vec<Arc<Collateral>> {
+        let newer: Vec<Hex<32>> = self.newer_lists(own).map(|member| member.digest).collect();
+        let counts = |member: &&Arc<Collateral>| {
+            member.digest == own.digest || newer.contains(&member.digest) && member.check_dates(then).is_ok()
+        };
+        self.members.values().filter(counts).map(Arc::clone).collect()
+    }
+
     fn renew(&mut self) {
-        let digests: Vec<[u8; 32]> = self.members.values().map(|member| member.digest.0).collect();
-        self.generation = sha256(&[self.anchor.root_der(), digests.as_flattened()]);
+        self.generation = Self::generation_of(&self.anchor, &self.digests());
     }
 
     /// Revocation lists are of an authority and not of one kind of platform, so they are compared with all.

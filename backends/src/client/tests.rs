@@ -146,3 +146,22 @@ async fn dropping_the_body_closes_the_connection() {
     let was_closed = tokio::time::timeout(Duration::from_secs(5), was_closed).await;
     assert!(was_closed.expect("within five seconds").expect("an end"));
 }
+
+#[tokio::test]
+async fn a_workers_connection_that_is_cut_is_not_the_fault_of_who_asked() {
+    let (near, _far) = tokio::io::duplex(64 << 10);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near))
+        .await
+        .expect("it speaks first");
+    let driving = tokio::spawn(connection);
+    let client = Client::of_worker(Arc::new(Worker::new("box")));
+    let asking = tokio::spawn(async move { client.send_over(sender, request()).await });
+    tokio::task::yield_now().await;
+    driving.abort();
+    let error = asking
+        .await
+        .expect("it is asked")
+        .map(drop)
+        .expect_err("nobody answers");
+    assert!(matches!(error, SendError::Dropped(_)), "{error:?}");
+}

@@ -43,6 +43,8 @@ impl Demand {
         if of.is_self_enrolled() && of.tier() == Tier::Open && !self.accepts_strangers {
             return Some(Reason::SelfEnrolled);
         }
+        // A verdict over a key is none over a machine.
+        let verdict = verdict.filter(|verdict| verdict.tier() > Tier::Open);
         if let Some(max_age_s) = self.max_age_s {
             if verdict.is_none() {
                 return Some(Reason::NotAttested);

@@ -38,6 +38,9 @@ pub struct Facts {
     pub amounts: Amounts,
     pub supersedes: Option<Supersedes>,
     pub worker_statement: Worker,
+    /// SHA-256 of the bundle that the verdict is in.
+    #[serde(deserialize_with = "named_hash_or_null")]
+    pub evidence: Option<Hash>,
 }
 
 /// The receipt before, of the same organisation and node.
@@ -82,6 +85,9 @@ pub struct Response {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Upstream {
     pub tier: String,
+    /// SHA-256 of the verdict on it.
+    #[serde(deserialize_with = "named_hash_or_null")]
+    pub verified: Option<Hash>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

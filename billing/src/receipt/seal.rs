@@ -97,7 +97,10 @@ impl Sealer {
         body.null("checkpoint");
         body.text("end", charge.end.as_str());
         body.text("endpoint", &charge.endpoint);
-        body.null("evidence");
+        match &evidence.rests_on {
+            Some(rests_on) => body.text("evidence", &format!("sha256:{}", to_hex(&rests_on.bundle))),
+            None => body.null("evidence"),
+        }
         body.text(
             "kind",
             match charge.kind {
@@ -130,7 +133,7 @@ impl Sealer {
         body.object("terms", |o| terms(o, charge));
         body.object("upstream", |o| {
             o.text("tier", &evidence.tier);
-            o.null("verified");
+            o.hash("verified", evidence.rests_on.as_ref().map(|rests_on| &rests_on.verdict));
         });
         body.object("usage", |o| {
             usage(o, "billed", Some(&charge.billed));

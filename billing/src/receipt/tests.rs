@@ -85,6 +85,7 @@ fn charge(seq: u64) -> Charge {
             tier: "open".to_owned(),
             forwarded: None,
             word: Word::default(),
+            rests_on: None,
         })),
     }
 }

@@ -30,6 +30,12 @@ pub(crate) struct VerifyArgs {
     /// The header `x-receipt-salt` of the response
     #[arg(long, value_name = "SALT", value_parser = salt)]
     pub(crate) salt: Option<Salt>,
+    /// A bundle of evidence, as GET /v1/evidence gives it; receipts that name one must name one of these. Can be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: Vec<PathBuf>,
+    /// A root certificate in DER in place of Intel's, for evidence of a software TDX, which proves nothing
+    #[arg(long = "danger-development-trust-anchor", value_name = "FILE", requires = "evidence")]
+    pub(crate) root: Option<PathBuf>,
     /// A checkpoint, as GET /v1/receipts/checkpoint gives it: every chain must go as far
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use attestation_guest::gpu::Collector;
 use clap::{Args, Subcommand};
 
 use crate::{
     config::{CollateralFrom, EvidenceFrom, KeyDigest},
-    worker::Gateway,
+    worker::{Gateway, gpu},
 };
 
 #[derive(Args)]
@@ -49,6 +50,18 @@ pub(crate) struct WorkerArgs {
     /// What this worker shows of its machine: none, or tdx in a TDX guest
     #[arg(long, global = true, value_parser = EvidenceFrom::parse, env = "MULBERRY_WORKER_EVIDENCE", default_value = "none", value_name = "WHO")]
     pub(crate) evidence: EvidenceFrom,
+    /// The command that writes evidence of this guest's GPUs, as nvattest does; {nonce} stands for what it must answer
+    #[arg(long, global = true, value_parser = gpu::collector, env = "MULBERRY_WORKER_GPU_COLLECTOR", value_name = "COMMAND")]
+    pub(crate) gpu_collector: Option<Collector>,
+    /// Where the certificates of GPUs are vouched for
+    #[arg(
+        long,
+        global = true,
+        env = "MULBERRY_WORKER_GPU_OCSP",
+        default_value = attestation::gpu::NVIDIA_OCSP,
+        value_name = "URL"
+    )]
+    pub(crate) gpu_ocsp: http::Uri,
     /// The file with the token by which a gateway knows this worker, where it has no key of its own
     #[arg(long, global = true, env = "MULBERRY_WORKER_JOIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) join_token_file: Option<PathBuf>,

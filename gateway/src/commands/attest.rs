@@ -3,6 +3,8 @@
 //! Exits 0 when what was asked holds, 1 when something is refused, with its code and what to do, and 2 when nothing can
 //! be said. Files were written by somebody else: they are bounded, and printed without their control characters.
 
+mod bundle;
+mod fetch;
 mod policy;
 mod sample;
 mod show;
@@ -37,7 +39,7 @@ enum Unusable {
     Read { path: PathBuf, source: io::Error },
     #[error("'{}' has more than 4 MiB", path.display())]
     TooLarge { path: PathBuf },
-    #[error("'{}' is neither a quote (binary or hexadecimal) nor a certificate (PEM or DER)", path.display())]
+    #[error("'{}' is neither a quote (binary or hexadecimal) nor a certificate (PEM or DER) nor a bundle (JSON)", path.display())]
     Neither { path: PathBuf },
     #[error("'{}' is not a certificate of a node", path.display())]
     Certificate {
@@ -53,6 +55,19 @@ enum Unusable {
         path: PathBuf,
         source: attestation_ratls::collateral::ShelfError,
     },
+    #[error("a quote and a certificate are judged by a policy and by collateral: give --policy and --collateral")]
+    NoBasis,
+    #[error("a bundle says itself {what}: leave {flag} out")]
+    InBundle { what: &'static str, flag: &'static str },
+    #[error("{flag} is for {what}")]
+    OnlyFor { flag: &'static str, what: &'static str },
+    #[error("'{}' is no evidence of GPUs", path.display())]
+    Gpu {
+        path: PathBuf,
+        source: attestation::gpu::GpuRefusal,
+    },
+    #[error("the policy has no rules for GPUs")]
+    NoGpuRules,
     #[error("a quote alone does not say what it was made for: give --report-data, or the certificate that it came in")]
     NoReportData,
     #[error("a certificate says itself what its report data must be: leave --report-data out")]
@@ -65,8 +80,18 @@ enum Said {
     Refused(String),
 }
 
-pub(super) fn run(command: AttestCommand) -> Result<ExitCode, BoxError> {
+pub(super) async fn run(command: AttestCommand) -> Result<ExitCode, BoxError> {
     let said = match command {
+        // It says what it finds as it finds it.
+        AttestCommand::Fetch(args) => {
+            return match fetch::fetch(&args).await {
+                Ok(code) => Ok(code),
+                Err(error) => {
+                    writeln!(io::stderr(), "mulberry: {}", Chain(&*error))?;
+                    Ok(ExitCode::from(UNUSABLE))
+                }
+            };
+        }
         AttestCommand::Show(args) => show::show(&args),
         AttestCommand::Verify(args) => verify::verify(&args),
         AttestCommand::Policy(PolicyCommand::Init(args)) => policy::init(&args),

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use attestation::Tier;
 use backends::{
     body::Outgoing,
     client::{Client, Connector, HttpVersion, Target},
@@ -32,10 +33,13 @@ use crate::{
     admin::token,
     app::{App, database},
     cli::{By, DemoArgs},
+    layers::rescue::Chain,
     listener,
     source::{Origin, Source},
 };
+use guest::Guest;
 
+mod guest;
 mod purse;
 
 /// The engines that people run, and where they listen unless told otherwise.
@@ -51,6 +55,10 @@ const USUAL: [(&str, &str, &str); 5] = [
 const PRICE: &str = "{currency: TON, prompt: 0.02, cached: 0.005, completion: 0.16, request: 0.000001, fee: {prompt: 0.001, completion: 0.008}}";
 /// How long a port gets to show that an engine is behind it.
 const LOOK: Duration = Duration::from_millis(700);
+
+/// How long the worker has to be let in, in all.
+const TRIES: u32 = 100;
+const TRY: Duration = Duration::from_millis(100);
 
 /// The engine that answers.
 struct Engine {
@@ -89,12 +97,18 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         },
     };
     let folder = Folder::new()?;
+    let guest = Guest::prepare(&folder.0, &engine)?;
+    let backends = match &guest {
+        Some(guest) => guest.yaml(engine.kind)?,
+        None => format!(
+            "backends: [{{name: engine, kind: {}, url: \"{}\"}}]\n",
+            engine.kind, engine.url
+        ),
+    };
     let text = format!(
-        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\nbackends: [{{name: engine, kind: {}, url: \"{}\"}}]\nlog: {{level: warn}}\ndrain: {{timeout: 5s}}\nledger: {{currency: TON, anonymous: {}, prices: [{{price: {PRICE}}}]}}\n",
+        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\n{backends}log: {{level: warn}}\ndrain: {{timeout: 5s}}\nledger: {{currency: TON, anonymous: {}, prices: [{{price: {PRICE}}}]}}\n",
         args.listen,
         serde_json::to_string(&folder.0)?,
-        engine.kind,
-        engine.url,
         AccountId::default_organisation(),
     );
     let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
@@ -104,8 +118,29 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
     serve(source, |app| {
         // Made when the gateway was built; on this terminal only, and gone with the folder.
         let token = token::file(&config).and_then(|path| token::read(&path).ok().flatten());
-        let text = greeting(app, &engine, &token.unwrap_or_default());
-        Ok(std::io::stdout().write_all(text.as_bytes())?)
+        let text = greeting(app, &engine, guest.as_ref(), &token.unwrap_or_default());
+        let Some((guest, (workers, _))) = guest.zip(app.workers()) else {
+            return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        };
+        let address = app.address();
+        tokio::spawn(async move {
+            tokio::spawn(async move {
+                if let Err(error) = guest.serve(workers).await {
+                    tracing::error!(error = %Chain(&*error), "the demo's worker ended");
+                }
+            });
+            // What is printed works at once.
+            let base = address.map(|address| format!("http://{address}")).unwrap_or_default();
+            for _ in 0..TRIES {
+                if list_models(&base).await.is_some_and(|models| !models.is_empty()) {
+                    break;
+                }
+                tokio::time::sleep(TRY).await;
+            }
+            // A terminal that is gone is told nothing.
+            drop(std::io::stdout().write_all(text.as_bytes()));
+        });
+        Ok(())
     })
     .await?;
     let reader = Reader::open(&records).await?;
@@ -184,7 +219,7 @@ async fn scripted() -> Result<Engine, BoxError> {
     })
 }
 
-fn greeting(app: &App, engine: &Engine, token: &str) -> String {
+fn greeting(app: &App, engine: &Engine, guest: Option<&Guest>, token: &str) -> String {
     let address = app.address().map(|address| address.to_string()).unwrap_or_default();
     let base = format!("http://{address}");
     let mut text = format!(
@@ -226,10 +261,21 @@ fn greeting(app: &App, engine: &Engine, token: &str) -> String {
             purse::COIN,
         ),
     );
-    line(
-        "trust",
-        "tier open: whoever runs the machine of the engine can read prompts and answers".to_owned(),
-    );
+    match guest {
+        Some(_) => {
+            line(
+                "worker",
+                "SIMULATED TDX guest beside the engine, behind real attested TLS: both ends show evidence and check it"
+                    .to_owned(),
+            );
+            line(
+                "trust",
+                "tier tee, by a root of the demo's own: it shows the whole path and protects nothing on this machine"
+                    .to_owned(),
+            );
+        }
+        None => line("trust", format!("tier open. {}", Tier::Open.promise())),
+    }
     // The name is the engine's, and the line is for a shell: no quote of it may end ours.
     let model = serde_json::to_string(&engine.model)
         .unwrap_or_default()
@@ -250,6 +296,14 @@ fn greeting(app: &App, engine: &Engine, token: &str) -> String {
             curl("-si ", "-H 'x-request-id: first' ", ""),
             program(),
         ));
+        if let Some(guest) = guest {
+            text.push_str(&format!(
+                "\nFetch the evidence of the guest that gave that answer, and verify it (under the demo's own root, which proves nothing):\n\n{} attest fetch {base} --answer first --save {} --danger-development-trust-anchor {}\n",
+                program(),
+                guest.kept().display(),
+                guest.root().display(),
+            ));
+        }
     }
     text.push_str("\nCtrl-C ends the demo.\n\n");
     text

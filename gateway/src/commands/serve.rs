@@ -51,6 +51,9 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
     if let Some((address, key)) = app.workers() {
         tracing::info!(workers = %address, key_sha256 = %key, "listening for workers");
     }
+    if let Some((address, key)) = app.attested() {
+        tracing::info!(attested = %address, key_sha256 = %key, "listening for mulberry connect");
+    }
     announce(&app)?;
     let hurry = async {
         // Both listeners hear the first signal.

@@ -5,6 +5,8 @@
 //! The files were written by somebody else: they are bounded, and what they say is printed without its control
 //! characters.
 
+mod evidence;
+
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -18,6 +20,8 @@ use billing::receipt::{
 };
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
+
+use evidence::Bundles;
 
 use crate::{
     cli::verify::{Salt, VerifyArgs},
@@ -95,7 +99,12 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         response_as_it_came: hash(args.response.as_deref(), args.salt, |body| body)?,
         forwarded: hash(args.request.as_deref(), args.salt.map(Salt::of_statement), |body| body)?,
     };
+    let bundles = match Bundles::read(args)? {
+        Ok(bundles) => bundles,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mut chains = Chains::default();
+    let mut is_evidence_open = false;
     for path in &args.files {
         let documents = match documents(&read(path)?) {
             Ok(documents) if documents.is_empty() => return Err(Unusable::Empty { path: path.clone() }),
@@ -115,12 +124,15 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             if let Err((field, why)) = hashes.check(facts) {
                 return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), why)));
             }
+            if let Err((field, why)) = bundles.check(facts) {
+                return Ok(Err(refused(&format!("{}: {field}", facts.receipt_id), &why)));
+            }
             if let Err(gap) = chains.add(&receipt) {
                 return Ok(Err(refused("chain", &gap.to_string())));
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
-            if let Some(told) = stated(args, facts, &hashes) {
+            if let Some(told) = stated(args, facts, &hashes, bundles.has(facts)) {
                 match told {
                     Ok(told) => drop(writeln!(out, "      {}", plain(&told))),
                     Err(why) => {
@@ -131,9 +143,13 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
                     }
                 }
             }
+            is_evidence_open |= facts.evidence.is_some() && args.evidence.is_empty();
+            if let Some(told) = bundles.tell(facts) {
+                drop(writeln!(out, "      {}", plain(&told)));
+            }
         }
     }
-    chain(args, &chains, &keys, out)
+    chain(args, &chains, &keys, is_evidence_open, out)
 }
 
 /// Whether the receipts go together, as far as that was asked.
@@ -141,6 +157,7 @@ fn chain(
     args: &VerifyArgs,
     chains: &Chains,
     keys: &Keys,
+    is_evidence_open: bool,
     out: &mut impl io::Write,
 ) -> Result<Result<(), Refusal>, Unusable> {
     let refused = |error: &dyn std::fmt::Display| Refusal {
@@ -192,6 +209,9 @@ fn chain(
         ));
     } else if args.head.is_empty() {
         told.push_str("; whether more followed is not checked without --checkpoint or --head");
+    }
+    if is_evidence_open {
+        told.push_str("; who answered is not checked without --evidence");
     }
     drop(writeln!(out, "{}", plain(&told)));
     Ok(Ok(()))
@@ -295,16 +315,25 @@ fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
 }
 
 /// What the worker stated, which the receipt's own check has found to be signed by the key beside it.
-fn stated(args: &VerifyArgs, facts: &Facts, hashes: &Hashes) -> Option<Result<String, &'static str>> {
+fn stated(
+    args: &VerifyArgs,
+    facts: &Facts,
+    hashes: &Hashes,
+    has_evidence: bool,
+) -> Option<Result<String, &'static str>> {
     let (key, signed) = facts.worker_statement.signed()?;
-    let by = if args.worker_key.is_empty() {
-        "which is the one that the gateway named; compare it with the worker's evidence, or give it with --worker-key"
-    } else if args.worker_key.contains(&key) {
-        "as it should be"
-    } else {
+    let is_known = args.worker_key.contains(&key);
+    if !args.worker_key.is_empty() && !is_known {
         return Some(Err(
             "is another than --worker-key: who signed the statement is not the worker that was meant",
         ));
+    }
+    let by = if has_evidence {
+        "as its evidence names it"
+    } else if is_known {
+        "as it should be"
+    } else {
+        "which is the one that the gateway named: give the worker's evidence, or the key with --worker-key"
     };
     let statement = signed.verify(&key).ok()?.exchange;
     let same = hashes.forwarded == Some(statement.request.sha256);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use attestation::{Hex, Role};
-use attestation_ratls::Draft;
+use attestation_ratls::{Draft, GpuAttester};
 use backends::serve::BoxError;
 
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
     listener, logging,
     receipts::key::KeyError,
     signal::Signals,
-    tls,
+    tls::{self, TlsError},
     trust::{Judging, TrustSettings},
-    worker::{self, Engine, EngineSettings, Settings, Statements},
+    worker::{self, Engine, EngineSettings, Settings, Statements, gpu::Gpus},
     workers::digest_of_token,
 };
 
@@ -58,13 +58,20 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
     if args.evidence != EvidenceFrom::None && args.danger_remote_engine {
         return Err(RemoteEngine.into());
     }
+    if args.evidence == EvidenceFrom::None && args.gpu_collector.is_some() {
+        return Err(GpusAlone.into());
+    }
     let listener = args.listen.map(listener::bind).transpose()?;
     let token = args.join_token_file.as_deref().map(read_token).transpose()?;
+    let gpus = gpus(&args)?;
     let shown = Shown::begin_in_time(Draft {
         receipt_key: Some(receipt_key),
-        ..draft(&args)?
+        ..draft(&args, gpus.clone())?
     })
     .await?;
+    if let Some(gpus) = gpus {
+        tokio::spawn(gpus.renew(shown.identities().clone()));
+    }
     let judging = Judging::begin(&trust(&args))?;
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -100,11 +107,19 @@ fn statements(args: &WorkerArgs) -> Result<Statements, KeyError> {
 }
 
 /// What its certificates are made from.
-fn draft(args: &WorkerArgs) -> Result<Draft, IdentityError> {
+fn draft(args: &WorkerArgs, gpus: Option<Arc<Gpus>>) -> Result<Draft, IdentityError> {
     let mut draft = identity::draft(Role::Worker, &args.evidence, &args.key_file)?;
+    draft.gpu = gpus.map(|gpus| gpus as Arc<dyn GpuAttester>);
     draft.engine = args.claim_engine.map(|digest| Hex(digest.0));
     draft.models = args.claim_models.map(|digest| Hex(digest.0));
     Ok(draft)
+}
+
+/// What collects evidence of its GPUs, beside that of the guest.
+fn gpus(args: &WorkerArgs) -> Result<Option<Arc<Gpus>>, TlsError> {
+    let collector = args.gpu_collector.clone();
+    let gpus = collector.map(|collector| Gpus::new(collector, args.gpu_ocsp.clone()));
+    Ok(gpus.transpose()?.map(Arc::new))
 }
 
 /// By what gateways are judged.
@@ -137,6 +152,10 @@ struct NoTokenFile;
 #[derive(Debug, thiserror::Error)]
 #[error("a worker that proves what it is has its engine inside: leave out --danger-remote-engine, or --evidence")]
 struct RemoteEngine;
+
+#[derive(Debug, thiserror::Error)]
+#[error("GPUs count only beside a guest that proves itself: add --evidence tdx, or leave out --gpu-collector")]
+struct GpusAlone;
 
 fn read_token(path: &Path) -> Result<Token, TokenError> {
     let path = path.to_owned();

@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     let names = config.backends.iter().map(|backend| &backend.name);
     checker.unique("backends", "name", names);
     checker.workers(config);
+    checker.attested(config);
     checker.model_names(config);
     checker.routes(config);
     checker.fallbacks(config);
@@ -59,18 +60,24 @@ impl Checker<'_> {
             || !config.oidc.is_empty()
             || config.data_dir.is_some()
             || config.database.is_some();
-        if !config.listen.ip().to_canonical().is_loopback() && !may_have_keys {
-            self.report(
-                "listen",
-                format!(
-                    "{} can be reached from other machines, and there can be no keys, so anyone could use the backends",
-                    config.listen
-                ),
-                format!(
-                    "add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:{}",
-                    config.listen.port()
-                ),
-            );
+        for (name, address) in [
+            ("listen", Some(config.listen)),
+            ("attested_listen", config.attested_listen),
+        ] {
+            if let Some(address) = address.filter(|address| !address.ip().to_canonical().is_loopback())
+                && !may_have_keys
+            {
+                self.report(
+                    name,
+                    format!(
+                        "{address} can be reached from other machines, and there can be no keys, so anyone could use the backends"
+                    ),
+                    format!(
+                        "add `keys:`, set `data_dir` and make keys with `mulberry key create`, or listen on 127.0.0.1:{}",
+                        address.port()
+                    ),
+                );
+            }
         }
         if let Some(admin) = config.admin_listen
             && collide(config.listen, admin)
@@ -80,6 +87,30 @@ impl Checker<'_> {
                 format!("{admin} takes the port of `listen`"),
                 "use another port, or write `admin_listen: null`",
             );
+        }
+    }
+
+    fn attested(&mut self, config: &Config) {
+        let Some(attested) = config.attested_listen else {
+            return;
+        };
+        let others = [
+            ("listen", Some(config.listen)),
+            ("admin_listen", config.admin_listen),
+            ("worker_listen", config.worker_listen),
+        ];
+        let taken = others
+            .into_iter()
+            .find(|(_, other)| other.is_some_and(|other| collide(attested, other)));
+        if let Some((name, _)) = taken {
+            let message = format!("{attested} takes the port of `{name}`");
+            let fix = "use another port, or write `attested_listen: null`";
+            self.report("attested_listen", message, fix);
+        }
+        if config.data_dir.is_none() {
+            let fix = "set `data_dir`";
+            let message = "needs a key of the gateway, which could be kept nowhere";
+            self.report("attested_listen", message, fix);
         }
     }
 

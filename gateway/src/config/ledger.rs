@@ -33,6 +33,8 @@ section! {
         receipts: bool = true,
         /// A file with the Ed25519 seed that signs them, in hexadecimal or PEM; made at the first start and kept in `data_dir` where it is not set.
         receipt_key: Option<PathBuf> = None,
+        /// How long the evidence that receipts name is kept in `data_dir`, in days.
+        evidence_days: u32 = 1100,
         /// What becomes of requests of charged accounts for models without a price.
         unpriced: Unpriced = Unpriced::Refuse,
         /// What currencies are worth in others; nothing is converted without.

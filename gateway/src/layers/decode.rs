@@ -18,7 +18,6 @@ use backends::{
     clock::BodyClock,
     headers,
     serve::{BoxError, Serve},
-    verdict::{Demand, Tier},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, header, request::Parts};
@@ -38,6 +37,9 @@ use crate::{
     },
 };
 
+pub(crate) use demand::DemandError;
+
+mod demand;
 mod encoding;
 mod multipart;
 
@@ -55,8 +57,8 @@ pub(crate) enum DecodeError {
     UnknownEncoding,
     #[error("The request body is not valid in the encoding that its content-encoding names.")]
     BadEncoding,
-    #[error("Invalid value for the header 'x-mulberry-min-tier': expected open, tee or tee+gpu, once.")]
-    MinTier,
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     #[error(transparent)]
     Salt(#[from] NoSalt),
 }
@@ -122,8 +124,7 @@ impl BodyLimits {
         } = request;
         let operation = inbound.operation;
         let (parts, body) = inbound.request.into_parts();
-        // The account's own is never lowered.
-        let min_tier = min_tier(&parts.headers)?.max(account.min_tier);
+        let demand = demand::demand(&parts.headers, account.min_tier)?;
         let mut awaited = Duration::ZERO;
         let (payload, model, witness) = self
             .payload(&operation, &parts, body, &mut awaited, is_witnessed)
@@ -157,10 +158,7 @@ impl BodyLimits {
                 operation,
                 payload,
                 model,
-                demand: Demand {
-                    min_tier,
-                    ..Demand::any()
-                },
+                demand,
             },
         })
     }
@@ -233,23 +231,6 @@ impl BodyLimits {
         whole.extend_from_slice(&rest);
         Ok(whole.freeze())
     }
-}
-
-/// The least that the client itself wants its prompt protected by.
-fn min_tier(headers: &HeaderMap) -> Result<Tier, DecodeError> {
-    let mut asked = headers.get_all("x-mulberry-min-tier").iter();
-    let (Some(value), None) = (asked.next(), asked.next()) else {
-        // Which of several is meant nobody can say.
-        return if headers.contains_key("x-mulberry-min-tier") {
-            Err(DecodeError::MinTier)
-        } else {
-            Ok(Tier::Open)
-        };
-    };
-    let named = Tier::ALL
-        .into_iter()
-        .find(|tier| tier.name().as_bytes() == value.as_bytes());
-    named.ok_or(DecodeError::MinTier)
 }
 
 /// How long the client will wait for a whole answer; work beyond it is for nobody.

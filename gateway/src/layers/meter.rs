@@ -40,6 +40,7 @@ use super::{
 use crate::{
     call::Job,
     catalog::Offer,
+    evidence::{Citation, Evidence},
     ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
@@ -68,6 +69,9 @@ const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
 const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
 const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms");
 const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
+/// What protected the prompt where it was answered.
+const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
+/// Whom the client took on trust on the way there.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mulberry-attempts");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 const OPENAI_VERSION: HeaderName = HeaderName::from_static("openai-version");
@@ -78,6 +82,7 @@ pub(crate) struct MeterLayer {
     pub(crate) records: Records,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) recounts: Recounts,
+    pub(crate) evidence: Evidence,
 }
 
 impl<S> Layer<S> for MeterLayer {
@@ -88,6 +93,7 @@ impl<S> Layer<S> for MeterLayer {
             records: self.records.clone(),
             metrics: self.metrics.clone(),
             recounts: self.recounts.clone(),
+            evidence: self.evidence.clone(),
             inner,
         }
     }
@@ -98,6 +104,7 @@ pub(crate) struct Meter<S> {
     records: Records,
     metrics: Arc<Metrics>,
     recounts: Recounts,
+    evidence: Evidence,
     inner: S,
 }
 
@@ -125,6 +132,8 @@ where
 
 /// What is known of one job, until its record is written.
 struct JobMeter {
+    /// Where what the worker proved is kept.
+    evidence: Evidence,
     records: Records,
     metrics: Arc<Metrics>,
     /// Where strikes are handed in, for who has a witness.
@@ -199,6 +208,7 @@ impl JobMeter {
             is_cut: false,
             is_answered: false,
             pending: Facts::default(),
+            evidence: meter.evidence.clone(),
             records: meter.records.clone(),
             metrics: meter.metrics.clone(),
             strikes,
@@ -237,6 +247,17 @@ impl JobMeter {
             self.begin();
         }
         self.mark(response.headers_mut());
+        let is_sought = matches!(&body, ServedBody::Stream(relay) if relay.is_waiting());
+        if !is_sought {
+            self.mark_tier(response.headers_mut());
+        }
+        // What the receipt will name is on its way to the disk while the answer passes; a whole one is here already.
+        let cited = self.cite();
+        if let (Some(cited), ServedBody::Whole(_)) = (&cited, &body)
+            && !cited.durable().await
+        {
+            tracing::warn!(request = %self.request_id, "the evidence that a receipt names is not on the disk yet");
+        }
         Ok(match body {
             ServedBody::Whole(whole) => {
                 self.facts.usage = whole.usage;
@@ -295,6 +316,13 @@ impl JobMeter {
         Some([(RECEIPT, id), (SALT, salt)])
     }
 
+    /// What the worker proved that answers, for the receipt.
+    fn cite(&self) -> Option<Citation> {
+        self.witness.as_ref()?;
+        let bundle = self.trail.steps().assurance?.evidence()?;
+        self.evidence.cite(bundle)
+    }
+
     /// Bytes that the client is about to be given.
     fn gives(&mut self, bytes: &[u8]) {
         if let Some(witness) = &mut self.witness {
@@ -345,6 +373,12 @@ impl JobMeter {
         if !headers.contains_key(OPENAI_VERSION) {
             headers.insert(OPENAI_VERSION, HeaderValue::from_static("2020-10-01"));
         }
+    }
+
+    /// Of an answer that has begun: the tier of who is still sought is not known.
+    fn mark_tier(&self, headers: &mut http::HeaderMap) {
+        let steps = self.trail.steps();
+        headers.insert(TIER, HeaderValue::from_static(steps.tier().name()));
     }
 
     /// The client is about to get its first frame.
@@ -414,6 +448,7 @@ impl JobMeter {
                 kind: kind.as_str(),
                 waited: steps.waited,
             }),
+            tier: self.is_answered.then(|| steps.tier()),
             usage,
             is_estimated: source == UsageSource::Estimated,
             // What nobody generated is not paid for, the fee included.

@@ -11,6 +11,7 @@ use crate::{
     call::{Inbound, Named},
     routes::{
         document,
+        evidence::{self, Witnesses},
         models::Models,
         receipts::{Asked, Counter},
     },
@@ -39,6 +40,7 @@ pub(crate) struct Router {
     pub(crate) call: Floor<Inbound, Response<BoxBody>>,
     pub(crate) models: Models,
     pub(crate) receipts: Counter,
+    pub(crate) witnesses: Witnesses,
 }
 
 impl Serve<Named> for Router {
@@ -75,6 +77,9 @@ impl Serve<Named> for Router {
                 }
                 if let Some(asked) = Asked::of(path) {
                     return self.receipts.call(asked, request).await;
+                }
+                if let Some(asked) = evidence::Asked::of(path) {
+                    return self.witnesses.call(asked, request).await;
                 }
                 let method = method.clone();
                 let path = shown(path);

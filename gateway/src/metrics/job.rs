@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use backends::verdict::Tier;
 use billing::{Nano, Usage};
 use openapi::endpoint::Endpoint;
 use prometheus_client::{
@@ -38,6 +39,8 @@ pub(crate) struct EndedJob<'a> {
     pub(crate) model: &'a str,
     /// Who served it, if anyone was asked.
     pub(crate) server: Option<Server<'a>>,
+    /// What protected the prompt, where an answer began.
+    pub(crate) tier: Option<Tier>,
     /// All zero where nobody counted.
     pub(crate) usage: Usage,
     pub(crate) is_estimated: bool,

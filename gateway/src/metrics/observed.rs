@@ -58,6 +58,14 @@ impl Collector for Observed {
                 ConstCounter::new(read(upstream)).encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "Requests for which an upstream was passed over, by reason";
+        let mut family = encoder.encode_descriptor("upstream_exclusions", help, None, MetricType::Counter)?;
+        for upstream in &upstreams {
+            for (reason, count) in upstream.counts.exclusions.seen() {
+                let labels = [("upstream", &*upstream.name), ("reason", reason.code())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
         let gauges: [(&str, &str, Read<i64>); 3] = [
             (
                 "upstream_outstanding",

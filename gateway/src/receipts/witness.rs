@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use billing::{
-    Evidence,
+    Evidence, RestsOn,
     receipt::{BodyHash, Hash, statement},
 };
 use http::{HeaderName, HeaderValue};
@@ -86,7 +86,13 @@ impl Witness {
     }
 
     /// What the receipt says. `is_whole`: all of the answer went by, so that its hash means something.
-    pub(crate) fn evidence(self, is_whole: bool, tier: &str, stated: Stated) -> Box<Evidence> {
+    pub(crate) fn evidence(
+        self,
+        is_whole: bool,
+        tier: &str,
+        rests_on: Option<RestsOn>,
+        stated: Stated,
+    ) -> Box<Evidence> {
         let request = match self.received {
             Received::Whole(hash) => hash,
             Received::Passing(passing) => {
@@ -100,6 +106,7 @@ impl Witness {
             tier: tier.to_owned(),
             forwarded: stated.forwarded,
             word: stated.word,
+            rests_on,
         })
     }
 }
@@ -143,7 +150,7 @@ mod tests {
         let expect = (by_hand(&witness, b"question"), by_hand(&witness, b"answer"));
         witness.returns(b"ans");
         witness.returns(b"wer");
-        let evidence = witness.evidence(true, "open", judge(Word::Unasked));
+        let evidence = witness.evidence(true, "open", None, judge(Word::Unasked));
         assert_eq!((evidence.request, evidence.response), (expect.0, Some(expect.1)));
     }
 
@@ -154,7 +161,7 @@ mod tests {
         assert_ne!(witness.salt(), Witness::of(b"form").expect("random bytes").salt());
         passing.update(b"fo");
         passing.update(b"rm");
-        let evidence = witness.evidence(false, "open", judge(Word::Unasked));
+        let evidence = witness.evidence(false, "open", None, judge(Word::Unasked));
         assert_eq!((evidence.request, evidence.response), (expect, None));
     }
 }

@@ -7,7 +7,7 @@ use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::layers::failover::ShuttingDown;
+use crate::layers::{decode::DemandError, failover::ShuttingDown};
 
 /// `status | type | code`, as the table begins its rows.
 fn row(status: impl std::fmt::Display, kind: &str, code: &str) -> String {
@@ -46,7 +46,7 @@ fn errors() -> Vec<BoxError> {
         DecodeError::Incomplete,
         DecodeError::UnknownEncoding,
         DecodeError::BadEncoding,
-        DecodeError::MinTier,
+        DecodeError::Demand(DemandError::MinTier),
         DecodeError::Salt(crate::receipts::witness::NoSalt),
     ];
     let failures = [

@@ -21,7 +21,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// The file as it is now. Taken before the file is read: a change while it is read is then a change since.
-    pub(super) fn now(path: &Path) -> Self {
+    pub(crate) fn now(path: &Path) -> Self {
         Self {
             print: print(path),
             path: path.to_path_buf(),

@@ -49,6 +49,9 @@ const PING: Duration = Duration::from_secs(5);
 /// For as long as the gateway says nothing, which after the welcome is its right.
 const NOTHING_TO_SAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// For the reason of an end, once the connection is over.
+const REASON: Duration = Duration::from_millis(200);
+
 /// How a session ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -147,7 +150,13 @@ impl Session {
             // The reason is often told on the control stream just before.
             biased;
             Some(why) = ended.recv() => why,
-            result = connection.as_mut() => done(result),
+            result = connection.as_mut() => {
+                // It may be told a moment later than the connection is cut, and says more than that.
+                match tokio::time::timeout(REASON, ended.recv()).await {
+                    Ok(Some(why @ (Ended::Bond(BondError::Cut(_)) | Ended::TurnedAway(_)))) => why,
+                    Ok(_) | Err(_) => done(result),
+                }
+            }
             patience = greeted => ControlError::Silent(patience).into(),
             () = ending.reached(Phase::Closing) => {
                 connection.as_mut().graceful_shutdown();

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use attestation_ratls::{
-    Connection,
+    Connection, Peer,
     channel::{Attested, Binder, Status},
 };
 use backends::{
@@ -144,10 +144,10 @@ async fn follow(
     };
     speaking.say(&welcome).await.map_err(AdoptError::Greeting)?;
     tracing::info!(worker = %named.place, tier = %attested.verdict().tier(), image = attested.verdict().image(), "worker connected");
-    let connected = named.worker.connect(sender, named.assurance(&attested, unix_seconds()));
+    let connected = named.worker.connect(sender, roster.assurance(&named, &peer, &attested));
     let mut stays = named.stays.clone();
     let why = tokio::select! {
-        why = serve(connected, &mut bond, &mut listening, &named) => why,
+        why = serve(connected, &mut bond, &mut listening, roster, &peer, &named) => why,
         _ = stays.changed() => AdoptError::Dismissed,
     };
     if matches!(why, AdoptError::Left) {
@@ -250,6 +250,8 @@ async fn serve(
     connected: Connected,
     bond: &mut Bond,
     listening: &mut Listening<Incoming>,
+    roster: &Roster,
+    peer: &Peer,
     named: &Named,
 ) -> AdoptError {
     let place = &named.place;
@@ -258,7 +260,7 @@ async fn serve(
         match bond.next(listening, SILENCE).await {
             Ok(Heard::Footing) => match bond.footing().peer {
                 Some(Status::Bound(attested)) if named.accepts(&attested) => {
-                    connected.assure(named.assurance(&attested, unix_seconds()));
+                    connected.assure(roster.assurance(named, peer, &attested));
                 }
                 Some(Status::Bound(_)) => return AdoptError::Tier,
                 Some(Status::Late(_) | Status::Pending) | None => {

@@ -57,7 +57,9 @@ pub(crate) async fn listen(listener: TcpListener, meeting: Arc<Meeting>, roster:
                     None if told.may() => {
                         tracing::warn!(code = ended.why.code(), why = %Chain(&ended.why), "a worker may not serve");
                     }
-                    None => {}
+                    None => {
+                        tracing::debug!(code = ended.why.code(), why = %Chain(&ended.why), "a worker may not serve");
+                    }
                 }
             }
             drop(connection);

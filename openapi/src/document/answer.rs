@@ -6,6 +6,8 @@
 
 #![expect(dead_code, reason = "only the schemas of these types are used")]
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -179,6 +181,10 @@ pub(super) struct Model {
     /// Unix seconds; 0 when nobody knows.
     created: i64,
     owned_by: String,
+    /// The highest tier among those who serve it now: `open`, `tee` or `tee+gpu`; null while nobody does.
+    tier: Option<String>,
+    /// Every tier among those who serve it now, the lowest first.
+    tiers: Option<Vec<String>>,
 }
 
 /// The envelope of every error.
@@ -200,6 +206,8 @@ pub(super) struct ErrorBody {
     /// The code that programs compare, such as `model_not_found`.
     #[schema(required)]
     code: Option<String>,
+    /// Of `no_attested_upstream`: how many upstreams there are for each reason.
+    reasons: Option<BTreeMap<String, u32>>,
 }
 
 /// An answer of Anthropic's Messages API.

@@ -342,6 +342,21 @@ fn gateway() -> Vec<Row> {
             "retrieveReceiptCheckpoint",
             "Where the chains of the caller's receipts stand, signed",
         ),
+        row(
+            "/v1/attestation",
+            "retrieveAttestation",
+            "The gateway's own evidence for the caller's nonce, and that of the workers that may answer the caller",
+        ),
+        row(
+            "/v1/evidence/{evidence_id}",
+            "retrieveEvidence",
+            "The bundle of evidence that a receipt rests on, to be appraised again",
+        ),
+        row(
+            "/v1/aci/attestation",
+            "retrieveAciAttestation",
+            "The gateway's own evidence in the form of Attested Confidential Inference",
+        ),
     ]
 }
 

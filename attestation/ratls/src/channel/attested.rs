@@ -5,6 +5,7 @@ use std::sync::Arc;
 use attestation::{Role, Verdict, binding::Channel, gpu::GpuEvidence};
 
 use super::{Answer, Cut, Proof};
+use crate::trust::Accepted;
 
 /// A peer that proved itself on this connection.
 ///
@@ -12,13 +13,15 @@ use super::{Answer, Cut, Proof};
 /// the connection was made. Without a quote: that the other end holds the certificate's key.
 /// Does not prove: that the guest is healthy, or serves what it says.
 ///
-/// Only the answer to a question makes one. It holds all that is needed to appraise it again: a reader of archives
-/// computes the report data from [`channel`](Self::channel) and finds them in the quote.
+/// Only the answer to a question makes one. It holds all that is needed to appraise it again, with its peer:
+/// [`Peer::bundle`](crate::Peer::bundle).
 #[derive(Clone, Debug)]
 pub struct Attested {
     pub(crate) verdict: Verdict,
     pub(crate) question: Question,
     pub(crate) said: Arc<Said>,
+    /// What the verdict was come to by.
+    pub(crate) accepted: Arc<Accepted>,
 }
 
 /// What was asked, and on which connection.

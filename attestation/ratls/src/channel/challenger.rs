@@ -111,6 +111,7 @@ impl Challenger {
                 verdict,
                 question,
                 said,
+                ..
             } = &*bound.attested;
             self.bound = Some(self.appraise(*question, Arc::clone(said), Some(verdict), bound.asked_at, now)?);
         } else {

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// Of a header with a chain of certificates in it: hyper's default would do, and is not promised.
+/// Of the answer of an OCSP responder; it has one kilobyte or two, with a certificate.
+const MAX_OCSP: usize = 64 * 1024;
 const MAX_HEAD: usize = 128 * 1024;
 
 /// How long a whole exchange may take, from the name to the last byte.
@@ -74,6 +76,14 @@ impl Client {
     pub(super) async fn get(&self, url: &Uri, max: usize) -> Result<Fetched, FetchError> {
         let exchange = timeout(self.patience, self.exchange(url, Method::GET, None, max));
         exchange.await.map_err(|_| FetchError::Late(self.patience))?
+    }
+
+    /// Asks an OCSP responder: RFC 6960, appendix A. What comes back is not looked at.
+    pub async fn ocsp(&self, url: &Uri, request: Vec<u8>) -> Result<Vec<u8>, FetchError> {
+        let body = Some(("application/ocsp-request", Bytes::from(request)));
+        let exchange = timeout(self.patience, self.exchange(url, Method::POST, body, MAX_OCSP));
+        let fetched = exchange.await.map_err(|_| FetchError::Late(self.patience))??;
+        Ok(fetched.body)
     }
 
     async fn exchange(

@@ -23,14 +23,14 @@ impl GpuAttester for Machine {
     }
 }
 
-fn with_gpus(gpus: SoftGpus, asked_at: u64) -> Draft {
+pub(crate) fn with_gpus(gpus: SoftGpus, asked_at: u64) -> Draft {
     Draft {
         gpu: Some(Arc::new(Machine(gpus, asked_at))),
         ..draft(Role::Worker, Some(Soft::honest(&guest("worker"))))
     }
 }
 
-fn listed(min_tier: Tier) -> Policy {
+pub(crate) fn listed(min_tier: Tier) -> Policy {
     let platforms = Platforms {
         // The gateway has another role and the same machine.
         ppid: vec![Hex(guest("worker").recipe().platform.ppid)],

@@ -74,6 +74,7 @@ fn sealed(sealer: &mut Sealer, node: &str, seq: u64) -> SealedCharge {
         tier: "open".into(),
         forwarded: None,
         word: billing::receipt::statement::Word::default(),
+        rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {

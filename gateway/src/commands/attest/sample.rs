@@ -1,8 +1,8 @@
-//! What a file holds: a quote, or a certificate with evidence in it.
+//! What a file holds: a quote, a certificate with evidence in it, or a bundle.
 
 use std::path::Path;
 
-use attestation::{Evidence, Quote};
+use attestation::{Bundle, Evidence, Quote, bundle::BundleRefusal};
 use attestation_ratls::{Certificate, CertificateRefusal, Shown};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -15,12 +15,18 @@ pub(super) enum Sample {
         padding: usize,
     },
     Certificate(Box<Certificate>),
+    /// Its text, of which nothing was looked at.
+    Bundle(Vec<u8>),
 }
 
 impl Sample {
     /// Dates of a certificate are not compared with anything here.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let read = read(path)?;
+        // What is wrong with one that could be a bundle is told when it is looked at.
+        if read.starts_with(b"{") && !matches!(Bundle::read(&read), Err(BundleRefusal::Malformed { .. })) {
+            return Ok(Self::Bundle(read));
+        }
         let bytes = from_hex(&read).unwrap_or(read);
         if !is_quote(&bytes) {
             if bytes.starts_with(&[0x30, 0x82]) {
@@ -47,6 +53,7 @@ impl Sample {
                 Shown::Evidence(evidence) => Evidence::decode(evidence).ok()?.quote,
                 Shown::Cocoon(quote) => Some(Quote::unpadded(quote).unwrap_or(quote).to_vec()),
             },
+            Self::Bundle(text) => Bundle::read(text).ok()?.exchange().evidence.quote.clone(),
         }
     }
 }
@@ -69,7 +76,7 @@ fn is_quote(bytes: &[u8]) -> bool {
     matches!(bytes, [3..=5, 0, 2..=3, 0, ..])
 }
 
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .iter()
         .copied()

@@ -1,10 +1,10 @@
-//! What a quote or a certificate says, in words. It lies until it was verified.
+//! What a quote, a certificate or a bundle says, in words. It lies until it was verified.
 
 use std::fmt::Write as _;
 
 use attestation::{
-    Basis, Claims, CollateralSet, Evidence, Expected, Hex, Image, Policy, Quote, Refusal, Report, Role, TrustAnchor,
-    Verifier,
+    Basis, Bundle, Claims, CollateralSet, Evidence, Expected, Hex, Image, Policy, Quote, Refusal, Report, Role,
+    TrustAnchor, Verifier, bundle::Answer,
 };
 use attestation_ratls::{Certificate, Shown};
 
@@ -41,6 +41,13 @@ pub(super) fn show(args: &ShowArgs) -> Result<Said, Unusable> {
             page.head("a certificate; nothing of it is verified but that its key signed it");
             page.certificate(certificate);
         }
+        Sample::Bundle(text) => match Bundle::read(text) {
+            Err(refusal) => return Ok(Said::Refused(format!("refused: {}: {refusal}", refusal.code()))),
+            Ok(bundle) => {
+                page.head("a bundle; nothing of it is verified");
+                page.bundle(&bundle, text);
+            }
+        },
     }
     Ok(Said::Good(page.0))
 }
@@ -55,6 +62,47 @@ impl Page {
 
     fn line(&mut self, name: &str, value: &str) {
         writeln!(self.0, "{name:<22} {value}").ok();
+    }
+
+    fn bundle(&mut self, bundle: &Bundle, text: &[u8]) {
+        let exchange = bundle.exchange();
+        let says = |name: &str| super::plain(bundle.verdict()[name].as_str().unwrap_or("none"));
+        self.line("id, SHA-256", &Bundle::id_of(text).to_string());
+        self.line("evidence of a", exchange.role.name());
+        self.line("appraised at", &time(bundle.appraised_at()));
+        self.line(
+            "root",
+            match bundle.anchor() {
+                TrustAnchor::Intel => "Intel's",
+                TrustAnchor::Development(_) => "DEVELOPMENT: it proves nothing about any machine",
+            },
+        );
+        self.line("it says: tier", &says("tier"));
+        self.line("it says: image", &says("image"));
+        self.line("policy, SHA-256", &bundle.policy().digest().to_string());
+        for collateral in bundle.collateral() {
+            let text = format!(
+                "FMSPC {}, {} CA, evaluation {}, until {}",
+                collateral.fmspc(),
+                collateral.ca(),
+                collateral.tcb_evaluation(),
+                time(collateral.expires())
+            );
+            self.line("collateral", &text);
+        }
+        self.line("asked with nonce", &Hex(exchange.nonce).to_string());
+        self.line(
+            "answered with",
+            match &exchange.answer {
+                Answer::Quote(_) => "a quote of this connection",
+                Answer::Signature(_) => "a signature of its key",
+            },
+        );
+        if let Some(gpu) = &exchange.gpu {
+            self.line("GPUs", &format!("evidence of {} devices", gpu.devices.len()));
+        }
+        self.line("key, SHA-256", &Hex(exchange.key.spki_sha256()).to_string());
+        self.evidence(&exchange.evidence);
     }
 
     fn certificate(&mut self, certificate: &Certificate) {

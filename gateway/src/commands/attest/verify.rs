@@ -1,26 +1,47 @@
 //! A verdict or a refusal, as a gateway would come to it.
 
+use std::path::Path;
+
 use attestation::{
-    Basis, Claims, CocoonCertificate, CollateralSet, Evidence, Expected, Refusal, TrustAnchor, Verdict, Verifier,
+    Basis, Claims, CocoonCertificate, CollateralSet, Evidence, Expected, Policy, Refusal, TrustAnchor, Verdict,
+    Verifier,
+    binding::gpu_nonce,
+    gpu::{self, GpuAnchor, GpuEvidence, GpuVerdict},
 };
-use attestation_ratls::{Certificate, PublicKey, Shown, collateral::bundle};
+use attestation_ratls::{Certificate, PublicKey, Shown, collateral::bundle::import};
 use serde_json::{Value, json};
 
-use super::{Said, Unusable, policy, read, sample::Sample};
+use super::{
+    Said, Unusable, bundle, policy, read,
+    sample::{Sample, from_hex},
+};
 use crate::{cli::attest::VerifyArgs, layers::rescue::Chain, wall_clock};
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Said, Unusable> {
-    let sample = Sample::read(&args.file)?;
-    let policy = policy::read_policy(&args.policy)?;
-    let now = args.at.map_or_else(wall_clock::unix_seconds, |at| at.unix_seconds());
     let anchor = match &args.root {
         None => TrustAnchor::Intel,
         Some(path) => TrustAnchor::Development(read(path)?),
     };
+    let sample = Sample::read(&args.file)?;
+    let evidence = match &sample {
+        Sample::Bundle(text) => return bundle::verify(text, args, &anchor),
+        _ if args.id.is_some() => {
+            return Err(Unusable::OnlyFor {
+                flag: "--id",
+                what: "bundles",
+            });
+        }
+        sample => sample,
+    };
+    let (Some(policy), Some(folder)) = (&args.policy, &args.collateral) else {
+        return Err(Unusable::NoBasis);
+    };
+    let policy = policy::read_policy(policy)?;
+    let now = args.at.map_or_else(wall_clock::unix_seconds, |at| at.unix_seconds());
     let mut collateral = CollateralSet::new(anchor.clone());
-    let imported = bundle::import(&args.collateral, &mut collateral, now);
+    let imported = import(folder, &mut collateral, now);
     let imported = imported.map_err(|source| Unusable::Collateral {
-        path: args.collateral.clone(),
+        path: folder.clone(),
         source,
     })?;
     // Collateral that is not taken may be another platform's; it is named only where some is missing.
@@ -31,9 +52,15 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Said, Unusable> {
         .collect();
     let verifier = Verifier::new(anchor);
     let basis = Basis::new(&policy, &collateral, now);
-    let appraised = match &sample {
+    let appraised = match evidence {
         Sample::Certificate(_) if args.report_data.is_some() => return Err(Unusable::TwoReportData),
         Sample::Certificate(certificate) => of_certificate(&verifier, certificate, args, &basis),
+        Sample::Quote { .. } if args.gpu.is_some() => {
+            return Err(Unusable::OnlyFor {
+                flag: "--gpu",
+                what: "certificates, whose claims name the GPUs",
+            });
+        }
         Sample::Quote { bytes, .. } => {
             let report_data = args.report_data.ok_or(Unusable::NoReportData)?;
             // A quote without claims: those that it is judged with say nothing, and are not shown.
@@ -46,11 +73,52 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Said, Unusable> {
             };
             verifier.appraise(bytes, &expected, &basis)
         }
+        Sample::Bundle(_) => return Err(Unusable::NoBasis),
     };
-    Ok(match appraised {
-        Ok(verdict) => Said::Good(document(&verdict, matches!(sample, Sample::Certificate(_)))),
-        Err(refusal) => Said::Refused(refusal_text(&refusal, &refused)),
-    })
+    let verdict = match appraised {
+        Ok(verdict) => verdict,
+        Err(refusal) => return Ok(Said::Refused(refusal_text(&refusal, &refused))),
+    };
+    let mut document = json!(verdict);
+    if let Value::Object(members) = &mut document
+        && matches!(sample, Sample::Quote { .. })
+    {
+        members.remove("claims");
+    }
+    if let Some(path) = &args.gpu {
+        match gpus(path, args, &verdict, &policy, now)? {
+            Ok(gpus) => document["gpu"] = json!(gpus),
+            Err(refusal) => return Ok(Said::Refused(refusal_text(&refusal, &[]))),
+        }
+    }
+    Ok(Said::Good(format!("{document:#}")))
+}
+
+/// Evidence of GPUs beside a certificate: those that its claims name, under the nonce that names its key.
+fn gpus(
+    path: &Path,
+    args: &VerifyArgs,
+    verdict: &Verdict,
+    policy: &Policy,
+    now: u64,
+) -> Result<Result<GpuVerdict, Refusal>, Unusable> {
+    let bytes = read(path)?;
+    let bytes = from_hex(&bytes).unwrap_or(bytes);
+    let evidence = GpuEvidence::decode(&bytes).map_err(|source| Unusable::Gpu {
+        path: path.to_owned(),
+        source,
+    })?;
+    let rules = policy.gpu.as_ref().ok_or(Unusable::NoGpuRules)?;
+    let claims = verdict.claims();
+    if claims.gpu_evidence != Some(evidence.digest()) {
+        return Ok(Err(Refusal::GpuMismatch));
+    }
+    let anchor = match &args.gpu_root {
+        None => GpuAnchor::Nvidia,
+        Some(path) => GpuAnchor::Development(read(path)?),
+    };
+    let nonce = gpu_nonce(&claims.spki_sha256.0, claims.not_before);
+    Ok(gpu::verify(&evidence, &nonce, rules, &anchor, now).map_err(Refusal::from))
 }
 
 fn of_certificate(
@@ -77,16 +145,6 @@ fn of_certificate(
             verifier.appraise_cocoon(quote, &cocoon, args.role, basis)
         }
     }
-}
-
-fn document(verdict: &Verdict, has_claims: bool) -> String {
-    let mut document = json!(verdict);
-    if let Value::Object(members) = &mut document
-        && !has_claims
-    {
-        members.remove("claims");
-    }
-    format!("{document:#}")
 }
 
 fn refusal_text(refusal: &Refusal, collateral: &[String]) -> String {

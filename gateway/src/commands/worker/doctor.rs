@@ -117,7 +117,14 @@ async fn evidence(args: &WorkerArgs, findings: &mut Findings) -> Option<Shown> {
     } else {
         "evidence"
     };
-    let shown = match super::draft(args) {
+    let gpus = match super::gpus(args) {
+        Ok(gpus) => gpus,
+        Err(error) => {
+            findings.bad("gpus", Chain(&error).to_string(), "check --gpu-ocsp");
+            return None;
+        }
+    };
+    let shown = match super::draft(args, gpus) {
         Ok(draft) => Shown::begin_in_time(draft).await,
         Err(error) => Err(error),
     };

@@ -150,6 +150,8 @@ pub(super) fn full_environment() -> Fake {
         .file("key.pem", "")
         .file("ca.pem", "")
         .file("jwks.json", "")
+        .file("policy.json", "{}")
+        .file("root.der", "")
         .file("receipt.pem", "")
         .file("tokenizer.json", "")
 }

@@ -29,7 +29,9 @@ fn the_example_shows_the_true_defaults() {
         _ => format!("{line}\n"),
     });
     let yaml: String = lines.collect();
-    let mut env = full_environment().file("internal-ca.pem", "");
+    let mut env = full_environment()
+        .file("internal-ca.pem", "")
+        .file("worker.policy.json", "{}");
     for name in [
         "ALICE_KEY",
         "OPENAI_API_KEY",

@@ -92,6 +92,11 @@ impl Relay {
         }
     }
 
+    /// Whether nobody has begun an answer yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
     pub(super) fn streaming(
         first: Batch,
         rest: Box<Events>,

@@ -110,6 +110,7 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
+        let rests_on = self.cite().map(|cited| cited.rests_on());
         let witness = self.witness.take();
         // Dropped, the hold is released.
         let Some(billed) = billed.filter(|_| !amounts.total.is_zero()) else {
@@ -125,7 +126,7 @@ impl JobMeter {
             {
                 self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
             }
-            witness.evidence(last.is_some(), steps.tier().name(), stated)
+            witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated)
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {

@@ -40,6 +40,7 @@ pub(super) fn with_receipt(sealer: &mut Sealer, mut charge: Charge) -> SealedCha
         tier: "open".into(),
         forwarded: None,
         word: billing::receipt::statement::Word::default(),
+        rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {

@@ -351,7 +351,7 @@ fn traces() {
         "name: a\nurl: http://a\ntelemetry: {}",
         &[
             "m.yaml:4:5: `backends[0].telemetry`: unknown key",
-            "fix: remove it; the keys here are `name`, `kind`, `url`, `upstreams`, `api_key`, `workers`, `api_version`, `headers`, `endpoints`, `strategy`, `concurrency`, `timeouts`, `keep_alive`, `http`, `ca_file`, `health`, `breaker`, `capabilities`, `hidden_reasoning`",
+            "fix: remove it; the keys here are `name`, `kind`, `url`, `upstreams`, `api_key`, `workers`, `enrolment`, `api_version`, `headers`, `endpoints`, `strategy`, `concurrency`, `timeouts`, `keep_alive`, `http`, `ca_file`, `health`, `breaker`, `capabilities`, `hidden_reasoning`",
         ],
     );
 }

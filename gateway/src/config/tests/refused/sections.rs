@@ -260,7 +260,7 @@ fn workers() {
             "m.yaml:3:22: `backends[0].workers[0].name`: has a character that a worker's name cannot have",
             "fix: use a-z, 0-9, `-`, `_` and `.`",
             "m.yaml:3:39: `backends[0].workers[0].key_sha256`: `abc` is not a SHA-256 digest: 64 hexadecimal digits",
-            "fix: write what `mulberry worker key` prints on the worker's machine",
+            "fix: write what `mulberry worker key` prints on the worker's machine, or the SHA-256 of its token",
             "m.yaml:3:53: `backends[0].workers[0].address`: `http://b:1` is not a host and a port",
             "fix: write it like `gpu-1.example:8444`",
             "m.yaml:3:75: `backends[0].workers[0].weight`: must not be zero",
@@ -282,10 +282,49 @@ fn workers() {
         &[
             "m.yaml:1:16: `worker_listen`: 127.0.0.1:9090 takes the port of `admin_listen`",
             "fix: use another port, or write `worker_listen: null`",
-            "m.yaml:2:123: `backends[0].workers[1]`: has the key of an earlier one",
-            "fix: give each machine a key of its own: each makes one when it is first started",
+            "m.yaml:2:123: `backends[0].workers[1]`: has the key or token of an earlier one",
+            "fix: give each machine a key or a token of its own: a key is made when a worker is first started",
             "m.yaml:2:130: `backends[0].workers[1].name`: `box` is the name of an earlier one",
             "fix: give each its own name",
+        ],
+    );
+    check_backend(
+        &format!(
+            "name: a\nworkers: [{{name: box, key_sha256: {KEY}, min_tier: tee, address: 'b:1'}}, {{name: c, address: 'b:2'}}]"
+        ),
+        &[
+            "m.yaml:3:115: `backends[0].workers[0].min_tier`: no key proves a machine, so that this worker could never serve",
+            "fix: remove it, or name the worker by `join_token_sha256`",
+            "m.yaml:3:137: `backends[0].workers[1].key_sha256`: missing",
+            "fix: write what `mulberry worker key` prints on the worker's machine, or `join_token_sha256` for a TDX guest",
+        ],
+    );
+    check(
+        &format!(
+            "worker_listen: 127.0.0.1:1\nbackends: [{{name: a, workers: [{{name: t, join_token_sha256: {KEY}}}], enrolment: {{places: 0}}}}]"
+        ),
+        &[
+            "m.yaml:2:32: `backends[0].workers[0]`: could prove nothing: there is no policy",
+            "fix: set `attestation.policy`: mulberry attest policy init; or say `min_tier: open`",
+            "m.yaml:2:140: `backends[0].enrolment`: can be taken by nobody: enrolment is closed",
+            "fix: set `attestation.enrolment: attested`, or remove the places",
+            "m.yaml:2:149: `backends[0].enrolment.places`: must not be zero",
+            "fix: leave it out for the default, or write a larger value",
+        ],
+    );
+    check(
+        "attestation: {enrolment: attested, collateral: [ftp://x], evidence: sev}\nbackends: [{name: a, url: 'http://a', enrolment: {places: 1}}]",
+        &[
+            "m.yaml:1:26: `attestation.enrolment`: accepts evidence by no policy",
+            "fix: name a policy: mulberry attest policy init",
+            "m.yaml:1:49: `attestation.collateral[0]`: `ftp://x` is no source of collateral",
+            "fix: the scheme must be http or https; or write `intel` or `bundle:FOLDER`",
+            "m.yaml:1:69: `attestation.evidence`: `sev` makes no evidence",
+            "fix: write `none`, or `tdx` in a TDX guest",
+            "m.yaml:2:50: `backends[0].enrolment`: is for a backend of workers",
+            "fix: add `workers: []`, and route the addresses apart",
+            "m.yaml:2:50: `backends[0].enrolment`: can be taken by nobody: there is no `worker_listen`",
+            "fix: add `worker_listen: 0.0.0.0:8444`",
         ],
     );
     check(

@@ -1,16 +1,15 @@
-//! One text for one policy: RFC 8785, restricted to what a policy holds.
+//! One text for one value: RFC 8785, restricted to what policies and bundles hold.
 //!
 //! Names are ASCII, so that their order by bytes is the one by UTF-16 units; numbers are whole and below 2^53, so that
 //! the one hard rule, how to print a fraction, is never needed.
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::Policy;
-
-pub(super) fn text(policy: &Policy) -> String {
+pub(crate) fn text(of: &impl Serialize) -> String {
     let mut out = String::new();
-    // A policy has no maps with names that are not text and no numbers that are not finite: it is always a value.
-    if let Ok(value) = serde_json::to_value(policy) {
+    // None of them has maps with names that are not text or numbers that are not finite: it is always a value.
+    if let Ok(value) = serde_json::to_value(of) {
         write(&mut out, &value);
     }
     out
