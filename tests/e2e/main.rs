@@ -39,6 +39,7 @@ mod record;
 mod reload;
 mod scripted;
 mod sdk_rust;
+mod statements;
 mod telemetry;
 mod uploads;
 mod verify;
