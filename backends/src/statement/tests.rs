@@ -40,7 +40,7 @@ fn trailers(pairs: &[(HeaderName, &'static str)]) -> Piece {
 struct Scene {
     client: Client,
     sender: SendRequest<Outgoing>,
-    asked: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
+    asked: mpsc::Receiver<(HeaderMap, Bytes)>,
 }
 
 impl Scene {
@@ -50,14 +50,14 @@ impl Scene {
 
     async fn answering(answer: impl Fn() -> BoxBody + Send + Sync + 'static) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (tell, asked) = mpsc::unbounded_channel();
+        let (tell, asked) = mpsc::channel(16);
         let answer = Arc::new(answer);
         let service = service_fn(move |request: Request<Incoming>| {
             let (tell, answer) = (tell.clone(), answer.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.expect("it comes whole").to_bytes();
-                drop(tell.send((parts.headers, body)));
+                drop(tell.try_send((parts.headers, body)));
                 Ok::<_, Infallible>(Response::new(answer()))
             }
         });
@@ -163,7 +163,7 @@ async fn an_answer_that_the_worker_says_was_cut_is_not_whole() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_or_is_left_is_not_heard() {
-    let (tell, told) = mpsc::unbounded_channel::<Piece>();
+    let (tell, told) = mpsc::channel::<Piece>(16);
     let told = Mutex::new(Some(told));
     let scene = Scene::answering(move || {
         let mut told = told
@@ -176,11 +176,11 @@ async fn an_answer_that_breaks_off_or_is_left_is_not_heard() {
         })))
     })
     .await;
-    tell.send(data("ans")).expect("it is heard");
+    tell.try_send(data("ans")).expect("it is heard");
     let (trail, mut answer) = scene.ask(Outgoing::Empty).await;
     let begun = answer.frame().await.expect("it begins").expect("it is data");
     assert_eq!(begun.into_data().expect("it is data"), "ans");
-    tell.send(Err("reset".into())).expect("it is heard");
+    tell.try_send(Err("reset".into())).expect("it is heard");
     answer.frame().await.expect("not its end").expect_err("it is reset");
     assert!(matches!(trail.take_word(), Word::Open));
 
@@ -280,8 +280,7 @@ mod streams {
     }
 
     async fn stating(pieces: &'static [&'static str], behind: fn() -> Vec<Piece>) -> Scene {
-        let scene = Scene::new(move || pieces.iter().map(|piece| data(piece)).chain(behind()).collect()).await;
-        scene
+        Scene::new(move || pieces.iter().map(|piece| data(piece)).chain(behind()).collect()).await
     }
 
     #[tokio::test]
