@@ -15,9 +15,11 @@ use openapi::{
     error::ErrorBody,
     redact::Content,
     response::Text,
-    stream::{Batch, Fault, Outcome, Reader},
+    stream::{Batch, Facts, Fault, Outcome, Reader},
     usage::WireUsage,
 };
+
+use tokio::time::Sleep;
 
 use crate::{
     client::Answering, clock::BodyClock, error::Failure, serve::BoxError, translation::Interpreter, upstream::InUse,
@@ -67,7 +69,23 @@ pub struct Events {
     clock: BodyClock,
     /// Given up when the stream is over, so that load is not counted a moment too long.
     in_use: Option<InUse>,
+    /// The stream is whole, and its last batch waits for what the worker states behind it.
+    owed: Option<Box<Owed>>,
 }
+
+/// The end of a stream that waits for a statement.
+struct Owed {
+    last: Batch,
+    patience: Pin<Box<Sleep>>,
+    /// Pieces that may still come before the statement does.
+    pieces: u32,
+}
+
+/// How long a worker may take for its statement once its stream is whole. Engines close their answers well within it,
+/// and the client has all but the end of it meanwhile.
+const STATEMENT: Duration = Duration::from_secs(2);
+/// What an upstream sends behind the end of its stream is nobody's, and more of it is a flood.
+const MAX_PIECES: u32 = 64;
 
 impl Events {
     pub(crate) fn new(
@@ -83,11 +101,15 @@ impl Events {
             interpreter,
             clock,
             in_use: Some(in_use),
+            owed: None,
         }
     }
 
     /// The next batch; `None` after the one with an outcome.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Batch, Failure>>> {
+        if self.owed.is_some() {
+            return self.poll_owed(cx).map(|last| last.map(Ok));
+        }
         loop {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(None);
@@ -99,12 +121,12 @@ impl Events {
                     return Poll::Ready(Some(Err(self.fail(Failure::Timeout(clock)))));
                 }
             };
-            let batch = match frame {
+            let mut batch = match frame {
                 None => match &mut self.interpreter {
                     None => self.reader.finish(),
                     Some(interpreter) => interpreter.finish(&mut self.reader),
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(Failure::Body(error.into()))))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(Failure::Body(error))))),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if let Err(clock) = self.clock.touch() {
@@ -119,6 +141,12 @@ impl Events {
             match &batch.outcome {
                 None if batch.bytes.is_empty() && batch.facts.frames == 0 && batch.facts.usage.is_none() => continue,
                 None => {}
+                Some(Outcome::Complete) if self.body.as_ref().is_some_and(Answering::is_heard) => {
+                    self.owe(&mut batch);
+                    if batch.bytes.is_empty() {
+                        return self.poll_owed(cx).map(|last| last.map(Ok));
+                    }
+                }
                 Some(Outcome::Complete) => self.complete(cx),
                 // Nobody reads on: the upstream hears of it by its connection, and is not at fault.
                 Some(Outcome::Cut) => drop(self.end(true)),
@@ -141,6 +169,50 @@ impl Events {
         }
         self.body = None;
         failure
+    }
+
+    /// The stream is whole, and its statement is still to come: its end is given when that is here, and what was read of
+    /// it at once.
+    fn owe(&mut self, batch: &mut Batch) {
+        if let Some(mut in_use) = self.in_use.take() {
+            in_use.succeeded();
+        }
+        let mut last = Batch {
+            bytes: Bytes::new(),
+            facts: Facts::default(),
+            end_from: None,
+            passing: Facts::default(),
+            outcome: batch.outcome.take(),
+        };
+        if batch.facts.frames == 0 {
+            // Nothing of an answer is in it: it goes with the end.
+            std::mem::swap(batch, &mut last);
+            std::mem::swap(&mut batch.outcome, &mut last.outcome);
+        }
+        self.owed = Some(Box::new(Owed {
+            last,
+            patience: Box::pin(tokio::time::sleep(STATEMENT)),
+            pieces: MAX_PIECES,
+        }));
+    }
+
+    /// The end, when the statement is here or will not come.
+    fn poll_owed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        if let (Some(owed), Some(body)) = (&mut self.owed, &mut self.body) {
+            loop {
+                match Pin::new(&mut *body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(_))) if owed.pieces > 0 => owed.pieces -= 1,
+                    Poll::Ready(_) => break,
+                    Poll::Pending => {
+                        ready!(owed.patience.as_mut().poll(cx));
+                        break;
+                    }
+                }
+            }
+            body.hear_no_more();
+        }
+        self.body = None;
+        Poll::Ready(self.owed.take().map(|owed| owed.last))
     }
 
     /// The stream is over. Dropping the body closes its connection unless it was read to its end.
@@ -227,7 +299,7 @@ impl Body for Raw {
                 this.succeed();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.fail(Failure::Body(error.into()))))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.fail(Failure::Body(error))))),
             Poll::Pending => {
                 let clock = ready!(this.clock.poll(cx));
                 Poll::Ready(Some(Err(this.fail(Failure::Timeout(clock)))))

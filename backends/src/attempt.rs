@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -23,6 +23,7 @@ use crate::{
     kind::Kind,
     route::Leg,
     serve::BoxError,
+    statement::{Asking, Signer, Word},
     trace::{AttemptSpan, TraceContext},
     upstream::Upstream,
     verdict::{Assurance, Demand, Tier},
@@ -53,6 +54,9 @@ pub struct Trail {
     /// The span above the attempts, where they are traced.
     parent: Option<TraceContext>,
     spans: Mutex<Vec<AttemptSpan>>,
+    /// With which workers are asked for statements; set before the first attempt, where there is to be a receipt.
+    statement_salt: OnceLock<[u8; 32]>,
+    word: Mutex<Word>,
 }
 
 /// The attempts of a job, and the place of the last.
@@ -128,6 +132,35 @@ impl Trail {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Workers are to state, with this salt, what they were asked and answered.
+    pub fn ask_statements(&self, salt: [u8; 32]) {
+        // The first who asks is the only one.
+        let _was_asked = self.statement_salt.set(salt);
+    }
+
+    /// What the attempt that begins now is asked to bring besides its answer.
+    pub(crate) fn asking(self: &Arc<Self>, signer: Signer) -> Option<Asking> {
+        let salt = *self.statement_salt.get()?;
+        Some(Asking {
+            salt,
+            signer,
+            trail: self.clone(),
+        })
+    }
+
+    pub(crate) fn set_word(&self, word: Word) {
+        *self.lock_word() = word;
+    }
+
+    /// What became of the last attempt's statement. It is given once.
+    pub fn take_word(&self) -> Word {
+        std::mem::take(&mut *self.lock_word())
+    }
+
+    fn lock_word(&self) -> MutexGuard<'_, Word> {
+        self.word.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An upstream was chosen and a place there taken.
     pub(crate) fn step(&self, upstream: &Upstream, leg: &Leg) {
         let backend = &leg.backend;
@@ -149,6 +182,7 @@ impl Trail {
             });
         }
         self.is_dispatched.store(false, Ordering::Relaxed);
+        self.set_word(Word::Unasked);
         let mut steps = self.lock();
         steps.attempts = steps.attempts.saturating_add(1);
         steps.upstream = Some(upstream.name.clone());

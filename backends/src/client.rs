@@ -22,7 +22,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use crate::{body::Outgoing, serve::BoxError, worker::Worker};
+use crate::{
+    body::{BoxBody, Outgoing},
+    serve::BoxError,
+    statement::{Asking, Hearing, Passing, STATEMENT, Tallied},
+    worker::Worker,
+};
 
 pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
 use stream::Stream;
@@ -113,6 +118,23 @@ impl Client {
         sent.map_err(|error| failed.take().map_or(error, SendError::Upload))
     }
 
+    /// The same, and the worker is asked for its statement of the answer.
+    pub(crate) async fn send_asking(
+        &self,
+        sender: http2::SendRequest<Outgoing>,
+        mut request: Request<Outgoing>,
+        asking: Asking,
+    ) -> Result<Response<Answering>, SendError> {
+        request.headers_mut().insert(STATEMENT, asking.header());
+        let passing = Passing::new(&asking.salt);
+        tally(request.body_mut(), &passing);
+        let hearing = Hearing::new(asking, passing);
+        let mut response = self.send_over(sender, request).await?;
+        let status = response.status();
+        response.body_mut().hearing = Some(Box::new(hearing.answered(status)));
+        Ok(response)
+    }
+
     async fn send_unexplained(
         &self,
         mut request: Request<Outgoing>,
@@ -200,7 +222,11 @@ impl Client {
         request.headers_mut().remove(http::header::HOST);
         sender.ready().await.map_err(SendError::Dropped)?;
         let response = sender.send_request(request).await.map_err(classify)?;
-        Ok(response.map(|body| Answering { body, link: None }))
+        Ok(response.map(|body| Answering {
+            body,
+            link: None,
+            hearing: None,
+        }))
     }
 
     /// Takes the idle connection that was used last and is still open.
@@ -273,7 +299,11 @@ impl Link {
             .map_err(classify)?
         };
         let (parts, body) = response.into_parts();
-        let mut answering = Answering { body, link: Some(self) };
+        let mut answering = Answering {
+            body,
+            link: Some(self),
+            hearing: None,
+        };
         if answering.body.is_end_stream() {
             // Nothing follows the head, so nobody will poll the body: park the connection now.
             std::future::poll_fn(|cx| {
@@ -303,12 +333,29 @@ impl Link {
 }
 
 /// The body of an answer. Dropping it before its end closes the connection, which tells the upstream to stop.
+///
+/// Trailers end here: what a client may see of an answer is decided by names, and of trailers none is let through.
 pub struct Answering {
     body: Incoming,
     link: Option<Link>,
+    /// Where its worker was asked for a statement, until the answer has ended.
+    hearing: Option<Box<Hearing>>,
 }
 
 impl Answering {
+    /// Whether a statement may still come behind the last byte.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.hearing.is_some()
+    }
+
+    /// Nothing more is waited for: what was not stated until now is not stated.
+    pub(crate) fn hear_no_more(&mut self) {
+        if let Some(hearing) = self.hearing.take() {
+            // That it broke off would be in trailers that have not come.
+            let _whole = hearing.end();
+        }
+    }
+
     fn park(&mut self, cx: &mut Context<'_>) {
         if let Some(link) = self.link.take() {
             link.park(cx);
@@ -318,9 +365,9 @@ impl Answering {
 
 impl Body for Answering {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Some(link) = &mut this.link {
             // What the connection has to say reaches us through the body; errors too.
@@ -329,17 +376,42 @@ impl Body for Answering {
                 this.link = None;
             }
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(_)) if !this.body.is_end_stream() => {}
-            Some(Err(_)) => this.link = None,
-            _ => this.park(cx),
+        loop {
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+            match &frame {
+                Some(Ok(_)) if !this.body.is_end_stream() => {}
+                Some(Err(_)) => this.link = None,
+                _ => this.park(cx),
+            }
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        if let Some(hearing) = &mut this.hearing {
+                            hearing.hears(&data);
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Err(frame) => {
+                        if let (Some(hearing), Ok(trailers)) = (&mut this.hearing, frame.into_trailers()) {
+                            hearing.take_trailers(trailers);
+                        }
+                    }
+                },
+                Some(Err(error)) => {
+                    this.hearing = None;
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => {
+                    let ended = this.hearing.take().map_or(Ok(()), |hearing| hearing.end());
+                    return Poll::Ready(ended.err().map(|broken| Err(broken.into())));
+                }
+            }
         }
-        Poll::Ready(frame)
     }
 
+    /// Not before what was asked for is heard out: nobody polls a body that says that it is over.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.hearing.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -350,6 +422,18 @@ impl Body for Answering {
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answering")
+    }
+}
+
+/// Has the bytes of a body tallied: now if they are here, else as they pass.
+fn tally(body: &mut Outgoing, passing: &Passing) {
+    match body {
+        Outgoing::Empty | Outgoing::Whole(None, _) => {}
+        Outgoing::Whole(Some(bytes), _) => passing.update(bytes),
+        Outgoing::Upload(upload, _) => {
+            let inside = std::mem::take(upload);
+            *upload = BoxBody::new(Tallied::new(inside, passing.clone()));
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub mod route;
 pub mod send;
 pub mod serve;
 pub mod stack;
+pub mod statement;
 pub mod trace;
 pub mod translation;
 pub mod upstream;

@@ -30,6 +30,7 @@ use crate::{
     error::{AttemptError, Clock, Failure},
     headers,
     serve::{BoxError, Serve},
+    statement::Asking,
     translation::Translation,
     upstream::InUse,
 };
@@ -55,6 +56,7 @@ impl Serve<Encoded> for Send {
         } = encoded;
         // The last look before bytes leave. Where it is refused nothing of the request was taken.
         let sender = verified.sender();
+        let asking = verified.asking();
         let Placed { attempt, in_use } = verified.into_placed();
         let started = Instant::now();
         let backend = attempt.leg.backend;
@@ -76,7 +78,7 @@ impl Serve<Encoded> for Send {
         let mut in_use = Some(in_use);
         let waiting = attempt.trail.wait();
         let answer = match sender {
-            Ok(sender) => exchange.run(sender, request, &mut in_use).await,
+            Ok(sender) => exchange.run(sender, asking, request, &mut in_use).await,
             Err(reason) => Err(Failure::Unverified(reason)),
         };
         drop(waiting);
@@ -115,10 +117,11 @@ struct Exchange {
 
 impl Exchange {
     /// `in_use` is taken into the answer's body when there is one, and stays for the caller to judge when not.
-    /// `sender`: the connection of a worker.
+    /// `sender`: the connection of a worker. `asking`: where it is to state what it answers.
     async fn run(
         &self,
         sender: Option<SendRequest<Outgoing>>,
+        asking: Option<Asking>,
         request: Request<Outgoing>,
         in_use: &mut Option<InUse>,
     ) -> Result<Answer, Failure> {
@@ -127,9 +130,10 @@ impl Exchange {
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
         let sent = async {
-            let answer = match sender {
-                Some(sender) => upstream.client.send_over(sender, request).await,
-                None => upstream.client.send(request, self.again).await,
+            let answer = match (sender, asking) {
+                (Some(sender), Some(asking)) => upstream.client.send_asking(sender, request, asking).await,
+                (Some(sender), None) => upstream.client.send_over(sender, request).await,
+                (None, _) => upstream.client.send(request, self.again).await,
             };
             answer.map_err(from_send)
         };
@@ -291,7 +295,7 @@ impl Exchange {
                 std::task::Poll::Pending => clock.poll(cx).map(Err),
             });
             let frame = frame.await.map_err(Failure::Timeout)?;
-            let Some(frame) = frame.transpose().map_err(|error| Failure::Body(error.into()))? else {
+            let Some(frame) = frame.transpose().map_err(Failure::Body)? else {
                 break;
             };
             let Ok(data) = frame.into_data() else { continue };

@@ -17,6 +17,7 @@ use crate::{
     clock::unix_seconds,
     error::{AttemptError, Failure},
     serve::{BoxError, Serve},
+    statement::{Asking, Signer},
     upstream::Upstream,
     worker::Way,
 };
@@ -80,6 +81,13 @@ impl Verified {
         let way = self.way.as_ref();
         way.map(|way| way.sender(&self.attempt().outbound.demand, unix_seconds()))
             .transpose()
+    }
+
+    /// What the worker is asked to state of its answer, where somebody wants it and the worker has a key to sign with.
+    pub(crate) fn asking(&self) -> Option<Asking> {
+        let verdict = self.way.as_ref()?.assurance().verdict()?;
+        let signer = Signer::of(verdict.claims())?;
+        self.attempt().trail.asking(signer)
     }
 
     /// What is left when the request is on its way.

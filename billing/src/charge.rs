@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Bounds, Currency, End, Nano, Pot, Span, Tariff, Usage, UsageSource, Windows, tariff};
+use crate::{
+    AccountId, Bounds, Currency, End, Nano, Pot, Span, Tariff, Usage, UsageSource, Windows, receipt::statement::Word,
+    tariff,
+};
 
 /// An amount taken from a hold, or given back, with all that explains it. Durable before the client sees the end of
 /// its answer.
@@ -186,6 +189,13 @@ pub struct Evidence {
     pub response: Option<[u8; 32]>,
     /// What protected the prompt: `open`, `tee` or `tee+gpu`.
     pub tier: String,
+    /// SHA-256 of the statement's salt and the request body as a worker was sent it; `None` where no statement was asked
+    /// for, or its answer did not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<[u8; 32]>,
+    /// What the worker signed, or why there is nothing.
+    #[serde(default)]
+    pub word: Word,
     /// Whose evidence that is; `None` where nobody showed any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rests_on: Option<RestsOn>,

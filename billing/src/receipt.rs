@@ -4,6 +4,7 @@
 //! the receipt before it of the same organisation and node. `docs/receipts.md` has the format for strangers.
 //!
 //! - [`Sealer`] makes receipts; [`verify`] checks one, [`Chains`] many, [`Checkpoint`] where chains end.
+//! - [`statement`] is what a worker signs about an answer; a receipt embeds it.
 //! - [`Document`] is the reader: it accepts canonical JSON with white space between its tokens, and nothing else, so
 //!   that no two texts which are not the same pass for one receipt.
 //!
@@ -20,6 +21,7 @@ mod facts;
 mod hex;
 mod key;
 mod seal;
+pub mod statement;
 mod verify;
 mod writer;
 

@@ -43,6 +43,7 @@ mod routes;
 mod signal;
 mod source;
 mod stack;
+mod statement;
 mod telemetry;
 mod tls;
 mod treasury;

@@ -63,6 +63,12 @@ struct ByUpstream {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByUpstreamAndReason {
+    upstream: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByTier {
     tier: &'static str,
 }
@@ -117,6 +123,7 @@ pub(crate) struct Metrics {
     refused: Family<ByKind, Counter>,
     recounts: Family<ByOutcome, Counter>,
     overclaims: Family<ByUpstream, Counter>,
+    misstatements: Family<ByUpstreamAndReason, Counter>,
     answers: Family<ByTier, Counter>,
     reload_success: Gauge,
     reloads: Family<ByOutcome, Counter>,
@@ -146,6 +153,7 @@ impl Metrics {
             refused: Family::default(),
             recounts: Family::default(),
             overclaims: Family::default(),
+            misstatements: Family::default(),
             answers: Family::default(),
             reload_success: Gauge::default(),
             reloads: Family::default(),
@@ -208,6 +216,8 @@ impl Metrics {
         registry.register("recounts", help, self.recounts.clone());
         let help = "Claims of more tokens than there were, by upstream";
         registry.register("overclaims", help, self.overclaims.clone());
+        let help = "Answers of workers that were not stated, or not truly, by upstream and reason";
+        registry.register("misstatements", help, self.misstatements.clone());
         let help = "Answers of upstreams that have ended, by what protected the prompt";
         registry.register("answers", help, self.answers.clone());
         let help = "1 if the configuration was taken when it was last read";
@@ -286,6 +296,13 @@ impl Metrics {
     pub(crate) fn overclaim(&self, upstream: &str) {
         let upstream = upstream.to_owned();
         self.overclaims.get_or_create(&ByUpstream { upstream }).inc();
+    }
+
+    /// A worker did not state its answer, or not truly.
+    pub(crate) fn misstatement(&self, upstream: &str, reason: &'static str) {
+        let upstream = upstream.to_owned();
+        let place = ByUpstreamAndReason { upstream, reason };
+        self.misstatements.get_or_create(&place).inc();
     }
 
     /// The configuration was read again; `ok` if it serves now.

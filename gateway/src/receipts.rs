@@ -84,7 +84,7 @@ pub(crate) fn signing_key(config: &Config) -> Result<Option<Arc<SigningKey>>, Ke
     }
     let key = match (&config.ledger.receipt_key, &config.data_dir) {
         (Some(path), _) => key::read(path)?,
-        (None, Some(folder)) => key::read_or_make(folder)?,
+        (None, Some(folder)) => key::read_or_make_in(folder)?,
         // Nothing is kept on disk, and nothing is charged: with a database such a configuration was refused.
         (None, None) => return Ok(None),
     };

@@ -25,11 +25,13 @@ use crate::{
 
 pub(crate) use engine::{Engine, EngineSettings};
 use session::Session;
+pub(crate) use statements::Statements;
 
 pub(crate) mod engine;
 pub(crate) mod gpu;
 mod proxy;
 mod session;
+pub(crate) mod statements;
 pub(crate) mod visit;
 
 /// From "not there" to "there" in less than five seconds, whenever the gateway comes back.

@@ -280,6 +280,7 @@ async fn what_is_exposed_is_documented() {
     let mut documented: BTreeMap<String, String> = rows.collect();
     // Exposed from the first lie on; e2e `recounts::` tells one.
     assert_eq!(documented.remove("mulberry_overclaims").as_deref(), Some("counter"));
+    assert_eq!(documented.remove("mulberry_misstatements").as_deref(), Some("counter"));
     assert_eq!(
         documented,
         families(&text),

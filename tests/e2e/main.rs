@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod attest;
+mod attested;
 mod bad_input;
 mod balance;
 mod cancel;
@@ -38,6 +39,7 @@ mod record;
 mod reload;
 mod scripted;
 mod sdk_rust;
+mod statements;
 mod telemetry;
 mod uploads;
 mod verify;

@@ -67,8 +67,12 @@ pub enum Says {
     Reflected,
     /// What an honest guest says to whom it is connected to.
     Relayed(Relay),
+    /// A quote of this guest over this very connection, for a question of another time.
+    Earlier(Box<SoftTdx>),
     /// Nothing at all.
     Nothing,
+    /// Not who it is, but that it has joined and what it offers.
+    Welcome,
 }
 
 impl Says {
@@ -314,11 +318,7 @@ impl Session {
             }
             Message::Accepted { .. } => {
                 self.stage.send_replace(Stage::Accepted);
-                let mut join = json!({"type": "join", "engine": "openai-compatible"});
-                if let Some(token) = &self.rogue.token {
-                    join["token"] = token.as_str().into();
-                }
-                vec![join]
+                vec![self.join()]
             }
             Message::Refused { code } => {
                 self.stage.send_replace(Stage::Refused(code));
@@ -328,17 +328,21 @@ impl Session {
     }
 
     async fn prove(&self, nonce: Hex<32>) -> Vec<Value> {
-        let exporter = self.tls.export(&nonce.0);
+        let asked = match &self.rogue.says {
+            Says::Earlier(_) => [7; 32],
+            _ => nonce.0,
+        };
+        let exporter = self.tls.export(&asked);
         let report_data = Channel {
             role: self.rogue.papers.claims.role,
-            nonce: &nonce.0,
+            nonce: &asked,
             exporter: &exporter,
             attester_spki: self.rogue.papers.key.spki_sha256(),
             verifier_spki: &self.gateway,
         }
         .report_data();
         let proof = match &self.rogue.says {
-            Says::Quote(guest) => Proof::Quote(Base64(guest.quote(&report_data))),
+            Says::Quote(guest) | Says::Earlier(guest) => Proof::Quote(Base64(guest.quote(&report_data))),
             Says::Signature => {
                 let signature = self.rogue.papers.key.state(&report_data);
                 Proof::Signature(Base64(signature.expect("the key signs")))
@@ -346,7 +350,7 @@ impl Session {
             // The same question back; its answer comes as evidence.
             Says::Reflected => return vec![value(&Message::Challenge { nonce })],
             Says::Relayed(relay) => relay.ask(nonce).await,
-            Says::Nothing => return Vec::new(),
+            Says::Nothing | Says::Welcome => return Vec::new(),
         };
         vec![value(&Message::Evidence {
             nonce,
@@ -355,24 +359,46 @@ impl Session {
         })]
     }
 
+    fn join(&self) -> Value {
+        let mut join = json!({"type": "join", "engine": "openai-compatible"});
+        if let Some(token) = &self.rogue.token {
+            join["token"] = token.as_str().into();
+        }
+        join
+    }
+
+    fn offer(&self) -> [Value; 2] {
+        let models: Vec<Value> = self.rogue.models.iter().map(|id| json!({"id": id})).collect();
+        [
+            json!({"type": "offer", "engine": "openai-compatible", "models": models}),
+            json!({"type": "load", "ready": true, "running": 0, "waiting": 0}),
+        ]
+    }
+
     /// What is said of the work that there is.
     fn about_work(&self, said: &Value) -> Vec<Value> {
         match said["type"].as_str() {
             Some("hello") => {
                 let hello = json!({"type": "hello", "v": 1, "software": "rogue"});
-                let nonce = Hex(self.tls.random());
-                let asks = !matches!(self.rogue.says, Says::Reflected);
-                let question = asks.then(|| value(&Message::Challenge { nonce }));
-                [Some(hello), question].into_iter().flatten().collect()
+                let mut said = vec![hello];
+                match &self.rogue.says {
+                    // The gateway's own question goes back instead.
+                    Says::Reflected => {}
+                    Says::Welcome => {
+                        said.push(self.join());
+                        said.extend(self.offer());
+                    }
+                    _ => {
+                        let nonce = Hex(self.tls.random());
+                        said.push(value(&Message::Challenge { nonce }));
+                    }
+                }
+                said
             }
             Some("welcome") => {
                 let name = said["name"].as_str().unwrap_or_default().to_owned();
                 self.stage.send_replace(Stage::Welcome(name));
-                let models: Vec<Value> = self.rogue.models.iter().map(|id| json!({"id": id})).collect();
-                vec![
-                    json!({"type": "offer", "engine": "openai-compatible", "models": models}),
-                    json!({"type": "load", "ready": true, "running": 0, "waiting": 0}),
-                ]
+                self.offer().into()
             }
             Some("turned_away") => {
                 let code = said["code"].as_str().unwrap_or_default().to_owned();

@@ -2,7 +2,15 @@
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Hash, document::Document, hex::from_hex, key::KeyId};
+use serde_json::value::RawValue;
+
+use super::{
+    Hash,
+    document::Document,
+    hex::from_hex,
+    key::{KeyId, PublicKey},
+    statement::Signed,
+};
 use crate::{AccountId, Currency, End, Fee, Nano, Tariff, Terms, Usage, UsageSource};
 
 /// The members of a receipt of version 1.
@@ -173,10 +181,25 @@ pub struct Supersedes {
     pub seq: u64,
 }
 
-/// What the worker signed, or why there is nothing.
+/// What the worker signed, or why there is nothing. Of the two, one is there: [`verify`](super::verify) sees to it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Worker {
     pub absent: Option<String>,
+    /// The key that the worker named to the gateway.
+    pub key: Option<PublicKey>,
+    #[serde(default, deserialize_with = "signature_or_none")]
+    pub signature: Option<[u8; 64]>,
+    #[serde(default, deserialize_with = "text_or_none")]
+    pub statement: Option<Box<str>>,
+}
+
+impl Worker {
+    /// The key and what it signed; `None` where something of it is absent.
+    pub fn signed(&self) -> Option<(PublicKey, Signed)> {
+        let statement = Signed::new(self.statement.as_ref()?.as_bytes(), self.signature?)?;
+        Some((self.key?, statement))
+    }
 }
 
 /// One of `signatures`. No signature covers it, so that nothing may stand in it besides.
@@ -245,6 +268,16 @@ fn named_hash_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hash>
 fn key_id<'de, D: Deserializer<'de>>(from: D) -> Result<KeyId, D::Error> {
     let text = String::deserialize(from)?;
     KeyId::from_hex(&text).ok_or_else(|| D::Error::custom("64 lowercase hexadecimal digits"))
+}
+
+fn signature_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 64]>, D::Error> {
+    signature(from).map(Some)
+}
+
+/// The text of a value, as it stands there.
+fn text_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<str>>, D::Error> {
+    let value = Box::<RawValue>::deserialize(from)?;
+    Ok(Some(value.get().into()))
 }
 
 fn signature<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 64], D::Error> {

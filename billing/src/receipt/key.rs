@@ -4,19 +4,22 @@ use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     hex::{from_hex, to_hex},
     sha256,
 };
 
-/// Signs receipts and checkpoints, and nothing else.
+/// Signs receipts and checkpoints, or a worker's statements, and nothing else.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
     public: PublicKey,
 }
 
 /// The public half.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct PublicKey([u8; 32]);
 
 /// The SHA-256 of a public key.
@@ -89,6 +92,20 @@ impl PublicKey {
         UnparsedPublicKey::new(&ED25519, &self.0)
             .verify(message, signature)
             .is_ok()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_hex(&text).ok_or("64 lowercase hexadecimal digits")
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     hex::{push_hex, to_hex},
     key::SigningKey,
     sha256, signed,
+    statement::Word,
     verify::signing_hash,
     writer::{self, Object},
 };
@@ -21,9 +22,6 @@ pub(super) const VERSION: u64 = 1;
 /// The hash of a member in `digests` is the beginning of its SHA-256: it names what was altered, the signature refuses
 /// it.
 pub(super) const DIGEST_LEN: usize = 8;
-
-/// Why there is no statement of a worker: the upstream did not attest itself, so that nobody could believe one.
-const UNATTESTED: &str = "unattested";
 
 /// Where the chain of an organisation on a node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +119,7 @@ impl Sealer {
         }
         body.text("receipt_id", &format!("{}/{}", charge.node, charge.seq));
         body.object("request", |o| {
-            o.null("forwarded");
+            o.hash("forwarded", evidence.forwarded.as_ref());
             o.hash("received", Some(&evidence.request));
         });
         body.text("request_id", &charge.request_id);
@@ -145,7 +143,15 @@ impl Sealer {
         });
         body.count("v", VERSION);
         body.null("voucher");
-        body.object("worker_statement", |o| o.text("absent", UNATTESTED));
+        body.object("worker_statement", |o| match &evidence.word {
+            Word::Absent(why) => o.text("absent", why.as_str()),
+            Word::Signed { key, statement } => {
+                o.text("key", &key.to_string());
+                o.text("signature", &to_hex(statement.signature()));
+                // Canonical already, or the receipt would not be.
+                o.name("statement").push_str(statement.json());
+            }
+        });
 
         let sealed = body.seal(TAG, &self.key);
         self.heads

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    statement::{Absence, Ended, Exchange, Seen, Signed, Statement, Word},
+    *,
+};
 use crate::{AccountId, Charge, ChargeKind, Currency, End, Evidence, Fee, Nano, Tariff, Terms, Usage, UsageSource};
 
 /// The seed of RFC 8032, 7.1, test 1: no key that anybody uses.
@@ -80,6 +83,8 @@ fn charge(seq: u64) -> Charge {
             request: salted(&SALT, br#"{"model":"Qwen/Qwen3-8B","messages":[]}"#),
             response: Some(salted(&SALT, br#"{"id":"chatcmpl-1"}"#)),
             tier: "open".to_owned(),
+            forwarded: None,
+            word: Word::default(),
             rests_on: None,
         })),
     }
@@ -320,6 +325,140 @@ fn what_a_gateway_may_not_sign_is_refused() {
     check(&|charge| charge.amount = Nano::saturating(72_001), "amounts");
     check(&|charge| charge.billed.completion = 349, "amounts");
     check(&|charge| charge.fee = Nano::saturating(72_001), "amounts");
+}
+
+fn statement() -> Statement {
+    Statement {
+        exchange: Exchange {
+            request: Seen {
+                sha256: [1; 32],
+                bytes: 39,
+            },
+            response: Seen {
+                sha256: [2; 32],
+                bytes: 19,
+            },
+            status: 200,
+            ended: Ended::Whole,
+            claims: [4; 32],
+            engine: None,
+            models: None,
+        },
+        started_at: 1_795_319_998,
+        ended_at: 1_795_320_000,
+        usage: Some(Usage::from_totals(1200, 800, 350, 0)),
+    }
+}
+
+/// A charge whose worker signed a statement.
+fn stated(seq: u64) -> Charge {
+    let worker = SigningKey::from_seed(&[3; 32]).expect("a seed");
+    let mut charge = charge(seq);
+    let evidence = charge.evidence.as_mut().expect("it is there");
+    evidence.forwarded = Some(statement().exchange.request.sha256);
+    evidence.word = Word::Signed {
+        key: worker.public(),
+        statement: statement().sign(&worker),
+    };
+    charge
+}
+
+#[test]
+fn a_statement_is_embedded_whole() {
+    let golden = include_str!("golden/stated.json");
+    let sealed = sealer().seal(&stated(44)).expect("evidence");
+    assert_eq!(
+        format!("{}\n", sealed.json),
+        golden,
+        "the format is what others have kept receipts in: a change is a new version"
+    );
+    let verified = checked(&sealed.json).expect("good");
+    let (key, signed) = verified.facts().worker_statement.signed().expect("it is there");
+    assert_eq!(signed.verify(&key), Ok(statement()));
+    assert_eq!(verified.facts().request.forwarded, Some([1; 32]));
+    // As tools indent it, and as the database keeps it.
+    let indented = sealed.json.replace(",\"", ",\r\n\t\"").replace("\":", "\": ");
+    assert_eq!(checked(&indented).expect("good").facts(), verified.facts());
+    let kept = serde_json::to_string(&stated(44)).expect("no maps with other keys");
+    let kept: Charge = serde_json::from_str(&kept).expect(&kept);
+    assert_eq!(sealer().seal(&kept).expect("evidence"), sealed);
+}
+
+#[test]
+fn why_there_is_no_statement_is_told() {
+    for why in Absence::ALL {
+        let mut charge = charge(1);
+        charge.evidence.as_mut().expect("it is there").word = Word::Absent(why);
+        let verified = checked(&sealer().seal(&charge).expect("evidence").json).expect("good");
+        let worker = &verified.facts().worker_statement;
+        assert_eq!(worker.absent.as_deref(), Some(why.as_str()));
+        assert_eq!(worker.signed(), None);
+    }
+}
+
+/// Every bit of the statement within a receipt, and of its signature and its key, whoever flipped it.
+#[test]
+fn a_flip_within_an_embedded_statement_is_blamed_on_it() {
+    let good = sealer().seal(&stated(1)).expect("evidence").json;
+    let document = Document::parse(good.as_bytes()).expect("canonical");
+    let value = document.value("worker_statement").expect("there");
+    let begin = good.find(value).expect("it stands there");
+    let inside = begin + 1..begin + value.len() - 1;
+    for at in inside.start * 8..inside.end * 8 {
+        let mut bytes = good.as_bytes().to_vec();
+        bytes[at / 8] ^= 1 << (at % 8);
+        let (field, is_broken) = match Document::parse(&bytes) {
+            Err(malformed) => (malformed.member.unwrap_or_default(), false),
+            Ok(altered) => {
+                let refused = verify(&altered, &keys()).expect_err("altered");
+                (refused.field, altered.names().count() != document.names().count())
+            }
+        };
+        assert!(
+            field.starts_with("worker_statement") || is_broken,
+            "bit {at} is blamed on {field}"
+        );
+    }
+}
+
+/// A gateway that signs a receipt with a statement that its worker did not make.
+#[test]
+fn a_statement_that_a_gateway_made_up_is_refused() {
+    let check = |change: &dyn Fn(&mut Evidence), field: &str| {
+        let mut charge = stated(1);
+        change(charge.evidence.as_mut().expect("it is there"));
+        let sealed = sealer().seal(&charge).expect("evidence");
+        let refused = checked(&sealed.json).expect_err("made up");
+        assert_eq!(refused.field, field, "{refused}");
+    };
+    let stranger = || SigningKey::from_seed(&[4; 32]).expect("a seed");
+    let said = |statement: Signed, key: &SigningKey| Word::Signed {
+        key: key.public(),
+        statement,
+    };
+    let worker = || SigningKey::from_seed(&[3; 32]).expect("a seed");
+    check(
+        &|evidence| evidence.word = said(statement().sign(&stranger()), &worker()),
+        "worker_statement.signature",
+    );
+    check(
+        &|evidence| evidence.word = said(statement().sign(&worker()), &stranger()),
+        "worker_statement.signature",
+    );
+    let other = || Statement {
+        usage: None,
+        ..statement()
+    };
+    check(
+        &|evidence| {
+            let signature = *statement().sign(&worker()).signature();
+            let altered = Signed::new(other().sign(&worker()).json().as_bytes(), signature).expect("it is short");
+            evidence.word = said(altered, &worker());
+        },
+        "worker_statement.signature",
+    );
+    check(&|evidence| evidence.forwarded = Some([9; 32]), "request.forwarded");
+    check(&|evidence| evidence.forwarded = None, "request.forwarded");
 }
 
 #[test]

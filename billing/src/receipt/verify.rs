@@ -226,7 +226,34 @@ fn consistent(document: &Document) -> Result<Facts, Refused> {
             "is there for a refund, and for nothing else",
         ));
     }
+    worker_statement(&facts)?;
     Ok(facts)
+}
+
+/// Whether the embedded statement is signed by the key beside it, and of the request that the gateway sent on.
+fn worker_statement(facts: &Facts) -> Result<(), Refused> {
+    let worker = &facts.worker_statement;
+    let Some((key, signed)) = worker.signed() else {
+        let is_absent = worker.key.is_none() && worker.signature.is_none() && worker.statement.is_none();
+        if is_absent && worker.absent.is_some() {
+            return Ok(());
+        }
+        let why = "should be a key, a signature and a statement, or the reason why there is none";
+        return Err(Refused::new("worker_statement", why));
+    };
+    if worker.absent.is_some() {
+        return Err(Refused::new("worker_statement.absent", "is there beside a statement"));
+    }
+    let statement = signed
+        .verify(&key)
+        .map_err(|forged| Refused::new(format!("worker_statement.{}", forged.field()), forged.to_string()))?;
+    if facts.request.forwarded != Some(statement.exchange.request.sha256) {
+        return Err(Refused::new(
+            "request.forwarded",
+            "is not what the worker states that it received",
+        ));
+    }
+    Ok(())
 }
 
 /// The message of a fault without its place in the text, which is not the place in the file.

@@ -44,6 +44,7 @@ static SQLITE: LazyLock<Migrator> = migrator![
     3 "ledger" "sqlite/0003_ledger.sql",
     4 "strikes" "sqlite/0004_strikes.sql",
     5 "receipt_keys" "sqlite/0005_receipt_keys.sql",
+    6 "misstatements" "sqlite/0006_misstatements.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
@@ -52,6 +53,7 @@ static POSTGRES: LazyLock<Migrator> = migrator![
     3 "ledger" "postgres/0003_ledger.sql",
     4 "strikes" "postgres/0004_strikes.sql",
     5 "receipt_keys" "postgres/0005_receipt_keys.sql",
+    6 "misstatements" "postgres/0006_misstatements.sql",
 ];
 
 /// What a database holds.

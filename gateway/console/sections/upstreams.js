@@ -56,6 +56,7 @@ const COLUMNS = [
     title: "Over-claims",
     cell: (row) => [
       { text: count(row.overclaims), tone: row.overclaims > 0 ? "bad" : undefined },
+      row.misstatements > 0 && { text: `${count(row.misstatements)} misstated`, tone: "bad", small: true },
       row.overclaimed_tokens > 0 && { text: `${count(row.overclaimed_tokens)} tokens`, small: true },
     ],
     order: (row) => row.overclaims,

@@ -88,6 +88,8 @@ pub(super) struct UpstreamView {
     overclaims: Option<u64>,
     /// By how many tokens, all together.
     overclaimed_tokens: Option<u64>,
+    /// How often it did not state its answer to a charged request, or not truly, ever; `null` when that cannot be read.
+    misstatements: Option<u64>,
 }
 
 pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
@@ -106,7 +108,9 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
             let why = upstream.exclusion(now);
             let against = strikes.as_ref().map(|strikes| {
                 let of_it = strikes.iter().find(|strikes| *strikes.upstream == *upstream.name);
-                of_it.map_or((0, 0), |strikes| (strikes.overclaims, strikes.tokens))
+                of_it.map_or((0, 0, 0), |strikes| {
+                    (strikes.overclaims, strikes.tokens, strikes.misstatements)
+                })
             });
             let micros = upstream.latency.micros(now);
             let target = upstream.client.target();
@@ -127,8 +131,9 @@ pub(super) async fn upstreams(State(admin): State<Admin>) -> Response {
                 failures: upstream.counts.failures.load(Ordering::Relaxed),
                 latency_ms: (micros > 0).then_some(micros as f64 / 1000.0),
                 models: upstream.models.load().iter().map(|model| model.id.clone()).collect(),
-                overclaims: against.map(|(overclaims, _)| overclaims),
-                overclaimed_tokens: against.map(|(_, tokens)| tokens),
+                overclaims: against.map(|(overclaims, ..)| overclaims),
+                overclaimed_tokens: against.map(|(_, tokens, _)| tokens),
+                misstatements: against.map(|(.., misstatements)| misstatements),
             });
         }
     }

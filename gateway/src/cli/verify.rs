@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use billing::receipt::{Hash, PublicKey, from_hex};
+use billing::receipt::{Hash, PublicKey, from_hex, statement};
 use clap::Args;
 
 use crate::receipts::keys::{decode_key, decode_salt};
@@ -18,6 +18,9 @@ pub(crate) struct VerifyArgs {
     /// The public keys of the gateway, as GET /v1/receipts/keys gives them
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
+    /// The key, in hexadecimal or base64url, by which the worker signs: every statement must be signed by one of these
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub(crate) worker_key: Vec<PublicKey>,
     /// The request body that was sent, whose hash must be the receipt's
     #[arg(long, value_name = "FILE", requires = "salt")]
     pub(crate) request: Option<PathBuf>,
@@ -50,6 +53,13 @@ pub(crate) struct VerifyArgs {
 /// What a client knows and nobody else.
 #[derive(Clone, Copy)]
 pub(crate) struct Salt(pub(crate) [u8; 32]);
+
+impl Salt {
+    /// With which the worker was asked for its statement.
+    pub(crate) fn of_statement(self) -> Self {
+        Self(statement::salt(&self.0))
+    }
+}
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -15,7 +15,9 @@ use std::{
 };
 
 use backends::serve::BoxError;
-use billing::receipt::{BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, verify};
+use billing::receipt::{
+    BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, statement::Ended, verify,
+};
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
 
@@ -95,6 +97,7 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
         request: hash(args.request.as_deref(), args.salt, |body| body)?,
         response: hash(args.response.as_deref(), args.salt, |body| without_heartbeats(&body))?,
         response_as_it_came: hash(args.response.as_deref(), args.salt, |body| body)?,
+        forwarded: hash(args.request.as_deref(), args.salt.map(Salt::of_statement), |body| body)?,
     };
     let bundles = match Bundles::read(args)? {
         Ok(bundles) => bundles,
@@ -129,6 +132,17 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
             }
             // Who reads the exit status alone may have closed the output.
             drop(writeln!(out, "good  {}", line(facts)));
+            if let Some(told) = stated(args, facts, &hashes, bundles.has(facts)) {
+                match told {
+                    Ok(told) => drop(writeln!(out, "      {}", plain(&told))),
+                    Err(why) => {
+                        return Ok(Err(refused(
+                            &format!("{}: worker_statement.key", facts.receipt_id),
+                            why,
+                        )));
+                    }
+                }
+            }
             is_evidence_open |= facts.evidence.is_some() && args.evidence.is_empty();
             if let Some(told) = bundles.tell(facts) {
                 drop(writeln!(out, "      {}", plain(&told)));
@@ -210,6 +224,8 @@ struct Hashes {
     response: Option<Hash>,
     /// An answer that passes unread gets no heartbeats of the gateway, and those of its upstream are part of it.
     response_as_it_came: Option<Hash>,
+    /// Of the request as the worker would have it, had the gateway changed nothing.
+    forwarded: Option<Hash>,
 }
 
 impl Hashes {
@@ -296,6 +312,41 @@ fn read(path: &Path) -> Result<Vec<u8>, Unusable> {
         return Err(Unusable::TooLarge { path: path.to_owned() });
     }
     Ok(bytes)
+}
+
+/// What the worker stated, which the receipt's own check has found to be signed by the key beside it.
+fn stated(
+    args: &VerifyArgs,
+    facts: &Facts,
+    hashes: &Hashes,
+    has_evidence: bool,
+) -> Option<Result<String, &'static str>> {
+    let (key, signed) = facts.worker_statement.signed()?;
+    let is_known = args.worker_key.contains(&key);
+    if !args.worker_key.is_empty() && !is_known {
+        return Some(Err(
+            "is another than --worker-key: who signed the statement is not the worker that was meant",
+        ));
+    }
+    let by = if has_evidence {
+        "as its evidence names it"
+    } else if is_known {
+        "as it should be"
+    } else {
+        "which is the one that the gateway named: give the worker's evidence, or the key with --worker-key"
+    };
+    let statement = signed.verify(&key).ok()?.exchange;
+    let same = hashes.forwarded == Some(statement.request.sha256);
+    let about = if same { ", of this very request" } else { "" };
+    Some(Ok(format!(
+        "stated by its worker{about}: {} bytes in, {} out, {}, signed by {key}, {by}",
+        statement.request.bytes,
+        statement.response.bytes,
+        match statement.ended {
+            Ended::Whole => "whole",
+            Ended::Cut => "cut off",
+        },
+    )))
 }
 
 /// A receipt in one line.

@@ -19,10 +19,11 @@ use crate::{
     identity::{self, IdentityError, Shown},
     key_file::{self, ReadError},
     listener, logging,
+    receipts::key::KeyError,
     signal::Signals,
     tls::{self, TlsError},
     trust::{Judging, TrustSettings},
-    worker::{self, Engine, EngineSettings, Settings, gpu::Gpus},
+    worker::{self, Engine, EngineSettings, Settings, Statements, gpu::Gpus},
     workers::digest_of_token,
 };
 
@@ -51,7 +52,9 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
         format: config::LogFormat::Text,
         requests: false,
     });
-    let engine = Engine::new(&settings(&args))?;
+    let statements = statements(&args)?;
+    let receipt_key = Hex(*statements.public().as_bytes());
+    let engine = Engine::new(&settings(&args))?.stated_by(statements);
     if args.evidence != EvidenceFrom::None && args.danger_remote_engine {
         return Err(RemoteEngine.into());
     }
@@ -61,7 +64,11 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
     let listener = args.listen.map(listener::bind).transpose()?;
     let token = args.join_token_file.as_deref().map(read_token).transpose()?;
     let gpus = gpus(&args)?;
-    let shown = Shown::begin_in_time(draft(&args, gpus.clone())?).await?;
+    let shown = Shown::begin_in_time(Draft {
+        receipt_key: Some(receipt_key),
+        ..draft(&args, gpus.clone())?
+    })
+    .await?;
     if let Some(gpus) = gpus {
         tokio::spawn(gpus.renew(shown.identities().clone()));
     }
@@ -89,6 +96,14 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
         patience: Duration::from_secs(args.drain_timeout),
     };
     Ok(worker::run(settings, Arc::new(engine), first.next(), hurry).await?)
+}
+
+/// By which it states its answers: a worker that is known by its key keeps this one beside it, a guest makes one.
+fn statements(args: &WorkerArgs) -> Result<Statements, KeyError> {
+    match args.evidence {
+        EvidenceFrom::None => Statements::beside(&args.key_file),
+        _ => Statements::fresh(),
+    }
 }
 
 /// What its certificates are made from.

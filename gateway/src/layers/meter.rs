@@ -135,6 +135,8 @@ struct JobMeter {
     evidence: Evidence,
     records: Records,
     metrics: Arc<Metrics>,
+    /// Where strikes are handed in, for who has a witness.
+    strikes: Option<Recounts>,
     arrived: Instant,
     request_id: String,
     key: Option<String>,
@@ -188,6 +190,10 @@ impl JobMeter {
         let coverage = job.coverage.take();
         // What costs nothing has no receipt.
         let witness = job.witness.take().filter(|_| coverage.is_some());
+        if let Some(witness) = &witness {
+            job.trail.ask_statements(witness.statement_salt());
+        }
+        let strikes = witness.as_ref().map(|_| meter.recounts.clone());
         let outbound = &job.outbound;
         let endpoint = outbound.operation.endpoint;
         let is_measured = coverage.as_ref().is_some_and(|coverage| coverage.extent.is_measured);
@@ -204,6 +210,7 @@ impl JobMeter {
             evidence: meter.evidence.clone(),
             records: meter.records.clone(),
             metrics: meter.metrics.clone(),
+            strikes,
             arrived: job.arrived,
             request_id: job.id.as_str().to_owned(),
             key: job.account.name.clone(),

@@ -48,18 +48,28 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey, KeyError> {
 }
 
 /// The key in the data directory; made if there is none.
-pub(crate) fn read_or_make(folder: &Path) -> Result<SigningKey, KeyError> {
-    let path = folder.join(FILE);
-    match read(&path) {
+pub(crate) fn read_or_make_in(folder: &Path) -> Result<SigningKey, KeyError> {
+    read_or_make(&folder.join(FILE))
+}
+
+/// The key of this file; made if there is none.
+pub(crate) fn read_or_make(path: &Path) -> Result<SigningKey, KeyError> {
+    match read(path) {
         Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            make(&path)?;
-            // Perhaps that of a gateway that started beside us.
-            let key = read(&path)?;
+            make(path)?;
+            // Perhaps that of a process that started beside us.
+            let key = read(path)?;
             tracing::info!(file = %path.display(), key = %key.public().id(), "a key that signs receipts was made and kept in a file");
             Ok(key)
         }
         read => read,
     }
+}
+
+/// A key that is kept nowhere.
+pub(crate) fn fresh() -> Result<SigningKey, KeyError> {
+    let seed: [u8; 32] = tls::random().ok_or(KeyError::Random)?;
+    SigningKey::from_seed(&seed).map_err(|_| KeyError::Random)
 }
 
 fn parse(text: &str) -> Option<SigningKey> {
@@ -149,7 +159,7 @@ mod tests {
         let keys: Vec<_> = std::thread::scope(|scope| {
             let make = || {
                 start.wait();
-                read_or_make(&folder.0).expect("the folder can be written").public()
+                read_or_make_in(&folder.0).expect("the folder can be written").public()
             };
             let starting: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
             starting

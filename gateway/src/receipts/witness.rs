@@ -12,11 +12,11 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use billing::{
     Evidence, RestsOn,
-    receipt::{BodyHash, Hash},
+    receipt::{BodyHash, Hash, statement},
 };
 use http::{HeaderName, HeaderValue};
 
-use crate::tls;
+use crate::{statement::Stated, tls};
 
 /// Names the request under which the receipt is found.
 pub(crate) const RECEIPT: HeaderName = HeaderName::from_static("x-receipt");
@@ -80,8 +80,19 @@ impl Witness {
         self.returned.update(bytes);
     }
 
+    /// With which a worker is asked to state what it was asked and answered.
+    pub(crate) fn statement_salt(&self) -> [u8; 32] {
+        statement::salt(&self.salt)
+    }
+
     /// What the receipt says. `is_whole`: all of the answer went by, so that its hash means something.
-    pub(crate) fn evidence(self, is_whole: bool, tier: &str, rests_on: Option<RestsOn>) -> Box<Evidence> {
+    pub(crate) fn evidence(
+        self,
+        is_whole: bool,
+        tier: &str,
+        rests_on: Option<RestsOn>,
+        stated: Stated,
+    ) -> Box<Evidence> {
         let request = match self.received {
             Received::Whole(hash) => hash,
             Received::Passing(passing) => {
@@ -93,6 +104,8 @@ impl Witness {
             request,
             response: is_whole.then(|| self.returned.finish()),
             tier: tier.to_owned(),
+            forwarded: stated.forwarded,
+            word: stated.word,
             rests_on,
         })
     }
@@ -119,9 +132,11 @@ impl fmt::Debug for Passing {
 
 #[cfg(test)]
 mod tests {
+    use backends::statement::Word;
     use sha2::{Digest as _, Sha256};
 
     use super::*;
+    use crate::statement::judge;
 
     fn by_hand(witness: &Witness, body: &[u8]) -> Hash {
         let salt = URL_SAFE_NO_PAD.decode(witness.salt().as_bytes()).expect("base64url");
@@ -135,7 +150,7 @@ mod tests {
         let expect = (by_hand(&witness, b"question"), by_hand(&witness, b"answer"));
         witness.returns(b"ans");
         witness.returns(b"wer");
-        let evidence = witness.evidence(true, "open", None);
+        let evidence = witness.evidence(true, "open", None, judge(Word::Unasked));
         assert_eq!((evidence.request, evidence.response), (expect.0, Some(expect.1)));
     }
 
@@ -146,7 +161,7 @@ mod tests {
         assert_ne!(witness.salt(), Witness::of(b"form").expect("random bytes").salt());
         passing.update(b"fo");
         passing.update(b"rm");
-        let evidence = witness.evidence(false, "open", None);
+        let evidence = witness.evidence(false, "open", None, judge(Word::Unasked));
         assert_eq!((evidence.request, evidence.response), (expect, None));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 enum Order {
     Count(Box<(Pending, Charge)>),
+    /// A worker did not state its answer, or not truly.
+    Misstated(String),
     /// Nothing more comes.
     Close,
 }
@@ -104,6 +106,13 @@ impl Recounts {
         }
     }
 
+    /// A worker did not state its answer, or not truly: a strike, which is written down beside the requests. Never waits.
+    pub(crate) fn misstated(&self, upstream: &str) {
+        if self.orders.try_send(Order::Misstated(upstream.to_owned())).is_err() {
+            tracing::warn!(%upstream, "a strike was not written down");
+        }
+    }
+
     /// What is held against upstreams, by this gateway and all that share its database.
     pub(crate) async fn strikes(&self) -> Result<Vec<Strikes>, LedgerFault> {
         match &self.strikes {
@@ -155,11 +164,23 @@ impl Counting {
         }
     }
 
+    async fn misstated(&self, upstream: &str) {
+        if let Some(store) = &self.strikes
+            && let Err(error) = store.strike_misstatement(upstream, unix_ms()).await
+        {
+            tracing::warn!(error = %Chain(&error), %upstream, "a strike was not written down");
+        }
+    }
+
     /// The next finding of too much; `None` when nothing more comes.
     async fn next(&mut self) -> Option<Finding> {
         loop {
             let (pending, charge) = match self.orders.recv().await? {
                 Order::Count(job) => *job,
+                Order::Misstated(upstream) => {
+                    self.misstated(&upstream).await;
+                    continue;
+                }
                 Order::Close => return None,
             };
             let hidden = pending.hidden;

@@ -136,6 +136,13 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
+        Box::new(EvidenceError::NoNonce { base64: true }),
+        Box::new(EvidenceError::BadNonce { base64: false }),
+        Box::new(EvidenceError::NotFound),
+        Box::new(EvidenceError::Own(OwnError::Nobody)),
+        Box::new(EvidenceError::Own(OwnError::NotAttested)),
+        Box::new(EvidenceError::Own(OwnError::TooOften { wait: after })),
+        Box::new(EvidenceError::Own(OwnError::NoProof)),
         Box::new(TurnError::UnderWay),
         Box::new(TurnError::Reused),
         Box::new(CoverError::Unmeasured {

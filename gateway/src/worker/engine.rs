@@ -20,6 +20,7 @@ use backends::{
 use http::{HeaderMap, HeaderValue, header};
 use tokio::sync::{Notify, watch};
 
+use super::Statements;
 use crate::{control::Offered, tls};
 
 pub(crate) mod load;
@@ -65,6 +66,8 @@ pub(crate) struct Engine {
     state: watch::Sender<State>,
     under_way: AtomicUsize,
     finished: Notify,
+    /// Signs what it answers, where it is stated.
+    statements: Option<Statements>,
 }
 
 /// What an engine says of itself, when it was last asked.
@@ -102,7 +105,20 @@ impl Engine {
             }),
             under_way: AtomicUsize::new(0),
             finished: Notify::new(),
+            statements: None,
         })
+    }
+
+    /// The same, whose answers are stated to who asks.
+    pub(crate) fn stated_by(self, statements: Statements) -> Self {
+        Self {
+            statements: Some(statements),
+            ..self
+        }
+    }
+
+    pub(crate) fn statements(&self) -> Option<&Statements> {
+        self.statements.as_ref()
     }
 
     pub(crate) fn client(&self) -> &Client {

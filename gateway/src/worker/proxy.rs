@@ -2,6 +2,7 @@
 //!
 //! Let through: the operations of OpenAI's API that are asked of engines, of headers those that the answer depends on.
 //! Refused: every other path, for engines have some that load models, write files or stop them.
+//! Where the gateway asks for it, the answer ends with a [statement](super::statements); what asks for it never reaches the engine.
 //! A gateway that resets a stream drops its body, and with it the connection to the engine, which tells the engine to stop.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use backends::{
     body::{BoxBody, OnEnd, Outgoing},
     client::SendError,
     headers,
-    serve::BoxError,
+    statement::Signer,
 };
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -23,18 +24,28 @@ use openapi::{
 use super::Engine;
 use crate::layers::rescue::Chain;
 
-/// Answers one request from the engine.
-pub(super) async fn forward(engine: &Arc<Engine>, request: Request<BoxBody>) -> Response<BoxBody> {
-    match operation(request.method(), request.uri().path()) {
-        Ok(()) => {}
+/// Answers one request from the engine. `shown`: what our certificate on this connection says, of who states answers.
+pub(super) async fn forward(
+    engine: &Arc<Engine>,
+    shown: Option<Signer>,
+    request: Request<BoxBody>,
+) -> Response<BoxBody> {
+    let protocol = match operation(request.method(), request.uri().path()) {
+        Ok(endpoint) => endpoint.protocol(),
         Err(Unroutable::Path) => return refusal(StatusCode::NOT_FOUND, "this worker has no such path"),
         Err(Unroutable::Method { .. }) => {
             return refusal(StatusCode::METHOD_NOT_ALLOWED, "this worker does not do that here");
         }
-    }
+    };
     let under_way = engine.begin();
     let (parts, body) = request.into_parts();
     let is_empty = body.is_end_stream();
+    let stating = engine.statements().zip(shown);
+    let stating = stating.and_then(|(statements, shown)| statements.asked(&parts.headers, shown));
+    let body = match &stating {
+        Some(stating) => stating.request(body),
+        None => body,
+    };
     let mut asked = Request::new(if is_empty {
         Outgoing::Empty
     } else {
@@ -54,8 +65,11 @@ pub(super) async fn forward(engine: &Arc<Engine>, request: Request<BoxBody>) -> 
     match engine.client().send(asked, false).await {
         Ok(answer) => {
             let (parts, body) = answer.into_parts();
-            let body = body.map_err(BoxError::from).boxed_unsync();
-            let mut response = Response::new(BoxBody::new(OnEnd::new(body, move |_| drop(under_way))));
+            let body = BoxBody::new(OnEnd::new(body, move |_| drop(under_way)));
+            let mut response = Response::new(match stating {
+                Some(stating) => stating.response(body, parts.status, protocol),
+                None => body,
+            });
             *response.status_mut() = parts.status;
             *response.headers_mut() = headers::from_worker(&parts.headers);
             response
@@ -70,7 +84,7 @@ pub(super) async fn forward(engine: &Arc<Engine>, request: Request<BoxBody>) -> 
 }
 
 /// What an engine is asked by gateways: inference, and which models there are.
-fn operation(method: &Method, path: &str) -> Result<(), Unroutable> {
+fn operation(method: &Method, path: &str) -> Result<Endpoint, Unroutable> {
     let operation = Operation::parse(method.as_str(), path)?;
     if operation.deployment.is_some() {
         return Err(Unroutable::Path);
@@ -79,7 +93,7 @@ fn operation(method: &Method, path: &str) -> Result<(), Unroutable> {
     if operation.endpoint == Endpoint::Models && !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Unroutable::Method { allow: "GET" });
     }
-    Ok(())
+    Ok(operation.endpoint)
 }
 
 /// An error in OpenAI's words.
@@ -110,7 +124,7 @@ mod tests {
         ] {
             let (method, path) = asked.split_once(' ').expect("two words");
             let method: Method = method.parse().expect("a method");
-            assert_eq!(operation(&method, path), Ok(()), "{asked}");
+            assert!(operation(&method, path).is_ok(), "{asked}");
         }
         for asked in [
             "POST /v1/load_lora_adapter",

@@ -17,7 +17,7 @@ use attestation_ratls::{
     Connection,
     channel::{Binder, Footing},
 };
-use backends::{body::BoxBody, serve::BoxError};
+use backends::{body::BoxBody, serve::BoxError, statement::Signer};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, rt::Executor as _, server::conn::http2, service::service_fn};
@@ -87,6 +87,8 @@ pub(super) struct Session {
     binder: Mutex<Option<Binder>>,
     /// Whether both ends accept each other now.
     footing: watch::Receiver<Footing>,
+    /// What our certificate on this connection says, of who states answers.
+    shown: Option<Signer>,
     /// Every task of the connection.
     crew: Crew,
     /// Requests are answered.
@@ -108,6 +110,7 @@ impl Session {
         let session = Arc::new(Self {
             gateway: gateway.to_owned(),
             party,
+            shown: stream.identity().and_then(|identity| Signer::of(identity.claims())),
             footing: binder.footing(),
             binder: Mutex::new(Some(binder)),
             crew: dismissed.crew().clone(),
@@ -185,7 +188,7 @@ impl Session {
             return proxy::refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is about to stop");
         }
         let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-        proxy::forward(&self.party.engine, request).await
+        proxy::forward(&self.party.engine, self.shown, request).await
     }
 
     /// The control stream, from the greeting on.

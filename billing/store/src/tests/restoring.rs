@@ -72,6 +72,8 @@ fn sealed(sealer: &mut Sealer, node: &str, seq: u64) -> SealedCharge {
         request: [1; 32],
         response: Some([2; 32]),
         tier: "open".into(),
+        forwarded: None,
+        word: billing::receipt::statement::Word::default(),
         rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");

@@ -149,6 +149,7 @@ impl Gateway {
             files: vec![file("receipts.json")],
             key: Vec::new(),
             keys: Some(file("keys.json")),
+            worker_key: Vec::new(),
             request: None,
             response: None,
             salt: None,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use attestation::{Anchor, Bundle, TrustAnchor, Verdict};
+use attestation::{Anchor, Bundle, Hex, TrustAnchor, Verdict};
 use billing::receipt::{Facts, Hash};
+use sha2::{Digest as _, Sha256};
 
 use super::{Refusal, Unusable, read};
 use crate::{cli::verify::VerifyArgs, config::Timestamp};
@@ -72,11 +73,28 @@ impl Bundles {
         if facts.upstream.tier != tier.name() {
             return Err(("upstream.tier", format!("the evidence reaches {tier}")));
         }
+        if let Some((key, signed)) = facts.worker_statement.signed() {
+            let claims = known.verdict.claims();
+            if claims.receipt_key != Some(Hex(*key.as_bytes())) {
+                let why = "is not the key of statements that the worker's evidence names";
+                return Err(("worker_statement.key", why.to_owned()));
+            }
+            let digest: Hash = Sha256::digest(claims.encode()).into();
+            if signed.verify(&key).map(|statement| statement.exchange.claims) != Ok(digest) {
+                let why = "is by somebody with other claims than the evidence has";
+                return Err(("worker_statement.statement", why.to_owned()));
+            }
+        }
         // What came before the verdict cannot rest on it. A stream may end long after it.
         if facts.served_at < known.verdict.appraised_at() {
             return Err(("served_at", "is before the evidence was appraised".to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether the evidence of who answered is here, and with it the key by which it states its answers.
+    pub(super) fn has(&self, facts: &Facts) -> bool {
+        facts.evidence.is_some_and(|id| self.known.contains_key(&id))
     }
 
     /// What is known of who answered, for a receipt that was found good.

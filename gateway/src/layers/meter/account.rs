@@ -1,6 +1,9 @@
 //! The account of a job: from how it ended to the capture of what was held for it.
 
-use billing::{Amounts, Currency, End, Nano, Tariff, Terms, Usage};
+use billing::{
+    Amounts, Currency, End, Nano, Tariff, Terms, Usage,
+    receipt::statement::{Absence, Word},
+};
 use bytes::Bytes;
 use http::HeaderValue;
 use openapi::response::Costs;
@@ -12,6 +15,7 @@ use super::{
 use crate::{
     layers::reserve::Coverage,
     ledger::{Captured, Draft},
+    statement,
     wall_clock::unix_ms,
 };
 
@@ -116,8 +120,13 @@ impl JobMeter {
             if let Some(last) = &last {
                 witness.returns(last);
             }
-            // No upstream attests itself yet.
-            witness.evidence(last.is_some(), steps.tier().name(), rests_on)
+            let stated = statement::judge(self.trail.take_word());
+            if let Word::Absent(why) = stated.word
+                && why.is_fault()
+            {
+                self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
+            }
+            witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated)
         });
         let Coverage { reservation, terms, .. } = coverage;
         let captured = reservation.capture(Draft {
@@ -146,6 +155,21 @@ impl JobMeter {
             }
         };
         (Some(captured), last)
+    }
+
+    /// A worker did not state what it did, or not truly.
+    fn strike(&self, upstream: &str, why: Absence, member: Option<&str>) {
+        tracing::warn!(
+            %upstream,
+            request = %self.request_id,
+            why = why.as_str(),
+            member,
+            "a worker's statement of its answer is not to be believed"
+        );
+        self.metrics.misstatement(upstream, why.as_str());
+        if let Some(strikes) = &self.strikes {
+            strikes.misstated(upstream);
+        }
     }
 
     fn ending_for(&self, end: End, is_dispatched: bool) -> Ending {

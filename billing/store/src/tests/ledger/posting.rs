@@ -38,6 +38,8 @@ pub(super) fn with_receipt(sealer: &mut Sealer, mut charge: Charge) -> SealedCha
         request: [1; 32],
         response: Some([2; 32]),
         tier: "open".into(),
+        forwarded: None,
+        word: billing::receipt::statement::Word::default(),
         rests_on: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
