@@ -177,3 +177,21 @@ async fn nobody_anywhere_is_told_of_all_backends_together() {
     }
     assert!([mine, other, last].iter().all(|mock| mock.log().is_empty()));
 }
+
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_who_demands_more() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    let asked = || request(&url, chat("mock")).header("idempotency-key", "once");
+    let served = answer(asked()).await;
+    assert_eq!(served.status, 200, "{}", served.text());
+    let again = answer(asked()).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let error = answer(asked().header("x-mulberry-min-tier", "tee")).await.envelope();
+    assert!(
+        error.is(422, "invalid_request_error", "idempotency_key_reused"),
+        "{error:?}"
+    );
+}
