@@ -141,9 +141,10 @@ impl Upstream {
         self.health.is_up() && self.absence().is_none()
     }
 
-    /// The tier that it serves at now, if it serves at all.
+    /// The tier that it serves at now, if it serves those who demand nothing.
     pub fn tier_in_use(&self) -> Option<Tier> {
-        self.is_up().then(|| self.tier())
+        let is_in_use = self.health.is_up() && self.refuses(&Demand::any()).is_none();
+        is_in_use.then(|| self.tier())
     }
 
     pub fn outstanding(&self) -> usize {

@@ -126,22 +126,26 @@ pub(crate) async fn converse<B>(
 
 #[cfg(test)]
 mod tests {
+    use backends::body::BoxBody;
+    use tokio::task::JoinHandle;
+
     use super::*;
     use crate::control::speaking;
 
     const NONCE: &str = "5f1b0c7f3a0e9c2d4b6a8897f6e5d4c3b2a190817263544536271809fafbfcfd";
 
-    /// One side, and the body by which the other speaks to it.
-    /// What the other side says and hears, what the binder gets and sends, who leaves, and what runs.
-    type Side = (
-        Speaking,
-        mpsc::Receiver<Result<Message, BadLine>>,
-        watch::Receiver<bool>,
-        watch::Sender<Leave>,
-        tokio::task::JoinHandle<()>,
-        mpsc::Sender<Outgoing>,
-        backends::body::BoxBody,
-    );
+    /// One side, and what the other has of it.
+    struct Side {
+        /// The other speaks.
+        they: Speaking,
+        /// The other listens.
+        ours: BoxBody,
+        incoming: mpsc::Receiver<Result<Message, BadLine>>,
+        outgoing: mpsc::Sender<Outgoing>,
+        they_leave: watch::Receiver<bool>,
+        _leave: watch::Sender<Leave>,
+        running: JoinHandle<()>,
+    }
 
     fn side() -> Side {
         let (they, theirs) = speaking();
@@ -149,41 +153,51 @@ mod tests {
         let (ends, incoming, outgoing) = queues();
         let (leave, left) = watch::channel(Leave::Stay);
         let (told, they_leave) = watch::channel(false);
-        let running = tokio::spawn(converse(Listening::of_lines(theirs, 4096), we, ends, left, told));
-        (they, incoming, they_leave, leave, running, outgoing, ours)
+        let listening = Listening::of_lines(theirs, 4096);
+        Side {
+            they,
+            ours,
+            incoming,
+            outgoing,
+            they_leave,
+            _leave: leave,
+            running: tokio::spawn(converse(listening, we, ends, left, told)),
+        }
     }
 
     #[tokio::test]
     async fn messages_pass_and_a_stranger_word_is_told_as_one() {
-        let (they, mut incoming, _, _leave, _running, _outgoing, _ours) = side();
+        let mut side = side();
         let challenge = serde_json::json!({"type": "challenge", "nonce": NONCE});
-        they.say(&challenge).await.expect("it listens");
-        assert!(matches!(incoming.recv().await, Some(Ok(Message::Challenge { .. }))));
-        they.say(&serde_json::json!({"type": "dance"}))
-            .await
-            .expect("it listens");
-        assert_eq!(incoming.recv().await, Some(Err(BadLine::Malformed)));
+        side.they.say(&challenge).await.expect("it listens");
+        assert!(matches!(
+            side.incoming.recv().await,
+            Some(Ok(Message::Challenge { .. }))
+        ));
+        let word = serde_json::json!({"type": "dance"});
+        side.they.say(&word).await.expect("it listens");
+        assert_eq!(side.incoming.recv().await, Some(Err(BadLine::Malformed)));
     }
 
     #[tokio::test]
     async fn an_end_without_a_word_closes_the_binding() {
-        let (they, mut incoming, _, _leave, running, _outgoing, _ours) = side();
-        drop(they);
-        assert_eq!(incoming.recv().await, None);
-        running.await.expect("it ends");
+        let mut side = side();
+        drop(side.they);
+        assert_eq!(side.incoming.recv().await, None);
+        side.running.await.expect("it ends");
     }
 
     #[tokio::test]
     async fn an_end_after_the_word_leaves_the_binding_to_the_connection() {
-        let (they, mut incoming, mut they_leave, _leave, running, outgoing, ours) = side();
-        they.say(&Word::Drain {}).await.expect("it listens");
-        they_leave.wait_for(|leaves| *leaves).await.expect("it is told");
-        drop(they);
+        let mut side = side();
+        side.they.say(&Word::Drain {}).await.expect("it listens");
+        side.they_leave.wait_for(|leaves| *leaves).await.expect("it is told");
+        drop(side.they);
         // Our body ends as well, so that the stream is over on both sides.
-        let end = Listening::new(ours).next::<Word>(NOTHING_TO_SAY).await;
+        let end = Listening::new(side.ours).next::<Word>(NOTHING_TO_SAY).await;
         assert!(matches!(end, Err(ControlError::Closed)), "{end:?}");
-        assert!(incoming.try_recv().is_err() && !running.is_finished());
-        drop(outgoing);
-        running.await.expect("it ends with the binder");
+        assert!(side.incoming.try_recv().is_err() && !side.running.is_finished());
+        drop(side.outgoing);
+        side.running.await.expect("it ends with the binder");
     }
 }

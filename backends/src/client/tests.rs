@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::BodyExt;
+use hyper::rt::Executor as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -147,19 +148,34 @@ async fn dropping_the_body_closes_the_connection() {
     assert!(was_closed.expect("within five seconds").expect("an end"));
 }
 
+/// Every task of one connection, which the gateway ends together.
+#[derive(Clone, Default)]
+struct Crew(Arc<Mutex<Vec<tokio::task::AbortHandle>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Crew {
+    fn execute(&self, task: F) {
+        let task = tokio::spawn(async move { drop(task.await) });
+        self.0.lock().expect("no panic holds it").push(task.abort_handle());
+    }
+}
+
 #[tokio::test]
 async fn a_workers_connection_that_is_cut_is_not_the_fault_of_who_asked() {
     let (near, _far) = tokio::io::duplex(64 << 10);
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near))
+    let crew = Crew::default();
+    let (sender, connection) = http2::handshake(crew.clone(), TokioIo::new(near))
         .await
         .expect("it speaks first");
-    let driving = tokio::spawn(connection);
+    crew.execute(connection);
     let client = Client::of_worker(Arc::new(Worker::new("box")));
     let asking = tokio::spawn(async move { client.send_over(sender, request()).await });
     tokio::task::yield_now().await;
-    driving.abort();
-    let error = asking
+    for task in crew.0.lock().expect("no panic holds it").drain(..) {
+        task.abort();
+    }
+    let error = tokio::time::timeout(Duration::from_secs(60), asking)
         .await
+        .expect("it hears of the end")
         .expect("it is asked")
         .map(drop)
         .expect_err("nobody answers");

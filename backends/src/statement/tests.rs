@@ -222,6 +222,7 @@ mod streams {
     const CHUNK: &str =
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
+    const WHOLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     const LONG: Duration = Duration::from_secs(60);
 
     fn events(answer: Answering) -> Events {
@@ -286,7 +287,7 @@ mod streams {
     #[tokio::test]
     async fn the_end_waits_for_the_statement_and_what_is_before_does_not() {
         let said = || vec![trailers(&[(STATEMENT, "said")])];
-        for pieces in [&[CHUNK, DONE][..], &[DONE]] {
+        for pieces in [&[CHUNK, DONE][..], &[WHOLE]] {
             let scene = stating(pieces, said).await;
             let read = read(&scene).await;
             assert_eq!(read.text, pieces.concat());

@@ -144,11 +144,14 @@ fn identify(call: &Call) -> Result<Option<(Digest, Digest)>, BadKey> {
         Some(AccountId::Key(name)) => ("", &**name),
         Some(AccountId::Subject { issuer, subject }) => (&**issuer, &**subject),
     };
+    // An answer from a lower tier is not given again to who demands a higher one. Only this process compares the text.
+    let demand = format!("{:?}", outbound.demand);
     let key = digest([issuer.as_bytes(), name.as_bytes(), key.as_bytes()]);
     let request = digest([
         operation.path.as_bytes(),
         operation.deployment.as_deref().unwrap_or_default().as_bytes(),
         outbound.query.as_deref().unwrap_or_default().as_bytes(),
+        demand.as_bytes(),
         body.raw().expose(),
     ]);
     Ok(Some((key, request)))

@@ -194,7 +194,11 @@ impl Body for Stated {
 fn last_usage(tail: &[u8]) -> Option<Usage> {
     const NAME: &[u8] = b"\"usage\":";
     let at = memchr::memmem::rfind(tail, NAME)?;
-    let value = tail.get(at + NAME.len()..)?;
+    let value = tail.get(at + NAME.len()..)?.trim_ascii_start();
+    // What else could be read as one is not what engines say.
+    if value.first() != Some(&b'{') {
+        return None;
+    }
     let mut values = serde_json::Deserializer::from_slice(value).into_iter::<Option<WireUsage>>();
     let usage = values.next()?.ok()??;
     Some(Usage::from_totals(

@@ -155,3 +155,43 @@ async fn a_server_that_is_no_worker_has_shown_nothing() {
     assert_eq!(served.header("x-mulberry-tier"), "open");
     assert!(!mock.only().to_string().contains("x-attest-policy"));
 }
+
+#[tokio::test]
+async fn nobody_anywhere_is_told_of_all_backends_together() {
+    let world = World::new();
+    let [mine, other, last] = [world.mock(&[]), world.mock(&[]), world.mock(&[])];
+    let gateway = world.gateway(&format!(
+        "backends: [{{name: a, url: '{}'}}, {{name: b, url: '{}'}}, {{name: c, url: '{}'}}]\n\
+         models: [{{name: one, routes: [{{backend: a}}, {{backend: b, priority: 1}}], fallbacks: [two]}}, \
+         {{name: two, routes: [{{backend: c}}, {{backend: a}}]}}]",
+        mine.url(),
+        other.url(),
+        last.url()
+    ));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    for body in [chat("one"), chat_stream("one")] {
+        let refused = answer(request(&url, body).header("x-mulberry-min-tier", "tee")).await;
+        assert_eq!(refused.status, 503);
+        // The first backend also serves the fallback, and is one all the same.
+        assert_eq!(refused.json()["error"]["reasons"], json!({"tier_too_low": 3}));
+    }
+    assert!([mine, other, last].iter().all(|mock| mock.log().is_empty()));
+}
+
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_who_demands_more() {
+    let world = World::new();
+    let mock = world.mock(&[]);
+    let gateway = world.gateway(&format!("backends: [{{name: a, url: '{}'}}]", mock.url()));
+    let url = format!("{}/v1/chat/completions", gateway.url());
+    let asked = || request(&url, chat("mock")).header("idempotency-key", "once");
+    let served = answer(asked()).await;
+    assert_eq!(served.status, 200, "{}", served.text());
+    let again = answer(asked()).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let error = answer(asked().header("x-mulberry-min-tier", "tee")).await.envelope();
+    assert!(
+        error.is(422, "invalid_request_error", "idempotency_key_reused"),
+        "{error:?}"
+    );
+}
