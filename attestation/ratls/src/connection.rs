@@ -167,6 +167,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         self.write(cx, |tls, cx| tls.poll_write(cx, bytes))
     }
 
+    /// The head of a frame and what is in it leave together.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |tls, cx| tls.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // As TLS below does it.
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.write(cx, |tls, cx| tls.poll_flush(cx))
     }

@@ -224,7 +224,11 @@ pub(crate) async fn sockets() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (accepted, dialled) = tokio::join!(listener.accept(), TcpStream::connect(address));
-    (accepted.unwrap().0, dialled.unwrap())
+    let (accepted, dialled) = (accepted.unwrap().0, dialled.unwrap());
+    // As every node does: a line must not wait for the acknowledgement of the one before.
+    accepted.set_nodelay(true).unwrap();
+    dialled.set_nodelay(true).unwrap();
+    (accepted, dialled)
 }
 
 pub(crate) async fn meet(gateway: &Endpoint, worker: &Endpoint) -> Met {
