@@ -144,8 +144,10 @@ impl Citation {
     /// Ready when the bundle is on the disk; false if that took too long.
     pub(crate) async fn durable(&self) -> bool {
         let mut state = self.0.state.subscribe();
-        let written = state.wait_for(|state| *state == State::Durable);
-        matches!(tokio::time::timeout(PATIENCE, written).await, Ok(Ok(_)))
+        // Nobody writes what is not ordered: the disk was behind, or refused it.
+        let settled = state.wait_for(|state| *state != State::Ordered);
+        let settled = tokio::time::timeout(PATIENCE, settled).await;
+        matches!(settled, Ok(Ok(state)) if *state == State::Durable)
     }
 }
 

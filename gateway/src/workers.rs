@@ -33,7 +33,6 @@ use crate::{
     evidence::{Evidence, Own},
     identity::{self, IdentityError, Shown},
     trust::{self, Judging, TrustError, TrustSettings},
-    wall_clock,
 };
 
 mod adopt;
@@ -211,6 +210,11 @@ impl Roster {
                 }
             }
             let least = backend.enrolment.as_ref().map(|enrolment| tier(enrolment.min_tier));
+            // Whoever is let in by evidence alone has some, whatever the place would take.
+            let least = match config.attestation.enrolment {
+                Enrolment::Attested => least.map(|least| least.max(Tier::Tee)),
+                Enrolment::Open | Enrolment::Closed => least,
+            };
             for known in Known::places(backend) {
                 let Known::Place(_, n) = &known else { continue };
                 let member = Member::new(&format!("enrolled-{n}"), backend, least.unwrap_or(Tier::Tee), None);
@@ -291,7 +295,7 @@ impl Roster {
 
     /// What a worker has shown, and where that is kept.
     fn assurance(&self, named: &Named, peer: &Peer, attested: &Attested) -> Assurance {
-        let assurance = named.assurance(attested, wall_clock::unix_seconds());
+        let assurance = named.assurance(attested);
         match self.evidence.note(peer, attested) {
             Some(bundle) => assurance.with_evidence(bundle),
             None => assurance,
@@ -475,9 +479,9 @@ impl Named {
         attested.verdict().tier() >= self.min_tier
     }
 
-    /// What is known of it since its answer was accepted, which is now.
-    fn assurance(&self, attested: &Attested, now: u64) -> Assurance {
-        let assurance = Assurance::of(Arc::new(attested.verdict().clone()), now);
+    /// What is known of it since it was asked for its last answer.
+    fn assurance(&self, attested: &Attested) -> Assurance {
+        let assurance = Assurance::of(Arc::new(attested.verdict().clone()), attested.asked_at());
         if self.taken.is_some() {
             assurance.self_enrolled()
         } else {

@@ -186,6 +186,7 @@ impl Peer {
         question: Question,
         said: Arc<Said>,
         first: Option<&Verdict>,
+        asked_at: u64,
         now: u64,
     ) -> Result<Attested, Cut> {
         let accepted = self.trust.current();
@@ -223,6 +224,7 @@ impl Peer {
         };
         let verdict = verdict.map_err(|refusal| self.refuse(refusal))?;
         Ok(Attested {
+            asked_at,
             verdict,
             question,
             said,

@@ -152,6 +152,13 @@ impl Checker<'_> {
                     self.report(&key, "has the key or token of an earlier one", fix);
                 }
                 seen.push(known);
+                if backend.enrolment.is_some() && worker.name.starts_with("enrolled-") {
+                    self.report(
+                        &key,
+                        "has the name of a place that workers take by themselves",
+                        "choose another name",
+                    );
+                }
                 if worker.join_token_sha256.is_some()
                     && worker.min_tier() != super::Tier::Open
                     && config.attestation.policy.is_none()

@@ -79,7 +79,12 @@ pub(crate) struct Up {
 impl Up {
     /// The verdict under which a request may be sent now.
     pub(crate) fn attested(&self) -> Option<Arc<Attested>> {
-        self.footing.borrow().ready().cloned()
+        let footing = self.footing.borrow();
+        // A machine that slept has clocks that disagree, and nobody has looked yet.
+        let ready = footing
+            .ready()
+            .filter(|attested| attested.verdict().holds_at(unix_seconds()));
+        ready.cloned()
     }
 
     /// Waits until that may be another.

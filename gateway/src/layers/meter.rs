@@ -166,6 +166,8 @@ struct JobMeter {
     recounting: Option<Box<Recounting>>,
     /// Those of the key, for the charge.
     tags: Vec<(String, String)>,
+    /// What the receipt will name, from the beginning of the answer on: a stream may outlive the verdict.
+    cited: Option<Citation>,
     /// Whether we ended the stream.
     is_cut: bool,
     /// Whether an upstream's answer has begun.
@@ -205,6 +207,7 @@ impl JobMeter {
             charged: None,
             recounting: vocabulary.map(|vocabulary| Box::new(Recounting::new(&meter.recounts, vocabulary, outbound))),
             is_cut: false,
+            cited: None,
             is_answered: false,
             pending: Facts::default(),
             evidence: meter.evidence.clone(),
@@ -382,6 +385,7 @@ impl JobMeter {
 
     /// The client is about to get its first frame.
     fn begin(&mut self) {
+        self.cited = self.cite();
         let waited = self.trail.waited();
         self.first_frame = Some(self.arrived.elapsed());
         self.overhead = Some(self.own_time(waited));

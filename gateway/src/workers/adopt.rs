@@ -256,16 +256,26 @@ async fn serve(
 ) -> AdoptError {
     let place = &named.place;
     let mut is_leaving = false;
+    // The answer that is in force: a footing comes often, a new answer seldom.
+    let mut assured: Option<Arc<Attested>> = None;
+    // It never falls: requests may wait in HTTP/2's queue that were let through under the higher tier, and they end with
+    // the connection.
+    let mut least = named.min_tier;
     loop {
         match bond.next(listening, SILENCE).await {
             Ok(Heard::Footing) => match bond.footing().peer {
-                Some(Status::Bound(attested)) if named.accepts(&attested) => {
+                Some(Status::Bound(attested))
+                    if assured.as_ref().is_some_and(|known| Arc::ptr_eq(known, &attested)) => {}
+                Some(Status::Bound(attested)) if attested.verdict().tier() >= least => {
+                    least = attested.verdict().tier();
                     connected.assure(roster.assurance(named, peer, &attested));
+                    assured = Some(attested);
                 }
                 Some(Status::Bound(_)) => return AdoptError::Tier,
                 Some(Status::Late(_) | Status::Pending) | None => {
                     tracing::info!(worker = %place, "a worker is late to prove itself anew, and gets no requests");
                     connected.lapse();
+                    assured = None;
                 }
             },
             Ok(Heard::Said(FromWorker::Hello { .. } | FromWorker::Join { .. })) => return AdoptError::OutOfOrder,

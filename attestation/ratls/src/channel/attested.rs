@@ -17,6 +17,8 @@ use crate::trust::Accepted;
 /// [`Peer::bundle`](crate::Peer::bundle).
 #[derive(Clone, Debug)]
 pub struct Attested {
+    /// Unix time of the question: an answer that was held back, or is appraised again, is no younger for it.
+    pub(crate) asked_at: u64,
     pub(crate) verdict: Verdict,
     pub(crate) question: Question,
     pub(crate) said: Arc<Said>,
@@ -43,6 +45,11 @@ pub(crate) struct Said {
 }
 
 impl Attested {
+    /// When it was asked for, as Unix time in seconds.
+    pub fn asked_at(&self) -> u64 {
+        self.asked_at
+    }
+
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }

@@ -150,7 +150,9 @@ impl Challenger {
         asked_at: Now,
         now: Now,
     ) -> Result<Bound, Cut> {
-        let attested = self.peer.appraise_channel(question, said, first, now.unix)?;
+        let attested = self
+            .peer
+            .appraise_channel(question, said, first, asked_at.unix, now.unix)?;
         // Counted from the question, so that an answer held back is not fresher than one sent at once; and an answer
         // that is appraised again is no younger for it.
         let lifetime = self.peer.max_age().min(LIFETIME);

@@ -121,12 +121,22 @@ impl Gateway {
         let receipts = self.get(&format!("receipts/{}", segment(id))).await?;
         let keys = self.get("receipts/keys").await?;
         let listed: Value = serde_json::from_slice(&receipts)?;
+        let data = listed["data"].as_array();
+        let data = data.ok_or(FetchError::Foreign {
+            what: "list of receipts",
+        })?;
+        if data.is_empty() || data.iter().any(|receipt| receipt["request_id"] != *id) {
+            return Err(FetchError::Foreign {
+                what: "receipt of that answer",
+            }
+            .into());
+        }
         fs::create_dir_all(&args.save)?;
         let file = |name: &str| args.save.join(name);
         fs::write(file("receipts.json"), &receipts)?;
         fs::write(file("keys.json"), &keys)?;
         let mut evidence = Vec::new();
-        for receipt in listed["data"].as_array().into_iter().flatten() {
+        for receipt in data {
             let Some(named) = receipt["evidence"].as_str() else {
                 continue;
             };
@@ -143,6 +153,24 @@ impl Gateway {
         ));
         if evidence.is_empty() {
             say("the receipt names no evidence: nothing is known of the machine that answered");
+        }
+        let own = args.policy.as_deref().map(policy::read_policy).transpose()?;
+        if let Some(own) = &own {
+            if evidence.is_empty() {
+                say("refused: there is no evidence to be judged by your policy");
+                return Ok(ExitCode::from(REFUSED));
+            }
+            let anchor = anchor(args)?;
+            for path in &evidence {
+                let judged = Bundle::read(&read(path)?).and_then(|bundle| {
+                    bundle.appraise(&anchor)?;
+                    bundle.appraise_under(own, &anchor)
+                });
+                if let Err(refusal) = judged {
+                    say(&format!("refused by your policy: {}: {refusal}", refusal.code()));
+                    return Ok(ExitCode::from(REFUSED));
+                }
+            }
         }
         let root = args.root.clone().filter(|_| !evidence.is_empty());
         verify::run(&VerifyArgs {
@@ -168,15 +196,14 @@ impl Gateway {
         let nonce: [u8; 32] = tls::random().ok_or("this system gives no random bytes")?;
         let body = self.get(&format!("attestation?nonce={}", Hex(nonce))).await?;
         let shown: Attestation<'_> = serde_json::from_slice(&body)?;
-        let anchor = match &args.root {
-            None => TrustAnchor::Intel,
-            Some(path) => TrustAnchor::Development(read(path)?),
-        };
+        let anchor = anchor(args)?;
         let mut all_good = tell(gateway(&shown.gateway, &nonce, args, &anchor)?);
         let own = args.policy.as_deref().map(policy::read_policy).transpose()?;
         for worker in &shown.workers {
             let Some(bundle) = worker.bundle else {
                 say("worker: not sent; its bundle can be asked for by its id");
+                // Nobody has judged it.
+                all_good &= own.is_none();
                 continue;
             };
             let text = bundle.get();
@@ -190,6 +217,9 @@ impl Gateway {
             all_good &= tell(match appraised {
                 Ok(verdict) if verdict.role() != Role::Worker => {
                     Said::Refused("worker: refused: role_mismatch".to_owned())
+                }
+                Ok(verdict) if verdict.expires().saturating_add(60) < wall_clock::unix_seconds() => {
+                    Said::Refused("worker: refused: what it shows has ended".to_owned())
                 }
                 Ok(verdict) => Said::Good(format!(
                     "worker: {}, image {}, anchor {}, evidence {}",
@@ -212,9 +242,21 @@ impl Gateway {
     }
 }
 
+fn anchor(args: &FetchArgs) -> Result<TrustAnchor, BoxError> {
+    Ok(match &args.root {
+        None => TrustAnchor::Intel,
+        Some(path) => TrustAnchor::Development(read(path)?),
+    })
+}
+
 /// What a gateway proved of itself under our nonce.
 fn gateway(shown: &Value, nonce: &[u8; 32], args: &FetchArgs, anchor: &TrustAnchor) -> Result<Said, BoxError> {
+    let demands = args.gateway_policy.is_some();
+    let unproved = || Said::Refused("gateway: refused: quote_missing: it shows no evidence of its machine".to_owned());
     let Some(certificate) = bytes(&shown["certificate"]) else {
+        if demands {
+            return Ok(unproved());
+        }
         let says = shown["says"].as_str().ok_or(FetchError::Foreign { what: "gateway" })?;
         return Ok(Said::Good(format!("gateway: nothing is known of it: {says}")));
     };
@@ -226,7 +268,9 @@ fn gateway(shown: &Value, nonce: &[u8; 32], args: &FetchArgs, anchor: &TrustAnch
     let spki = certificate.spki_sha256();
     let report_data = user_report_data(Role::Gateway, nonce, spki);
     if let Some(signature) = bytes(&shown["proof"]["signature"]) {
-        return Ok(if certificate.key().stated(&report_data, &signature) {
+        return Ok(if demands {
+            unproved()
+        } else if certificate.key().stated(&report_data, &signature) {
             Said::Good(format!(
                 "gateway: it holds the key {}, which proves nothing about its machine",
                 Hex(*spki)

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use attestation::{Anchor, Bundle, Hex, TrustAnchor, Verdict};
-use billing::receipt::{Facts, Hash};
+use attestation::{Anchor, Bundle, Hex, Role, TrustAnchor, Verdict};
+use billing::receipt::{Facts, Hash, Kind};
 use sha2::{Digest as _, Sha256};
 
 use super::{Refusal, Unusable, read};
 use crate::{cli::verify::VerifyArgs, config::Timestamp};
+
+/// For clocks that differ, in seconds.
+const LATE: u64 = 60;
 
 /// Those that were given, each of which holds.
 pub(super) struct Bundles {
@@ -63,6 +66,9 @@ impl Bundles {
         };
         let known = self.known.get(&id);
         let known = known.ok_or(("evidence", "none of the bundles has this digest".to_owned()))?;
+        if known.verdict.role() != Role::Worker {
+            return Err(("evidence", "is not of a worker".to_owned()));
+        }
         if facts.upstream.verified != Some(known.digest) {
             return Err((
                 "upstream.verified",
@@ -88,6 +94,11 @@ impl Bundles {
         // What came before the verdict cannot rest on it. A stream may end long after it.
         if facts.served_at < known.verdict.appraised_at() {
             return Err(("served_at", "is before the evidence was appraised".to_owned()));
+        }
+        // A connection ends with its certificate.
+        let ended = known.verdict.claims().not_after.saturating_add(LATE);
+        if facts.kind == Kind::Capture && facts.served_at > ended {
+            return Err(("served_at", "is after the worker's evidence had ended".to_owned()));
         }
         Ok(())
     }

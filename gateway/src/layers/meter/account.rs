@@ -110,7 +110,8 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
-        let rests_on = self.cite().map(|cited| cited.rests_on());
+        let cited = self.cited.take().or_else(|| self.cite());
+        let rests_on = cited.map(|cited| cited.rests_on());
         let witness = self.witness.take();
         // Dropped, the hold is released.
         let Some(billed) = billed.filter(|_| !amounts.total.is_zero()) else {
