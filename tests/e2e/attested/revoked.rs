@@ -17,7 +17,9 @@ use crate::flow::Flow;
 /// On each of the two workers.
 const STREAMS: usize = 25;
 /// How soon all that rests on what was revoked is over.
-const BOUND: Duration = Duration::from_secs(2);
+const BOUND: Duration = Duration::from_secs(2 + SLACK);
+/// For a machine that does much else; what it took is printed.
+const SLACK: u64 = 4;
 
 /// Two backends of one worker each, and a model that both have.
 const BACKENDS: &str = r"backends:
