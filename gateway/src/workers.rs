@@ -174,7 +174,7 @@ pub(crate) struct Roster {
     attestation: Attestation,
     staff: Mutex<Staff>,
     meeting: Mutex<Option<Arc<Meeting>>>,
-    told: Mutex<Option<Instant>>,
+    told: Told,
 }
 
 impl Roster {
@@ -191,7 +191,7 @@ impl Roster {
             attestation: config.attestation.clone(),
             staff: Mutex::new(nobody),
             meeting: Mutex::default(),
-            told: Mutex::default(),
+            told: Told::default(),
         })
     }
 
@@ -315,9 +315,7 @@ impl Roster {
 
     /// A stranger is told of once a second at most, whatever it does. It has not shown that the key is its own.
     fn tell(&self, key: &KeyDigest) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() > Duration::from_secs(1)) {
-            *told = Some(Instant::now());
+        if self.told.may() {
             tracing::warn!(key_sha256 = %key, "a worker that the configuration does not name was refused; if it is yours, add its key to `workers` of a backend");
         }
     }
@@ -449,6 +447,21 @@ impl Member {
             taken,
             stays: self.stays.subscribe(),
         }
+    }
+}
+
+/// What strangers do is told once a second at most.
+#[derive(Debug, Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    fn may(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() > Duration::from_secs(1));
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 }
 

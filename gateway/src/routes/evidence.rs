@@ -9,19 +9,18 @@ use arc_swap::ArcSwap;
 use attestation::Hex;
 use backends::{body::BoxBody, serve::BoxError};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use openapi::endpoint::percent_decode;
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
+use super::receipts;
 use crate::{
     accounts::Account,
     catalog::Catalog,
     evidence::{Evidence, EvidenceId, Own, OwnError, ReadError},
     layers::{authenticate::Authenticator, resolve, route::RouteError},
-    rescue::full,
 };
 
 /// Of all bundles in one answer; past that workers come without theirs, which can be asked for by id.
@@ -105,7 +104,7 @@ impl Witnesses {
                 };
                 let text = text.ok_or(EvidenceError::NotFound)?;
                 // Named by its digest, it never changes.
-                Ok(answer(text, "private, max-age=31536000, immutable"))
+                Ok(receipts::json(text, "private, max-age=31536000, immutable"))
             }
             Asked::Attestation => {
                 let nonce = query.nonce(true)?;
@@ -123,12 +122,12 @@ impl Witnesses {
                     "gateway": gateway,
                     "workers": workers,
                 });
-                Ok(answer(serde_json::to_vec(&document)?, "no-store"))
+                Ok(receipts::json(serde_json::to_vec(&document)?, "no-store"))
             }
             Asked::Aci => {
                 let nonce = query.nonce(false)?;
                 let report = aci(&self.own, nonce).await.map_err(EvidenceError::from)?;
-                Ok(answer(serde_json::to_vec(&report)?, "no-store"))
+                Ok(receipts::json(serde_json::to_vec(&report)?, "no-store"))
             }
         }
     }
@@ -267,14 +266,6 @@ impl Query {
         };
         read.ok_or(EvidenceError::BadNonce { base64 })
     }
-}
-
-fn answer(body: impl Into<Bytes>, caching: &'static str) -> Response<BoxBody> {
-    let mut response = Response::new(full(body.into()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
-    response
 }
 
 #[cfg(test)]

@@ -78,7 +78,8 @@ pub(crate) fn list(receipts: &[StoredReceipt]) -> String {
     format!("{{\"data\":[{}],\"object\":\"list\"}}", all.join(","))
 }
 
-fn json(body: impl Into<Bytes>, caching: &'static str) -> Response<BoxBody> {
+/// JSON that may be kept so long.
+pub(super) fn json(body: impl Into<Bytes>, caching: &'static str) -> Response<BoxBody> {
     let mut response = Response::new(full(body.into()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,9 +1,6 @@
 //! Listen: where workers connect. A listener of its own, apart from that of the apps.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use attestation::Role;
 use attestation_ratls::{Admit, Connection, Expect, HandshakeError, PeerRefusal};
@@ -13,7 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Meeting, Roster, adopt::adopt};
+use super::{Meeting, Roster, Told, adopt::adopt};
 use crate::layers::rescue::Chain;
 
 /// Connections at a time, those of strangers until they are refused among them.
@@ -86,20 +83,5 @@ async fn greet(tcp: TcpStream, meeting: &Meeting, told: &Told) -> Option<Connect
             }
             None
         }
-    }
-}
-
-/// What strangers do is told once a second at most.
-#[derive(Debug, Default)]
-struct Told(Mutex<Option<Instant>>);
-
-impl Told {
-    fn may(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last.is_none_or(|last| last.elapsed() > Duration::from_secs(1));
-        if may {
-            *last = Some(Instant::now());
-        }
-        may
     }
 }

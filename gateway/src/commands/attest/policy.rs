@@ -7,7 +7,7 @@ use attestation::{Image, Policy, Quote, Refusal};
 use super::{Said, Unusable, plain, read, sample::Sample};
 use crate::{
     cli::attest::{CheckArgs, InitArgs},
-    config,
+    trust,
 };
 
 /// It accepts what this guest was started from. That the guest deserves it is for whoever runs this to know.
@@ -55,13 +55,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<Said, Unusable> {
 
 /// In any of the formats that a configuration may have.
 pub(super) fn read_policy(path: &Path) -> Result<Policy, Unusable> {
-    let bad = |source| Unusable::Policy {
+    trust::parse_policy(&read(path)?, path).map_err(|source| Unusable::Policy {
         path: path.to_owned(),
         source,
-    };
-    let text = String::from_utf8(read(path)?).map_err(|error| bad(error.into()))?;
-    let json = config::as_json(&text, &path.to_string_lossy()).map_err(|error| bad(error.into()))?;
-    Policy::from_json(&json).map_err(|error| bad(error.into()))
+    })
 }
 
 fn refused(refusal: &Refusal) -> Said {
