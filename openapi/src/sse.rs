@@ -97,13 +97,10 @@ impl Scan<'_> {
     /// Looks for line ends in `buffer[from..]`.
     fn run(&mut self, buffer: &[u8], from: usize) {
         let mut at = from;
-        if self.after_cr && buffer.get(at) == Some(&b'\n') {
+        if at < buffer.len() && std::mem::take(&mut self.after_cr) && buffer[at] == b'\n' {
             // The second half of a CRLF whose first half came in the chunk before.
             at += 1;
             self.line_start = at;
-        }
-        if at < buffer.len() {
-            self.after_cr = false;
         }
         while let Some(found) = memchr2(b'\n', b'\r', &buffer[at..]) {
             let line_end = at + found;
@@ -303,6 +300,14 @@ mod tests {
             let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
             assert_eq!(split(&bytes), expect, "byte by byte with {end:?}");
         }
+    }
+
+    #[test]
+    fn a_cr_pairs_with_one_lf_only() {
+        let chunks: [&[u8]; 4] = [b"data: a\r", b"\n", b"\n", b"data: b\n\n"];
+        assert_eq!(split(&chunks), ["a", "b"]);
+        let chunks: [&[u8]; 4] = [b"data: a\r", b"", b"\n", b"\r\ndata: b\n\n"];
+        assert_eq!(split(&chunks), ["a", "b"]);
     }
 
     #[test]
