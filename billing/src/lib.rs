@@ -16,6 +16,7 @@
 mod account;
 mod amount;
 pub mod book;
+pub mod channel;
 mod charge;
 mod cocoon;
 mod estimate;

@@ -1,0 +1,98 @@
+//! What we ask of a chain, whoever answers: the simulated one, a toncenter, lite-servers.
+
+use billing::channel::{Account, Network};
+use futures_util::future::BoxFuture;
+
+/// A chain of TON as one source tells it.
+///
+/// Answers are of finalised blocks only, and are claims: who acts on one for much money asks a second source.
+pub trait Chain: Send + Sync + 'static {
+    fn network(&self) -> Network;
+
+    /// The newest final block.
+    fn head(&self) -> BoxFuture<'_, Result<Head, ChainError>>;
+
+    /// An account as of the newest final block.
+    fn account(&self, account: Account) -> BoxFuture<'_, Result<AccountState, ChainError>>;
+
+    /// An account's transactions after `after`, oldest first, at most `limit`; those of an account that was deleted too.
+    fn transactions(
+        &self,
+        account: Account,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>>;
+
+    /// Hands over an external message, serialised as a bag of cells. `Ok` says only that it was taken, not that it will
+    /// have an effect, or one only.
+    fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>>;
+
+    /// The chain's configuration parameter `index` as a bag of cells: prices are never hard-coded.
+    fn config_parameter(&self, index: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, ChainError>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the masterchain's block.
+    pub seqno: u32,
+    /// Unix seconds.
+    pub time: u32,
+}
+
+/// Where in an account's history a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// Logical time.
+    pub lt: u64,
+    pub hash: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The block that this is the state of.
+    pub head: Head,
+    pub balance: u128,
+    /// The newest transaction; `None` for an account that never had one.
+    pub last: Option<Cursor>,
+    pub status: Status,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Never existed, or deleted.
+    Nonexistent,
+    /// Has coins at most.
+    Uninitialised,
+    Frozen,
+    /// Code and data as bags of cells.
+    Active {
+        code: Vec<u8>,
+        data: Vec<u8>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    pub at: Cursor,
+    /// Unix seconds.
+    pub time: u32,
+    /// The whole transaction as a bag of cells.
+    pub cell: Vec<u8>,
+}
+
+/// Why a chain gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// No answer, or none in time. What was sent may still take effect.
+    #[error("the chain cannot be reached: {0}")]
+    Unreachable(String),
+    /// An answer that is none.
+    #[error("the chain's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// The source will not take this message; with its reason. What was sent before may have made it so.
+    #[error("the chain refused the message: {0}")]
+    Refused(String),
+    /// It asks us to come back later.
+    #[error("the chain's source allows no more requests now")]
+    Limited,
+}
