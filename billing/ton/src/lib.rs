@@ -3,5 +3,6 @@
 //! Whatever a chain says is a claim of somebody else's computer: nothing here panics on it, and nothing asserts it.
 
 pub mod chain;
+pub mod contract;
 
 pub use chain::Chain;
