@@ -9,6 +9,7 @@ mod bytes;
 mod clock;
 pub mod config;
 mod disk;
+mod faulty;
 #[cfg(test)]
 mod forwarder;
 pub mod machine;
@@ -18,6 +19,7 @@ mod world;
 pub use clock::Clock;
 pub use config::{BadConfig, Prices, SLIM_HASH, slim};
 pub use disk::OpenError;
+pub use faulty::{Fault, Faulty, Odds, Order, Sending};
 pub use machine::{At, Compute, GetError, Got, Machine, NotAccepted, Outcome, Value, nonexistent};
 pub use simulated::{BlockMade, Blocks, DEVELOPMENT, Settings, Simulated, TickError};
 pub use world::Refused;
