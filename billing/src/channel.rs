@@ -10,6 +10,10 @@ use std::fmt;
 
 use crate::Nano;
 
+mod account;
+
+pub use account::BadAccount;
+
 /// The chain's global id: what a signature is good for on one network is worth nothing on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(pub i32);
@@ -87,15 +91,18 @@ pub enum Tag {
     Take,
     /// The payee: `amount` is taken, and the rest is the payer's.
     Close,
+    /// The payer: whoever shows this soon after `amount` Unix seconds speaks for the channel. No contract takes it.
+    Access,
 }
 
 impl Tag {
-    /// Four letters: `VCH1`, `STL1`, `CLS1`.
+    /// Four letters: `VCH1`, `STL1`, `CLS1`, `ACS1`.
     const fn bytes(self) -> [u8; 4] {
         match self {
             Self::Voucher => *b"VCH1",
             Self::Take => *b"STL1",
             Self::Close => *b"CLS1",
+            Self::Access => *b"ACS1",
         }
     }
 }
