@@ -5,14 +5,31 @@
 //! The payee signs *takes*: so much in all was really used, and with the closing one that no more will be.
 //! Amounts are cumulative over the life of the channel, so that a newer one replaces an older and none can be played
 //! twice.
+//!
+//! - [`Voucher`] and [`Take`] are proofs: only a [`Signer`] or a verification makes one. What came from outside is a
+//!   [`ClaimedVoucher`] or a [`ClaimedTake`], and says nothing yet.
+//! - [`Settlement`] is what the contract is shown: a take, and the voucher that covers it.
+
+mod address;
+mod decimal;
+mod settlement;
+mod signer;
+mod take;
+#[cfg(test)]
+mod tests;
+mod voucher;
 
 use std::fmt;
 
+pub use self::{
+    address::BadAccount,
+    settlement::{Blob, Settlement, SettlementRefusal},
+    signer::{BadSeed, NotTheSigner, Signature, Signer},
+    take::{ClaimedTake, Take, TakeRefusal},
+    voucher::{ClaimedVoucher, Voucher, VoucherRefusal},
+};
+
 use crate::Nano;
-
-mod account;
-
-pub use account::BadAccount;
 
 /// The chain's global id: what a signature is good for on one network is worth nothing on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

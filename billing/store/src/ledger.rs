@@ -43,7 +43,7 @@ pub use accounts::{
 };
 pub use channels::{
     AddError, ChannelChanges, ChannelQuery, ChannelStore, CloseError, Facts, NewChannel, RaiseError, Raised, Side,
-    Sign, Signed, Stage, StoredChannel, StoredTake, channel_account,
+    Stage, StoredChannel, channel_account,
 };
 pub use charges::{ChargeQuery, Paid, PostedCharge, SealedCharge, StoredReceipt};
 pub use export::ExportError;

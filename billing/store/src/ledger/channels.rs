@@ -21,7 +21,9 @@ mod export;
 mod rows;
 mod settle;
 
-use billing::channel::{ChannelId, Keys, OnChain, Tag, Terms};
+use billing::channel::{
+    Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, NotTheSigner, OnChain, Signer, Terms, Voucher,
+};
 use billing::{AccountId, Nano};
 
 pub(super) use check::check;
@@ -65,21 +67,6 @@ pub struct Facts {
     pub on_chain: OnChain,
 }
 
-/// An amount with the signature under it. That the signature is right was for others to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signed {
-    pub amount: Nano,
-    pub signature: [u8; 64],
-}
-
-/// What the payee signed last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredTake {
-    pub signed: Signed,
-    /// Whether the rest is the payer's.
-    pub closes: bool,
-}
-
 /// A channel that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewChannel {
@@ -99,9 +86,10 @@ pub struct StoredChannel {
     pub keys: Keys,
     pub facts: Facts,
     pub stage: Stage,
-    /// The highest.
-    pub voucher: Option<Signed>,
-    pub take: Option<StoredTake>,
+    /// The highest. It was verified before it came here.
+    pub voucher: Option<ClaimedVoucher>,
+    /// What the payee signed last.
+    pub take: Option<ClaimedTake>,
     /// Of a payee: what was put on the account of it.
     pub credited: Nano,
     /// Of a payee what the account spent; of a payer what its own metering says.
@@ -126,7 +114,7 @@ pub struct ChannelQuery {
     /// Both where `None`.
     pub side: Option<Side>,
     /// Those after this one; for the next page the last of the page before.
-    pub after: Option<billing::channel::Account>,
+    pub after: Option<Account>,
     /// At most 10,000.
     pub limit: u32,
 }
@@ -146,13 +134,13 @@ pub struct Raised {
 #[non_exhaustive]
 pub enum AddError {
     #[error("the channel {0} was closed, and a closed one never comes back; open another one with a new salt")]
-    Closed(billing::channel::Account),
+    Closed(Account),
     #[error("the channel {0} is known with other terms, or as the other side's")]
-    Differs(billing::channel::Account),
+    Differs(Account),
     #[error("the channel {0} has no account in the ledger")]
-    Account(billing::channel::Account, #[source] CreateError),
+    Account(Account, #[source] CreateError),
     #[error("the channel {0} has an account, and its deposit is not on it")]
-    Deposit(billing::channel::Account, #[source] DepositError),
+    Deposit(Account, #[source] DepositError),
     #[error("the channel was not added")]
     Fault(#[from] LedgerFault),
 }
@@ -162,11 +150,11 @@ pub enum AddError {
 #[non_exhaustive]
 pub enum RaiseError {
     #[error("there is no channel {0} here")]
-    NotFound(billing::channel::Account),
+    NotFound(Account),
     #[error("the channel {0} is closed; open another one")]
-    Closed(billing::channel::Account),
+    Closed(Account),
     #[error("the channel {0} was raised, and its account was not; nothing was changed")]
-    Deposit(billing::channel::Account, #[source] DepositError),
+    Deposit(Account, #[source] DepositError),
     #[error("the channel was not changed")]
     Fault(#[from] LedgerFault),
 }
@@ -176,15 +164,14 @@ pub enum RaiseError {
 #[non_exhaustive]
 pub enum CloseError {
     #[error("there is no channel {0} here of which we are the payee")]
-    NotFound(billing::channel::Account),
+    NotFound(Account),
+    #[error("the channel {0} has another key for the payee than this gateway")]
+    Signer(Account, #[source] NotTheSigner),
     /// It takes no new ones already.
     #[error("{leased} GRAM (TON) of the channel {id} are held for requests that run; try again when they have ended")]
-    InFlight {
-        id: billing::channel::Account,
-        leased: Nano,
-    },
+    InFlight { id: Account, leased: Nano },
     #[error("the rest of the channel {0} could not be taken off its account; nothing was changed")]
-    Withdraw(billing::channel::Account, #[source] WithdrawError),
+    Withdraw(Account, #[source] WithdrawError),
     #[error("the channel was not closed")]
     Fault(#[from] LedgerFault),
 }
@@ -192,9 +179,6 @@ pub enum CloseError {
 faults!(AddError);
 faults!(RaiseError);
 faults!(CloseError);
-
-/// Signs an amount as the payee; called within the transaction that keeps what it answers.
-pub type Sign<'a> = &'a (dyn Fn(Tag, Nano) -> [u8; 64] + Sync);
 
 impl ChannelStore {
     pub(crate) fn new(pool: Pool, reader: Pool) -> Self {
@@ -206,9 +190,9 @@ impl ChannelStore {
         change!(self.pool, db => change::add(db, new, by).await)
     }
 
-    /// Takes a voucher whose signature was checked. One that is not higher changes nothing.
-    pub async fn raise(&self, id: &ChannelId, voucher: &Signed, by: By<'_>) -> Result<Raised, RaiseError> {
-        change!(self.pool, db => change::raise(db, id, voucher, by).await)
+    /// Takes a voucher. One that is not higher changes nothing.
+    pub async fn raise(&self, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
+        change!(self.pool, db => change::raise(db, voucher, by).await)
     }
 
     /// Takes what the chain says. What is of an older block changes nothing; amounts that are less stay what they were.
@@ -230,20 +214,20 @@ impl ChannelStore {
 
     /// Signs all that the account spent so far, and at most what vouchers cover. Where that is no more than the last
     /// take, the last take is the answer; `None` where there is nothing to take.
-    pub async fn take(&self, id: &ChannelId, sign: Sign<'_>) -> Result<Option<StoredTake>, CloseError> {
-        change!(self.pool, db => settle::take(db, id, sign).await)
+    pub async fn take(&self, id: &ChannelId, signer: &Signer) -> Result<Option<ClaimedTake>, CloseError> {
+        change!(self.pool, db => settle::take(db, id, signer).await)
     }
 
     /// Signs the last take, and takes what is left off the account. Stops the channel first, also where it then fails.
     /// Doing it again answers the same.
-    pub async fn close(&self, id: &ChannelId, sign: Sign<'_>, by: By<'_>) -> Result<StoredTake, CloseError> {
+    pub async fn close(&self, id: &ChannelId, signer: &Signer, by: By<'_>) -> Result<ClaimedTake, CloseError> {
         // In a transaction of its own: gateways are to hear of it while requests still run.
         match self.stop(id, by).await {
             Ok(_) | Err(RaiseError::Closed(_)) => {}
             Err(RaiseError::Fault(fault)) => return Err(fault.into()),
             Err(_) => return Err(CloseError::NotFound(id.account)),
         }
-        change!(self.pool, db => settle::close(db, id, sign, by).await)
+        change!(self.pool, db => settle::close(db, id, signer, by).await)
     }
 
     /// The chain has no such contract any more: what it paid out it paid out. The row stays as the tombstone.
@@ -296,12 +280,12 @@ impl Stage {
 impl StoredChannel {
     /// Up to which it may be taken; nothing before the first voucher.
     pub fn voucher_max(&self) -> Nano {
-        self.voucher.map_or(Nano::ZERO, |voucher| voucher.amount)
+        self.voucher.map_or(Nano::ZERO, |voucher| voucher.max)
     }
 
     /// What was signed to be taken.
     pub fn taken(&self) -> Nano {
-        self.take.map_or(Nano::ZERO, |take| take.signed.amount)
+        self.take.map_or(Nano::ZERO, |take| take.amount)
     }
 
     /// What stands behind work: no more than the vouchers say, and no more than was paid in.

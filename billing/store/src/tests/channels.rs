@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use billing::channel::{Account, ChannelId, Keys, Network, OnChain, Tag, Terms};
+use billing::channel::{Account, ChannelId, Keys, Network, OnChain, Signer, Take, Terms, Voucher};
 use billing::{Ask, Currency, JournalKind, Nano, Pot, Renewal, Window};
 
 use super::ledger::{BY, charge, id, nano, sealed};
 use super::scene::{Scene, by_hand, on_both};
 use crate::Store;
 use crate::ledger::{
-    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, RaiseError, Side, Signed, Stage, StoredChannel,
+    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, RaiseError, Side, Stage, StoredChannel,
     channel_account,
 };
 
@@ -56,8 +56,8 @@ pub(super) fn new(byte: u8, side: Side, deposited: u64) -> NewChannel {
             },
         },
         keys: Keys {
-            payer: [4; 32],
-            payee: [5; 32],
+            payer: payer().public(),
+            payee: payee().public(),
         },
         facts: facts(10, deposited, 0, None),
     }
@@ -74,22 +74,16 @@ fn facts(seqno: u32, deposited: u64, claimed: u64, close_at: Option<u32>) -> Fac
     }
 }
 
-fn voucher(amount: u64) -> Signed {
-    Signed {
-        amount: nano(amount),
-        signature: [u8::try_from(amount % 251).expect("less than 251"); 64],
-    }
+fn payer() -> Signer {
+    Signer::from_seed(&[4; 32]).expect("32 bytes are a seed")
 }
 
-/// What a signer would say, so that it is seen what was signed.
-fn sign(tag: Tag, amount: Nano) -> [u8; 64] {
-    let mut bytes = [match tag {
-        Tag::Close => 7,
-        _ => 6,
-    }; 64];
-    let (head, _) = bytes.split_at_mut(8);
-    head.copy_from_slice(&amount.get().to_be_bytes());
-    bytes
+fn payee() -> Signer {
+    Signer::from_seed(&[5; 32]).expect("32 bytes are a seed")
+}
+
+fn voucher(new: &NewChannel, amount: u64) -> Voucher {
+    Voucher::sign(&payer(), &new.keys, &new.id, nano(amount)).expect("it is the payer's key")
 }
 
 async fn money(ledger: &LedgerStore, channel: &ChannelId) -> (u64, u64, i64, bool) {
@@ -161,10 +155,7 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
         (1_500, true, 700, 1_000),
         (1_600, true, 0, 1_000),
     ] {
-        let raised = channels
-            .raise(&new.id, &voucher(amount), BY)
-            .await
-            .expect("it is known");
+        let raised = channels.raise(&voucher(&new, amount), BY).await.expect("it is known");
         assert_eq!((raised.is_new, raised.credited_now.get()), (is_new, now), "{amount}");
         assert_eq!(money(&ledger, &new.id).await.2, balance, "{amount}");
     }
@@ -172,14 +163,17 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
     let observed = channels.observe(&new.id, &facts(11, 1_550, 0, None), BY).await;
     assert_eq!(observed.expect("it is known").credited_now, nano(550));
     let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
-    assert_eq!((found.voucher, found.credited), (Some(voucher(1_600)), nano(1_550)));
+    assert_eq!(
+        (found.voucher, found.credited),
+        (Some(voucher(&new, 1_600).claim()), nano(1_550))
+    );
     assert_eq!(money(&ledger, &new.id).await, (1_550, 0, 1_550, false));
 
     // Raised vouchers are no operator's doing.
     let audit = store.reader().audit(10).await.expect("readable");
     let actions: Vec<_> = audit.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(actions, ["account.create"]);
-    let unknown = channels.raise(&self::new(8, Side::Payee, 0).id, &voucher(1), BY).await;
+    let unknown = channels.raise(&voucher(&self::new(8, Side::Payee, 0), 1), BY).await;
     assert!(matches!(unknown, Err(RaiseError::NotFound(_))), "{unknown:?}");
     clean(&store, 1).await;
 
@@ -217,7 +211,7 @@ async fn a_starting_close_ends_work(scene: Scene) {
     let (channels, ledger) = (store.channels(), store.ledger());
     let new = new(9, Side::Payee, 500);
     channels.add(&new, BY).await.expect("it is new");
-    channels.raise(&new.id, &voucher(300), BY).await.expect("it is known");
+    channels.raise(&voucher(&new, 300), BY).await.expect("it is known");
     let before = ledger.generation().await.expect("readable");
     let closing = facts(11, 500, 0, Some(1_800_000_000));
     let observed = channels.observe(&new.id, &closing, BY).await.expect("it is known");
@@ -231,7 +225,7 @@ async fn a_starting_close_ends_work(scene: Scene) {
     let observed = channels.observe(&new.id, &facts(12, 500, 0, None), BY).await;
     assert_eq!(observed.expect("it is known").channel.stage, Stage::Stopping);
     // A voucher for what was delivered is still welcome.
-    let raised = channels.raise(&new.id, &voucher(400), BY).await.expect("it is known");
+    let raised = channels.raise(&voucher(&new, 400), BY).await.expect("it is known");
     assert_eq!(raised.credited_now, nano(100));
     // One that is added while it closes takes no work at all.
     let mut late = self::new(10, Side::Payee, 500);
@@ -247,27 +241,33 @@ async fn takes_are_what_was_spent_and_covered(scene: Scene) {
     let (channels, ledger) = (store.channels(), store.ledger());
     let new = new(9, Side::Payee, 10_000);
     channels.add(&new, BY).await.expect("it is new");
-    assert_eq!(channels.take(&new.id, &sign).await.expect("it is known"), None);
-    channels.raise(&new.id, &voucher(900), BY).await.expect("it is known");
-    assert_eq!(channels.take(&new.id, &sign).await.expect("it is known"), None);
+    assert_eq!(channels.take(&new.id, &payee()).await.expect("it is known"), None);
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    assert_eq!(channels.take(&new.id, &payee()).await.expect("it is known"), None);
     let epoch = lease(&ledger, &new.id, 900).await;
     spend(&ledger, &new.id, epoch, 1, 250).await;
     let take = channels
-        .take(&new.id, &sign)
+        .take(&new.id, &payee())
         .await
         .expect("it is known")
         .expect("something was spent");
-    assert_eq!((take.signed.amount, take.closes), (nano(250), false));
-    assert_eq!(take.signed.signature, sign(Tag::Take, nano(250)));
-    assert_eq!(channels.take(&new.id, &sign).await.expect("it is known"), Some(take));
+    assert_eq!((take.amount, take.is_last), (nano(250), false));
+    let signed = Take::sign(&payee(), &new.keys, &new.id, nano(250)).expect("it is the payee's key");
+    assert_eq!(take, signed.claim());
+    let other = channels.take(&new.id, &payer()).await;
+    assert!(
+        matches!(other, Ok(Some(same)) if same == take),
+        "nothing is to be signed: {other:?}"
+    );
+    assert_eq!(channels.take(&new.id, &payee()).await.expect("it is known"), Some(take));
     // More than vouchers cover is not taken: charges are never refused, but only what is covered is held.
     spend(&ledger, &new.id, epoch, 2, 700).await;
     let take = channels
-        .take(&new.id, &sign)
+        .take(&new.id, &payee())
         .await
         .expect("it is known")
         .expect("something was spent");
-    assert_eq!(take.signed.amount, nano(900));
+    assert_eq!(take.amount, nano(900));
     let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
     assert_eq!((found.take, found.spent), (Some(take), nano(950)));
 }
@@ -277,10 +277,10 @@ async fn closing_waits_for_what_runs_and_gives_back_the_rest(scene: Scene) {
     let (channels, ledger) = (store.channels(), store.ledger());
     let new = new(9, Side::Payee, 10_000);
     channels.add(&new, BY).await.expect("it is new");
-    channels.raise(&new.id, &voucher(900), BY).await.expect("it is known");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
     let epoch = lease(&ledger, &new.id, 900).await;
     spend(&ledger, &new.id, epoch, 1, 150).await;
-    let early = channels.close(&new.id, &sign, BY).await;
+    let early = channels.close(&new.id, &payee(), BY).await;
     assert!(
         matches!(early, Err(CloseError::InFlight { leased, .. }) if leased == nano(750)),
         "{early:?}"
@@ -288,13 +288,19 @@ async fn closing_waits_for_what_runs_and_gives_back_the_rest(scene: Scene) {
     // But nothing new is taken on.
     assert!(money(&ledger, &new.id).await.3);
     ledger.leave("n1", epoch).await.expect("it leaves");
-    let last = channels.close(&new.id, &sign, BY).await.expect("nothing runs");
-    assert_eq!((last.signed.amount, last.closes), (nano(150), true));
-    assert_eq!(last.signed.signature, sign(Tag::Close, nano(150)));
+    let other = channels.close(&new.id, &payer(), BY).await;
+    assert!(matches!(other, Err(CloseError::Signer(..))), "{other:?}");
+    let last = channels.close(&new.id, &payee(), BY).await.expect("nothing runs");
+    assert_eq!((last.amount, last.is_last), (nano(150), true));
+    let signed = Take::sign_last(&payee(), &new.keys, &new.id, nano(150)).expect("it is the payee's key");
+    assert_eq!(last, signed.claim());
     assert_eq!(money(&ledger, &new.id).await, (900, 750, 0, true));
-    assert_eq!(channels.close(&new.id, &sign, BY).await.expect("it was closed"), last);
-    assert_eq!(channels.take(&new.id, &sign).await.expect("it is known"), Some(last));
-    let refused = channels.raise(&new.id, &voucher(901), BY).await;
+    assert_eq!(
+        channels.close(&new.id, &payee(), BY).await.expect("it was closed"),
+        last
+    );
+    assert_eq!(channels.take(&new.id, &payee()).await.expect("it is known"), Some(last));
+    let refused = channels.raise(&voucher(&new, 901), BY).await;
     assert!(matches!(refused, Err(RaiseError::Closed(_))), "{refused:?}");
     // A late top-up buys nothing.
     let late = channels.observe(&new.id, &facts(20, 20_000, 150, None), BY).await;
@@ -307,7 +313,7 @@ async fn a_closed_channel_never_comes_back(scene: Scene) {
     let (channels, ledger) = (store.channels(), store.ledger());
     let new = new(9, Side::Payee, 10_000);
     channels.add(&new, BY).await.expect("it is new");
-    channels.raise(&new.id, &voucher(900), BY).await.expect("it is known");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
     let buried = channels.bury(&new.id, BY).await.expect("nothing runs");
     assert_eq!((buried.stage, buried.take), (Stage::Closed, None));
     assert_eq!(channels.bury(&new.id, BY).await.expect("it is the same"), buried);
@@ -337,10 +343,7 @@ async fn two_gateways_raise_one_channel(scene: Scene) {
             let mut mine = 0;
             for step in 1..=20 {
                 let amount = step * 10 + u64::try_from(at).expect("small");
-                let raised = channels
-                    .raise(&new.id, &voucher(amount), BY)
-                    .await
-                    .expect("it is known");
+                let raised = channels.raise(&voucher(&new, amount), BY).await.expect("it is known");
                 mine += raised.credited_now.get();
             }
             mine
@@ -360,7 +363,7 @@ async fn the_other_side_has_no_account(scene: Scene) {
     let channels = store.channels();
     let new = new(9, Side::Payer, 1_000);
     channels.add(&new, BY).await.expect("it is new");
-    let raised = channels.raise(&new.id, &voucher(700), BY).await.expect("it is known");
+    let raised = channels.raise(&voucher(&new, 700), BY).await.expect("it is known");
     assert_eq!((raised.is_new, raised.credited_now), (true, Nano::ZERO));
     for (told, kept) in [(300, 300), (200, 300), (400, 400)] {
         let channel = channels.note_spent(&new.id, nano(told)).await.expect("it is known");
@@ -375,11 +378,11 @@ async fn the_other_side_has_no_account(scene: Scene) {
         None
     );
     assert!(matches!(
-        channels.take(&new.id, &sign).await,
+        channels.take(&new.id, &payee()).await,
         Err(CloseError::NotFound(_))
     ));
     assert!(matches!(
-        channels.close(&new.id, &sign, BY).await,
+        channels.close(&new.id, &payee(), BY).await,
         Err(CloseError::NotFound(_))
     ));
     let payees = ChannelQuery {
@@ -413,7 +416,7 @@ async fn others_hear_of_stages_and_facts(scene: Scene) {
         changes.generation
     };
     let generation = heard(0, &[one.id, two.id]).await;
-    channels.raise(&one.id, &voucher(100), BY).await.expect("it is known");
+    channels.raise(&voucher(&one, 100), BY).await.expect("it is known");
     assert_eq!(heard(generation, &[]).await, generation);
     channels
         .observe(&one.id, &facts(11, 600, 0, None), BY)
@@ -439,7 +442,7 @@ async fn what_is_altered_is_refused_or_named(scene: Scene) {
     let channels = store.channels();
     let new = new(9, Side::Payee, 500);
     channels.add(&new, BY).await.expect("it is new");
-    channels.raise(&new.id, &voucher(300), BY).await.expect("it is known");
+    channels.raise(&voucher(&new, 300), BY).await.expect("it is known");
     for sql in [
         "UPDATE channels SET voucher_max = voucher_max - 1",
         "UPDATE channels SET credited = 0",
@@ -459,11 +462,12 @@ async fn what_is_altered_is_refused_or_named(scene: Scene) {
         .expect("the database cannot know");
     let report = store.ledger().verify().await.expect("it is checked");
     let told: Vec<_> = report.discrepancies.iter().map(ToString::to_string).collect();
-    let expect = format!(
-        "channel {}: what is on its account is 0.000000400, and should be 0.000000300",
-        new.id.account
-    );
-    assert_eq!(told, [expect]);
+    let of = new.id.account;
+    let expect = [
+        format!("channel {of}: the signature of its voucher is another's, and should be the payer's"),
+        format!("channel {of}: what is on its account is 0.000000400, and should be 0.000000300"),
+    ];
+    assert_eq!(told, expect);
     let mut bytes = Vec::new();
     store.ledger().export(&mut bytes, 1).await.expect("it is written");
     let text = String::from_utf8(bytes).expect("JSON is UTF-8");

@@ -1,14 +1,12 @@
 //! What makes a channel known, and what raises it. Each is one transaction.
 
-use billing::channel::ChannelId;
+use billing::channel::{ChannelId, Voucher};
 use billing::{AccountId, Budget, Currency, Nano};
 
 use super::super::accounts::{AccountChange, NewAccount, alter, create};
 use super::super::transfers::{Deposit, DepositError, credit};
 use super::super::{ChangeError, CreateError, LedgerFault};
-use super::{
-    AddError, Facts, NewChannel, RaiseError, Raised, Side, Signed, Stage, StoredChannel, channel_account, rows,
-};
+use super::{AddError, Facts, NewChannel, RaiseError, Raised, Side, Stage, StoredChannel, channel_account, rows};
 use crate::keys::By;
 use crate::pool::Db;
 
@@ -60,16 +58,16 @@ async fn open_account(db: &mut Db<'_>, id: &AccountId, by: By<'_>) -> Result<(),
     create(db, &account, by).await.map(drop)
 }
 
-pub(super) async fn raise(db: &mut Db<'_>, id: &ChannelId, voucher: &Signed, by: By<'_>) -> Result<Raised, RaiseError> {
-    let mut channel = living(db, id).await?;
-    if voucher.amount <= channel.voucher_max() {
+pub(super) async fn raise(db: &mut Db<'_>, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
+    let mut channel = living(db, voucher.channel()).await?;
+    if voucher.max() <= channel.voucher_max() {
         return Ok(Raised {
             is_new: false,
             credited_now: Nano::ZERO,
             channel,
         });
     }
-    channel.voucher = Some(*voucher);
+    channel.voucher = Some(voucher.claim());
     let credited_now = cover(db, &mut channel, by).await?;
     rows::write(db, &channel).await?;
     Ok(Raised {

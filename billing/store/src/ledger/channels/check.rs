@@ -47,6 +47,13 @@ async fn check_one(db: &mut Db<'_>, channel: &StoredChannel, report: &mut Report
             format!("at most {}", channel.voucher_max()),
         );
     }
+    let (keys, id) = (&channel.keys, &channel.id);
+    if channel.voucher.is_some_and(|voucher| voucher.verify(keys, id).is_err()) {
+        report.differs(&subject, "the signature of its voucher", "another's", "the payer's");
+    }
+    if channel.take.is_some_and(|take| take.verify(keys, id).is_err()) {
+        report.differs(&subject, "the signature of its take", "another's", "the payee's");
+    }
     if channel.side == Side::Payer {
         return Ok(());
     }

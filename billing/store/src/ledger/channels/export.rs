@@ -43,8 +43,8 @@ fn line(channel: &StoredChannel) -> Json {
         "voucher_max": channel.voucher_max().get().to_string(),
         "voucher_signature": channel.voucher.map(|voucher| to_hex(&voucher.signature)),
         "take": channel.taken().get().to_string(),
-        "take_signature": channel.take.map(|take| to_hex(&take.signed.signature)),
-        "take_closes": channel.take.is_some_and(|take| take.closes),
+        "take_signature": channel.take.map(|take| to_hex(&take.signature)),
+        "take_closes": channel.take.is_some_and(|take| take.is_last),
         "credited": channel.credited.get().to_string(),
     })
 }

@@ -1,12 +1,10 @@
 //! Channels to rows and back.
 
 use billing::Nano;
-use billing::channel::{ChannelId, Keys, Network, OnChain, Terms};
+use billing::channel::{Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, Network, OnChain, Terms};
 
 use super::super::sql::{self, Record, row, rows, run, values};
-use super::{
-    ChannelChanges, ChannelQuery, Facts, LedgerFault, NewChannel, Side, Signed, Stage, StoredChannel, StoredTake,
-};
+use super::{ChannelChanges, ChannelQuery, Facts, LedgerFault, NewChannel, Side, Stage, StoredChannel};
 use crate::keys::By;
 use crate::pool::Db;
 use crate::reader::MAX_ROWS;
@@ -139,8 +137,8 @@ pub(super) async fn write(db: &mut Db<'_>, channel: &StoredChannel) -> Result<()
             channel.voucher_max(),
             channel.voucher.as_ref().map(|voucher| voucher.signature.as_slice()),
             channel.taken(),
-            take.as_ref().map(|take| take.signed.signature.as_slice()),
-            take.is_some_and(|take| take.closes),
+            take.as_ref().map(|take| take.signature.as_slice()),
+            take.is_some_and(|take| take.is_last),
             channel.credited,
             match channel.side {
                 Side::Payer => channel.spent,
@@ -168,21 +166,28 @@ pub(in super::super) fn channel(row: &Record) -> Result<StoredChannel, LedgerFau
         _ => return Err(LedgerFault::Row { column: "stage" }),
     };
     let network = Network(row.narrow("network")?);
-    let signed = |amount, signature| match bytes(row, signature)? {
-        None => Ok(None),
-        Some(signature) => {
-            let amount = row.nano(amount)?;
-            Ok::<_, LedgerFault>(Some(Signed { amount, signature }))
-        }
+    let account: Account = row.word("id")?;
+    let voucher = match bytes(row, "voucher_signature")? {
+        None => None,
+        Some(signature) => Some(ClaimedVoucher {
+            account,
+            max: row.nano("voucher_max")?,
+            signature,
+        }),
     };
-    let closes = row.flag("take_closes")?;
+    let take = match bytes(row, "take_signature")? {
+        None => None,
+        Some(signature) => Some(ClaimedTake {
+            account,
+            amount: row.nano("take")?,
+            is_last: row.flag("take_closes")?,
+            signature,
+        }),
+    };
     let close_at = row.maybe_int("close_at")?.map(u32::try_from).transpose();
     Ok(StoredChannel {
         side,
-        id: ChannelId {
-            network,
-            account: row.word("id")?,
-        },
+        id: ChannelId { network, account },
         terms: Terms {
             network,
             close_delay_s: row.narrow("close_delay_s")?,
@@ -205,8 +210,8 @@ pub(in super::super) fn channel(row: &Record) -> Result<StoredChannel, LedgerFau
             },
         },
         stage,
-        voucher: signed("voucher_max", "voucher_signature")?,
-        take: signed("take", "take_signature")?.map(|signed| StoredTake { signed, closes }),
+        voucher,
+        take,
         credited: row.nano("credited")?,
         spent: match side {
             Side::Payer => row.nano("spent")?,

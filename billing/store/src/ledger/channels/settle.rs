@@ -1,29 +1,23 @@
 //! What the payee signs, and the end of a channel. Each is one transaction: what was signed is durable before anybody
 //! sees it.
 
-use billing::channel::{ChannelId, Tag};
+use billing::channel::{ChannelId, ClaimedTake, Signer, Take};
 use billing::{Currency, Nano};
 
 use super::super::LedgerFault;
 use super::super::transfers::{WithdrawError, Withdrawal, holder, pay_out};
-use super::{CloseError, Side, Sign, Signed, Stage, StoredChannel, StoredTake, channel_account, rows};
+use super::{CloseError, Side, Stage, StoredChannel, channel_account, rows};
 use crate::keys::By;
 use crate::pool::Db;
 
-pub(super) async fn take(db: &mut Db<'_>, id: &ChannelId, sign: Sign<'_>) -> Result<Option<StoredTake>, CloseError> {
+pub(super) async fn take(db: &mut Db<'_>, id: &ChannelId, signer: &Signer) -> Result<Option<ClaimedTake>, CloseError> {
     let mut channel = payees(db, id).await?;
     let earned = earned(&channel);
     if channel.stage == Stage::Closed || earned <= channel.taken() {
         return Ok(channel.take);
     }
-    let take = StoredTake {
-        signed: Signed {
-            amount: earned,
-            signature: sign(Tag::Take, earned),
-        },
-        closes: false,
-    };
-    channel.take = Some(take);
+    let take = Take::sign(signer, &channel.keys, id, earned).map_err(|error| CloseError::Signer(id.account, error))?;
+    channel.take = Some(take.claim());
     rows::write(db, &channel).await?;
     Ok(channel.take)
 }
@@ -31,21 +25,17 @@ pub(super) async fn take(db: &mut Db<'_>, id: &ChannelId, sign: Sign<'_>) -> Res
 pub(super) async fn close(
     db: &mut Db<'_>,
     id: &ChannelId,
-    sign: Sign<'_>,
+    signer: &Signer,
     by: By<'_>,
-) -> Result<StoredTake, CloseError> {
+) -> Result<ClaimedTake, CloseError> {
     let mut channel = payees(db, id).await?;
-    if let Some(take) = channel.take.filter(|take| take.closes) {
+    if let Some(take) = channel.take.filter(|take| take.is_last) {
         return Ok(take);
     }
     let last = settled(db, &channel, by).await?;
-    let take = StoredTake {
-        signed: Signed {
-            amount: last,
-            signature: sign(Tag::Close, last),
-        },
-        closes: true,
-    };
+    let take =
+        Take::sign_last(signer, &channel.keys, id, last).map_err(|error| CloseError::Signer(id.account, error))?;
+    let take = take.claim();
     channel.take = Some(take);
     end(db, &mut channel, by).await?;
     Ok(take)
