@@ -1,7 +1,9 @@
 // All fixtures as they should be: from a file's name below fixtures/ to its bytes.
 import { createHash } from "node:crypto";
 import { Cell } from "@ton/core";
+import { compile } from "./compile.mjs";
 import { configs, CUT } from "./config.mjs";
+import { faults } from "./faults.mjs";
 import { histories } from "./history.mjs";
 import attacks from "./scenarios/attacks.mjs";
 import fees from "./scenarios/fees.mjs";
@@ -25,6 +27,7 @@ export async function record(boc) {
     }
   }
   files.set("configs.json", text(hashes));
+  for (const { name, change } of faults) files.set(`faults/${name}.boc`, (await compile("channel", change)).boc);
   return files;
 }
 
