@@ -108,15 +108,18 @@ pub enum Tag {
     Take,
     /// The payee: `amount` is taken, and the rest is the payer's.
     Close,
+    /// The payer: whoever shows this soon after `amount` Unix seconds speaks for the channel. No contract takes it.
+    Access,
 }
 
 impl Tag {
-    /// Four letters: `VCH1`, `STL1`, `CLS1`.
+    /// Four letters: `VCH1`, `STL1`, `CLS1`, `ACS1`.
     const fn bytes(self) -> [u8; 4] {
         match self {
             Self::Voucher => *b"VCH1",
             Self::Take => *b"STL1",
             Self::Close => *b"CLS1",
+            Self::Access => *b"ACS1",
         }
     }
 }

@@ -10,6 +10,9 @@ mod golden;
 pub mod keyfile;
 pub mod mnemonic;
 pub mod seed;
+pub mod sources;
+pub mod toncenter;
+pub mod transaction;
 pub mod wallet;
 
 pub use chain::Chain;
