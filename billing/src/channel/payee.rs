@@ -292,6 +292,7 @@ impl Payee {
         if self.phase == Phase::Gone {
             return;
         }
+        self.admit();
         self.bury_if_over();
         self.cash(now_ms);
         self.close_if_drained(now_ms);

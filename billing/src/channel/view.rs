@@ -21,7 +21,8 @@ pub struct Fact {
 pub enum State {
     /// The account has our code and our terms.
     Open(OnChain),
-    /// Not deployed; after it was seen open: closed. `claimed` is what its transactions say was paid out in the end.
+    /// Not deployed. After it was seen open, or with `claimed`, which is what its transactions say was paid out in the
+    /// end: closed.
     Absent { claimed: Option<Nano> },
 }
 
@@ -63,6 +64,7 @@ pub(super) struct View {
     /// The last one that was open and contradicted nothing.
     open: Option<OnChain>,
     is_gone: bool,
+    claimed_at_end: Nano,
     /// The newest fact contradicts an earlier one: nothing is risked until one comes that does not.
     is_doubted: bool,
 }
@@ -86,7 +88,9 @@ impl View {
     }
 
     pub(super) fn claimed(&self) -> Nano {
-        self.open.map_or(Nano::ZERO, |open| open.claimed)
+        self.open
+            .map_or(Nano::ZERO, |open| open.claimed)
+            .max(self.claimed_at_end)
     }
 
     pub(super) fn close_at(&self) -> Option<u32> {
@@ -130,10 +134,8 @@ impl View {
         match fact.state {
             State::Open(open) => self.open = Some(open),
             State::Absent { claimed } => {
-                if let Some(open) = &mut self.open {
-                    self.is_gone = true;
-                    open.claimed = open.claimed.max(claimed.unwrap_or_default());
-                }
+                self.is_gone = self.is_gone || self.open.is_some() || claimed.is_some();
+                self.claimed_at_end = self.claimed_at_end.max(claimed.unwrap_or_default());
             }
         }
         if is_same { News::Nothing } else { News::Changed }
@@ -145,10 +147,10 @@ impl View {
             let OnChain { claimed, deposited, .. } = *now;
             return Some(Contradiction::ClaimAboveDeposit { claimed, deposited });
         }
-        let before = self.open.as_ref()?;
         if self.is_gone {
             return Some(Contradiction::Redeployed);
         }
+        let before = self.open.as_ref()?;
         if now.deposited < before.deposited {
             let (from, to) = (before.deposited, now.deposited);
             return Some(Contradiction::DepositShrank { from, to });

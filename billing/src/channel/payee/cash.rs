@@ -107,8 +107,9 @@ impl Payee {
         if self.phase != Phase::Draining || !self.open().is_zero() || self.view.open().is_none() {
             return;
         }
-        // Not agreed, or earned on credit and not covered yet.
-        if self.earned() > self.agreed.min(self.usable()) && !self.is_alone(now_ms) {
+        // Not agreed, or agreed and not covered yet.
+        let is_agreed = self.earned() <= self.agreed && self.owed() <= self.usable();
+        if !is_agreed && !self.is_alone(now_ms) {
             return;
         }
         let amount = self.earned().min(self.usable()).max(self.take());

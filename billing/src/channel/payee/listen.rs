@@ -57,22 +57,24 @@ impl Payee {
         self.after(Then::Count(voucher));
     }
 
-    /// The payer says that we have spent so much. Where nothing is under way and it is more than we know of, it is work
-    /// that a crash made us forget, and the payer admits it.
+    /// The payer says that we have earned so much.
     fn agree(&mut self, says: Nano) {
         self.agreed = self.agreed.max(says);
+    }
+
+    /// What the payer says that we have earned, as far as it is covered, where nothing is under way and it is more than
+    /// we know of: work that a crash made us forget.
+    pub(super) fn admit(&mut self) {
         let is_ours_final = self.policy.books == Books::Own && self.open().is_zero();
-        let admitted = self.agreed.min(self.usable());
-        if is_ours_final && admitted > self.spent && !matches!(self.phase, Phase::Signed | Phase::Gone) {
-            let earned = self.spent;
-            self.spent = admitted;
-            self.persist(Record::Spent {
-                spent: admitted,
-                hold: None,
-            });
-            let says = admitted;
-            self.alert(Alert::Admitted { earned, says });
+        let (earned, says) = (self.earned(), self.agreed.min(self.usable()));
+        if !is_ours_final || says <= earned || matches!(self.phase, Phase::Signed | Phase::Gone) {
+            return;
         }
+        // No more than what vouchers cover and what was let go, which are amounts of one channel.
+        let spent = says.saturating_add(self.waived);
+        self.spent = spent;
+        self.persist(Record::Spent { spent, hold: None });
+        self.alert(Alert::Admitted { earned, says });
     }
 
     /// Both show where they stand; what the payer admits is taken, and what it does not is a dispute when it is final.

@@ -111,19 +111,30 @@ impl Payee {
         }
     }
 
+    /// What we have earned by our books or by the payer's, whichever is more.
+    pub(super) fn owed(&self) -> Nano {
+        match self.policy.books {
+            Books::Own => self.earned().max(self.agreed.min(self.view.deposited())),
+            Books::Told => self.earned(),
+        }
+    }
+
     /// Asks for a greater voucher where there is little headroom, once for each need, again after a while.
     pub(super) fn ask(&mut self, now_ms: i64) {
-        let low = match self.phase {
-            Phase::Serving => self.policy.low_water,
-            // What was served on credit is to be covered before the end.
-            Phase::Draining => self.policy.credit,
-            Phase::Waking | Phase::Stopped | Phase::Signed | Phase::Gone => return,
-        };
+        if !matches!(self.phase, Phase::Serving | Phase::Draining) {
+            return;
+        }
         if self.view.open().is_none() || self.view.close_at().is_some() {
             return;
         }
-        let all = self.earned().saturating_add(self.reserved());
-        let low = all.saturating_add(low).saturating_sub(self.policy.credit);
+        let low = if self.phase == Phase::Draining {
+            // What was served on credit, and what the payer admits, is to be covered before the end.
+            self.owed().saturating_add(self.reserved())
+        } else {
+            let all = self.earned().saturating_add(self.reserved());
+            all.saturating_add(self.policy.low_water)
+                .saturating_sub(self.policy.credit)
+        };
         let need = low.max(self.timers.wanted).min(self.view.deposited());
         if need <= self.voucher_max() {
             self.timers.wanted = Nano::ZERO;
