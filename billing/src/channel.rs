@@ -10,6 +10,7 @@
 //!   [`ClaimedVoucher`] or a [`ClaimedTake`], and says nothing yet.
 //! - [`Settlement`] is what the contract is shown: a take, and the voucher that covers it.
 
+mod access;
 mod address;
 mod decimal;
 mod settlement;
@@ -18,10 +19,12 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod voucher;
+pub mod x402;
 
 use std::fmt;
 
 pub use self::{
+    access::{Access, AccessRefusal, ClaimedAccess},
     address::BadAccount,
     settlement::{Blob, Settlement, SettlementRefusal},
     signer::{BadSeed, NotTheSigner, Signature, Signer},

@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod chain;
+pub mod contract;
 mod durable;
 #[cfg(test)]
 mod golden;

@@ -43,9 +43,15 @@ export default function limits(code) {
     { name: "no delay", why: "the payer may have the rest at once; nobody accepts such terms", of: now, steps: [open(), asksToClose(), finishes({ after: 0 })] },
     {
       name: "a delay beyond the clock",
-      why: "the clock of 32 bits cannot say when: only both together can close; nobody should open such a channel",
+      why: "it counts as ninety days; nobody should open such a channel",
       of: never,
-      steps: [open(), asksToClose({ refused: 5 }), settles(never, { take: TON }), closes(never, { take: TON, payer: null })],
+      steps: [
+        open(),
+        settles(never, { take: TON }),
+        asksToClose(),
+        finishes({ name: "finish close, a second early", after: 7_775_999, refused: 203 }),
+        finishes({ after: 1 }),
+      ],
     },
     {
       name: "payee and fee in the masterchain",
