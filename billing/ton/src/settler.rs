@@ -56,6 +56,7 @@ use crate::{
 };
 
 pub mod drive;
+mod jobs;
 mod journal;
 mod machine;
 pub mod strategy;

@@ -68,9 +68,6 @@ impl Keep for FileKeep {
     }
 }
 
-/// What an account's state says of a channel.
-pub type Reader = Arc<dyn Fn(&Account, &AccountState) -> Seen + Send + Sync>;
-
 /// What the settler tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -114,7 +111,6 @@ pub enum DriveError {
 pub struct Drive<K> {
     settler: Settler,
     chain: Arc<dyn Chain>,
-    reader: Reader,
     keep: K,
     orders: mpsc::Receiver<Event>,
     notices: mpsc::Sender<Notice>,
@@ -127,7 +123,6 @@ pub struct Drive<K> {
 pub fn prepare<K: Keep>(
     settler: Settler,
     chain: Arc<dyn Chain>,
-    reader: Reader,
     keep: K,
 ) -> (Drive<K>, Orders, mpsc::Receiver<Notice>) {
     let (give, orders) = mpsc::channel(QUEUE);
@@ -135,7 +130,6 @@ pub fn prepare<K: Keep>(
     let drive = Drive {
         settler,
         chain,
-        reader,
         keep,
         orders,
         notices,
@@ -218,7 +212,7 @@ impl<K: Keep> Drive<K> {
                 return Ok(self.read(account).await.map(|state| Event::Channel {
                     account,
                     head: state.head,
-                    seen: (self.reader)(&account, &state),
+                    seen: Seen::read(&account, &state),
                 }));
             }
             Effect::Accepted(key) => Notice::Accepted(key),
