@@ -5,8 +5,32 @@
 //! The payee signs *takes*: so much in all was really used, and with the closing one that no more will be.
 //! Amounts are cumulative over the life of the channel, so that a newer one replaces an older and none can be played
 //! twice.
+//!
+//! - [`Voucher`] and [`Take`] are proofs: only a [`Signer`] or a verification makes one. What came from outside is a
+//!   [`ClaimedVoucher`] or a [`ClaimedTake`], and says nothing yet.
+//! - [`Settlement`] is what the contract is shown: a take, and the voucher that covers it.
+
+mod access;
+mod address;
+mod decimal;
+mod settlement;
+mod signer;
+mod take;
+#[cfg(test)]
+mod tests;
+mod voucher;
+pub mod x402;
 
 use std::fmt;
+
+pub use self::{
+    access::{Access, AccessRefusal, ClaimedAccess},
+    address::BadAccount,
+    settlement::{Blob, Settlement, SettlementRefusal},
+    signer::{BadSeed, NotTheSigner, Signature, Signer},
+    take::{ClaimedTake, Take, TakeRefusal},
+    voucher::{ClaimedVoucher, Voucher, VoucherRefusal},
+};
 
 use crate::Nano;
 
@@ -87,15 +111,18 @@ pub enum Tag {
     Take,
     /// The payee: `amount` is taken, and the rest is the payer's.
     Close,
+    /// The payer: whoever shows this soon after `amount` Unix seconds speaks for the channel. No contract takes it.
+    Access,
 }
 
 impl Tag {
-    /// Four letters: `VCH1`, `STL1`, `CLS1`.
+    /// Four letters: `VCH1`, `STL1`, `CLS1`, `ACS1`.
     const fn bytes(self) -> [u8; 4] {
         match self {
             Self::Voucher => *b"VCH1",
             Self::Take => *b"STL1",
             Self::Close => *b"CLS1",
+            Self::Access => *b"ACS1",
         }
     }
 }

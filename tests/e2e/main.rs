@@ -44,5 +44,6 @@ mod statements;
 mod telemetry;
 mod uploads;
 mod verify;
+mod wallet;
 mod wire;
 mod workers;
