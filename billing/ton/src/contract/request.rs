@@ -84,7 +84,8 @@ impl Request {
         }
     }
 
-    /// Reads as the contract does: what this refuses has no effect there, but for an amount that is too large for us.
+    /// Reads as the contract does: what this refuses has no effect there. But for amounts that are too large for us, and for
+    /// a voucher that a close does not need, which the contract does not look at.
     pub fn decode(body: &Cell) -> Result<Self, Malformed> {
         let mut from = begin(body)?;
         if from.is_empty() {

@@ -284,8 +284,19 @@ impl<'a> History<'a> {
         counts.succeeded += usize::from(outcome.succeeded());
         let kept = books::check(&told, &before, &message, &outcome);
 
+        // What we cannot read, the contract does not act on; and the other way round.
+        match (Request::decode(&sent.body), outcome.exit_code()) {
+            (Err(error), Some(0)) => {
+                // Of a voucher that it does not need it reads the reference alone.
+                let is_close = outcome.destroyed && claimed_in(&outcome.messages).is_none();
+                assert!(is_close, "{told}: {error}, and the contract acted on it");
+            }
+            (Ok(request), Some(9 | 65_535)) => panic!("{told}: the contract cannot read {request:?}"),
+            _ => {}
+        }
+
         // Nobody has what was not signed for by both.
-        let claimed = payout(&outcome.messages);
+        let claimed = claimed_in(&outcome.messages);
         if let Some(claimed) = claimed {
             counts.paid += 1;
             assert!(claimed <= self.take, "{told}: more than the payee signed");
@@ -378,7 +389,7 @@ impl<'a> History<'a> {
 }
 
 /// What was claimed in all, where the transaction paid.
-fn payout(messages: &[Cell]) -> Option<Nano> {
+fn claimed_in(messages: &[Cell]) -> Option<Nano> {
     messages.iter().find_map(|message| {
         let (info, _, body) = opened(message);
         match (info, Remittance::decode(&body)) {
