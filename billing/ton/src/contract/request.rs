@@ -1,6 +1,7 @@
 //! What is sent to a channel.
 
 use billing::Nano;
+use billing::channel::Settlement;
 use tycho_types::cell::{Cell, CellFamily};
 
 use super::wire::{Malformed, Signature, begin, cell, end, load_amount, load_signature, store_amount};
@@ -135,6 +136,20 @@ impl Request {
 }
 
 impl Settle {
+    /// What was verified, for the contract: it will find the same signatures good.
+    #[must_use]
+    pub fn of(settlement: &Settlement, query_id: u64) -> Self {
+        let (take, voucher) = (settlement.take(), settlement.voucher());
+        Self {
+            query_id,
+            close: take.is_last(),
+            take: take.amount(),
+            max: voucher.map_or(take.amount(), |voucher| voucher.max()),
+            payee_signature: *take.signature(),
+            voucher_signature: voucher.map(|voucher| *voucher.signature()),
+        }
+    }
+
     fn encode(&self) -> Cell {
         let voucher = self
             .voucher_signature
