@@ -198,7 +198,12 @@ impl<'a> Live<'a> {
         };
         let outcome = self.machine.execute(&self.account, &self.state, message.clone(), at);
         if let Ok(outcome) = &outcome {
-            self.state = outcome.state.clone();
+            // A chain forgets an account that ended.
+            self.state = if outcome.destroyed {
+                nonexistent()
+            } else {
+                outcome.state.clone()
+            };
             self.lt = self.lt.max(outcome.next_lt);
         }
         (message, outcome)
