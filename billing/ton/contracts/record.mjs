@@ -10,8 +10,9 @@ import fees from "./scenarios/fees.mjs";
 import life from "./scenarios/life.mjs";
 import limits from "./scenarios/limits.mjs";
 import rent from "./scenarios/rent.mjs";
+import storm from "./scenarios/storm.mjs";
 
-const THEMES = { attacks, fees, life, limits, rent };
+const THEMES = { attacks, fees, life, limits, rent, storm };
 
 export async function record(boc) {
   const code = Cell.fromBoc(boc)[0];
