@@ -81,8 +81,7 @@ impl Payer {
         })
     }
 
-    /// Captures `amount`, which may be more than what is held only by a mistake. [`Effect::Captured`] follows when it is
-    /// durable.
+    /// Captures `amount` of what is held and gives the rest back. [`Effect::Captured`] follows when it is durable.
     pub fn capture(&mut self, purse: &mut Purse, id: HoldId, amount: Nano) -> Result<Resolved, CommitRefusal> {
         if self.policy.books == Books::Told {
             return Err(CommitRefusal::KeptElsewhere);

@@ -8,6 +8,9 @@ use crate::{
 
 impl Payer {
     pub(super) fn hear(&mut self, notice: Notice, now_ms: i64) {
+        if self.gate.is_full() {
+            return;
+        }
         if self.phase == Phase::Offered && !matches!(notice, Notice::Refuse { .. }) {
             self.phase = Phase::Open;
         }
