@@ -13,6 +13,7 @@ from collections import defaultdict
 wrong, transfers, moved = [], defaultdict(list), defaultdict(lambda: [0, 0])
 used, balances, pots, last, digest, count = defaultdict(int), {}, {}, {}, hashlib.sha256(), 0
 captures, refunds, end, charges = {}, defaultdict(int), None, 0
+came, channels = defaultdict(int), {}
 
 for text in sys.stdin.buffer:
     line = json.loads(text)
@@ -29,6 +30,8 @@ for text in sys.stdin.buffer:
         sides = {"deposit": line["debit"], "withdrawal": line["credit"]}
         if sides.get(line["kind"], "system:funding") != "system:funding":
             wrong.append(f"transfer {line['id']}: a {line['kind']} from {line['debit']} to {line['credit']}")
+        if line["kind"] == "deposit" and (line["reference"] or "").startswith("channel:channel-"):
+            came[line["credit"]] += amount
         if line["node"] is not None:
             transfers[line["node"], line["seq"]].append((line["debit"], line["credit"], amount))
     elif kind == "charge":
@@ -57,7 +60,15 @@ for text in sys.stdin.buffer:
         pots[line["account"], line["window"]] = int(line["used"])
     elif kind == "balance":
         balances[line["account"], line["currency"]] = [int(line["debited"]), int(line["credited"])]
+    elif kind == "channel":
+        credited, most = int(line["credited"]), min(int(line["voucher_max"]), int(line["deposited"]))
+        if line["account"] is not None:
+            channels[line["account"]] = credited
+        if credited > most or int(line["take"]) > int(line["voucher_max"]):
+            wrong.append(f"channel {line['id']}: more than its voucher or its deposit")
 
+wrong += [f"{of}: {came.get(of, 0)} came of its channel, which says {channels.get(of)}"
+          for of in sorted(set(came) | set(channels)) if came.get(of, 0) != channels.get(of)]
 wrong += [f"{node}/{seq}: a transfer without its charge" for node, seq in transfers]
 for key in sorted(set(moved) | set(balances)):
     if moved.get(key, [0, 0]) != balances.get(key, [0, 0]):

@@ -18,13 +18,13 @@ use openapi::{
 };
 
 use crate::{
-    body::BoxBody,
     error::Failure,
     kind::Kind,
     route::Leg,
     serve::BoxError,
     statement::{Asking, Signer, Word},
     trace::{AttemptSpan, TraceContext},
+    upload::Once,
     upstream::Upstream,
     verdict::{Assurance, Demand, Tier},
 };
@@ -267,8 +267,8 @@ pub enum Payload {
     Empty,
     /// JSON that was read.
     Json(Box<RequestBody>),
-    /// An upload that streams through, once.
-    Upload(Mutex<Option<BoxBody>>),
+    /// A body that streams through, once.
+    Upload(Once),
 }
 
 /// How the gateway takes part in the choice of an upstream. Both hooks are opaque here.
@@ -312,7 +312,7 @@ impl Outbound {
     pub fn has_payload(&self) -> bool {
         match &self.payload {
             Payload::Empty | Payload::Json(_) => true,
-            Payload::Upload(upload) => upload.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            Payload::Upload(upload) => upload.is_here(),
         }
     }
 

@@ -5,7 +5,6 @@
 
 use std::{
     borrow::Cow,
-    sync::PoisonError,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -29,6 +28,7 @@ use crate::{
     serve::{BoxError, Serve},
     trace::TRACEPARENT,
     translation::{Translation, Way, as_chat},
+    upload::NotTaken,
     upstream::Upstream,
     verdict::Verified,
 };
@@ -104,10 +104,11 @@ fn encode(verified: Verified, admitted: HeaderMap) -> Result<Encoded, BoxError> 
         }
         (Payload::Empty, _) => Outgoing::Empty,
         (Payload::Upload(upload), _) => {
-            let taken = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Outgoing::upload(
-                taken.ok_or_else(|| failed(&verified, Failure::Upload("the upload was sent before".into())))?,
-            )
+            let taken = match upstream.worker() {
+                Some(_) => upload.without_identity(),
+                None => upload.as_it_came(),
+            };
+            Outgoing::upload(taken.map_err(|why| failed(&verified, not_taken(why)))?)
         }
     };
     let uri = match way {
@@ -158,6 +159,13 @@ fn encode(verified: Verified, admitted: HeaderMap) -> Result<Encoded, BoxError> 
         translation,
         verified,
     })
+}
+
+fn not_taken(why: NotTaken) -> Failure {
+    match why {
+        NotTaken::Gone => Failure::Upload("the upload was sent before".into()),
+        NotTaken::Unreadable => Failure::Unreadable,
+    }
 }
 
 /// Where every request of Anthropic's wire goes at an OpenAI-compatible server.

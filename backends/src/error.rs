@@ -32,6 +32,8 @@ pub enum Failure {
     QueueTimeout(Duration),
     /// The request says something that the upstream's dialect has no word for.
     Untranslatable(Untranslatable),
+    /// The upstream may not learn who asks, and the upload cannot be searched for that.
+    Unreadable,
     /// The backend serves the family, and not this operation of it.
     Closed,
     /// A hook refused the chosen upstream.
@@ -139,6 +141,7 @@ impl Failure {
             | Self::QueueTimeout(_)
             // And another backend may speak what this one does not.
             | Self::Untranslatable(_)
+            | Self::Unreadable
             | Self::Closed => Retry::Elsewhere,
             Self::Upload(_) | Self::Timeout(Clock::Total(_)) => Retry::Never,
         }
@@ -153,6 +156,7 @@ impl Failure {
                 | Self::QueueFull
                 | Self::QueueTimeout(_)
                 | Self::Untranslatable(_)
+                | Self::Unreadable
                 | Self::Closed
         )
     }
@@ -176,6 +180,7 @@ impl Failure {
             | Self::QueueFull
             | Self::QueueTimeout(_)
             | Self::Untranslatable(_)
+            | Self::Unreadable
             | Self::Closed
             | Self::NotAdmitted(_)
             | Self::Upload(_)
@@ -201,6 +206,7 @@ impl Failure {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout(_) => "queue_timeout",
             Self::Untranslatable(_) => "untranslatable",
+            Self::Unreadable => "unreadable",
             Self::Closed => "no_operation",
             Self::NotAdmitted(_) => "not_admitted",
             Self::Connect(_) => "connect",
@@ -228,6 +234,7 @@ impl fmt::Display for Failure {
             Self::QueueFull => f.write_str("the queue is full"),
             Self::QueueTimeout(after) => write!(f, "no free upstream within {after:?}"),
             Self::Untranslatable(_) => f.write_str("the upstream's dialect has no word for a part of the request"),
+            Self::Unreadable => f.write_str("the upload may tell the upstream who asks"),
             Self::Closed => f.write_str("the upstream has no such operation"),
             Self::NotAdmitted(_) => f.write_str("the upstream was not admitted"),
             Self::Connect(_) => f.write_str("no connection"),

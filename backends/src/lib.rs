@@ -30,6 +30,7 @@ pub mod stack;
 pub mod statement;
 pub mod trace;
 pub mod translation;
+pub mod upload;
 pub mod upstream;
 pub mod verdict;
 pub mod worker;

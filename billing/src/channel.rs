@@ -10,6 +10,7 @@
 //!   [`ClaimedVoucher`] or a [`ClaimedTake`], and says nothing yet.
 //! - [`Settlement`] is what the contract is shown: a take, and the voucher that covers it.
 
+mod access;
 mod address;
 mod decimal;
 mod gate;
@@ -28,12 +29,14 @@ mod tests;
 mod view;
 mod voucher;
 pub mod watchtower;
+pub mod x402;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    access::{Access, AccessRefusal, ClaimedAccess},
     address::BadAccount,
     gate::Ticket,
     holds::{CommitRefusal, HoldId, Resolved},
@@ -133,15 +136,18 @@ pub enum Tag {
     Take,
     /// The payee: `amount` is taken, and the rest is the payer's.
     Close,
+    /// The payer: whoever shows this soon after `amount` Unix seconds speaks for the channel. No contract takes it.
+    Access,
 }
 
 impl Tag {
-    /// Four letters: `VCH1`, `STL1`, `CLS1`.
+    /// Four letters: `VCH1`, `STL1`, `CLS1`, `ACS1`.
     const fn bytes(self) -> [u8; 4] {
         match self {
             Self::Voucher => *b"VCH1",
             Self::Take => *b"STL1",
             Self::Close => *b"CLS1",
+            Self::Access => *b"ACS1",
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod connect;
 pub(crate) mod key;
 pub(crate) mod money;
 pub(crate) mod verify;
+pub(crate) mod wallet;
 pub(crate) mod worker;
 
 /// An OpenAI-compatible inference gateway.
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Spend(money::SpendArgs),
     /// Check the ledger, write it out, and see who spends from it
     Ledger(money::LedgerArgs),
+    /// Make a wallet of GRAM (TON), and see its address and what is in it
+    Wallet(wallet::WalletArgs),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said

@@ -24,11 +24,13 @@ mod ledger;
 #[cfg(feature = "demo")]
 mod mock;
 mod place;
+mod qr;
 mod remote;
 mod serve;
 mod spend;
 mod usage;
 mod verify;
+mod wallet;
 mod worker;
 
 /// The exit status is that of a command which could do what it was asked.
@@ -48,6 +50,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Account(args) => account::run(args).await,
         Command::Spend(args) => spend::run(args).await,
         Command::Ledger(args) => return ledger::run(args).await,
+        Command::Wallet(args) => wallet::run(args),
         Command::Backup(args) => backup::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]

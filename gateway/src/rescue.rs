@@ -486,6 +486,12 @@ pub(crate) fn from_attempt(error: &AttemptError) -> Refusal {
             Refusal::invalid(StatusCode::BAD_REQUEST, "unsupported_parameter", part.message.clone())
                 .param(part.param.clone())
         }
+        Failure::Unreadable => Refusal::invalid(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "A worker serves this model, and must not learn who asks: send application/json or multipart/form-data, not compressed.",
+        )
+        .param("content-type"),
         Failure::Closed => Refusal::invalid(
             StatusCode::NOT_FOUND,
             "unsupported_endpoint",

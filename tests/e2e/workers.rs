@@ -13,6 +13,7 @@ use crate::count;
 use crate::flow::Flow;
 
 mod doctor;
+mod forms;
 mod leaving;
 mod strangers;
 mod tiers;

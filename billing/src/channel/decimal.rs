@@ -24,6 +24,32 @@ pub(super) mod nano {
     }
 }
 
+/// Nanoton that may be absent.
+pub(super) mod maybe_nano {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::Nano;
+
+    pub(in crate::channel) fn serialize<S: Serializer>(
+        amount: &Option<Nano>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match amount {
+            Some(amount) => super::nano::serialize(amount, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in crate::channel) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Nano>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Amount(#[serde(with = "super::nano")] Nano);
+        Ok(Option::<Amount>::deserialize(deserializer)?.map(|amount| amount.0))
+    }
+}
+
 /// Bytes of a fixed number as lowercase hexadecimal digits.
 pub(super) mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

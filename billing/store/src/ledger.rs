@@ -13,9 +13,10 @@
 //! Left to others: when to renew and to post (`gateway::ledger`), what a request costs (`billing`), the signature of
 //! receipts.
 //!
-//! In PostgreSQL all take locks in one order: node, accounts, pots, balances, each by name.
+//! In PostgreSQL all take locks in one order: channel, node, accounts, pots, balances, each by name.
 
 mod accounts;
+mod channels;
 mod charges;
 mod export;
 mod leases;
@@ -39,6 +40,10 @@ use crate::reader::ReadError;
 pub use accounts::{
     AccountChange, AccountSnapshot, ChangeError, CreateError, DeclareError, DeclaredKey, NewAccount, Spending,
     StoredAccount,
+};
+pub use channels::{
+    AddError, ChannelChanges, ChannelQuery, ChannelStore, CloseError, Facts, NewChannel, RaiseError, Raised, Side,
+    Stage, StoredChannel, channel_account,
 };
 pub use charges::{ChargeQuery, Paid, PostedCharge, SealedCharge, StoredReceipt};
 pub use export::ExportError;

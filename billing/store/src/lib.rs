@@ -36,7 +36,7 @@ pub use backup::BackupError;
 pub use file::private_folder;
 pub use journal::{Journal, JournalError, Writer};
 pub use keys::{By, Grant, KeyError, KeySnapshot, KeyStore, NewKey, Rotated, Sha256, StoredHash, StoredKey};
-pub use ledger::{LedgerFault, LedgerStore, SealedCharge};
+pub use ledger::{ChannelStore, LedgerFault, LedgerStore, SealedCharge};
 pub use location::{Location, PgUrl, PgUrlError};
 pub use opening::OpenError;
 pub use reader::{ReadError, Reader};

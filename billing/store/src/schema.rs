@@ -45,6 +45,7 @@ static SQLITE: LazyLock<Migrator> = migrator![
     4 "strikes" "sqlite/0004_strikes.sql",
     5 "receipt_keys" "sqlite/0005_receipt_keys.sql",
     6 "misstatements" "sqlite/0006_misstatements.sql",
+    7 "channels" "sqlite/0007_channels.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
@@ -54,6 +55,7 @@ static POSTGRES: LazyLock<Migrator> = migrator![
     4 "strikes" "postgres/0004_strikes.sql",
     5 "receipt_keys" "postgres/0005_receipt_keys.sql",
     6 "misstatements" "postgres/0006_misstatements.sql",
+    7 "channels" "postgres/0007_channels.sql",
 ];
 
 /// What a database holds.

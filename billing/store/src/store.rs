@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use crate::fault::Fault;
 use crate::file;
 use crate::keys::KeyStore;
-use crate::ledger::LedgerStore;
+use crate::ledger::{ChannelStore, LedgerStore};
 use crate::location::{Location, PgUrl};
 use crate::opening::OpenError;
 use crate::pool::Pool;
@@ -139,6 +139,11 @@ impl Store {
     /// The ledger: accounts, money, leases and charges.
     pub fn ledger(&self) -> LedgerStore {
         LedgerStore::new(self.ledger.clone(), self.reader.pool().clone())
+    }
+
+    /// Payment channels, whose money is in the ledger.
+    pub fn channels(&self) -> ChannelStore {
+        ChannelStore::new(self.ledger.clone(), self.reader.pool().clone())
     }
 
     pub fn reader(&self) -> &Reader {

@@ -2,6 +2,7 @@
 //!
 //! What both databases must do alike is tested on both, see [`scene::on_both`].
 
+mod channels;
 mod copying;
 mod keys;
 mod ledger;

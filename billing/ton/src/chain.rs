@@ -92,6 +92,9 @@ pub enum ChainError {
     /// The source will not take this message; with its reason. What was sent before may have made it so.
     #[error("the chain refused the message: {0}")]
     Refused(String),
+    /// It does not agree with what it, or another source, said before: it was reset, or somebody lies.
+    #[error("the chain contradicts what was known: {0}")]
+    Contradiction(String),
     /// It asks us to come back later.
     #[error("the chain's source allows no more requests now")]
     Limited,

@@ -2,6 +2,22 @@
 //!
 //! Whatever a chain says is a claim of somebody else's computer: nothing here panics on it, and nothing asserts it.
 
+pub mod address;
 pub mod chain;
+pub mod contract;
+mod durable;
+#[cfg(test)]
+mod golden;
+pub mod keyfile;
+pub mod mnemonic;
+pub mod seed;
+pub mod settler;
+pub mod sources;
+pub mod toncenter;
+pub mod transaction;
+pub mod wallet;
 
 pub use chain::Chain;
+pub use mnemonic::Mnemonic;
+pub use seed::Seed;
+pub use wallet::Wallet;

@@ -7,7 +7,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use backends::{
     clock::BodyClock,
     headers,
     serve::{BoxError, Serve},
+    upload::Once,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, header, request::Parts};
@@ -203,8 +204,7 @@ impl BodyLimits {
         }
         let (upload, model) = multipart::model(headers, operation.deployment.as_deref(), upload).await?;
         *awaited = upload.awaited();
-        let payload = Payload::Upload(Mutex::new(Some(BoxBody::new(upload))));
-        Ok((payload, model, witness))
+        Ok((Payload::Upload(Once::new(upload)), model, witness))
     }
 
     /// The whole body. One that came in one frame is not copied.

@@ -342,6 +342,7 @@ impl Search {
                 | Failure::NoneQualifies(_)
                 | Failure::Unverified(_)
                 | Failure::Untranslatable(_)
+                | Failure::Unreadable
                 | Failure::Closed
         );
         if self.last.is_none() || !tells_little {

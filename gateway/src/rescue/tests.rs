@@ -61,6 +61,7 @@ fn errors() -> Vec<BoxError> {
             param: "n".into(),
             message: "Anthropic gives one answer. Leave n out.".to_owned(),
         }),
+        Failure::Unreadable,
         Failure::Closed,
         Failure::QueueFull,
         Failure::QueueTimeout(after),

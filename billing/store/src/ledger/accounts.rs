@@ -350,7 +350,7 @@ fn organisation_of(id: &AccountId) -> Option<AccountId> {
     }
 }
 
-async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredAccount, CreateError> {
+pub(super) async fn create(db: &mut Db<'_>, new: &NewAccount, by: By<'_>) -> Result<StoredAccount, CreateError> {
     let id = new.id.clone();
     let Some(organisation) = organisation_of(&id) else {
         return Err(CreateError::Level { id });
@@ -425,7 +425,7 @@ fn created<E: From<LedgerFault>>(mut found: Vec<StoredAccount>) -> Result<Stored
     found.pop().ok_or_else(|| LedgerFault::Row { column: "id" }.into())
 }
 
-async fn alter(
+pub(super) async fn alter(
     db: &mut Db<'_>,
     id: &AccountId,
     change: &AccountChange,

@@ -52,7 +52,7 @@ impl LedgerStore {
     }
 }
 
-struct Lines<'a, W> {
+pub(super) struct Lines<'a, W> {
     to: &'a mut W,
     digest: Sha256,
     count: u64,
@@ -61,13 +61,13 @@ struct Lines<'a, W> {
 }
 
 impl<W: AsyncWrite + Unpin + Send> Lines<'_, W> {
-    fn push(&mut self, line: &Json) {
+    pub(super) fn push(&mut self, line: &Json) {
         // Writing to a String cannot fail.
         let _written = writeln!(self.text, "{line}");
         self.count = self.count.saturating_add(1);
     }
 
-    async fn flush(&mut self) -> Result<(), ExportError> {
+    pub(super) async fn flush(&mut self) -> Result<(), ExportError> {
         self.digest.update(self.text.as_bytes());
         let written = self.to.write_all(self.text.as_bytes()).await;
         self.text.clear();
@@ -158,6 +158,7 @@ async fn export<W: AsyncWrite + Unpin + Send>(
         }));
     }
     lines.flush().await?;
+    super::channels::export(db, lines).await?;
     let digest: [u8; 32] = lines.digest.clone().finalize().into();
     lines.push(&json!({"type": "end", "lines": lines.count, "sha256": to_hex(&digest)}));
     lines.flush().await?;

@@ -224,7 +224,7 @@ async fn before(db: &mut Db<'_>, deposit: &Deposit, kind: TransferKind) -> Resul
 }
 
 /// The organisation with its money and all that it spent, locked.
-async fn holder(db: &mut Db<'_>, id: &AccountId) -> Result<Option<StoredAccount>, LedgerFault> {
+pub(super) async fn holder(db: &mut Db<'_>, id: &AccountId) -> Result<Option<StoredAccount>, LedgerFault> {
     let lock = sql::by_kind(
         db,
         "SELECT id FROM accounts WHERE id = $1",
@@ -254,6 +254,15 @@ async fn holder(db: &mut Db<'_>, id: &AccountId) -> Result<Option<StoredAccount>
 }
 
 async fn pay_in(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposited, DepositError> {
+    let deposited = credit(db, deposit, by).await?;
+    if deposited.is_new {
+        log_movement(db, deposit, TransferKind::Deposit, by).await?;
+    }
+    Ok(deposited)
+}
+
+/// A deposit that is no operator's doing, and so is not in the audit log.
+pub(super) async fn credit(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposited, DepositError> {
     let id = deposit.organisation.clone();
     let holder = holder(db, &id).await?;
     // Behind the lock, so that of two at once the second finds the first.
@@ -295,7 +304,7 @@ async fn pay_in(db: &mut Db<'_>, deposit: &Deposit, by: By<'_>) -> Result<Deposi
     })
 }
 
-async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result<Deposited, WithdrawError> {
+pub(super) async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result<Deposited, WithdrawError> {
     let id = withdrawal.organisation.clone();
     let holder = holder(db, &id).await?;
     let before = before(db, withdrawal, TransferKind::Withdrawal).await?;
@@ -339,6 +348,7 @@ async fn pay_out(db: &mut Db<'_>, withdrawal: &Withdrawal, by: By<'_>) -> Result
         return Err(WithdrawError::Short { id, available, leased });
     }
     book(db, withdrawal, TransferKind::Withdrawal, by).await?;
+    log_movement(db, withdrawal, TransferKind::Withdrawal, by).await?;
     Ok(Deposited {
         is_new: true,
         // No more than was deposited, so the sum is an amount.
@@ -386,6 +396,10 @@ async fn book(db: &mut Db<'_>, deposit: &Deposit, kind: TransferKind, by: By<'_>
         )
         .await?;
     }
+    Ok(())
+}
+
+async fn log_movement(db: &mut Db<'_>, deposit: &Deposit, kind: TransferKind, by: By<'_>) -> Result<(), LedgerFault> {
     let mut detail = Map::new();
     detail.insert("id".into(), deposit.id.clone().into());
     detail.insert("amount_nano".into(), stored(deposit.amount).into());

@@ -10,6 +10,8 @@
 //!    the one before it.
 //! 5. Nothing was refunded twice, no transfer has no charge, nothing came from nowhere.
 //! 6. No node drew more than it was granted.
+//! 7. What is on the account of a channel came of it, and no more than its vouchers and its deposit; what was signed is
+//!    whole.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,6 +57,7 @@ pub struct Checked {
     pub transfers: u64,
     pub charges: u64,
     pub receipts: u64,
+    pub channels: u64,
 }
 
 /// Where what is stored is not what the replay gives.
@@ -95,7 +98,7 @@ impl Report {
         self.found == 0
     }
 
-    fn differs(
+    pub(super) fn differs(
         &mut self,
         subject: impl Into<String>,
         what: &'static str,
@@ -146,6 +149,7 @@ async fn verify(db: &mut Db<'_>) -> Result<Report, LedgerFault> {
     }
     check_strays(db, &mut report).await?;
     check_slices(db, &mut report).await?;
+    super::channels::check(db, &mut report).await?;
     note_bounds(db, &mut report).await?;
     Ok(report)
 }

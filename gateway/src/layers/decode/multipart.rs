@@ -6,7 +6,8 @@
 //! upload before that part is sent on.
 //!
 //! A compressed form, and a body that is no form, pass unread and without a model. They are refused where the path
-//! names a deployment, since an upstream may find another model in them.
+//! names a deployment, since an upstream may find another model in them, and they never go to a worker, which may find
+//! in them who asks: a form goes there without the [parts that say so](nameless).
 
 use std::{
     pin::Pin,
@@ -15,16 +16,18 @@ use std::{
     time::Duration,
 };
 
-use backends::serve::BoxError;
+use backends::{body::BoxBody, serve::BoxError, upload};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use openapi::request::RequestError;
 
 use super::{DecodeError, Upload};
+use nameless::Nameless;
 use scan::Scan;
 
 mod head;
+mod nameless;
 mod parameters;
 mod scan;
 
@@ -36,7 +39,7 @@ pub(super) async fn model(
     headers: &HeaderMap,
     deployment: Option<&str>,
     mut upload: Upload,
-) -> Result<(Watched, Option<Arc<str>>), DecodeError> {
+) -> Result<(Form, Option<Arc<str>>), DecodeError> {
     let boundary = if is_compressed(headers) {
         None
     } else {
@@ -46,7 +49,7 @@ pub(super) async fn model(
         if deployment.is_some() {
             return Err(content_type("application/json or multipart/form-data, the latter not compressed").into());
         }
-        return Ok((Watched::unread(upload), None));
+        return Ok((Form { upload, scan: None }, None));
     };
     let mut scan = Scan::new(&boundary);
     let mut seen = BytesMut::new();
@@ -66,39 +69,55 @@ pub(super) async fn model(
         }
         .into());
     }
-    let already = seen.len();
     upload.ahead = seen.freeze();
-    let watched = Watched {
-        upload,
-        scan: Some(scan),
-        already,
-    };
-    Ok((watched, model))
+    let scan = Some(scan);
+    Ok((Form { upload, scan }, model))
+}
+
+/// An upload whose beginning was read ahead, before it is known where it goes.
+pub(super) struct Form {
+    upload: Upload,
+    /// As far as was read ahead; none for what is no form that we can read.
+    scan: Option<Scan>,
+}
+
+impl Form {
+    /// How long the client was waited for while its form was read ahead.
+    pub(super) fn awaited(&self) -> Duration {
+        self.upload.awaited
+    }
+}
+
+impl upload::Upload for Form {
+    fn as_it_came(self: Box<Self>) -> BoxBody {
+        let Self { upload, scan } = *self;
+        BoxBody::new(Watched {
+            already: upload.ahead.len(),
+            upload,
+            scan,
+        })
+    }
+
+    fn without_identity(self: Box<Self>) -> Result<BoxBody, Box<dyn upload::Upload>> {
+        match &self.scan {
+            Some(scan) => {
+                let scan = scan.anew();
+                Ok(BoxBody::new(Nameless::new(self.upload, scan)))
+            }
+            None => Err(self),
+        }
+    }
 }
 
 /// An upload that fails before it sends on what we must not let pass.
-pub(super) struct Watched {
+struct Watched {
     upload: Upload,
-    /// None for what is no form that we can read.
     scan: Option<Scan>,
     /// Bytes from here on that were scanned when they were read ahead.
     already: usize,
 }
 
 impl Watched {
-    /// How long the client was waited for while its form was read ahead.
-    pub(super) fn awaited(&self) -> Duration {
-        self.upload.awaited
-    }
-
-    fn unread(upload: Upload) -> Self {
-        Self {
-            upload,
-            scan: None,
-            already: 0,
-        }
-    }
-
     fn check(&mut self, data: &[u8]) -> Result<(), RequestError> {
         let skipped = self.already.min(data.len());
         self.already -= skipped;

@@ -60,11 +60,11 @@ async fn history_agrees(scene: &Scene, seed: u64) {
         match play(&scene, seed).await {
             Ok(()) => return,
             Err(Trouble::Fault(text)) => faults.push(text),
-            Err(Trouble::Differs(text)) => panic!("MULBERRY_SIM_SEED={seed}, {text}"),
+            Err(Trouble::Differs(text)) => panic!("MULBERRY_HISTORY_SEED={seed}, {text}"),
         }
     }
     panic!(
-        "the database failed every time, MULBERRY_SIM_SEED={seed}: {}",
+        "the database failed every time, MULBERRY_HISTORY_SEED={seed}: {}",
         faults.join("\n")
     );
 }
@@ -124,7 +124,7 @@ async fn play(scene: &Scene, seed: u64) -> Result<(), Trouble> {
     reason = "a test is told by its caller, and has no configuration"
 )]
 fn given_seed() -> Option<u64> {
-    std::env::var("MULBERRY_SIM_SEED").ok()?.parse().ok()
+    std::env::var("MULBERRY_HISTORY_SEED").ok()?.parse().ok()
 }
 
 /// SplitMix64.

@@ -1,4 +1,4 @@
-//! The head of a part (RFC 7578 section 4.2): whether the part is the model.
+//! The head of a part (RFC 7578 section 4.2): whether the part is the model, or tells who asks.
 //!
 //! Strict, since what one server reads as another name than we do is a way around the limits of a key.
 
@@ -6,8 +6,17 @@ use openapi::request::RequestError;
 
 use super::parameters::{self, Parsed};
 
-/// Whether the part with this head is the model. The head begins behind the delimiter and ends in an empty line.
-pub(super) fn is_model(head: &[u8]) -> Result<bool, RequestError> {
+/// What a part is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Model,
+    /// It tells who asks.
+    Identity,
+    Other,
+}
+
+/// The part with this head, which begins behind the delimiter and ends in an empty line.
+pub(super) fn part(head: &[u8]) -> Result<Part, RequestError> {
     const EXPECTED: &str = "one header line form-data; name=\"…\" in each part, with values in quotes";
     let refused = RequestError::OutOfRange {
         param: "content-disposition",
@@ -48,7 +57,22 @@ pub(super) fn is_model(head: &[u8]) -> Result<bool, RequestError> {
     if is_alike && (!is_model || is_encoded) {
         return Err(refused);
     }
-    Ok(is_model)
+    Ok(match is_model {
+        true => Part::Model,
+        false if is_identity(name) => Part::Identity,
+        false => Part::Other,
+    })
+}
+
+/// Whether a name is one of those that tell who asks, or of a member of one: `metadata[key]`, as SDKs write objects.
+///
+/// What some server could take for such a name is one: nobody is wronged by a part too few at a stranger's machine.
+fn is_identity(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"user", b"metadata", b"safety_identifier"];
+    let name = name.trim_ascii();
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let end = name.iter().position(|byte| !is_of_name(byte)).unwrap_or(name.len());
+    NAMES.iter().any(|known| name[..end].eq_ignore_ascii_case(known))
 }
 
 /// A refusal of what the form looks like.
@@ -56,5 +80,38 @@ pub(super) fn form(expected: &'static str) -> RequestError {
     RequestError::OutOfRange {
         param: "body",
         expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_that_tell_who_asks() {
+        for (name, expected) in [
+            ("user", Part::Identity),
+            ("metadata", Part::Identity),
+            ("safety_identifier", Part::Identity),
+            ("metadata[team]", Part::Identity),
+            ("metadata.team", Part::Identity),
+            ("user[]", Part::Identity),
+            ("User", Part::Identity),
+            (" user ", Part::Identity),
+            ("us\\er", Part::Identity),
+            ("user\0", Part::Identity),
+            ("users", Part::Other),
+            ("user_id", Part::Other),
+            ("user-agent", Part::Other),
+            ("prompt", Part::Other),
+            ("x[user]", Part::Other),
+            ("", Part::Other),
+            ("model", Part::Model),
+        ] {
+            let head = format!("\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            assert_eq!(part(head.as_bytes()), Ok(expected), "{name:?}");
+        }
+        let file = b"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"user\"\r\n\r\n";
+        assert_eq!(part(file), Ok(Part::Other));
     }
 }

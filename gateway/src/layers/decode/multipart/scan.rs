@@ -1,4 +1,5 @@
-//! Reads a form as it passes, in any pieces: which part is `model`, and whether there is one at most.
+//! Reads a form as it passes, in any pieces: which part is `model`, whether there is one at most, and which parts tell
+//! who asks.
 //!
 //! Of the content of other parts nothing is kept but what a boundary may begin in, so that a form of any size takes a
 //! few hundred bytes, and at most [`MAX_HEAD`].
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use openapi::request::RequestError;
 
-use super::head::{form, is_model};
+use super::head::{Part, form, part};
 
 /// The longest name that a model may have in a form.
 const MAX_NAME: usize = 256;
@@ -30,17 +31,29 @@ pub(super) struct Scan {
     model: Option<Arc<str>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+/// What the next byte is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
     Content,
+    /// The content of a part that tells who asks.
+    Identity,
     Head,
     Model,
 }
 
 impl Scan {
     pub(super) fn new(boundary: &[u8]) -> Self {
+        Self::of(Finder::new(&[b"--", boundary].concat()).into_owned())
+    }
+
+    /// One of the same form, from its beginning.
+    pub(super) fn anew(&self) -> Self {
+        Self::of(self.delimiter.clone())
+    }
+
+    fn of(delimiter: Finder<'static>) -> Self {
         Self {
-            delimiter: Finder::new(&[b"--", boundary].concat()).into_owned(),
+            delimiter,
             state: State::Content,
             // The body begins like a line.
             kept: b"\r\n".to_vec(),
@@ -61,6 +74,10 @@ impl Scan {
         self.state == State::Model
     }
 
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
     /// The request is routed by what was read until now.
     pub(super) fn expect_no_more(&mut self) {
         self.is_late = true;
@@ -69,14 +86,20 @@ impl Scan {
     /// The next piece. After an error nothing of it may be sent on, nor anything else be read.
     pub(super) fn read(&mut self, mut data: &[u8]) -> Result<(), RequestError> {
         while !data.is_empty() {
-            let taken = match self.state {
-                State::Content => self.read_content(data)?,
-                State::Head => self.read_head(data)?,
-                State::Model => self.read_model(data)?,
-            };
+            let taken = self.step(data)?;
             data = &data[taken..];
         }
         Ok(())
+    }
+
+    /// Reads as far as the state is the same. Says how many bytes it took: of the head with the empty line, of the
+    /// rest with the delimiter.
+    pub(super) fn step(&mut self, data: &[u8]) -> Result<usize, RequestError> {
+        match self.state {
+            State::Content | State::Identity => self.read_content(data),
+            State::Head => self.read_head(data),
+            State::Model => self.read_model(data),
+        }
     }
 
     /// Looks for the next delimiter. Says how many bytes it took.
@@ -132,15 +155,15 @@ impl Scan {
                 return Ok(at + 1);
             }
             if self.kept.ends_with(b"\r\n\r\n") {
-                let is_model = is_model(&self.kept)?;
+                let part = part(&self.kept)?;
                 self.kept.clear();
-                if is_model {
-                    self.begin_model()?;
-                } else {
-                    self.state = State::Content;
-                    // A content may be empty, and its delimiter follows at once.
-                    self.kept.extend_from_slice(b"\r\n");
-                }
+                self.state = match part {
+                    Part::Model => return self.begin_model().map(|()| at + 1),
+                    Part::Identity => State::Identity,
+                    Part::Other => State::Content,
+                };
+                // A content may be empty, and its delimiter follows at once.
+                self.kept.extend_from_slice(b"\r\n");
                 return Ok(at + 1);
             }
             if self.kept.len() > MAX_HEAD {

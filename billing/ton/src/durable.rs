@@ -1,0 +1,60 @@
+//! Files that are there whole or not at all, whatever ends us meanwhile, and that only their owner may read.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use aws_lc_rs::rand;
+
+/// Writes a file where there is none; one that is there stays, and the error is `AlreadyExists`.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    through_another(path, bytes, |beside| fs::hard_link(beside, path))
+}
+
+/// Writes a file in place of the one that is there, if any.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    through_another(path, bytes, |beside| fs::rename(beside, path))
+}
+
+fn through_another(path: &Path, bytes: &[u8], name: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut mark = [0; 8];
+    rand::fill(&mut mark).map_err(|_| io::ErrorKind::Unsupported)?;
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{own}.{:016x}", u64::from_be_bytes(mark)));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    only_ours(&mut options);
+    let written = options.open(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        name(&beside)
+    });
+    // It has its name, or is of no use.
+    drop(fs::remove_file(&beside));
+    written?;
+    // The name is not on disk before its folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(unix)]
+fn only_ours(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+/// Whether others than its owner and its group may read or change it.
+#[cfg(unix)]
+pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o007 != 0
+}
+
+/// Elsewhere a new file has the rights of its folder.
+#[cfg(not(unix))]
+fn only_ours(_options: &mut OpenOptions) {}
+
+#[cfg(not(unix))]
+pub(crate) fn is_exposed(_metadata: &fs::Metadata) -> bool {
+    false
+}

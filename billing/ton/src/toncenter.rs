@@ -1,0 +1,326 @@
+//! A chain over HTTP: toncenter's API, version 2, as toncenter.com, ton-http-api and the simulated chain speak it.
+//!
+//! Nothing that it answers is proven. What can be checked without a second source is: that a transaction is what its
+//! hash says, that each names the one before it, and that the last names our cursor. What an account holds is its word
+//! alone: [`crate::sources`] asks a second one where much is at stake.
+//!
+//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most.
+//! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
+//! seen by its state.
+//!
+//! ```no_run
+//! # async fn example(tls: &rustls::ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
+//! use billing::channel::Network;
+//! use billing_ton::{Chain as _, toncenter::{Settings, Toncenter}};
+//!
+//! let chain = Toncenter::new(Settings {
+//!     network: Network::MAINNET,
+//!     url: "https://toncenter.com/api/v2".to_owned(),
+//!     api_key: None,
+//! }, Some(tls))?;
+//! println!("the newest block is {}", chain.head().await?.seqno);
+//! # Ok(()) }
+//! ```
+
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use billing::channel::{Account, Network};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use http::{HeaderValue, StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    address,
+    chain::{AccountState, Chain, ChainError, Cursor, Head, Transaction},
+};
+
+mod answer;
+mod post;
+
+use answer::{AddressInformation, ConfigInfo, Envelope, Linked, RawTransaction};
+use post::{Client, PostError};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_BODY: usize = 8 * 1024 * 1024;
+/// Transactions in one answer. One of a wallet with 255 payments has a hundred kilobytes.
+const PAGE: usize = 32;
+/// How far one question goes back from the newest transaction.
+const MAX_PAGES: usize = 256;
+/// Of a reason that a server gives.
+const MAX_REASON: usize = 200;
+/// An account that nobody owns, and that has no data: what is asked of it is how far the chain is.
+const NOBODY: Account = Account {
+    workchain: -1,
+    hash: [0; 32],
+};
+
+/// How a toncenter is reached.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which chain it is of. The API does not say it.
+    pub network: Network,
+    /// Up to `/api/v2`, as its documentation writes it.
+    pub url: String,
+    /// Without one a public toncenter allows a request a second.
+    pub api_key: Option<String>,
+}
+
+/// Without the key.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.api_key.is_some() { "with" } else { "without" };
+        write!(f, "Settings({} at {}, {key} an API key)", self.network, self.url)
+    }
+}
+
+/// Why settings are no toncenter, in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error(
+        "the URL of a toncenter is `https://` or `http://`, a host and a path, such as https://toncenter.com/api/v2"
+    )]
+    Url,
+    #[error("the API key has letters that do not belong in a header")]
+    ApiKey,
+    #[error("the URL is https, and there is no TLS configuration")]
+    NoTls,
+}
+
+/// One toncenter.
+pub struct Toncenter {
+    network: Network,
+    client: Client,
+}
+
+impl Toncenter {
+    /// `tls` is for https; its ALPN protocols are set here.
+    pub fn new(settings: Settings, tls: Option<&rustls::ClientConfig>) -> Result<Self, SettingsError> {
+        Self::with_patience(settings, tls, PATIENCE)
+    }
+
+    fn with_patience(
+        settings: Settings,
+        tls: Option<&rustls::ClientConfig>,
+        patience: Duration,
+    ) -> Result<Self, SettingsError> {
+        let base = settings.url.trim_end_matches('/').trim_end_matches("/jsonRPC");
+        let url: Uri = format!("{base}/jsonRPC").parse().map_err(|_| SettingsError::Url)?;
+        let is_https = match url.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(SettingsError::Url),
+        };
+        if url.host().is_none_or(str::is_empty) || url.query().is_some() {
+            return Err(SettingsError::Url);
+        }
+        let api_key = settings.api_key.map(|key| {
+            let mut value = HeaderValue::from_str(&key).map_err(|_| SettingsError::ApiKey)?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
+        let api_key = api_key.transpose()?;
+        if is_https && tls.is_none() {
+            return Err(SettingsError::NoTls);
+        }
+        Ok(Self {
+            network: settings.network,
+            client: Client::new(url, api_key, tls, patience, MAX_BODY),
+        })
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+        let question = json!({ "id": "1", "jsonrpc": "2.0", "method": method, "params": params });
+        let answer = self.client.post(question.to_string().into()).await.map_err(unreached)?;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(ChainError::Limited);
+        }
+        // Failures too have a body that says more than the status.
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&answer.body) else {
+            return Err(if answer.status.is_success() {
+                ChainError::Unreadable(format!("{method}: not the JSON of a toncenter"))
+            } else {
+                ChainError::Unreachable(format!("{method}: status {}", answer.status.as_u16()))
+            });
+        };
+        if !envelope.ok {
+            return Err(refusal(method, &answer.status, &envelope));
+        }
+        let result = envelope.result.map_or("null", serde_json::value::RawValue::get);
+        // Of the error only where: what is there is somebody else's text.
+        serde_json::from_str(result).map_err(|error| {
+            ChainError::Unreadable(format!("{method}: not what it should be, at column {}", error.column()))
+        })
+    }
+
+    async fn information(&self, account: &Account) -> Result<AddressInformation, ChainError> {
+        let params = json!({ "address": address::raw(account) });
+        self.ask("getAddressInformation", params).await
+    }
+
+    /// One answer, newest first: transactions up to `from`, or the newest.
+    async fn page(
+        &self,
+        account: &Account,
+        from: Option<Cursor>,
+        after: Option<Cursor>,
+    ) -> Result<Vec<Linked>, ChainError> {
+        let mut params = json!({ "address": address::raw(account), "limit": PAGE, "archival": true });
+        if let Some(from) = from {
+            params["lt"] = from.lt.to_string().into();
+            params["hash"] = STANDARD.encode(from.hash).into();
+        }
+        if let Some(after) = after {
+            params["to_lt"] = after.lt.to_string().into();
+        }
+        let raw: Vec<RawTransaction> = self.ask("getTransactions", params).await?;
+        if raw.len() > PAGE {
+            return Err(unreadable("it has more transactions than were asked for"));
+        }
+        let checked = raw.into_iter().map(|raw| raw.checked(account));
+        checked.collect::<Result<_, _>>().map_err(ChainError::Unreadable)
+    }
+
+    async fn history(
+        &self,
+        account: &Account,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Transaction>, ChainError> {
+        // The API goes back from the newest; wanted are the oldest, so that of what was seen the last are kept.
+        let mut kept: VecDeque<Transaction> = VecDeque::new();
+        let mut expected = None;
+        for _ in 0..MAX_PAGES {
+            let page = self.page(account, expected, after).await?;
+            if page.is_empty() {
+                return match expected {
+                    None => Ok(kept.into()),
+                    Some(_) => Err(unreadable("it does not have the account's older transactions")),
+                };
+            }
+            for Linked { transaction, previous } in page {
+                if let Some(after) = after
+                    && transaction.at.lt <= after.lt
+                {
+                    // Only when nothing is new is the cursor met here; else the one after it has named it.
+                    return if transaction.at == after {
+                        Ok(kept.into())
+                    } else {
+                        Err(lost(after))
+                    };
+                }
+                if expected.is_some_and(|expected| expected != transaction.at) {
+                    return Err(unreadable("a transaction is missing in an account's history"));
+                }
+                if kept.len() >= limit {
+                    kept.pop_back();
+                }
+                if limit > 0 {
+                    kept.push_front(transaction);
+                }
+                match (previous, after) {
+                    // The account's first, ever or since it was deleted.
+                    (None, _) => return Ok(kept.into()),
+                    (Some(previous), Some(after)) if previous == after => return Ok(kept.into()),
+                    (Some(previous), Some(after)) if previous.lt <= after.lt => return Err(lost(after)),
+                    (Some(_), _) => expected = previous,
+                }
+            }
+        }
+        Err(unreadable(
+            "an account has more new transactions than can be read at once",
+        ))
+    }
+}
+
+impl Chain for Toncenter {
+    fn network(&self) -> Network {
+        self.network
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ChainError>> {
+        // getMasterchainInfo does not tell the time.
+        async { self.information(&NOBODY).await?.head().map_err(unreadable) }.boxed()
+    }
+
+    fn account(&self, account: Account) -> BoxFuture<'_, Result<AccountState, ChainError>> {
+        async move { self.information(&account).await?.account().map_err(unreadable) }.boxed()
+    }
+
+    fn transactions(
+        &self,
+        account: Account,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>> {
+        async move { self.history(&account, after, limit).await }.boxed()
+    }
+
+    fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {
+        async move {
+            let params = json!({ "boc": STANDARD.encode(message) });
+            self.ask::<Value>("sendBoc", params).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn config_parameter(&self, index: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, ChainError>> {
+        async move {
+            let info: ConfigInfo = self.ask("getConfigParam", json!({ "config_id": index })).await?;
+            info.bytes().map_err(unreadable)
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Toncenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Toncenter({})", self.network)
+    }
+}
+
+fn refusal(method: &'static str, status: &StatusCode, envelope: &Envelope<'_>) -> ChainError {
+    let code = envelope.code.unwrap_or_else(|| status.as_u16().into());
+    if code == 429 {
+        return ChainError::Limited;
+    }
+    let said = plain(envelope.error.as_deref().unwrap_or("no reason given"));
+    let is_of_the_way = matches!(code, 502..=504)
+        || ["timeout", "LITE_SERVER_NETWORK", "LITE_SERVER_NOTREADY"]
+            .iter()
+            .any(|word| said.contains(word));
+    if method == "sendBoc" && !is_of_the_way {
+        return ChainError::Refused(said);
+    }
+    ChainError::Unreachable(format!("{method}: {said} (code {code})"))
+}
+
+/// A text of somebody else's in one line of bounded length.
+fn plain(text: &str) -> String {
+    let one_line = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter });
+    one_line.take(MAX_REASON).collect()
+}
+
+fn unreached(error: PostError) -> ChainError {
+    match error {
+        PostError::Redirect(_) | PostError::TooLarge(_) => ChainError::Unreadable(error.to_string()),
+        other => ChainError::Unreachable(other.to_string()),
+    }
+}
+
+fn unreadable(reason: &'static str) -> ChainError {
+    ChainError::Unreadable(reason.to_owned())
+}
+
+fn lost(cursor: Cursor) -> ChainError {
+    ChainError::Contradiction(format!(
+        "the account's history no longer has the transaction at logical time {} that was seen there",
+        cursor.lt
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! What a toncenter answers, as types: what is not of the type is unreadable. Nothing of it is believed here.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use billing::channel::Account;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+use tycho_types::boc::Boc;
+
+use crate::{
+    chain::{AccountState, Cursor, Head, Status, Transaction},
+    transaction::Happened,
+};
+
+/// Around every answer.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    pub(super) ok: bool,
+    #[serde(borrow, default)]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) error: Option<String>,
+    #[serde(default)]
+    pub(super) code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AddressInformation {
+    balance: Number,
+    state: State,
+    code: Bytes,
+    data: Bytes,
+    last_transaction_id: TransactionId,
+    block_id: BlockId,
+    sync_utime: u32,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Active,
+    #[serde(alias = "uninit")]
+    Uninitialized,
+    Frozen,
+}
+
+#[derive(Deserialize)]
+struct TransactionId {
+    lt: Number,
+    hash: Bytes,
+}
+
+#[derive(Deserialize)]
+struct BlockId {
+    workchain: i32,
+    seqno: u32,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawTransaction {
+    utime: u32,
+    data: Bytes,
+    transaction_id: TransactionId,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConfigInfo {
+    config: ConfigCell,
+}
+
+#[derive(Deserialize)]
+struct ConfigCell {
+    bytes: Bytes,
+}
+
+/// A number that is written as one or as a text.
+struct Number(i128);
+
+/// Base64; an empty text has no bytes.
+struct Bytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(i64),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(number) => Ok(Self(number.into())),
+            Either::Text(text) => text.parse().map(Self).map_err(|_| de::Error::custom("not a number")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD
+            .decode(text)
+            .map(Self)
+            .map_err(|_| de::Error::custom("not Base64"))
+    }
+}
+
+impl TransactionId {
+    /// `None` for an account without transactions, which has zeros here.
+    fn cursor(&self) -> Result<Option<Cursor>, &'static str> {
+        let lt = u64::try_from(self.lt.0).map_err(|_| "a logical time is not one")?;
+        if lt == 0 {
+            return Ok(None);
+        }
+        let hash = self
+            .hash
+            .0
+            .as_slice()
+            .try_into()
+            .map_err(|_| "a hash has not 32 bytes")?;
+        Ok(Some(Cursor { lt, hash }))
+    }
+}
+
+impl AddressInformation {
+    pub(super) fn head(&self) -> Result<Head, &'static str> {
+        if self.block_id.workchain != -1 {
+            return Err("the block is not of the masterchain");
+        }
+        Ok(Head {
+            seqno: self.block_id.seqno,
+            time: self.sync_utime,
+        })
+    }
+
+    pub(super) fn account(self) -> Result<AccountState, &'static str> {
+        let last = self.last_transaction_id.cursor()?;
+        let status = match self.state {
+            State::Active => {
+                // Both are read once, so that who gets them need not doubt that they are cells.
+                for bytes in [&self.code.0, &self.data.0] {
+                    Boc::decode(bytes).map_err(|_| "code or data are no bag of cells")?;
+                }
+                Status::Active {
+                    code: self.code.0.clone(),
+                    data: self.data.0.clone(),
+                }
+            }
+            State::Frozen => Status::Frozen,
+            // This API has one word for both; coins or a transaction make the difference.
+            State::Uninitialized if self.balance.0 <= 0 && last.is_none() => Status::Nonexistent,
+            State::Uninitialized => Status::Uninitialised,
+        };
+        Ok(AccountState {
+            head: self.head()?,
+            // Below zero is how some versions say that there is no account.
+            balance: u128::try_from(self.balance.0.max(0)).unwrap_or_default(),
+            last,
+            status,
+        })
+    }
+}
+
+/// A transaction whose cell was read.
+pub(super) struct Linked {
+    pub(super) transaction: Transaction,
+    /// The account's transaction before it; `None` for the first.
+    pub(super) previous: Option<Cursor>,
+}
+
+impl RawTransaction {
+    /// `account` is whom we asked about.
+    pub(super) fn checked(self, account: &Account) -> Result<Linked, String> {
+        let at = self
+            .transaction_id
+            .cursor()?
+            .ok_or("a transaction has no logical time")?;
+        let transaction = Transaction {
+            at,
+            time: self.utime,
+            cell: self.data.0,
+        };
+        let happened = Happened::read(account, &transaction).map_err(|error| error.to_string())?;
+        Ok(Linked {
+            transaction,
+            previous: happened.previous,
+        })
+    }
+}
+
+impl ConfigInfo {
+    pub(super) fn bytes(self) -> Result<Option<Vec<u8>>, &'static str> {
+        if self.config.bytes.0.is_empty() {
+            return Ok(None);
+        }
+        Boc::decode(&self.config.bytes.0).map_err(|_| "a configuration parameter is no bag of cells")?;
+        Ok(Some(self.config.bytes.0))
+    }
+}

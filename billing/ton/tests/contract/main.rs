@@ -1,0 +1,11 @@
+//! The channel contract in the Rust virtual machine, beside what the official executor said of the same messages.
+
+mod accepting;
+mod books;
+mod codec;
+mod document;
+mod fixtures;
+mod machine;
+mod prices;
+mod random;
+mod storm;
