@@ -426,6 +426,64 @@ fn vouchers_go_ahead_of_work_within_the_caps() {
 }
 
 #[test]
+fn a_payer_whose_books_are_kept_elsewhere_asks_and_is_told() {
+    let mut purse = purse(300);
+    let policy = PayerPolicy {
+        books: Books::Told,
+        ..payer_policy()
+    };
+    let mut payer = payer(channel(), policy, &mut purse);
+    let books = |spent, held| payer::Event::Books {
+        spent: nano(spent),
+        held: nano(held),
+    };
+    assert_eq!(
+        payer.hold(&mut purse, hold(1), nano(1)),
+        Err(HoldRefusal::KeptElsewhere)
+    );
+    assert_eq!(payer.coverage(&purse, nano(50)), Ok(Coverage::Sent));
+    assert_eq!(payer.coverage(&purse, nano(120)), Ok(Coverage::When(nano(120))));
+    assert_eq!(
+        payer.coverage(&purse, nano(201)),
+        Err(HoldRefusal::Exposure { missing: nano(1) })
+    );
+    let effects = tell_payer(&mut payer, &mut purse, books(0, 120));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, payer::Effect::Covered(max) if *max >= nano(120)))
+    );
+    assert_eq!(payer.coverage(&purse, Nano::ZERO), Ok(Coverage::Sent));
+    let effects = tell_payer(&mut payer, &mut purse, books(110, 0));
+    assert!(effects.iter().any(|effect| matches!(effect, payer::Effect::Send(
+        Notice::Tally { spent, .. } | Notice::Voucher { spent, .. }) if *spent == nano(110))));
+    assert_eq!(payer.exposure(), nano(60));
+}
+
+/// The clock is set an hour ahead, or the machine slept: that is no silence of the payer.
+#[test]
+fn sleep_is_no_silence() {
+    let mut payee = payee(PayeePolicy {
+        patience_ms: 600_000,
+        sign_every: nano(1),
+        ..PAYEE
+    });
+    tell_payee(&mut payee, voucher_notice(100, 0));
+    payee.reserve(hold(1), nano(40), 0).expect("covered");
+    payee.commit(hold(1), nano(40)).expect("held");
+    payee.step(payee::Event::Tick, 3_600_000);
+    assert_eq!(payee.take(), Nano::ZERO, "not agreed");
+    let mut now_ms = 3_600_000;
+    while payee.take().is_zero() {
+        now_ms += 50_000;
+        payee.step(payee::Event::Tick, now_ms);
+        assert!(now_ms <= 4_200_000);
+    }
+    // Of the hour one minute counted.
+    assert_eq!((payee.take(), now_ms), (nano(40), 4_150_000));
+}
+
+#[test]
 fn on_credit_only_what_has_matured_is_signed() {
     let mut purse = purse(300);
     let policy = PayerPolicy {

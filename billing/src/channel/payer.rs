@@ -91,7 +91,7 @@ pub enum Event {
     Trust(Trust),
     /// A person pays in more.
     TopUp(Nano),
-    /// We want the rest back.
+    /// We want the rest back. What has not matured by then is not paid: let it first.
     Close,
     /// Time has passed.
     Tick,
