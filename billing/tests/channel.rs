@@ -460,6 +460,65 @@ fn a_payer_whose_books_are_kept_elsewhere_asks_and_is_told() {
     assert_eq!(payer.exposure(), nano(60));
 }
 
+#[test]
+fn what_a_crash_of_the_payer_forgot_is_owed_within_what_was_signed() {
+    let check = |books: Books, says: u64, more: u64| {
+        let mut purse = purse(300);
+        let policy = PayerPolicy {
+            books,
+            ..payer_policy()
+        };
+        let before = payer(channel(), policy, &mut purse);
+        assert_eq!(before.voucher_max(), nano(50));
+        let mut payer = Payer::restore(before.snapshot(), signer(1), policy, 0).expect("its own records");
+        assert_eq!(
+            payer.coverage(&purse, nano(1)),
+            Err(HoldRefusal::NotOpen(payer::Phase::Waking))
+        );
+        let effects = tell_payer(&mut payer, &mut purse, payer::Event::Connected);
+        let asked = effects.iter().find_map(|effect| match effect {
+            payer::Effect::Send(Notice::Reestablish { question, .. }) => Some(*question),
+            _ => None,
+        });
+        let standing = Standing {
+            voucher: None,
+            take: None,
+            spent: nano(says),
+            open: Nano::ZERO,
+        };
+        let question = asked.expect("it asks");
+        let answer = payer::Event::Notice(Notice::Established { question, standing });
+        let effects = tell_payer(&mut payer, &mut purse, answer);
+        let owed = effects.iter().find_map(|effect| match effect {
+            payer::Effect::Owed { more } => Some(*more),
+            _ => None,
+        });
+        assert_eq!(owed, Some(nano(more)), "{says}, {books:?}");
+        if books == Books::Told {
+            // A word of the books from before they had it does no harm.
+            let old = payer::Event::Books {
+                spent: Nano::ZERO,
+                held: Nano::ZERO,
+            };
+            tell_payer(&mut payer, &mut purse, old);
+            let told = payer::Event::Books {
+                spent: nano(more),
+                held: Nano::ZERO,
+            };
+            tell_payer(&mut payer, &mut purse, told);
+            tell_payer(&mut payer, &mut purse, payer::Event::Booked(nano(more)));
+        }
+        assert_eq!((payer.phase(), payer.spent()), (payer::Phase::Open, nano(more)));
+        let room = nano(200 - 1);
+        assert!(payer.coverage(&purse, room).is_ok(), "nothing is in doubt any more");
+    };
+    for books in [Books::Own, Books::Told] {
+        check(books, 30, 30);
+        check(books, 50, 50);
+        check(books, 5000, 50);
+    }
+}
+
 /// The clock is set an hour ahead, or the machine slept: that is no silence of the payer.
 #[test]
 fn sleep_is_no_silence() {
