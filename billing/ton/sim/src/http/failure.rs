@@ -44,6 +44,7 @@ impl From<ChainError> for Failure {
         match error {
             ChainError::Refused(reason) => Self::Refused(reason),
             ChainError::Limited => Self::Limited,
+            ChainError::Contradiction(reason) => Self::Absent(reason),
             ChainError::Unreachable(reason) | ChainError::Unreadable(reason) => Self::Unavailable(reason),
         }
     }
