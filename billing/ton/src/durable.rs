@@ -13,6 +13,11 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     through_another(path, bytes, |beside| fs::hard_link(beside, path))
 }
 
+/// Writes a file in place of the one that is there, if any.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    through_another(path, bytes, |beside| fs::rename(beside, path))
+}
+
 fn through_another(path: &Path, bytes: &[u8], name: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let mut mark = [0; 8];
     rand::fill(&mut mark).map_err(|_| io::ErrorKind::Unsupported)?;

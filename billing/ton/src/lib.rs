@@ -11,6 +11,7 @@ mod golden;
 pub mod keyfile;
 pub mod mnemonic;
 pub mod seed;
+pub mod settler;
 pub mod sources;
 pub mod toncenter;
 pub mod transaction;
