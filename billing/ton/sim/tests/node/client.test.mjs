@@ -1,32 +1,20 @@
 // TON's official client against the simulated chain: a wallet is funded, deployed by its first transfer, and read.
-// MULBERRY_CHAIN is the program (the example `chain` of this package); ./run builds it.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { Address, Cell, SendMode, external, internal, toNano } from '@ton/core';
 import { keyPairFromSeed } from '@ton/crypto';
-import { TonClient, WalletContractV5R1, WalletContractV4 } from '@ton/ton';
+import { TonClient, WalletContractV4, WalletContractV5R1 } from '@ton/ton';
+import { startChain } from './chain.mjs';
 
 let chain;
-let endpoint;
 let client;
 
 before(async () => {
-  chain = spawn(process.env.MULBERRY_CHAIN, [], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: chain.stdout });
-  endpoint = await new Promise((resolve, reject) => {
-    lines.once('line', resolve);
-    chain.once('exit', (code) => reject(new Error(`the chain ended with ${code}`)));
-  });
-  client = new TonClient({ endpoint });
+  chain = await startChain();
+  client = new TonClient({ endpoint: chain.endpoint });
 });
 
-after(async () => {
-  const ended = new Promise((resolve) => chain.once('exit', resolve));
-  chain.kill('SIGTERM');
-  assert.equal(await ended, 0);
-});
+after(() => chain.stop());
 
 const keys = (n) => keyPairFromSeed(Buffer.alloc(32, n));
 
@@ -34,20 +22,11 @@ const keys = (n) => keyPairFromSeed(Buffer.alloc(32, n));
 const wallet = (n) =>
   WalletContractV5R1.create({ workchain: 0, publicKey: keys(n).publicKey, walletId: { networkGlobalId: -217 } });
 
-async function danger(route, query) {
-  const answer = await fetch(new URL(`/${route}?${new URLSearchParams(query)}`, endpoint), { method: 'POST' });
-  const told = await answer.json();
-  assert.equal(told.ok, true, JSON.stringify(told));
-  return told.result;
-}
-
-const fund = (address, nano) => danger('danger_faucet', { address: address.toString(), amount: String(nano) });
-
 test('a wallet is funded, deployed by its first transfer, and read', async () => {
   const mine = client.open(wallet(1));
   const theirs = Address.parseRaw(`0:${'ab'.repeat(32)}`);
   assert.equal(await client.isContractDeployed(mine.address), false);
-  await fund(mine.address, toNano('10'));
+  await chain.fund(mine.address, toNano('10'));
   assert.equal(await mine.getBalance(), toNano('10'));
   assert.equal(await mine.getSeqno(), 0);
 
@@ -79,7 +58,7 @@ test('a wallet is funded, deployed by its first transfer, and read', async () =>
 
 test('a message comes once', async () => {
   const mine = client.open(wallet(2));
-  await fund(mine.address, toNano('1'));
+  await chain.fund(mine.address, toNano('1'));
   const body = wallet(2).createTransfer({
     seqno: 0,
     secretKey: keys(2).secretKey,
@@ -98,7 +77,7 @@ test('a message comes once', async () => {
 
 test('a history is paged through', async () => {
   const mine = client.open(wallet(3));
-  await fund(mine.address, toNano('5'));
+  await chain.fund(mine.address, toNano('5'));
   for (let seqno = 0; seqno < 5; seqno++) {
     await mine.sendTransfer({
       seqno,
@@ -135,7 +114,7 @@ test('a history is paged through', async () => {
 
 test('fees are known before a message is sent', async () => {
   const mine = client.open(WalletContractV4.create({ workchain: 0, publicKey: keys(5).publicKey }));
-  await fund(mine.address, toNano('1'));
+  await chain.fund(mine.address, toNano('1'));
   const transfer = () => ({
     seqno: 0,
     secretKey: keys(5).secretKey,
@@ -161,7 +140,7 @@ test('blocks, configuration and the clock are told', async () => {
   const [shard] = await client.getWorkchainShards(info.latestSeqno);
   assert.equal(shard.workchain, 0);
   const mine = wallet(6);
-  await fund(mine.address, 5n);
+  await chain.fund(mine.address, 5n);
   const { latestSeqno } = await client.getMasterchainInfo();
   const inside = await client.getShardTransactions(0, latestSeqno, shard.shard);
   assert.equal(inside[0].account.toString(), mine.address.toString());
@@ -169,11 +148,11 @@ test('blocks, configuration and the clock are told', async () => {
   assert.equal(state.lastTransaction.lt, inside[0].lt);
   assert.equal(state.state, 'uninitialized');
 
-  const answer = await fetch(new URL('/api/v2/getConfigParam?config_id=19', endpoint));
+  const answer = await fetch(new URL('/api/v2/getConfigParam?config_id=19', chain.endpoint));
   const { result } = await answer.json();
   const global = Cell.fromBase64(result.config.bytes).beginParse().loadInt(32);
   assert.equal(global, -217);
   const before = state.timestampt;
-  await danger('danger_advance', { seconds: '86400' });
+  await chain.danger('danger_advance', { seconds: '86400' });
   assert.ok((await client.getContractState(mine.address)).timestampt >= before + 86400);
 });
