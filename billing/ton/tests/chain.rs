@@ -1,5 +1,7 @@
 //! Wallets, the settler and the follower on a simulated chain: the real contracts in a real TVM.
 
+#[path = "chain/following.rs"]
+mod following;
 #[path = "chain/scene.rs"]
 mod scene;
 #[path = "chain/settling.rs"]

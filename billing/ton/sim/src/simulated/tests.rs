@@ -99,7 +99,7 @@ fn a_history_is_read_from_a_cursor() {
     };
     assert!(matches!(
         now(chain.transactions(rich, Some(elsewhere), 2)),
-        Err(ChainError::Unreadable(_))
+        Err(ChainError::Contradiction(_))
     ));
 }
 
