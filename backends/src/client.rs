@@ -26,7 +26,7 @@ use crate::{
     body::{BoxBody, Outgoing},
     serve::BoxError,
     statement::{Asking, Hearing, Passing, STATEMENT, Tallied},
-    worker::Worker,
+    worker::{Passage, Worker},
 };
 
 pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
@@ -110,18 +110,20 @@ impl Client {
     /// The same over a connection of a worker, which is never one of ours.
     pub async fn send_over(
         &self,
-        sender: http2::SendRequest<Outgoing>,
+        passage: Passage,
         request: Request<Outgoing>,
     ) -> Result<Response<Answering>, SendError> {
         let failed = request.body().failed();
-        let sent = self.send_shared(sender, request).await;
-        sent.map_err(|error| failed.take().map_or(error, SendError::Upload))
+        let sent = self.send_shared(passage.sender.clone(), request).await;
+        let mut response = sent.map_err(|error| failed.take().map_or(error, SendError::Upload))?;
+        response.body_mut().passage = Some(passage);
+        Ok(response)
     }
 
     /// The same, and the worker is asked for its statement of the answer.
     pub(crate) async fn send_asking(
         &self,
-        sender: http2::SendRequest<Outgoing>,
+        passage: Passage,
         mut request: Request<Outgoing>,
         asking: Asking,
     ) -> Result<Response<Answering>, SendError> {
@@ -129,7 +131,7 @@ impl Client {
         let passing = Passing::new(&asking.salt);
         tally(request.body_mut(), &passing);
         let hearing = Hearing::new(asking, passing);
-        let mut response = self.send_over(sender, request).await?;
+        let mut response = self.send_over(passage, request).await?;
         let status = response.status();
         response.body_mut().hearing = Some(Box::new(hearing.answered(status)));
         Ok(response)
@@ -225,6 +227,7 @@ impl Client {
         Ok(response.map(|body| Answering {
             body,
             link: None,
+            passage: None,
             hearing: None,
         }))
     }
@@ -302,6 +305,7 @@ impl Link {
         let mut answering = Answering {
             body,
             link: Some(self),
+            passage: None,
             hearing: None,
         };
         if answering.body.is_end_stream() {
@@ -338,6 +342,8 @@ impl Link {
 pub struct Answering {
     body: Incoming,
     link: Option<Link>,
+    /// Of a worker: held, so that the connection is.
+    passage: Option<Passage>,
     /// Where its worker was asked for a statement, until the answer has ended.
     hearing: Option<Box<Hearing>>,
 }

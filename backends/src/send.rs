@@ -10,7 +10,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body::Body;
-use hyper::client::conn::http2::SendRequest;
 use openapi::{
     endpoint::{Endpoint, Protocol},
     error::ErrorBody,
@@ -33,6 +32,7 @@ use crate::{
     statement::Asking,
     translation::Translation,
     upstream::InUse,
+    worker::Passage,
 };
 
 /// An error body is read up to here.
@@ -55,7 +55,7 @@ impl Serve<Encoded> for Send {
             translation,
         } = encoded;
         // The last look before bytes leave. Where it is refused nothing of the request was taken.
-        let sender = verified.sender();
+        let passage = verified.passage();
         let asking = verified.asking();
         let Placed { attempt, in_use } = verified.into_placed();
         let started = Instant::now();
@@ -77,8 +77,8 @@ impl Serve<Encoded> for Send {
         let upstream = in_use.upstream().name.clone();
         let mut in_use = Some(in_use);
         let waiting = attempt.trail.wait();
-        let answer = match sender {
-            Ok(sender) => exchange.run(sender, asking, request, &mut in_use).await,
+        let answer = match passage {
+            Ok(passage) => exchange.run(passage, asking, request, &mut in_use).await,
             Err(reason) => Err(Failure::Unverified(reason)),
         };
         drop(waiting);
@@ -117,10 +117,10 @@ struct Exchange {
 
 impl Exchange {
     /// `in_use` is taken into the answer's body when there is one, and stays for the caller to judge when not.
-    /// `sender`: the connection of a worker. `asking`: where it is to state what it answers.
+    /// `passage`: the connection of a worker. `asking`: where it is to state what it answers.
     async fn run(
         &self,
-        sender: Option<SendRequest<Outgoing>>,
+        passage: Option<Passage>,
         asking: Option<Asking>,
         request: Request<Outgoing>,
         in_use: &mut Option<InUse>,
@@ -130,9 +130,9 @@ impl Exchange {
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
         let sent = async {
-            let answer = match (sender, asking) {
-                (Some(sender), Some(asking)) => upstream.client.send_asking(sender, request, asking).await,
-                (Some(sender), None) => upstream.client.send_over(sender, request).await,
+            let answer = match (passage, asking) {
+                (Some(passage), Some(asking)) => upstream.client.send_asking(passage, request, asking).await,
+                (Some(passage), None) => upstream.client.send_over(passage, request).await,
                 (None, _) => upstream.client.send(request, self.again).await,
             };
             answer.map_err(from_send)

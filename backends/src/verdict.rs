@@ -7,19 +7,17 @@
 
 use std::sync::Arc;
 
-use hyper::client::conn::http2::SendRequest;
 use tower_layer::Layer;
 
 use crate::{
     attempt::Attempt,
     balance::Placed,
-    body::Outgoing,
     clock::unix_seconds,
     error::{AttemptError, Failure},
     serve::{BoxError, Serve},
     statement::{Asking, Signer},
     upstream::Upstream,
-    worker::Way,
+    worker::{Passage, Way},
 };
 
 pub use assurance::Assurance;
@@ -77,9 +75,9 @@ impl Verified {
     }
 
     /// The worker's connection, if that is how the upstream is reached and it still meets the demand.
-    pub(crate) fn sender(&self) -> Result<Option<SendRequest<Outgoing>>, Reason> {
+    pub(crate) fn passage(&self) -> Result<Option<Passage>, Reason> {
         let way = self.way.as_ref();
-        way.map(|way| way.sender(&self.attempt().outbound.demand, unix_seconds()))
+        way.map(|way| way.passage(&self.attempt().outbound.demand, unix_seconds()))
             .transpose()
     }
 

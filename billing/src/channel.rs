@@ -13,23 +13,44 @@
 mod access;
 mod address;
 mod decimal;
+mod gate;
+mod holds;
+pub mod journal;
+mod notice;
+mod opening;
+pub mod payee;
+pub mod payer;
+mod purse;
 mod settlement;
 mod signer;
 mod take;
 #[cfg(test)]
 mod tests;
+mod view;
 mod voucher;
+pub mod watchtower;
 pub mod x402;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::{
     access::{Access, AccessRefusal, ClaimedAccess},
     address::BadAccount,
+    gate::Ticket,
+    holds::{CommitRefusal, HoldId, Resolved},
+    notice::{Envelope, Notice, Standing, Unreadable},
+    opening::{Channel, NamedTerms},
+    payee::Payee,
+    payer::Payer,
+    purse::{Caps, FundRefusal, Purse},
     settlement::{Blob, Settlement, SettlementRefusal},
     signer::{BadSeed, NotTheSigner, Signature, Signer},
     take::{ClaimedTake, Take, TakeRefusal},
+    view::{Contradiction, Fact, State, Tombstone},
     voucher::{ClaimedVoucher, Voucher, VoucherRefusal},
+    watchtower::Watchtower,
 };
 
 use crate::Nano;
@@ -78,9 +99,12 @@ pub struct Terms {
 }
 
 /// Who signs for the two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Keys {
+    #[serde(with = "decimal::hex")]
     pub payer: PublicKey,
+    #[serde(with = "decimal::hex")]
     pub payee: PublicKey,
 }
 
@@ -92,7 +116,8 @@ pub struct ChannelId {
 }
 
 /// What the contract says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OnChain {
     /// Unix seconds from which the payer may have the rest; `None` while nobody asked to close.
     pub close_at: Option<u32>,

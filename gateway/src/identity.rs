@@ -21,6 +21,11 @@ use crate::{
 /// How long the first quote may take. A host that is busy makes one in seconds.
 const FIRST_QUOTE: Duration = Duration::from_secs(60);
 
+/// How long a certificate of ours holds, unless a shorter time is asked for.
+pub(crate) const LIFE: Duration = attestation_ratls::LIFETIME;
+/// At least; the other end must have the time to ask, and answers on the connection the time to end.
+pub(crate) const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+
 /// Why a node has nothing to show, in order of precedence.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {

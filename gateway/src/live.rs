@@ -255,6 +255,10 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
             started.attestation.evidence != now.attestation.evidence,
         ),
         (
+            "attestation.certificate_life",
+            started.attestation.certificate_life != now.attestation.certificate_life,
+        ),
+        (
             "attestation.danger_development_trust_anchor",
             started.attestation.danger_development_trust_anchor != now.attestation.danger_development_trust_anchor,
         ),

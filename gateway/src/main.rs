@@ -40,6 +40,7 @@ mod pricing;
 mod receipts;
 mod records;
 mod recount;
+mod redial;
 mod replays;
 mod rescue;
 mod routes;

@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use attestation::Role;
+use attestation::{Hex, Role};
 use attestation_ratls::{Admit, Connection, Endpoint, Expect};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,6 +20,8 @@ use crate::{
     drain::{Drain, Phase, drain},
     identity::{self, Shown},
     layers::rescue::Chain,
+    redial::{self, Succession},
+    tls,
     trust::Judging,
 };
 
@@ -101,6 +103,8 @@ pub(crate) enum WorkerError {
 pub(super) struct Party {
     endpoint: Endpoint,
     token: Option<Token>,
+    /// By which gateways see that two connections are of one process. None where the system has no random numbers.
+    process: Option<Hex<16>>,
     engine: Arc<Engine>,
     ending: Drain,
 }
@@ -142,6 +146,7 @@ pub(crate) async fn run(
     let party = Party {
         endpoint,
         token,
+        process: tls::random().map(Hex),
         engine: engine.clone(),
         ending,
     };
@@ -190,24 +195,41 @@ pub(crate) fn endpoint(shown: &Shown, judging: &Judging) -> Endpoint {
     }
 }
 
-/// Keeps a connection to one gateway until the end.
+/// Keeps a connection to one gateway until the end, and has a new one before a certificate on it ends.
 async fn keep(gateway: Gateway, party: Party) {
     let address = gateway.address.as_str();
     let ending = party.ending.clone();
     let mut backoff = Backoff::new(FIRST, LAST);
     let mut told = None;
+    let mut line = Succession::new();
     loop {
         let began = tokio::time::Instant::now();
         let opened = tokio::select! {
             opened = open(&gateway, &party.endpoint) => opened,
-            () = ending.reached(Phase::Draining) => return,
+            () = ending.reached(Phase::Draining) => break,
         };
         let why = match opened {
-            Ok(connection) => Session::serve(connection, address, party.clone()).await.to_string(),
+            Ok(connection) => {
+                let due = redial::due(&connection);
+                let (name, party) = (address.to_owned(), party.clone());
+                line.follow(async move { Session::serve(connection, &name, party).await }, due);
+                let ended = tokio::select! {
+                    ended = line.next() => ended,
+                    () = ending.reached(Phase::Draining) => break,
+                };
+                match ended {
+                    Some(ended) => ended.to_string(),
+                    None => {
+                        tracing::info!(gateway = address, "a certificate ends some day: connecting anew");
+                        backoff.reset();
+                        continue;
+                    }
+                }
+            }
             Err(why) => why,
         };
         if ending.phase() >= Phase::Draining {
-            return;
+            break;
         }
         if began.elapsed() > GOOD {
             backoff.reset();
@@ -220,9 +242,11 @@ async fn keep(gateway: Gateway, party: Party) {
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.next()) => {}
-            () = ending.reached(Phase::Draining) => return,
+            () = ending.reached(Phase::Draining) => break,
         }
     }
+    // They drain by themselves.
+    line.end().await;
 }
 
 /// A connection to the gateway that was meant.

@@ -9,14 +9,11 @@ use std::{
     collections::HashMap,
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use attestation::{Policy, Role};
+use attestation::{Hex, Policy, Role};
 use attestation_ratls::{Endpoint, Peer, Trust, channel::Attested};
 use backends::{
     verdict::{Assurance, Tier},
@@ -38,8 +35,10 @@ use crate::{
 mod adopt;
 mod dial;
 mod listen;
+mod seat;
 
 pub(crate) use listen::listen;
+use seat::{Seat, Seated};
 
 /// The name of the gateway's key in the data directory.
 const KEY: &str = "gateway.key";
@@ -95,8 +94,8 @@ pub(crate) struct Member {
     kind: Kind,
     min_tier: Tier,
     address: Option<Address>,
-    /// Of a place: somebody has it.
-    is_taken: Arc<AtomicBool>,
+    /// Of a place: who has it.
+    seat: Arc<Seat>,
     /// Falls with the last who knows the member; then its connections are cut.
     stays: Arc<watch::Sender<()>>,
     /// Where we dial it, what does so.
@@ -265,7 +264,8 @@ impl Roster {
         // Without a data directory workers are refused by the rules of the configuration.
         let folder = self.folder.clone().unwrap_or_default();
         private_folder(&folder)?;
-        let draft = identity::draft(Role::Gateway, &self.attestation.evidence, &folder.join(KEY))?;
+        let mut draft = identity::draft(Role::Gateway, &self.attestation.evidence, &folder.join(KEY))?;
+        draft.lifetime = self.attestation.certificate_life;
         let shown = Shown::begin(draft)?;
         self.own.is(shown.identities());
         let judging = Judging::begin(&TrustSettings {
@@ -325,13 +325,12 @@ impl Roster {
         &self,
         peer: &Peer,
         attested: &Attested,
-        token: Option<&str>,
-        engine: &str,
+        asks: &Asks,
         dialled: Option<&Known>,
     ) -> Result<Named, TurnedAway> {
         let staff = self.lock();
         let key = Known::Key(KeyDigest(*peer.spki_sha256()));
-        let token = token.map(|token| Known::Token(digest_of_token(token)));
+        let token = asks.token.as_deref().map(|token| Known::Token(digest_of_token(token)));
         let named = match token {
             Some(token) if staff.members.contains_key(&token) => Some(token),
             Some(_) => return Err(TurnedAway::Token),
@@ -358,7 +357,7 @@ impl Roster {
             .filter(|(known, _)| matches!(known, Known::Place(..)));
         let mut fitting: Vec<&Member> = places
             .map(|(_, member)| member)
-            .filter(|member| member.kind == Kind::OpenaiCompatible || member.kind.as_str() == engine)
+            .filter(|member| member.kind == Kind::OpenaiCompatible || member.kind.as_str() == asks.engine)
             .collect();
         if fitting.iter().all(|member| tier < member.min_tier) && !fitting.is_empty() {
             return Err(TurnedAway::Tier);
@@ -366,11 +365,17 @@ impl Roster {
         fitting.retain(|member| tier >= member.min_tier);
         // In order, so that few places are ever in use.
         fitting.sort_by(|a, b| (a.place.len(), &a.place).cmp(&(b.place.len(), &b.place)));
-        let free = fitting
-            .into_iter()
-            .find(|member| !member.is_taken.swap(true, Ordering::AcqRel));
-        let free = free.ok_or(TurnedAway::Full)?;
-        Ok(free.named(Some(Taken(free.is_taken.clone()))))
+        // A worker that dials anew has its place already.
+        let same = fitting
+            .iter()
+            .find_map(|member| Some((member, Seat::join(&member.seat, asks.process?)?)));
+        let seated = same.or_else(|| {
+            fitting
+                .iter()
+                .find_map(|member| Some((member, Seat::take(&member.seat, asks.process)?)))
+        });
+        let (member, seated) = seated.ok_or(TurnedAway::Full)?;
+        Ok(member.named(Some(seated)))
     }
 
     fn made(&self) -> MutexGuard<'_, Option<Arc<Meeting>>> {
@@ -422,7 +427,7 @@ impl Member {
             kind: backend.kind,
             min_tier,
             address,
-            is_taken: Arc::default(),
+            seat: Arc::default(),
             stays: Arc::new(watch::Sender::new(())),
             dialling: None,
         }
@@ -439,12 +444,12 @@ impl Member {
         same.cloned().unwrap_or(self)
     }
 
-    fn named(&self, taken: Option<Taken>) -> Named {
+    fn named(&self, seated: Option<Seated>) -> Named {
         Named {
             worker: self.worker.clone(),
             place: self.place.clone(),
             min_tier: self.min_tier,
-            taken,
+            seated,
             stays: self.stays.subscribe(),
         }
     }
@@ -465,14 +470,12 @@ impl Told {
     }
 }
 
-/// A place that is free again when dropped.
-#[derive(Debug)]
-struct Taken(Arc<AtomicBool>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+/// What a worker asks for when it joins.
+struct Asks {
+    /// The kind of its engine.
+    engine: String,
+    token: Option<String>,
+    process: Option<Hex<16>>,
 }
 
 /// A member as its connection knows it: it does not keep it.
@@ -482,7 +485,7 @@ struct Named {
     place: Arc<str>,
     min_tier: Tier,
     /// Of one that enrolled itself.
-    taken: Option<Taken>,
+    seated: Option<Seated>,
     stays: watch::Receiver<()>,
 }
 
@@ -495,7 +498,7 @@ impl Named {
     /// What is known of it since it was asked for its last answer.
     fn assurance(&self, attested: &Attested) -> Assurance {
         let assurance = Assurance::of(Arc::new(attested.verdict().clone()), attested.asked_at());
-        if self.taken.is_some() {
+        if self.seated.is_some() {
             assurance.self_enrolled()
         } else {
             assurance

@@ -21,6 +21,7 @@ mod churn;
 mod collateral;
 mod flood;
 mod gateways;
+mod renewal;
 mod revoked;
 mod rogues;
 mod strangers;

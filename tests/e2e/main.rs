@@ -37,6 +37,7 @@ mod privacy;
 mod receipts;
 mod record;
 mod reload;
+mod renewal;
 mod scripted;
 mod sdk_rust;
 mod statements;

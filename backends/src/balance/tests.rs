@@ -108,9 +108,9 @@ impl Serve<Verified> for Gate {
 
     async fn call(&self, verified: Verified) -> Result<(), BoxError> {
         turn().await;
-        match verified.sender() {
-            Ok(sender) => {
-                assert!(sender.is_some(), "every upstream here is a worker");
+        match verified.passage() {
+            Ok(passage) => {
+                assert!(passage.is_some(), "every upstream here is a worker");
                 let mut believed = self.0.lock().expect("no test panicked");
                 let line = believed.lines.get(&*verified.upstream().name).copied();
                 let demand = &verified.attempt().outbound.demand;

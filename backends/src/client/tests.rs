@@ -168,7 +168,7 @@ async fn a_workers_connection_that_is_cut_is_not_the_fault_of_who_asked() {
         .expect("it speaks first");
     crew.execute(connection);
     let client = Client::of_worker(Arc::new(Worker::new("box")));
-    let asking = tokio::spawn(async move { client.send_over(sender, request()).await });
+    let asking = tokio::spawn(async move { client.send_over(Passage::new(sender), request()).await });
     tokio::task::yield_now().await;
     for task in crew.0.lock().expect("no panic holds it").drain(..) {
         task.abort();

@@ -13,7 +13,7 @@ use crate::{
     body::{BoxBody, Outgoing},
     client::{Answering, Client},
     serve::BoxError,
-    worker::Worker,
+    worker::{Passage, Worker},
 };
 
 const SALT: [u8; 32] = [5; 32];
@@ -79,7 +79,9 @@ impl Scene {
         let asking = trail.asking(SIGNER).expect("it was asked for");
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
-        let sent = self.client.send_asking(self.sender.clone(), request, asking);
+        let sent = self
+            .client
+            .send_asking(Passage::new(self.sender.clone()), request, asking);
         (trail, sent.await.expect("an answer").into_body())
     }
 }
@@ -197,7 +199,7 @@ async fn trailers_of_an_answer_that_nobody_asked_about_end_here() {
     *request.method_mut() = http::Method::POST;
     let answer = scene
         .client
-        .send_over(scene.sender.clone(), request)
+        .send_over(Passage::new(scene.sender.clone()), request)
         .await
         .expect("an answer");
     let answer = answer.into_body().collect().await.expect("it is whole");

@@ -223,3 +223,114 @@ fn debug_prints_no_signature() {
         assert!(!text.contains(&digits), "{text}");
     }
 }
+
+#[test]
+fn notices_have_one_form() {
+    let standing = Standing {
+        voucher: None,
+        take: None,
+        spent: nano(3),
+        open: nano(4),
+    };
+    let notices = [
+        Notice::offer(&opening()),
+        Notice::Accept {},
+        Notice::Voucher {
+            voucher: voucher(9).claim(),
+            spent: nano(1),
+            open: nano(2),
+        },
+        Notice::Raise {
+            max: nano(7),
+            spent: nano(1),
+        },
+        Notice::Take { take: take(5).claim() },
+        Notice::Close { spent: nano(5) },
+        Notice::Reestablish { question: 8, standing },
+    ];
+    let mut lines = String::new();
+    for notice in notices {
+        let envelope = Envelope::new(&channel(), notice);
+        let text = serde_json::to_string(&envelope).expect("plain");
+        assert_eq!(Envelope::read(text.as_bytes()).expect("its own"), envelope);
+        lines.push_str(&text);
+        lines.push('\n');
+    }
+    assert_eq!(lines, include_str!("golden/notices.ndjson"));
+    let offer = Envelope::new(&channel(), Notice::offer(&opening()));
+    assert_eq!(offer.offered(), Some(opening()));
+}
+
+fn opening() -> Channel {
+    let account = |hash| Account {
+        workchain: 0,
+        hash: [hash; 32],
+    };
+    Channel {
+        id: channel(),
+        keys: keys(),
+        terms: Terms {
+            network: Network::TESTNET,
+            close_delay_s: 86_400,
+            fee_bps: 25,
+            salt: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
+            payer: account(1),
+            payee: account(2),
+            fee_dest: account(3),
+        },
+    }
+}
+
+#[test]
+fn what_is_no_notice_is_refused() {
+    let good = serde_json::to_string(&Envelope::new(
+        &channel(),
+        Notice::Tally {
+            spent: nano(1),
+            open: nano(2),
+        },
+    ))
+    .expect("plain");
+    let check = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from} is not in {good}");
+        let text = good.replace(from, to);
+        assert!(Envelope::read(text.as_bytes()).is_err(), "{text}");
+    };
+    check(r#""v":1"#, r#""v":2"#);
+    check(r#""v":1,"#, "");
+    check(r#""v":1"#, r#""v":1,"w":1"#);
+    check("tvm:-3", "tvm:+3");
+    check("tvm:-3", "eip155:1");
+    check("tally", "tale");
+    check(r#""open""#, r#""more":1,"open""#);
+    check(r#","open":"2""#, "");
+    check(r#""2""#, "2");
+    let long = format!("{}{good}", " ".repeat(Envelope::MOST_BYTES));
+    assert!(matches!(
+        Envelope::read(long.as_bytes()),
+        Err(Unreadable::TooLong { .. })
+    ));
+}
+
+/// Cut anywhere and bent anywhere: what is read is a beginning of what was written.
+#[test]
+fn a_journal_is_read_up_to_where_it_is_whole() {
+    let written = [nano(1), nano(22), nano(333)];
+    let bytes: Vec<u8> = written.iter().flat_map(journal::frame).collect();
+    for end in 0..=bytes.len() {
+        let read = journal::read::<Nano>(&bytes[..end]).expect("amounts");
+        assert!(written.starts_with(&read.records), "cut at {end}");
+        assert_eq!(read.whole + read.torn, end);
+        assert_eq!(read.torn == 0, [0, 13, 27, 42].contains(&end), "cut at {end}");
+    }
+    for at in 0..bytes.len() {
+        let mut bent = bytes.clone();
+        bent[at] ^= 0x10;
+        let read = journal::read::<Nano>(&bent).expect("what is bent is no frame");
+        assert!(
+            written.starts_with(&read.records) && read.records.len() < 3,
+            "bent at {at}"
+        );
+    }
+    assert!(journal::read::<Nano>(&journal::frame(&"not an amount")).is_err());
+}

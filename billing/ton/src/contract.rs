@@ -4,7 +4,7 @@
 //! Everything here is a codec and a judgement: it sends nothing and asks nobody.
 //!
 //! - [`account`] and [`state_init`]: a channel's address follows from its terms and keys.
-//! - [`Request`]: what is sent to a channel. [`Notice`]: what it sends. [`State`]: what it keeps.
+//! - [`Request`]: what is sent to a channel. [`Remittance`]: what it sends. [`State`]: what it keeps.
 //! - [`accept`]: whether a channel that a chain shows is one to serve for, in numbered steps.
 //! - [`Prices`]: what a message must bring for gas, at the prices that the chain has now.
 //! - [`Failure`]: why a transaction of a channel changed nothing.
@@ -43,8 +43,8 @@
 
 mod accept;
 mod failure;
-mod notice;
 mod price;
+mod remittance;
 mod request;
 mod state;
 mod wire;
@@ -59,8 +59,8 @@ pub use accept::{
     Accepted, BadTerms, LEAST_CLOSE_DELAY_S, MOST_CLOSE_DELAY_S, Seen, Unacceptable, Wanted, accept, check_terms,
 };
 pub use failure::Failure;
-pub use notice::Notice;
 pub use price::{BadPrices, Operation, Prices};
+pub use remittance::Remittance;
 pub use request::{Request, Settle};
 pub use state::State;
 pub use wire::Malformed;

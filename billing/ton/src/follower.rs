@@ -33,7 +33,7 @@ use billing::{
 
 use crate::{
     chain::{AccountState, Chain, ChainError, Cursor, Head, Transaction},
-    contract::Notice,
+    contract::Remittance,
     settler::Seen,
     transaction::{Existence, Happened, TransactionError},
 };
@@ -389,16 +389,17 @@ impl Followed {
             if sent.is_bounced {
                 continue;
             }
-            match Notice::decode(&sent.body) {
-                Ok(Notice::Event { on_chain, .. }) => self.advance(on_chain, at, time, events),
-                Ok(Notice::Payout { cumulative, .. }) => {
+            match Remittance::decode(&sent.body) {
+                Ok(Remittance::Event { on_chain, .. }) => self.advance(on_chain, at, time, events),
+                Ok(Remittance::Payout { cumulative, .. }) => {
                     let on_chain = OnChain {
                         claimed: cumulative,
                         ..self.position.on_chain
                     };
                     self.advance(on_chain, at, time, events);
                 }
-                Ok(Notice::FeePayout { .. } | Notice::Refund { .. } | Notice::Excesses { .. }) | Err(_) => {}
+                Ok(Remittance::FeePayout { .. } | Remittance::Refund { .. } | Remittance::Excesses { .. }) | Err(_) => {
+                }
             }
         }
         if happened.before == Existence::Active && matches!(happened.after, Existence::No | Existence::Uninitialised) {

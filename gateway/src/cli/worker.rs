@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::{CollateralFrom, EvidenceFrom, KeyDigest},
+    identity::{LIFE, SHORTEST_LIFE},
     worker::{Gateway, gpu},
 };
 
@@ -50,6 +51,9 @@ pub(crate) struct WorkerArgs {
     /// What this worker shows of its machine: none, or tdx in a TDX guest
     #[arg(long, global = true, value_parser = EvidenceFrom::parse, env = "MULBERRY_WORKER_EVIDENCE", default_value = "none", value_name = "WHO")]
     pub(crate) evidence: EvidenceFrom,
+    /// How long a certificate of this worker holds, in seconds, a minute to a day; it connects anew when half of that is over
+    #[arg(long, global = true, env = "MULBERRY_WORKER_CERTIFICATE_LIFE", default_value_t = LIFE.as_secs(), value_parser = clap::value_parser!(u64).range(SHORTEST_LIFE.as_secs()..=LIFE.as_secs()), value_name = "SECONDS")]
+    pub(crate) certificate_life: u64,
     /// The command that writes evidence of this guest's GPUs, as nvattest does; {nonce} stands for what it must answer
     #[arg(long, global = true, value_parser = gpu::collector, env = "MULBERRY_WORKER_GPU_COLLECTOR", value_name = "COMMAND")]
     pub(crate) gpu_collector: Option<Collector>,

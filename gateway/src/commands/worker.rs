@@ -109,6 +109,7 @@ fn statements(args: &WorkerArgs) -> Result<Statements, KeyError> {
 /// What its certificates are made from.
 fn draft(args: &WorkerArgs, gpus: Option<Arc<Gpus>>) -> Result<Draft, IdentityError> {
     let mut draft = identity::draft(Role::Worker, &args.evidence, &args.key_file)?;
+    draft.lifetime = Duration::from_secs(args.certificate_life);
     draft.gpu = gpus.map(|gpus| gpus as Arc<dyn GpuAttester>);
     draft.engine = args.claim_engine.map(|digest| Hex(digest.0));
     draft.models = args.claim_models.map(|digest| Hex(digest.0));

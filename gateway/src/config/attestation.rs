@@ -1,6 +1,7 @@
 //! What peers must prove, and what this gateway proves itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use attestation_ratls::collateral::Source;
 
@@ -10,6 +11,7 @@ use super::document::Node;
 use super::problem::Problems;
 use super::schema::{choice, section};
 use super::show::{Show, Shown};
+use crate::identity::{LIFE, SHORTEST_LIFE};
 
 section! {
     /// What workers and gateways prove of their machines.
@@ -20,6 +22,8 @@ section! {
         collateral: Vec<CollateralFrom> = vec![CollateralFrom::Intel],
         /// What this gateway shows of its own machine: `none`, or `tdx` in a TDX guest.
         evidence: EvidenceFrom = EvidenceFrom::None,
+        /// How long a certificate of this gateway holds, from 1m to 24h. Connections are made anew when half of that is over.
+        certificate_life: Duration = LIFE,
         /// Who may serve besides the workers that backends name.
         enrolment: Enrolment = Enrolment::Closed,
         /// A file with a root certificate that stands in for Intel's: whoever has its key can forge all evidence. For development.
@@ -29,6 +33,10 @@ section! {
         if attestation.enrolment == Enrolment::Attested && attestation.policy.is_none() {
             let fix = "name a policy: mulberry attest policy init";
             section.report("enrolment", "accepts evidence by no policy", fix, problems);
+        }
+        if !(SHORTEST_LIFE..=LIFE).contains(&attestation.certificate_life) {
+            let fix = "write a time from 1m to 24h";
+            section.report("certificate_life", "is no time that a certificate may hold", fix, problems);
         }
     }
 }

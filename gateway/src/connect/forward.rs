@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use attestation::Anchor;
 use backends::{
-    body::BoxBody,
+    body::{BoxBody, OnEnd},
     serve::{BoxError, Serve},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, uri::Authority, uri::PathAndQuery};
@@ -141,7 +141,8 @@ impl Forward {
         let kind = parts.headers.get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let relay = Relay::new(body, is_stream.then_some(protocol), self.ending.cut());
-        Response::from_parts(parts, BoxBody::new(relay))
+        let using = up.using();
+        Response::from_parts(parts, BoxBody::new(OnEnd::new(relay, move |_| drop(using))))
     }
 }
 

@@ -21,7 +21,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
     sync::watch,
-    task::JoinSet,
     time::{Instant, timeout},
 };
 
@@ -31,6 +30,7 @@ use crate::{
     binding::{self, ALPN, Leave, PATH},
     config::KeyDigest,
     control::{Listening, speaking},
+    redial::{self, Succession},
     wall_clock::unix_seconds,
 };
 
@@ -74,9 +74,16 @@ pub(crate) struct Up {
     pub(crate) sender: SendRequest<BoxBody>,
     footing: watch::Receiver<Footing>,
     pub(crate) peer: Arc<Peer>,
+    /// Falls with the last who holds the connection; then it is closed.
+    using: watch::Sender<()>,
 }
 
 impl Up {
+    /// To be held until the answer to a request has ended.
+    pub(super) fn using(&self) -> watch::Sender<()> {
+        self.using.clone()
+    }
+
     /// The verdict under which a request may be sent now.
     pub(crate) fn attested(&self) -> Option<Arc<Attested>> {
         let footing = self.footing.borrow();
@@ -196,23 +203,23 @@ impl Link {
             .then(|| self.endpoint.trust.policy().digest())
     }
 
-    /// Connects, for ever. Dropped, it cuts what is open.
+    /// Connects, for ever, and anew before the gateway's certificate ends. Dropped, it cuts what is open.
     pub(crate) async fn keep(self: Arc<Self>) {
         let address = self.gateway.address.as_str();
         let mut generation = self.endpoint.trust.generation();
         let mut away = Backoff::new(FIRST, LAST);
         let mut refused = Backoff::new(REFUSED, REFUSED);
         let mut told = None;
-        // Those that were left and still have answers to end.
-        let mut left = JoinSet::new();
+        let mut line = Succession::new();
+        // The newest connection is in use.
+        let mut is_up = false;
         loop {
-            while left.try_join_next().is_some() {}
             generation.mark_unchanged();
             let began = Instant::now();
             let why = match self.open().await {
                 Ok(opened) => {
                     let up = opened.up.clone();
-                    let age = age(&up.peer);
+                    let due = redial::of(None, Some(&up.peer));
                     let attested = up.attested();
                     let verdict = attested.as_deref().map(Attested::verdict);
                     tracing::info!(
@@ -224,18 +231,21 @@ impl Link {
                     told = None;
                     self.standing.send_replace(Standing::Up(up));
                     let Opened { mut leaves, run, .. } = opened;
-                    let (over, mut ended) = watch::channel(None);
-                    left.spawn(async move {
-                        let why = run.await;
-                        over.send_replace(Some(why));
-                    });
-                    tokio::select! {
+                    line.follow(run, due);
+                    let ended = tokio::select! {
                         // It cannot fail before the connection has ended.
                         Ok(_) = leaves.wait_for(|leaves| *leaves) => None,
-                        // Its certificate ends: what runs may end before, and new requests take a new connection.
-                        () = tokio::time::sleep(age) => None,
-                        ended = ended.wait_for(Option::is_some) => ended.ok().and_then(|why| why.clone()),
-                    }
+                        ended = line.next() => match ended {
+                            Some(why) => Some(why),
+                            None => {
+                                is_up = true;
+                                away.reset();
+                                continue;
+                            }
+                        },
+                    };
+                    is_up = false;
+                    ended
                 }
                 Err(error) => Some(error.why()),
             };
@@ -247,10 +257,9 @@ impl Link {
                 tracing::warn!(gateway = address, code = %why.code, why = why.sentence, "not connected to the gateway; trying again");
                 told = Some(why.clone());
             }
-            self.standing.send_replace(match why {
-                Some(why) if is_refusal => Standing::Refused(why),
-                why => Standing::Dialling(why),
-            });
+            if !is_up {
+                self.fallen(why);
+            }
             if began.elapsed() > GOOD {
                 away.reset();
             }
@@ -259,8 +268,19 @@ impl Link {
                 () = tokio::time::sleep(wait) => {}
                 // What was refused may be accepted now.
                 Ok(()) = generation.changed() => {}
+                Some(why) = line.next(), if is_up => {
+                    is_up = false;
+                    self.fallen(Some(why));
+                }
             }
         }
+    }
+
+    fn fallen(&self, why: Option<Why>) {
+        self.standing.send_replace(match why {
+            Some(why) if why.is_refusal => Standing::Refused(why),
+            why => Standing::Dialling(why),
+        });
     }
 
     /// One connection, as far as the verdict over it.
@@ -293,15 +313,19 @@ impl Link {
             .map_err(OpenError::Http)?;
         let (ends, incoming, outgoing) = binding::queues();
         let (they_leave, leaves) = watch::channel(false);
+        let (using, mut used) = watch::channel(());
         let mut run: Run = Box::pin(async move {
             let over = async {
                 // Done as soon as the gateway leaves; what runs on the connection has tasks of its own.
                 drop(http.await);
                 while at_work.changed().await.is_ok() {}
             };
+            // A newer connection is in use, and the last answer on this one has ended.
+            let unused = async { while used.changed().await.is_ok() {} };
             tokio::select! {
                 cut = binder.run(incoming, outgoing) => Why::of_cut(&cut),
                 () = over => gone(),
+                () = unused => gone(),
             }
         });
         let greeting = async {
@@ -331,7 +355,12 @@ impl Link {
             why = &mut run => return Err(OpenError::Ended(why)),
         }
         Ok(Opened {
-            up: Up { sender, footing, peer },
+            up: Up {
+                sender,
+                footing,
+                peer,
+                using,
+            },
             leaves,
             run,
         })
@@ -346,12 +375,6 @@ impl Link {
             _ => Ok(peer.clone()),
         }
     }
-}
-
-/// For how long new requests take a connection to this peer: a tenth less than it may live.
-fn age(peer: &Peer) -> Duration {
-    let left = peer.not_after().saturating_sub(unix_seconds());
-    Duration::from_secs(left) * 9 / 10
 }
 
 /// Spawns the tasks of one connection, each of which holds the sender until it ends.

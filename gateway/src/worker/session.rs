@@ -242,7 +242,9 @@ impl Session {
                 has_asked = true;
                 let engine = self.party.engine.state().borrow().kind.as_str().to_owned();
                 let token = self.party.token.clone();
-                speaking.say(&FromWorker::Join { engine, token }).await?;
+                let process = self.party.process;
+                let join = FromWorker::Join { engine, token, process };
+                speaking.say(&join).await?;
             }
             match bond.next(listening, BINDING).await? {
                 Heard::Footing => {}

@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use openapi::model::Model;
 use tokio::{net::TcpStream, sync::oneshot};
 
-use super::{Known, Meeting, Named, Roster, TurnedAway};
+use super::{Asks, Known, Meeting, Named, Roster, TurnedAway};
 use crate::{
     control::{
         BINDING, Bond, BondError, ControlError, FromGateway, FromWorker, GREETING, Heard, Listening, MAX_MODELS, PATH,
@@ -69,6 +69,8 @@ pub(super) enum AdoptError {
     TooManyModels,
     #[error("the worker has drained")]
     Left,
+    #[error("a newer connection of the worker is in use, and what ran on this one has ended")]
+    Relieved,
     #[error("the configuration no longer names the worker")]
     Dismissed,
 }
@@ -85,6 +87,7 @@ impl AdoptError {
             Self::TurnedAway(turned) => turned.code(),
             Self::Tier => "tier_too_low",
             Self::Left => "left",
+            Self::Relieved => "relieved",
             Self::Dismissed => "dismissed",
         }
     }
@@ -127,8 +130,8 @@ async fn follow(
     let (mut listening, speaking) = greet(&mut sender).await?;
     let mut bond = bind(binder, &speaking, crew);
     let bound = tokio::time::timeout(BINDING, joined(&mut bond, &mut listening));
-    let (attested, engine, token) = bound.await.map_err(|_| AdoptError::Unbound)??;
-    let found = roster.place(&peer, &attested, token.as_deref(), &engine, dialled);
+    let (attested, asks) = bound.await.map_err(|_| AdoptError::Unbound)??;
+    let found = roster.place(&peer, &attested, &asks, dialled);
     let named = match found {
         Ok(named) => named,
         Err(turned) => {
@@ -147,7 +150,8 @@ async fn follow(
     let connected = named.worker.connect(sender, roster.assurance(&named, &peer, &attested));
     let mut stays = named.stays.clone();
     let why = tokio::select! {
-        why = serve(connected, &mut bond, &mut listening, roster, &peer, &named) => why,
+        why = serve(&connected, &mut bond, &mut listening, roster, &peer, &named) => why,
+        () = connected.relieved() => AdoptError::Relieved,
         _ = stays.changed() => AdoptError::Dismissed,
     };
     if matches!(why, AdoptError::Left) {
@@ -224,21 +228,22 @@ fn bind(binder: Binder, speaking: &Speaking, crew: &Crew) -> Bond {
 }
 
 /// Waits until both ends accept each other and the worker has asked to serve.
-async fn joined(
-    bond: &mut Bond,
-    listening: &mut Listening<Incoming>,
-) -> Result<(Arc<Attested>, String, Option<String>), AdoptError> {
+async fn joined(bond: &mut Bond, listening: &mut Listening<Incoming>) -> Result<(Arc<Attested>, Asks), AdoptError> {
     let mut asked = None;
     loop {
         if let Some(attested) = bond.footing().ready()
-            && let Some((engine, token)) = asked.take()
+            && let Some(asks) = asked.take()
         {
-            return Ok((attested.clone(), engine, token));
+            return Ok((attested.clone(), asks));
         }
         match bond.next(listening, BINDING).await? {
             Heard::Footing => {}
-            Heard::Said(FromWorker::Join { engine, token }) if asked.is_none() => {
-                asked = Some((engine, token.map(|token| token.0)));
+            Heard::Said(FromWorker::Join { engine, token, process }) if asked.is_none() => {
+                asked = Some(Asks {
+                    engine,
+                    token: token.map(|token| token.0),
+                    process,
+                });
             }
             Heard::Said(_) => return Err(AdoptError::OutOfOrder),
         }
@@ -247,7 +252,7 @@ async fn joined(
 
 /// Hears the worker out.
 async fn serve(
-    connected: Connected,
+    connected: &Connected,
     bond: &mut Bond,
     listening: &mut Listening<Incoming>,
     roster: &Roster,

@@ -10,7 +10,12 @@ use attestation_ratls::{Connection, Expect, HandshakeError};
 use tokio::net::TcpStream;
 
 use super::{Known, Meeting, Roster, adopt::adopt};
-use crate::{backoff::Backoff, config::Address, layers::rescue::Chain};
+use crate::{
+    backoff::Backoff,
+    config::Address,
+    layers::rescue::Chain,
+    redial::{self, Succession},
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection that lived so long was a good one.
@@ -26,9 +31,10 @@ enum DialError {
     Handshake(#[from] HandshakeError),
 }
 
-/// Keeps a connection to one worker until it is dropped.
+/// Keeps a connection to one worker until it is dropped, and has a new one before a certificate on it ends.
 pub(super) async fn keep(roster: Weak<Roster>, meeting: Arc<Meeting>, known: Known, address: Address, place: Arc<str>) {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
+    let mut line = Succession::new();
     loop {
         let began = Instant::now();
         match open(&meeting, &address).await {
@@ -36,8 +42,17 @@ pub(super) async fn keep(roster: Weak<Roster>, meeting: Arc<Meeting>, known: Kno
                 let Some(roster) = roster.upgrade() else {
                     return;
                 };
-                let ended = adopt(connection, &meeting, &roster, Some(&known)).await;
-                tracing::info!(worker = %place, code = ended.why.code(), why = %Chain(&ended.why), "worker gone");
+                let due = redial::due(&connection);
+                let (meeting, known, place) = (meeting.clone(), known.clone(), place.clone());
+                let adopted = async move {
+                    let ended = adopt(connection, &meeting, &roster, Some(&known)).await;
+                    tracing::info!(worker = %place, code = ended.why.code(), why = %Chain(&ended.why), "worker gone");
+                };
+                line.follow(adopted, due);
+                if line.next().await.is_none() {
+                    backoff.reset();
+                    continue;
+                }
             }
             Err(error) => {
                 tracing::debug!(worker = %place, address = address.as_str(), error = %Chain(&error), "a worker cannot be dialled");

@@ -51,8 +51,12 @@ impl Identities {
                         tokio::time::sleep(RETRY).await;
                     }
                 }
+                Some(now) => {
+                    let left = Duration::from_secs(halfway(&self.current()).saturating_sub(now));
+                    tokio::time::sleep(left.min(LOOK)).await;
+                }
                 // A machine without a clock cannot say when anything ends.
-                _ => tokio::time::sleep(LOOK).await,
+                None => tokio::time::sleep(LOOK).await,
             }
         }
     }

@@ -12,6 +12,8 @@ mod disk;
 mod faulty;
 #[cfg(test)]
 mod forwarder;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod machine;
 mod simulated;
 mod world;

@@ -34,11 +34,13 @@ use tycho_types::models::{
     AccountStatus, BlockchainConfig, BlockchainConfigParams, ComputePhase, ComputePhaseSkipReason, IntAddr, MsgInfo,
     OptionalAccount, ShardAccount, StdAddr, Transaction, TxInfo,
 };
+use tycho_vm::BehaviourModifiers;
 
 use crate::config::{BadConfig, Prices, prepared};
 
 mod getter;
 
+pub(crate) use getter::method_id;
 pub use getter::{GetError, Got, Value};
 
 /// TON's transaction executor with one configuration.
@@ -199,11 +201,38 @@ impl Machine {
         message: Cell,
         at: At,
     ) -> Result<Outcome, NotAccepted> {
+        self.run(account, state, message, at, BehaviourModifiers::default())
+    }
+
+    /// The same as if every signature were good, for those who want to know what a message will cost before they sign it.
+    pub fn estimate(
+        &self,
+        account: &Account,
+        state: &ShardAccount,
+        message: Cell,
+        at: At,
+    ) -> Result<Outcome, NotAccepted> {
+        let modifiers = BehaviourModifiers {
+            chksig_always_succeed: true,
+            ..BehaviourModifiers::default()
+        };
+        self.run(account, state, message, at, modifiers)
+    }
+
+    fn run(
+        &self,
+        account: &Account,
+        state: &ShardAccount,
+        message: Cell,
+        at: At,
+        vm_modifiers: BehaviourModifiers,
+    ) -> Result<Outcome, NotAccepted> {
         let is_external = self.check(account, &message)?;
         let params = ExecutorParams {
             rand_seed: HashBytes(at.seed),
             block_unixtime: at.now,
             block_lt: at.lt,
+            vm_modifiers,
             // As version 12 does, and the official executor of it.
             charge_action_fees_on_fail: false,
             strict_extra_currency: true,

@@ -44,8 +44,16 @@ use crate::machine::Machine;
 use crate::world::{External, Making, Mint, Refused, World};
 
 mod answers;
+#[cfg(feature = "http")]
+mod ask;
 mod blocks;
+mod contract;
 mod replay;
+
+#[cfg(feature = "http")]
+pub(crate) use answers::MESSAGE_BYTES;
+#[cfg(feature = "http")]
+pub(crate) use ask::Which;
 
 /// The network id of simulated chains: what is signed for one is worth nothing on a network that has value.
 pub const DEVELOPMENT: Network = Network(-217);

@@ -169,6 +169,30 @@ impl World {
         record.transactions.get(..end).unwrap_or_default()
     }
 
+    /// A final block by its number, if it is one of the last.
+    #[cfg(feature = "http")]
+    pub(crate) fn block(&self, seqno: u32) -> Option<&BlockInfo> {
+        let first = self.blocks.front()?.head.seqno;
+        let index = usize::try_from(seqno.checked_sub(first)?).ok()?;
+        self.blocks
+            .get(index)
+            .filter(|block| block.head.seqno <= self.final_tip().head.seqno)
+    }
+
+    /// The first final block that has a transaction of `lt`, or a later one.
+    #[cfg(feature = "http")]
+    pub(crate) fn block_at_lt(&self, lt: u64) -> Option<&BlockInfo> {
+        let index = self.blocks.partition_point(|block| block.lt < lt);
+        self.block(self.blocks.get(index)?.head.seqno)
+    }
+
+    /// The last final block of `time` or before.
+    #[cfg(feature = "http")]
+    pub(crate) fn block_at_time(&self, time: u32) -> Option<&BlockInfo> {
+        let index = self.blocks.partition_point(|block| block.head.time <= time);
+        self.block(self.blocks.get(index.checked_sub(1)?)?.head.seqno)
+    }
+
     /// Makes `block` the newest one.
     pub(crate) fn apply(&mut self, block: Block, hash: [u8; 32]) {
         let mut undo = Undo {

@@ -14,12 +14,12 @@
 use billing::Nano;
 use billing::channel::{Account, ChannelId, Keys, Network, OnChain, PublicKey, Terms};
 use tycho_types::boc::Boc;
-use tycho_types::models::{AccountStatus, Transaction as Executed};
 
 use super::state::State;
 use super::wire::Malformed;
 use super::{BASECHAIN, CODE_HASH, account};
 use crate::chain::{AccountState, Cursor, Head, Status, Transaction};
+use crate::transaction::{Existence, Happened, TransactionError};
 
 /// A payee needs an hour at least to notice that a payer is closing, and to settle.
 pub const LEAST_CLOSE_DELAY_S: u32 = 3_600;
@@ -187,8 +187,8 @@ pub enum Unacceptable {
     Terms(#[source] BadTerms),
     #[error("the channel is closing, from {close_at} on the rest is the payer's; open a new one")]
     Closing { close_at: u32 },
-    #[error("transaction {lt} of the channel cannot be read; ask another source")]
-    Transaction { lt: u64 },
+    #[error("transaction {lt} of the channel cannot be taken ({why}); ask another source")]
+    Transaction { lt: u64, why: TransactionError },
     #[error("the channel's transactions are not whole from the first one to the state that was shown; ask again")]
     History,
     #[error("the channel's address was used and ended before (transaction {lt}); open one with a new salt")]
@@ -286,18 +286,15 @@ fn one_life(seen: &Seen<'_>) -> Result<Cursor, Unacceptable> {
     let mut is_born = false;
     for transaction in seen.history {
         let lt = transaction.at.lt;
-        let executed = executed(transaction, &seen.account).ok_or(Unacceptable::Transaction { lt })?;
-        let follows = Cursor {
-            lt: executed.prev_trans_lt,
-            hash: executed.prev_trans_hash.0,
-        };
-        match before {
-            None if follows.lt != 0 => return Err(Unacceptable::History),
-            Some(_) if follows.lt == 0 => return Err(Unacceptable::Redeployed { lt }),
-            Some(before) if follows != before => return Err(Unacceptable::History),
-            None | Some(_) => {}
+        let happened =
+            Happened::read(&seen.account, transaction).map_err(|why| Unacceptable::Transaction { lt, why })?;
+        if before.is_some() && happened.previous.is_none() {
+            return Err(Unacceptable::Redeployed { lt });
         }
-        let is_active = executed.end_status == AccountStatus::Active;
+        if before != happened.previous {
+            return Err(Unacceptable::History);
+        }
+        let is_active = happened.after == Existence::Active;
         if is_born && !is_active {
             return Err(Unacceptable::Redeployed { lt });
         }
@@ -308,13 +305,4 @@ fn one_life(seen: &Seen<'_>) -> Result<Cursor, Unacceptable> {
         Some(last) if seen.state.last == Some(last) && is_born => Ok(last),
         _ => Err(Unacceptable::History),
     }
-}
-
-/// `None` for what is not a transaction of this account under this name.
-fn executed(transaction: &Transaction, of: &Account) -> Option<Executed> {
-    let cell = Boc::decode(&transaction.cell).ok()?;
-    let executed = cell.parse::<Executed>().ok()?;
-    let is_named =
-        cell.repr_hash().0 == transaction.at.hash && executed.lt == transaction.at.lt && executed.account.0 == of.hash;
-    is_named.then_some(executed)
 }

@@ -30,8 +30,8 @@ pub enum Failure {
     UnknownOperation,
     #[error("the message or the channel's data are not of the scheme to the last bit")]
     Malformed,
-    #[error("the channel's terms do not work out: a delay beyond the clock, or a fee beyond the whole")]
-    Terms,
+    #[error("a number is beyond what the chain can say: an amount of 2^120 nanoton, or a time after 2106")]
+    Range,
     #[error("the message brought too little for gas; the rest comes back, so bring more")]
     OutOfGas,
     #[error("the message brought too little to send what follows from it; the rest comes back, so bring more")]
@@ -58,7 +58,7 @@ impl Failure {
         Self::NotBasechain,
         Self::UnknownOperation,
         Self::Malformed,
-        Self::Terms,
+        Self::Range,
         Self::OutOfGas,
         Self::TooLittleToSend,
         Self::Undeliverable,
@@ -106,7 +106,7 @@ impl Failure {
             Self::NotBasechain => 209,
             Self::UnknownOperation => 0xffff,
             Self::Malformed => 9,
-            Self::Terms => 5,
+            Self::Range => 5,
             // What the virtual machine calls out of gas, before the sign is turned for the exit code.
             Self::OutOfGas => -14,
             Self::TooLittleToSend => 37,

@@ -45,9 +45,9 @@ impl Operation {
     pub const fn gas(self) -> u64 {
         match self {
             Self::TopUp => 8_000,
-            Self::Settle => 9_964,
-            Self::Close => 10_099,
-            Self::RequestClose => 6_589,
+            Self::Settle => 10_156,
+            Self::Close => 10_291,
+            Self::RequestClose => 6_656,
             Self::FinishClose => 5_122,
         }
     }

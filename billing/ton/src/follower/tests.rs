@@ -37,11 +37,11 @@ fn state(seqno: u32, last: Option<Cursor>) -> AccountState {
 }
 
 /// A transaction in which the channel says these things.
-fn said(lt: u64, previous: Option<Cursor>, notices: &[Notice]) -> Fake {
+fn said(lt: u64, previous: Option<Cursor>, remittances: &[Remittance]) -> Fake {
     let mut fake = Fake::new(CHANNEL, lt, previous);
-    let messages = notices
+    let messages = remittances
         .iter()
-        .map(|notice| message(CHANNEL, PAYEE, nano(1), notice.encode()));
+        .map(|remittance| message(CHANNEL, PAYEE, nano(1), remittance.encode()));
     fake.outbound = messages.collect();
     fake
 }
@@ -62,7 +62,7 @@ fn life() -> Vec<Transaction> {
     let mut birth = said(
         10,
         None,
-        &[Notice::Event {
+        &[Remittance::Event {
             query_id: 0,
             on_chain: on_chain(10, 0),
         }],
@@ -72,7 +72,7 @@ fn life() -> Vec<Transaction> {
     let taken = said(
         20,
         Some(birth.at),
-        &[Notice::Payout {
+        &[Remittance::Payout {
             query_id: 0,
             cumulative: nano(4),
         }],
@@ -85,13 +85,13 @@ fn life() -> Vec<Transaction> {
     let asked = said(
         30,
         Some(taken.at),
-        &[Notice::Event {
+        &[Remittance::Event {
             query_id: 0,
             on_chain: closing,
         }],
     )
     .made();
-    let mut end = said(40, Some(asked.at), &[Notice::Refund { query_id: 0 }]);
+    let mut end = said(40, Some(asked.at), &[Remittance::Refund { query_id: 0 }]);
     end.after = AccountStatus::NotExists;
     vec![birth, taken, asked, end.made()]
 }
@@ -245,7 +245,7 @@ fn a_second_life_is_told() {
     let mut birth = said(
         50,
         None,
-        &[Notice::Event {
+        &[Remittance::Event {
             query_id: 0,
             on_chain: on_chain(3, 0),
         }],

@@ -6,14 +6,14 @@ use billing_ton::{
     Chain,
     follower::{Follower, Position, What, poll},
     reconciler::{self, Alert, Known, Ours, Side},
-    settler::{Job, drive::Notice},
+    settler::{Job, drive::News},
 };
 use billing_ton_sim::{Faulty, Odds};
 
 use crate::scene::{CLOSE_DELAY_S, Channel, Memory, Scene, UNIT, nano, until};
 
-fn is_done(notice: &Notice) -> bool {
-    matches!(notice, Notice::Done(..))
+fn is_done(news: &News) -> bool {
+    matches!(news, News::Done(..))
 }
 
 /// Opened, settled, topped up, closed, opened again under the same address: followed by somebody whose process ends after

@@ -6,6 +6,7 @@ use billing_ton::chain::{AccountState, Cursor, Head, Status, Transaction};
 use billing_ton::contract::{
     Accepted, BadTerms, Malformed, Request, Seen, State, Unacceptable, Wanted, accept, check_terms, code,
 };
+use billing_ton::transaction::TransactionError;
 use billing_ton_sim::{Machine, Outcome, Prices, slim};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellFamily};
@@ -34,7 +35,7 @@ impl Shown {
 
 /// What the machine left, as a chain would tell it.
 fn shown(live: &Live<'_>, outcomes: &[Outcome]) -> Shown {
-    let history: Vec<_> = outcomes.iter().map(|outcome| told(live, outcome)).collect();
+    let history: Vec<_> = outcomes.iter().map(told).collect();
     let status = match live.kept() {
         None => Status::Nonexistent,
         Some(state) => Status::Active {
@@ -63,15 +64,15 @@ fn shown(live: &Live<'_>, outcomes: &[Outcome]) -> Shown {
     }
 }
 
-fn told(live: &Live<'_>, outcome: &Outcome) -> Transaction {
+fn told(outcome: &Outcome) -> Transaction {
     let cell = outcome.transaction.inner();
-    let lt = outcome.transaction.load().expect("ours").lt;
+    let transaction = outcome.transaction.load().expect("ours");
     Transaction {
         at: Cursor {
-            lt,
+            lt: transaction.lt,
             hash: cell.repr_hash().0,
         },
-        time: live.now,
+        time: transaction.now,
         cell: Boc::encode(cell),
     }
 }
@@ -215,13 +216,14 @@ fn a_channel_with_one_thing_wrong_is_refused_by_name() {
     check(&|seen, _| seen.history.clear(), Unacceptable::History);
     check(&|seen, _| seen.state.last = None, Unacceptable::History);
     let lt = opened.transaction.load().expect("ours").lt;
+    let unread = |why| Unacceptable::Transaction { lt, why };
     check(
         &|seen, _| seen.history[0].at.hash = [7; 32],
-        Unacceptable::Transaction { lt },
+        unread(TransactionError::Hash),
     );
     check(
         &|seen, _| seen.history[0].cell = b"nothing".to_vec(),
-        Unacceptable::Transaction { lt },
+        unread(TransactionError::Bag),
     );
 }
 
@@ -302,7 +304,7 @@ fn an_address_that_came_twice_is_refused() {
     let ours = wanted(&live);
 
     // A source that keeps what a deleted account did.
-    let ended = told(&live, &outcomes[1]).at.lt;
+    let ended = told(&outcomes[1]).at.lt;
     let whole = shown(&live, &outcomes);
     assert_eq!(whole.accept(&ours), Err(Unacceptable::Redeployed { lt: ended }));
 

@@ -3,7 +3,7 @@
 
 use billing::Nano;
 use billing::channel::Account;
-use billing_ton::contract::{Notice, RENT_RESERVE, State};
+use billing_ton::contract::{RENT_RESERVE, Remittance, State};
 use billing_ton_sim::Outcome;
 use tycho_types::cell::Cell;
 use tycho_types::models::{IntAddr, MsgInfo, ShardAccount, TxInfo};
@@ -122,7 +122,7 @@ pub(crate) fn check(told: &str, before: &ShardAccount, message: &Cell, outcome: 
         let noted = sent.iter().any(|paid| {
             paid.to == terms.payee
                 && paid.value == 1
-                && matches!(Notice::decode(&paid.body), Ok(Notice::Event { on_chain, .. }) if on_chain == last)
+                && matches!(Remittance::decode(&paid.body), Ok(Remittance::Event { on_chain, .. }) if on_chain == last)
         });
         assert!(noted, "{told}: the payee was not told");
     }
@@ -156,12 +156,12 @@ fn payouts(told: &str, sent: &[Paid], (first, last): (Nano, Nano), terms: &billi
     let delta = wide(last) - wide(first);
     let (mut to_payee, mut to_fee) = (0, 0);
     for paid in sent {
-        match Notice::decode(&paid.body) {
-            Ok(Notice::Payout { cumulative, .. }) => {
+        match Remittance::decode(&paid.body) {
+            Ok(Remittance::Payout { cumulative, .. }) => {
                 assert_eq!((paid.to, cumulative), (terms.payee, last), "{told}: payout");
                 to_payee += paid.value;
             }
-            Ok(Notice::FeePayout { .. }) => {
+            Ok(Remittance::FeePayout { .. }) => {
                 assert_eq!(paid.to, terms.fee_dest, "{told}: fee");
                 to_fee += paid.value;
             }
@@ -175,8 +175,8 @@ fn payouts(told: &str, sent: &[Paid], (first, last): (Nano, Nano), terms: &billi
 fn ended(told: &str, first: &State, sent: &[Paid], (from, kept): (Account, u128)) {
     let claimed = sent
         .iter()
-        .find_map(|paid| match Notice::decode(&paid.body) {
-            Ok(Notice::Payout { cumulative, .. }) => Some(cumulative),
+        .find_map(|paid| match Remittance::decode(&paid.body) {
+            Ok(Remittance::Payout { cumulative, .. }) => Some(cumulative),
             _ => None,
         })
         .unwrap_or(first.on_chain.claimed);
@@ -188,13 +188,13 @@ fn ended(told: &str, first: &State, sent: &[Paid], (from, kept): (Account, u128)
     let delta = wide(claimed) - wide(first.on_chain.claimed);
     let refunds: Vec<_> = sent
         .iter()
-        .filter(|paid| matches!(Notice::decode(&paid.body), Ok(Notice::Refund { .. })))
+        .filter(|paid| matches!(Remittance::decode(&paid.body), Ok(Remittance::Refund { .. })))
         .map(|paid| (paid.to, paid.value))
         .collect();
     assert_eq!(refunds, [(first.terms.payer, kept - delta)], "{told}: refund");
-    let last = sent.last().map(|paid| (paid.to, Notice::decode(&paid.body)));
+    let last = sent.last().map(|paid| (paid.to, Remittance::decode(&paid.body)));
     assert!(
-        matches!(last, Some((to, Ok(Notice::Excesses { .. }))) if to == from),
+        matches!(last, Some((to, Ok(Remittance::Excesses { .. }))) if to == from),
         "{told}: the excess went elsewhere"
     );
 }
@@ -227,7 +227,7 @@ fn value_to(name: &str, step: &str, to: Account) -> u128 {
     let messages: Vec<_> = step.out().collect();
     paid(&messages)
         .into_iter()
-        .filter(|paid| paid.to == to && !matches!(Notice::decode(&paid.body), Ok(Notice::Excesses { .. })))
+        .filter(|paid| paid.to == to && !matches!(Remittance::decode(&paid.body), Ok(Remittance::Excesses { .. })))
         .map(|paid| paid.value)
         .sum()
 }

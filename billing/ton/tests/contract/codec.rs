@@ -2,7 +2,7 @@
 
 use billing::Nano;
 use billing::channel::{Account, Keys, Network, OnChain, Terms};
-use billing_ton::contract::{self, Malformed, Notice, Request, State};
+use billing_ton::contract::{self, Malformed, Remittance, Request, State};
 use tycho_types::cell::{Cell, CellBuilder, CellFamily, Load};
 use tycho_types::models::{AccountState, MsgInfo, ShardAccount, StateInit};
 
@@ -40,7 +40,7 @@ pub(crate) fn data(state: &ShardAccount) -> Option<Cell> {
 
 #[test]
 fn everything_that_was_understood_is_read_and_written_back_bit_for_bit() {
-    let (mut requests, mut notices, mut states) = (0, 0, 0);
+    let (mut requests, mut remittances, mut states) = (0, 0, 0);
     for (machine, scenarios) in recorded() {
         for scenario in &scenarios {
             replay(&machine, scenario, |step, before, outcome| {
@@ -66,20 +66,20 @@ fn everything_that_was_understood_is_read_and_written_back_bit_for_bit() {
                         if step.bounced {
                             continue;
                         }
-                        match Notice::decode(&body) {
-                            Ok(notice) => assert_eq!(notice.encode(), body, "{told}"),
+                        match Remittance::decode(&body) {
+                            Ok(remittance) => assert_eq!(remittance.encode(), body, "{told}"),
                             Err(Malformed::TooLarge { .. }) => assert!(is_huge(&scenario.name), "{told}"),
                             Err(error) => panic!("{told}: {error}"),
                         }
-                        notices += 1;
+                        remittances += 1;
                     }
                 }
             });
         }
     }
     assert!(
-        requests > 150 && notices > 300 && states > 300,
-        "{requests} {notices} {states}"
+        requests > 150 && remittances > 300 && states > 300,
+        "{requests} {remittances} {states}"
     );
 }
 
@@ -210,25 +210,33 @@ fn what_is_longer_or_shorter_is_refused() {
         );
         assert!(Request::decode(&shorter(&body, false)).is_err(), "{request:?}");
     }
-    let notices = [
-        Notice::Payout {
+    let remittances = [
+        Remittance::Payout {
             query_id: 7,
             cumulative: amount,
         },
-        Notice::FeePayout { query_id: 7 },
-        Notice::Refund { query_id: 7 },
-        Notice::Excesses { query_id: 7 },
-        Notice::Event {
+        Remittance::FeePayout { query_id: 7 },
+        Remittance::Refund { query_id: 7 },
+        Remittance::Excesses { query_id: 7 },
+        Remittance::Event {
             query_id: 7,
             on_chain: state().on_chain,
         },
     ];
-    for notice in notices {
-        let body = notice.encode();
-        assert_eq!(Notice::decode(&body), Ok(notice));
-        assert_eq!(Notice::decode(&longer(&body, 1, 0)), Err(Malformed::Long), "{notice:?}");
-        assert_eq!(Notice::decode(&longer(&body, 0, 1)), Err(Malformed::Long), "{notice:?}");
-        assert!(Notice::decode(&shorter(&body, false)).is_err(), "{notice:?}");
+    for remittance in remittances {
+        let body = remittance.encode();
+        assert_eq!(Remittance::decode(&body), Ok(remittance));
+        assert_eq!(
+            Remittance::decode(&longer(&body, 1, 0)),
+            Err(Malformed::Long),
+            "{remittance:?}"
+        );
+        assert_eq!(
+            Remittance::decode(&longer(&body, 0, 1)),
+            Err(Malformed::Long),
+            "{remittance:?}"
+        );
+        assert!(Remittance::decode(&shorter(&body, false)).is_err(), "{remittance:?}");
     }
 }
 
@@ -239,7 +247,7 @@ fn a_message_that_is_none_is_refused_by_name() {
     assert_eq!(Request::decode(&word(0)), Ok(Request::Transfer));
     assert_eq!(Request::decode(&word(7)), Err(Malformed::UnknownOperation(7)));
     assert_eq!(
-        Notice::decode(&word(0x7063_7470)),
+        Remittance::decode(&word(0x7063_7470)),
         Err(Malformed::UnknownOperation(0x7063_7470))
     );
     assert_eq!(

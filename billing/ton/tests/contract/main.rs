@@ -3,7 +3,9 @@
 mod accepting;
 mod books;
 mod codec;
+mod document;
 mod fixtures;
 mod machine;
+mod prices;
 mod random;
 mod storm;

@@ -2,7 +2,7 @@
 
 use billing::Nano;
 use billing::channel::{Network, Tag, Terms};
-use billing_ton::contract::{Notice, Request, Settle};
+use billing_ton::contract::{Remittance, Request, Settle};
 use billing_ton_sim::{Machine, Prices, slim};
 use tycho_types::cell::{Cell, CellBuilder, CellFamily};
 use tycho_types::models::MsgInfo;
@@ -295,8 +295,8 @@ impl<'a> History<'a> {
 fn payout(messages: &[Cell]) -> Option<Nano> {
     messages.iter().find_map(|message| {
         let (info, _, body) = opened(message);
-        match (info, Notice::decode(&body)) {
-            (MsgInfo::Int(_), Ok(Notice::Payout { cumulative, .. })) => Some(cumulative),
+        match (info, Remittance::decode(&body)) {
+            (MsgInfo::Int(_), Ok(Remittance::Payout { cumulative, .. })) => Some(cumulative),
             _ => None,
         }
     })

@@ -59,7 +59,7 @@ impl Machine {
         stack: Vec<Value>,
         now: u32,
     ) -> Result<Got, GetError> {
-        self.get(account, state, id(name), stack, now)
+        self.get(account, state, method_id(name), stack, now)
     }
 
     /// The same by the method's number.
@@ -108,7 +108,7 @@ impl Machine {
 
 /// The number of the method `name`.
 #[must_use]
-pub(crate) fn id(name: &str) -> u32 {
+pub(crate) fn method_id(name: &str) -> u32 {
     u32::from(tycho_types::crc::crc_16(name.as_bytes())) | 0x1_0000
 }
 

@@ -8,7 +8,6 @@ use tycho_types::models;
 
 use super::blocks::WAITING;
 use super::{Simulated, State, TickError, unless_halted};
-use crate::machine::At;
 use crate::world::{External, shard_account};
 
 /// The longest bag of cells that is taken as a message; TON's limit.
@@ -146,17 +145,7 @@ impl State {
         if self.waiting.len() >= WAITING {
             return Err(ChainError::Limited);
         }
-        let making = self.making();
-        let state = shard_account(self.world.state(&external.to)).map_err(|error| refused(&error))?;
-        let at = At {
-            lt: self.world.tip().lt.saturating_add(1),
-            now: making.time,
-            seed: making.seed,
-        };
-        making
-            .machine
-            .execute(&external.to, &state, external.cell.clone(), at)
-            .map_err(|error| refused(&error))?;
+        self.rehearse(&external, true).map_err(|error| refused(&error))?;
         self.waiting.push(external);
         self.catch_up().or_else(unless_halted).map_err(unreachable)
     }

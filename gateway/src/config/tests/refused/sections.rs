@@ -313,7 +313,7 @@ fn workers() {
         ],
     );
     check(
-        "attestation: {enrolment: attested, collateral: [ftp://x], evidence: sev}\nbackends: [{name: a, url: 'http://a', enrolment: {places: 1}}]",
+        "attestation: {enrolment: attested, collateral: [ftp://x], evidence: sev, certificate_life: 25h}\nbackends: [{name: a, url: 'http://a', enrolment: {places: 1}}]",
         &[
             "m.yaml:1:26: `attestation.enrolment`: accepts evidence by no policy",
             "fix: name a policy: mulberry attest policy init",
@@ -321,6 +321,8 @@ fn workers() {
             "fix: the scheme must be http or https; or write `intel` or `bundle:FOLDER`",
             "m.yaml:1:69: `attestation.evidence`: `sev` makes no evidence",
             "fix: write `none`, or `tdx` in a TDX guest",
+            "m.yaml:1:92: `attestation.certificate_life`: is no time that a certificate may hold",
+            "fix: write a time from 1m to 24h",
             "m.yaml:2:50: `backends[0].enrolment`: is for a backend of workers",
             "fix: add `workers: []`, and route the addresses apart",
             "m.yaml:2:50: `backends[0].enrolment`: can be taken by nobody: there is no `worker_listen`",

@@ -19,7 +19,7 @@ use super::wire::{Malformed, begin, cell, end, load_amount, store_amount};
 /// excesses#d53276db      query_id:uint64
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum Remittance {
     /// To the payee, with what it took less the fee. `cumulative` is what was claimed in all, fees with it.
     Payout { query_id: u64, cumulative: Nano },
     /// To the fee's destination.
@@ -38,7 +38,7 @@ const REFUND: u32 = 0x7063_7266;
 const EVENT: u32 = 0x7063_6576;
 const EXCESSES: u32 = 0xd532_76db;
 
-impl Notice {
+impl Remittance {
     #[must_use]
     pub fn query_id(&self) -> u64 {
         match self {

@@ -1,0 +1,253 @@
+//! A watchtower: settles for payees whose payer starts to close, without a key and without anybody's leave.
+//!
+//! It keeps the best settlement of each channel, looks at what the chain says, and shows the settlement to the contract
+//! when a close was requested, again and again until the contract has paid it. It can neither take money nor make
+//! anybody lose any: recipients are fixed, and what it shows was signed by both sides.
+//!
+//! A restored older state does no harm that the next blob does not repair: settlements only grow.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Blob, ChannelId, Contradiction, Fact, Keys, Settlement, SettlementRefusal, Ticket,
+    gate::Gate,
+    opening::Id,
+    view::{News, View},
+};
+use crate::Nano;
+
+/// What came in.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and moved once")]
+pub enum Event {
+    /// A payee, or its copy, brings a settlement. The keys are what it says they are; the contract knows.
+    Blob { channel: ChannelId, keys: Keys, blob: Blob },
+    /// A source of the chain says this.
+    Chain { channel: ChannelId, fact: Fact },
+    /// The record of this ticket is on disk, and all before it.
+    Persisted(Ticket),
+    /// Time has passed.
+    Tick,
+}
+
+/// What to do, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write it, then give the ticket back.
+    Persist(Record, Ticket),
+    /// It is on disk: tell who brought it.
+    Kept { channel: ChannelId, take: Nano },
+    /// Follow this account on the chain.
+    Follow(ChannelId),
+    /// Show it to the contract.
+    Settle(Settlement),
+    /// Look at it.
+    Alert(Alert),
+    /// It is over: no need to follow it.
+    Forget(ChannelId),
+}
+
+/// What a person should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Alert {
+    #[error("a settlement was brought that is none")]
+    BadBlob(#[source] SettlementRefusal),
+    #[error("no more than {} channels are watched", Watchtower::MOST)]
+    TooMany,
+    #[error("the payer of {} asked to close at {close_at}; settling", channel.account)]
+    Closing { channel: ChannelId, close_at: u32 },
+    #[error("the chain contradicts itself about {}", channel.account)]
+    Contradiction {
+        channel: ChannelId,
+        #[source]
+        why: Contradiction,
+    },
+    #[error("{} is over, and {lost} of what was to be settled was not paid", channel.account)]
+    Missed { channel: ChannelId, lost: Nano },
+}
+
+/// One line of a watchtower's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "made and moved once")]
+pub enum Record {
+    Kept {
+        #[serde(with = "Id")]
+        channel: ChannelId,
+        keys: Keys,
+        blob: Blob,
+    },
+    Over {
+        #[serde(with = "Id")]
+        channel: ChannelId,
+    },
+}
+
+/// Channels that are watched.
+#[derive(Debug)]
+pub struct Watchtower {
+    resend_ms: i64,
+    channels: BTreeMap<ChannelId, Entry>,
+    gate: Gate<Effect>,
+    out: Vec<Effect>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    keys: Keys,
+    best: Settlement,
+    view: View,
+    shown: Option<(Nano, i64)>,
+    was_closing: bool,
+}
+
+impl Watchtower {
+    /// Watched at a time.
+    pub const MOST: usize = 100_000;
+
+    /// Shows a settlement again when it had no effect for so long.
+    pub const fn new(resend_ms: i64) -> Self {
+        Self {
+            resend_ms,
+            channels: BTreeMap::new(),
+            gate: Gate::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// From its journal. What is no settlement any more is left out: it was verified before it was written.
+    pub fn restore(records: impl IntoIterator<Item = Record>, resend_ms: i64) -> Self {
+        let mut tower = Self::new(resend_ms);
+        for record in records {
+            match record {
+                Record::Kept { channel, keys, blob } => {
+                    if let Ok(best) = blob.verify(&keys, &channel) {
+                        tower.keep(channel, keys, best);
+                    }
+                }
+                Record::Over { channel } => {
+                    tower.channels.remove(&channel);
+                }
+            }
+        }
+        tower
+    }
+
+    /// What is to be followed on the chain.
+    pub fn watched(&self) -> impl Iterator<Item = &ChannelId> {
+        self.channels.keys()
+    }
+
+    /// The most that is to be settled on a channel.
+    pub fn best(&self, channel: &ChannelId) -> Option<&Settlement> {
+        self.channels.get(channel).map(|entry| &entry.best)
+    }
+
+    /// One event in; what to do about it out.
+    pub fn step(&mut self, event: Event, now_ms: i64) -> Vec<Effect> {
+        match event {
+            Event::Blob { channel, keys, blob } => self.bring(channel, keys, &blob),
+            Event::Chain { channel, fact } => self.see(channel, fact),
+            Event::Persisted(ticket) => self.out.extend(self.gate.open(&ticket)),
+            Event::Tick => {}
+        }
+        self.settle(now_ms);
+        std::mem::take(&mut self.out)
+    }
+
+    fn bring(&mut self, channel: ChannelId, keys: Keys, blob: &Blob) {
+        let settlement = match blob.verify(&keys, &channel) {
+            Ok(settlement) => settlement,
+            Err(refusal) => return self.out.push(Effect::Alert(Alert::BadBlob(refusal))),
+        };
+        if !self.channels.contains_key(&channel) && self.channels.len() >= Self::MOST {
+            return self.out.push(Effect::Alert(Alert::TooMany));
+        }
+        let is_first = !self.channels.contains_key(&channel);
+        if self.keep(channel, keys, settlement) {
+            let ticket = self.gate.ticket();
+            let blob = settlement.claim();
+            self.out
+                .push(Effect::Persist(Record::Kept { channel, keys, blob }, ticket));
+        }
+        let take = self.best(&channel).map_or(Nano::ZERO, |best| best.take().amount());
+        self.after(Effect::Kept { channel, take });
+        if is_first {
+            self.after(Effect::Follow(channel));
+        }
+    }
+
+    /// Whether it is better than what was kept. Other keys than before are another's claim, and change nothing.
+    fn keep(&mut self, channel: ChannelId, keys: Keys, settlement: Settlement) -> bool {
+        let Some(entry) = self.channels.get_mut(&channel) else {
+            let entry = Entry {
+                keys,
+                best: settlement,
+                view: View::default(),
+                shown: None,
+                was_closing: false,
+            };
+            self.channels.insert(channel, entry);
+            return true;
+        };
+        let (old, new) = (entry.best.take(), settlement.take());
+        let is_better =
+            new.amount() > old.amount() || (new.is_last() && !old.is_last() && new.amount() == old.amount());
+        if entry.keys != keys || !is_better {
+            return false;
+        }
+        entry.best = settlement;
+        true
+    }
+
+    fn see(&mut self, channel: ChannelId, fact: Fact) {
+        let Some(entry) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        if let News::Contradicts(why) = entry.view.look(fact) {
+            return self.out.push(Effect::Alert(Alert::Contradiction { channel, why }));
+        }
+        if let (Some(close_at), false) = (entry.view.close_at(), entry.was_closing) {
+            entry.was_closing = true;
+            self.out.push(Effect::Alert(Alert::Closing { channel, close_at }));
+        }
+        if entry.view.is_gone() {
+            let due = entry.best.take().amount().min(entry.view.deposited());
+            let lost = due.saturating_sub(entry.view.claimed());
+            self.channels.remove(&channel);
+            if !lost.is_zero() {
+                self.out.push(Effect::Alert(Alert::Missed { channel, lost }));
+            }
+            let ticket = self.gate.ticket();
+            self.out.push(Effect::Persist(Record::Over { channel }, ticket));
+            self.after(Effect::Forget(channel));
+        }
+    }
+
+    /// Whatever closes and is not paid is shown, and shown again.
+    fn settle(&mut self, now_ms: i64) {
+        let resend_ms = self.resend_ms;
+        let mut due = Vec::new();
+        for entry in self.channels.values_mut() {
+            let amount = entry.best.take().amount();
+            let is_paid = entry.view.claimed() >= amount.min(entry.view.deposited());
+            if entry.view.open().is_none() || entry.view.close_at().is_none() || is_paid {
+                continue;
+            }
+            let is_shown = matches!(entry.shown, Some((shown, at))
+                if shown >= amount && (0..resend_ms).contains(&now_ms.saturating_sub(at)));
+            if !is_shown {
+                entry.shown = Some((amount, now_ms));
+                due.push(entry.best);
+            }
+        }
+        // A settlement is of use whether or not our disk has it.
+        self.out.extend(due.into_iter().map(Effect::Settle));
+    }
+
+    fn after(&mut self, effect: Effect) {
+        self.out.extend(self.gate.after(effect));
+    }
+}

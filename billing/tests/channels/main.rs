@@ -1,0 +1,134 @@
+//! Histories of a payment channel, each decided by its seed.
+//!
+//! A payer, a payee, a watchtower and a model of the contract; disks that tear what was not synced, a network that loses,
+//! doubles and reorders, a chain that is late, refuses and halts, clocks that jump, processes that end between any two
+//! effects, peers that lie and steal. After every step the invariants are looked at; at the end the faults stop, the
+//! channel is closed, and every nanoton is accounted for.
+//!
+//! `MULBERRY_CHANNELS_SEED=42 cargo test -p billing --test channels` plays one history and tells it;
+//! `MULBERRY_CHANNELS_S=3600` plays for an hour, `MULBERRY_CHANNELS_HISTORIES=5000` so many, the first seeds first.
+
+mod chain;
+mod disk;
+mod ending;
+mod nodes;
+#[path = "../simulation/random.rs"]
+mod random;
+mod stats;
+mod work;
+mod world;
+
+use std::{
+    panic,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use stats::Stats;
+use world::{Step, World};
+
+const SECONDS: u64 = 10;
+/// At least so many, however slow the machine is.
+const LEAST: u64 = 400;
+const STEPS: u64 = 600;
+
+fn play_on(world: &mut World, steps: u64) -> Step {
+    for _ in 0..steps {
+        world.step()?;
+    }
+    ending::settle(world)
+}
+
+/// An assertion of the machines is as much a failure as one of ours.
+fn play(seed: u64, steps: u64, trace: Option<Vec<String>>) -> (Box<World>, Step) {
+    let mut world = Box::new(World::new(seed, trace));
+    let end = panic::catch_unwind(panic::AssertUnwindSafe(|| play_on(&mut world, steps)));
+    let end = end.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("a machine stopped: {}", text.unwrap_or_default()))
+    });
+    (world, end)
+}
+
+/// Plays a history again, with as few steps as it still fails with, and tells it.
+fn tell(seed: u64) -> String {
+    let mut steps = STEPS;
+    let (mut low, mut high) = (0, STEPS);
+    // Steps do not depend on how many follow: where fewer fail too, the end is nearer.
+    while low < high {
+        let middle = low.midpoint(high);
+        if play(seed, middle, None).1.is_err() {
+            steps = middle;
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let (world, end) = play(seed, steps, Some(Vec::new()));
+    let trace = world.trace.unwrap_or_default().join("\n");
+    let end = end.err().unwrap_or_else(|| "nothing is wrong".to_owned());
+    format!(
+        "{trace}\n\n{end}\n\nafter {steps} steps; replay it: MULBERRY_CHANNELS_SEED={seed} cargo test -p billing --test channels"
+    )
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration; its seed comes from who runs it"
+)]
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn the_invariants_hold_in_every_history() {
+    if let Some(seed) = number("MULBERRY_CHANNELS_SEED") {
+        let (_, end) = play(seed, STEPS, None);
+        assert!(end.is_ok(), "{}", tell(seed));
+        return;
+    }
+    let most = number("MULBERRY_CHANNELS_HISTORIES");
+    let seconds = number("MULBERRY_CHANNELS_S").unwrap_or(if most.is_some() { u64::MAX } else { SECONDS });
+    let until = Instant::now().checked_add(Duration::from_secs(seconds));
+    let next = AtomicU64::new(0);
+    let wrong = AtomicU64::new(u64::MAX);
+    let sum = Mutex::new(Stats::default());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    // What machines say when they stop is told once, in the end.
+    panic::set_hook(Box::new(|_| {}));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut stats = Stats::default();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let is_late = seed >= LEAST && until.is_some_and(|until| Instant::now() >= until);
+                    if is_late || seed >= most.unwrap_or(u64::MAX) || seed >= wrong.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let (world, end) = play(seed, STEPS, None);
+                    stats.add(&world.stats);
+                    if end.is_err() {
+                        wrong.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+                sum.lock().expect("no thread panicked").add(&stats);
+            });
+        }
+    });
+    let wrong = wrong.into_inner();
+    let told = (wrong != u64::MAX).then(|| tell(wrong));
+    drop(panic::take_hook());
+    assert!(told.is_none(), "{}", told.unwrap_or_default());
+    let stats = sum.into_inner().expect("no thread panicked");
+    let never: Vec<_> = stats.counts().filter(|(_, count)| *count == 0).collect();
+    assert!(
+        never.is_empty(),
+        "these never happened, so that nothing was shown of them: {never:?}"
+    );
+}

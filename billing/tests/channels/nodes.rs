@@ -1,0 +1,102 @@
+//! The processes: a machine, what it still has to do, and its disk.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use billing::{
+    Nano,
+    channel::{
+        Account, Caps, Channel, ChannelId, Keys, Network, Payee, Payer, Purse, Signer, Terms, Watchtower, payee, payer,
+        watchtower,
+    },
+};
+
+use crate::{disk::Disk, random::Random};
+
+pub(crate) fn nano(amount: u64) -> Nano {
+    Nano::new(amount).expect("small")
+}
+
+pub(crate) struct PayerNode {
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) policy: payer::PayerPolicy,
+    pub(crate) machine: Option<Payer>,
+    pub(crate) caps: Caps,
+    pub(crate) purse: Purse,
+    pub(crate) todo: VecDeque<payer::Effect>,
+    pub(crate) disk: Disk<payer::Record>,
+    pub(crate) skew_ms: i64,
+    /// Of the greatest voucher whose record was synced.
+    pub(crate) durable_max: Nano,
+    pub(crate) durable_spent: Nano,
+    pub(crate) covered: Nano,
+    pub(crate) is_buried: bool,
+}
+
+pub(crate) struct PayeeNode {
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) policy: payee::PayeePolicy,
+    pub(crate) machine: Option<Payee>,
+    pub(crate) todo: VecDeque<payee::Effect>,
+    pub(crate) disk: Disk<payee::Record>,
+    pub(crate) skew_ms: i64,
+    pub(crate) durable_max: Nano,
+    pub(crate) durable_spent: Nano,
+    pub(crate) durable_take: Nano,
+    pub(crate) durable_ids: BTreeSet<[u8; 16]>,
+    pub(crate) is_last_shown: bool,
+    pub(crate) is_buried: bool,
+    /// It will not come back.
+    pub(crate) is_dead: bool,
+}
+
+pub(crate) struct TowerNode {
+    pub(crate) machine: Option<Watchtower>,
+    pub(crate) todo: VecDeque<watchtower::Effect>,
+    pub(crate) disk: Disk<watchtower::Record>,
+    /// The most that it said it kept.
+    pub(crate) kept: Nano,
+}
+
+pub(crate) fn terms(random: &mut Random) -> (Channel, Arc<Signer>, Arc<Signer>) {
+    let signer = |seed: u8| Arc::new(Signer::from_seed(&[seed; 32]).expect("a seed"));
+    let (payer, payee) = (signer(1), signer(2));
+    let account = |hash: u8| Account {
+        workchain: 0,
+        hash: [hash; 32],
+    };
+    let channel = Channel {
+        id: ChannelId {
+            network: Network::TESTNET,
+            account: account(7),
+        },
+        keys: Keys {
+            payer: payer.public(),
+            payee: payee.public(),
+        },
+        terms: Terms {
+            network: Network::TESTNET,
+            close_delay_s: 3600,
+            fee_bps: 0,
+            salt: u128::from(random.below(u64::MAX)),
+            payer: account(1),
+            payee: account(2),
+            fee_dest: account(3),
+        },
+    };
+    (channel, payer, payee)
+}
+
+pub(crate) fn demands(channel: &Channel) -> payee::Demands {
+    payee::Demands {
+        network: channel.id.network,
+        payee: channel.terms.payee,
+        payee_key: channel.keys.payee,
+        fee_bps: 0,
+        fee_dest: channel.terms.fee_dest,
+        least_close_delay_s: 3600,
+        least_deposit: nano(100),
+    }
+}

@@ -1,0 +1,44 @@
+//! What can be asked of the chain beyond [`billing_ton::Chain`], for its HTTP front.
+
+use billing::channel::Account;
+use billing_ton::chain::ChainError;
+use tycho_types::cell::Cell;
+
+use super::Simulated;
+use crate::world::{BlockInfo, Kept};
+
+/// Which block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Last,
+    Number(u32),
+    /// The first with this logical time or a later one.
+    Lt(u64),
+    /// The last at these Unix seconds or before.
+    Time(u32),
+}
+
+impl Simulated {
+    pub(crate) fn block(&self, which: Which) -> Result<Option<BlockInfo>, ChainError> {
+        self.ask(|state| {
+            let world = &state.world;
+            let block = match which {
+                Which::Last => world.block(world.final_tip().head.seqno),
+                Which::Number(seqno) => world.block(seqno),
+                Which::Lt(lt) => world.block_at_lt(lt),
+                Which::Time(time) => world.block_at_time(time),
+            };
+            Ok(block.cloned())
+        })
+    }
+
+    /// Transactions of an account, oldest first.
+    pub(crate) fn history(&self, account: &Account) -> Result<Vec<Kept>, ChainError> {
+        self.ask(|state| Ok(state.world.final_transactions(account).to_vec()))
+    }
+
+    /// The root of the configuration's dictionary.
+    pub(crate) fn parameters(&self) -> Result<Option<Cell>, ChainError> {
+        self.ask(|state| Ok(state.machine(state.world.final_tip().prices).parameters()))
+    }
+}
