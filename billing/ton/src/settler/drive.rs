@@ -89,7 +89,7 @@ pub struct Orders(mpsc::Sender<Event>);
 pub struct Stopped;
 
 impl Orders {
-    /// Wants a goal. A news says whether it was accepted.
+    /// Wants a goal. News say whether it was accepted.
     pub async fn want(&self, job: Job) -> Result<(), Stopped> {
         self.0.send(Event::Want(job)).await.map_err(|_| Stopped)
     }
@@ -120,11 +120,7 @@ pub struct Drive<K> {
 }
 
 /// Makes a settler ready to run. Somebody must read the news: a queue that is full holds it up.
-pub fn prepare<K: Keep>(
-    settler: Settler,
-    chain: Arc<dyn Chain>,
-    keep: K,
-) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
+pub fn prepare<K: Keep>(settler: Settler, chain: Arc<dyn Chain>, keep: K) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
     let (give, orders) = mpsc::channel(QUEUE);
     let (news, read) = mpsc::channel(QUEUE);
     let drive = Drive {

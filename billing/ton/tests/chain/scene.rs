@@ -108,11 +108,7 @@ impl Party {
     }
 
     /// A settler of this wallet that goes on where `keep` ended.
-    pub(crate) fn settler(
-        &self,
-        chain: Arc<dyn Chain>,
-        keep: Memory,
-    ) -> (Drive<Memory>, Orders, mpsc::Receiver<News>) {
+    pub(crate) fn settler(&self, chain: Arc<dyn Chain>, keep: Memory) -> (Drive<Memory>, Orders, mpsc::Receiver<News>) {
         let settler = match keep.text() {
             None => Settler::new(self.wallet.clone(), self.seed.clone(), Settings::USUAL).expect("its own key"),
             Some(text) => {

@@ -114,10 +114,7 @@ async fn a_wallet_without_coins_waits_for_some() {
     tokio::spawn(drive.run());
     let open = Job::open(&channel.terms, &channel.keys, nano(UNIT), &prices).expect("little");
     orders.want(open).await.expect("it runs");
-    let broke = until(&mut news, |news| {
-        matches!(news, News::Alert(Alert::Trouble(_)))
-    })
-    .await;
+    let broke = until(&mut news, |news| matches!(news, News::Alert(Alert::Trouble(_)))).await;
     let News::Alert(Alert::Trouble(Trouble::Broke { account, has, needs })) = broke else {
         panic!("another trouble: {broke:?}");
     };
