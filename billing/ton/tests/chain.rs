@@ -2,6 +2,8 @@
 
 #[path = "chain/following.rs"]
 mod following;
+#[path = "chain/over_http.rs"]
+mod over_http;
 #[path = "chain/scene.rs"]
 mod scene;
 #[path = "chain/settling.rs"]

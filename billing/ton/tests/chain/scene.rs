@@ -67,19 +67,7 @@ impl Scene {
     }
 
     pub(crate) async fn prices(&self) -> Prices {
-        let gas = self
-            .chain
-            .config_parameter(21)
-            .await
-            .expect("an answer")
-            .expect("prices");
-        let forwarding = self
-            .chain
-            .config_parameter(25)
-            .await
-            .expect("an answer")
-            .expect("prices");
-        Prices::read(&gas, &forwarding).expect("prices")
+        prices_of(&self.chain).await
     }
 
     pub(crate) async fn balance(&self, account: Account) -> u64 {
@@ -203,4 +191,13 @@ pub(crate) async fn until(news: &mut mpsc::Receiver<News>, is_wanted: impl Fn(&N
             () = &mut hour => panic!("nothing came in hours; there was {seen:?}"),
         }
     }
+}
+
+/// What a chain asks for gas and forwarding now.
+pub(crate) async fn prices_of(chain: &dyn Chain) -> Prices {
+    let parameter = async |index| {
+        let answer = chain.config_parameter(index).await.expect("an answer");
+        answer.expect("each chain has it")
+    };
+    Prices::read(&parameter(21).await, &parameter(25).await).expect("prices")
 }
