@@ -15,7 +15,7 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// After the chain's source gave no answer.
 const REST: Duration = Duration::from_secs(5);
-/// Orders that wait, and notices that nobody has read yet.
+/// Orders that wait, and news that nobody has read yet.
 const QUEUE: usize = 256;
 /// A journal of all jobs that there may be has fewer bytes.
 const MAX_JOURNAL: u64 = 64 * 1024 * 1024;
@@ -70,7 +70,7 @@ impl Keep for FileKeep {
 
 /// What the settler tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum News {
     /// It is durable, and will be pursued.
     Accepted(Key),
     Declined(Key, Declined),
@@ -89,7 +89,7 @@ pub struct Orders(mpsc::Sender<Event>);
 pub struct Stopped;
 
 impl Orders {
-    /// Wants a goal. A notice says whether it was accepted.
+    /// Wants a goal. News say whether it was accepted.
     pub async fn want(&self, job: Job) -> Result<(), Stopped> {
         self.0.send(Event::Want(job)).await.map_err(|_| Stopped)
     }
@@ -113,26 +113,22 @@ pub struct Drive<K> {
     chain: Arc<dyn Chain>,
     keep: K,
     orders: mpsc::Receiver<Event>,
-    notices: mpsc::Sender<Notice>,
+    news: mpsc::Sender<News>,
     started: Instant,
     /// The chain's source is not asked before.
     rests_until: Option<Instant>,
 }
 
-/// Makes a settler ready to run. Somebody must read the notices: a queue that is full holds it up.
-pub fn prepare<K: Keep>(
-    settler: Settler,
-    chain: Arc<dyn Chain>,
-    keep: K,
-) -> (Drive<K>, Orders, mpsc::Receiver<Notice>) {
+/// Makes a settler ready to run. Somebody must read the news: a queue that is full holds it up.
+pub fn prepare<K: Keep>(settler: Settler, chain: Arc<dyn Chain>, keep: K) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
     let (give, orders) = mpsc::channel(QUEUE);
-    let (notices, read) = mpsc::channel(QUEUE);
+    let (news, read) = mpsc::channel(QUEUE);
     let drive = Drive {
         settler,
         chain,
         keep,
         orders,
-        notices,
+        news,
         started: Instant::now(),
         rests_until: None,
     };
@@ -186,7 +182,7 @@ impl<K: Keep> Drive<K> {
     }
 
     async fn perform(&mut self, effect: Effect) -> Result<Option<Event>, DriveError> {
-        let notice = match effect {
+        let news = match effect {
             Effect::Persist(number) => {
                 self.keep
                     .keep(&self.settler.journal())
@@ -215,14 +211,14 @@ impl<K: Keep> Drive<K> {
                     seen: Seen::read(&account, &state),
                 }));
             }
-            Effect::Accepted(key) => Notice::Accepted(key),
-            Effect::Declined(key, why) => Notice::Declined(key, why),
-            Effect::Done(key, goal) => Notice::Done(key, goal),
-            Effect::GaveUp(key, why) => Notice::GaveUp(key, why),
-            Effect::Alert(alert) => Notice::Alert(alert),
+            Effect::Accepted(key) => News::Accepted(key),
+            Effect::Declined(key, why) => News::Declined(key, why),
+            Effect::Done(key, goal) => News::Done(key, goal),
+            Effect::GaveUp(key, why) => News::GaveUp(key, why),
+            Effect::Alert(alert) => News::Alert(alert),
         };
         // Who does not read them does not want them.
-        drop(self.notices.send(notice).await);
+        drop(self.news.send(news).await);
         Ok(None)
     }
 
