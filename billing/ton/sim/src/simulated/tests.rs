@@ -166,6 +166,22 @@ fn blocks_on_demand_need_no_tick() {
 }
 
 #[test]
+fn on_demand_a_block_becomes_final_as_time_passes() {
+    let chain = chain(Settings {
+        blocks: Blocks::OnDemand,
+        finality_lag: 2,
+        ..Settings::for_tests(1)
+    });
+    let (rich, _) = forwarder(1);
+    chain.fund(rich, nano(TON)).expect("made");
+    assert_eq!(account(&chain, rich).status, Status::Nonexistent);
+    chain.advance(1).expect("moved");
+    assert_eq!(account(&chain, rich).status, Status::Nonexistent);
+    chain.advance(1).expect("moved");
+    assert_eq!(account(&chain, rich).balance, u128::from(TON));
+}
+
+#[test]
 fn a_block_is_told_of_when_it_is_final() {
     let chain = chain(Settings {
         finality_lag: 2,
