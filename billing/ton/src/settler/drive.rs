@@ -1,4 +1,8 @@
 //! The shell around a settler: asks the chain, keeps the journal, tells the time.
+//!
+//! Before coins go into a channel, and before they go a second time, it is read; with two sources and an amount above the
+//! set one, both must say the same of it. One source that lies could otherwise have a deposit paid three times, though
+//! never to anybody else.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,6 +14,7 @@ use super::{Alert, Declined, Effect, Event, GaveUp, Goal, Job, Journal, JournalE
 use crate::{
     chain::{AccountState, Chain, ChainError},
     durable,
+    sources::{Sources, SourcesError},
 };
 
 const TICK: Duration = Duration::from_secs(1);
@@ -77,6 +82,8 @@ pub enum News {
     Done(Key, Goal),
     GaveUp(Key, GaveUp),
     Alert(Alert),
+    /// Too much depends on what is said of this channel, and nobody can be believed; with the reason. Its jobs wait.
+    Unsure(Account, String),
 }
 
 /// Gives orders to a settler that runs.
@@ -110,7 +117,7 @@ pub enum DriveError {
 /// A settler with its chain and its journal, ready to run.
 pub struct Drive<K> {
     settler: Settler,
-    chain: Arc<dyn Chain>,
+    sources: Sources,
     keep: K,
     orders: mpsc::Receiver<Event>,
     news: mpsc::Sender<News>,
@@ -120,12 +127,16 @@ pub struct Drive<K> {
 }
 
 /// Makes a settler ready to run. Somebody must read the news: a queue that is full holds it up.
-pub fn prepare<K: Keep>(settler: Settler, chain: Arc<dyn Chain>, keep: K) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
+pub fn prepare<K: Keep>(
+    settler: Settler,
+    sources: impl Into<Sources>,
+    keep: K,
+) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
     let (give, orders) = mpsc::channel(QUEUE);
     let (news, read) = mpsc::channel(QUEUE);
     let drive = Drive {
         settler,
-        chain,
+        sources: sources.into(),
         keep,
         orders,
         news,
@@ -205,7 +216,7 @@ impl<K: Keep> Drive<K> {
                 }));
             }
             Effect::ReadChannel(account) => {
-                return Ok(self.read(account).await.map(|state| Event::Channel {
+                return Ok(self.read_channel(account).await.map(|state| Event::Channel {
                     account,
                     head: state.head,
                     seen: Seen::read(&account, &state),
@@ -217,9 +228,36 @@ impl<K: Keep> Drive<K> {
             Effect::GaveUp(key, why) => News::GaveUp(key, why),
             Effect::Alert(alert) => News::Alert(alert),
         };
+        self.tell(news).await;
+        Ok(None)
+    }
+
+    async fn tell(&self, news: News) {
         // Who does not read them does not want them.
         drop(self.news.send(news).await);
-        Ok(None)
+    }
+
+    async fn read_channel(&mut self, account: Account) -> Option<AccountState> {
+        if self.is_resting() {
+            return None;
+        }
+        let at_stake = self.settler.at_stake(&account);
+        let error = match self.sources.account(account, at_stake).await {
+            Ok(state) => return Some(state),
+            Err(error) => error,
+        };
+        match error {
+            SourcesError::First(_) | SourcesError::Second(_) | SourcesError::Apart { .. } => {}
+            SourcesError::NoSecond { .. } | SourcesError::Networks(..) | SourcesError::Contradiction => {
+                self.tell(News::Unsure(account, error.to_string())).await;
+            }
+        }
+        self.rests_until = Some(Instant::now() + REST);
+        None
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// `None` where the chain's source gave no answer: a later tick asks again.
@@ -233,10 +271,10 @@ impl<K: Keep> Drive<K> {
         &'a mut self,
         ask: impl FnOnce(&'a Arc<dyn Chain>) -> BoxFuture<'a, Result<T, ChainError>>,
     ) -> Option<Result<T, ChainError>> {
-        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+        if self.is_resting() {
             return None;
         }
-        let answer = ask(&self.chain).await;
+        let answer = ask(self.sources.first()).await;
         let is_failure = matches!(
             answer,
             Err(ChainError::Unreachable(_) | ChainError::Limited | ChainError::Unreadable(_))

@@ -75,7 +75,7 @@ async fn a_channel_lives_over_http() {
     let channel = Channel::between(&payer, &payee, 1);
     let at = channel.id.account;
     let prices = prices_of(front.client.as_ref()).await;
-    let (drive, paying, mut paid) = payer.settler(front.client.clone(), Memory::default());
+    let (drive, paying, mut paid) = payer.settler(front.client.clone() as Arc<dyn Chain>, Memory::default());
     tokio::spawn(drive.run());
     let open = Job::open(&channel.terms, &channel.keys, nano(5 * UNIT), &prices).expect("little");
     paying.want(open).await.expect("it runs");
@@ -93,7 +93,7 @@ async fn a_channel_lives_over_http() {
     let agreed = sources.account(at, nano(5 * UNIT)).await.expect("they agree");
     assert!(matches!(agreed.status, Status::Active { .. }));
 
-    let (drive, taking, mut taken) = payee.settler(front.client.clone(), Memory::default());
+    let (drive, taking, mut taken) = payee.settler(front.client.clone() as Arc<dyn Chain>, Memory::default());
     tokio::spawn(drive.run());
     let last = channel.settle(&payer, &payee, 3 * UNIT, true);
     taking.want(Job::settle(at, &last, &prices)).await.expect("it runs");

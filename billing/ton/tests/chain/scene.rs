@@ -14,6 +14,7 @@ use billing_ton::{
         Journal, Settings, Settler,
         drive::{self, Drive, Keep, News, Orders},
     },
+    sources::Sources,
 };
 use billing_ton_sim::{Settings as ChainSettings, Simulated};
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -96,7 +97,11 @@ impl Party {
     }
 
     /// A settler of this wallet that goes on where `keep` ended.
-    pub(crate) fn settler(&self, chain: Arc<dyn Chain>, keep: Memory) -> (Drive<Memory>, Orders, mpsc::Receiver<News>) {
+    pub(crate) fn settler(
+        &self,
+        chain: impl Into<Sources>,
+        keep: Memory,
+    ) -> (Drive<Memory>, Orders, mpsc::Receiver<News>) {
         let settler = match keep.text() {
             None => Settler::new(self.wallet.clone(), self.seed.clone(), Settings::USUAL).expect("its own key"),
             Some(text) => {

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use billing::channel::OnChain;
 use billing_ton::{
     Chain,
+    chain::Status,
     settler::{Alert, Goal, Job, Trouble, drive::News},
+    sources::Sources,
 };
 use billing_ton_sim::{Faulty, Odds};
 
@@ -110,7 +112,7 @@ async fn a_wallet_without_coins_waits_for_some() {
     let (payer, payee) = (scene.party(1, 0), scene.party(2, 0));
     let channel = Channel::between(&payer, &payee, 1);
     let prices = scene.prices().await;
-    let (drive, orders, mut news) = payer.settler(Arc::new(scene.chain.clone()), Memory::default());
+    let (drive, orders, mut news) = payer.settler(Arc::new(scene.chain.clone()) as Arc<dyn Chain>, Memory::default());
     tokio::spawn(drive.run());
     let open = Job::open(&channel.terms, &channel.keys, nano(UNIT), &prices).expect("little");
     orders.want(open).await.expect("it runs");
@@ -186,4 +188,46 @@ async fn whatever_happens_each_deposit_is_paid_once() {
         let spent = 100 * UNIT - scene.balance(payer.account()).await;
         assert!((5 * UNIT..6 * UNIT).contains(&spent), "seed {seed}: {spent}");
     }
+}
+
+/// A source that says that a channel is not there, once it is, would have its deposit paid again.
+#[tokio::test(start_paused = true)]
+async fn a_lie_of_one_source_has_nothing_paid_twice() {
+    let scene = Scene::new(4);
+    let (payer, payee) = (scene.party(1, 100 * UNIT), scene.party(2, UNIT));
+    let channel = Channel::between(&payer, &payee, 1);
+    let at = channel.id.account;
+    let prices = scene.prices().await;
+    let liar = Faulty::new(scene.chain.clone());
+    liar.lie(at, |mut state| {
+        state.status = Status::Nonexistent;
+        state
+    });
+    let sources = Sources::new(
+        Arc::new(liar.clone()),
+        Some(Arc::new(scene.chain.clone())),
+        nano(UNIT / 2),
+    );
+    let (drive, orders, mut news) = payer.settler(sources, Memory::default());
+    tokio::spawn(drive.run());
+    let open = Job::open(&channel.terms, &channel.keys, nano(UNIT), &prices).expect("little");
+    orders.want(open).await.expect("it runs");
+    let unsure = until(&mut news, |news| matches!(news, News::Unsure(..))).await;
+    assert!(
+        matches!(&unsure, News::Unsure(channel, _) if *channel == at),
+        "{unsure:?}"
+    );
+    // Long after it would have been tried again on one source's word.
+    let hours = tokio::time::sleep(Duration::from_secs(2 * 3600));
+    tokio::pin!(hours);
+    loop {
+        tokio::select! {
+            () = &mut hours => break,
+            told = news.recv() => assert!(matches!(told, Some(News::Unsure(..))), "{told:?}"),
+        }
+    }
+    assert_eq!(scene.channel(at).await.map(|state| state.deposited), Some(nano(UNIT)));
+    liar.be_honest();
+    until(&mut news, is_done).await;
+    assert_eq!(scene.channel(at).await.map(|state| state.deposited), Some(nano(UNIT)));
 }
