@@ -64,7 +64,7 @@ pub enum Status {
     /// Has coins at most.
     Uninitialised,
     Frozen,
-    /// Code and data as bags of cells.
+    /// Code and data as bags of cells. The same cells can be written as many bags: compare hashes of cells, not bytes.
     Active {
         code: Vec<u8>,
         data: Vec<u8>,

@@ -142,6 +142,31 @@ async fn an_account_is_read() {
 }
 
 #[tokio::test]
+async fn cells_are_the_same_however_they_are_written() {
+    let written = fake::indexed(&Boc64::bytes(2));
+    assert_ne!(written, Boc64::bytes(2));
+    let told = STANDARD.encode(&written);
+    let server = Server::start(move |question| match question["method"].as_str() {
+        Some("getConfigParam") => ok(json!({ "config": { "bytes": told } })),
+        _ => {
+            let mut answer = information();
+            answer["data"] = told.clone().into();
+            ok(answer)
+        }
+    })
+    .await;
+    let expect = Status::Active {
+        code: Boc64::bytes(1),
+        data: Boc64::bytes(2),
+    };
+    assert_eq!(server.chain().account(NOBODYS).await.expect("an answer").status, expect);
+    assert_eq!(
+        server.chain().config_parameter(20).await.expect("an answer"),
+        Some(Boc64::bytes(2))
+    );
+}
+
+#[tokio::test]
 async fn what_is_there_has_four_kinds() {
     let check = async |change: Value, expect: Status| {
         let server = Server::start(move |_| {
