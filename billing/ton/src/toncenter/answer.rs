@@ -4,7 +4,7 @@
 //! written anew, so that two sources that say the same say it with the same bytes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use billing::channel::Account;
+use billing::channel::{Account, Network};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tycho_types::boc::Boc;
@@ -194,6 +194,15 @@ impl RawTransaction {
 }
 
 impl ConfigInfo {
+    /// Of parameter 19.
+    pub(super) fn network(self) -> Result<Network, &'static str> {
+        let cell = Boc::decode(&self.config.bytes.0).map_err(|_| "it does not say of which network it is")?;
+        let id = cell
+            .parse::<i32>()
+            .map_err(|_| "the number of its network is not one")?;
+        Ok(Network(id))
+    }
+
     pub(super) fn bytes(self) -> Result<Option<Vec<u8>>, &'static str> {
         if self.config.bytes.0.is_empty() {
             return Ok(None);
