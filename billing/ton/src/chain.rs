@@ -64,7 +64,7 @@ pub enum Status {
     /// Has coins at most.
     Uninitialised,
     Frozen,
-    /// Code and data as bags of cells.
+    /// Code and data as bags of cells. The same cells can be written as many bags: compare hashes of cells, not bytes.
     Active {
         code: Vec<u8>,
         data: Vec<u8>,
@@ -95,6 +95,9 @@ pub enum ChainError {
     /// It does not agree with what it, or another source, said before: it was reset, or somebody lies.
     #[error("the chain contradicts what was known: {0}")]
     Contradiction(String),
+    /// By its own configuration it tells of another chain than it was named for.
+    #[error("the source tells of the network {found}, and was named for {wanted}; name a source of {wanted}")]
+    Network { wanted: Network, found: Network },
     /// It asks us to come back later.
     #[error("the chain's source allows no more requests now")]
     Limited,

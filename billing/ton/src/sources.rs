@@ -23,8 +23,9 @@ use billing::{
     channel::{Account, Network},
 };
 use futures_util::future;
+use tycho_types::boc::Boc;
 
-use crate::chain::{AccountState, Chain, ChainError, Head};
+use crate::chain::{AccountState, Chain, ChainError, Head, Status};
 
 /// Asked so often, until both have seen the same transactions.
 const ROUNDS: u32 = 6;
@@ -105,11 +106,31 @@ fn agreed(one: AccountState, other: AccountState) -> Result<AccountState, Source
         });
     }
     // A balance changes by transactions alone; rent is taken when one happens.
-    if one.status != other.status || one.balance != other.balance {
+    if !is_same(&one.status, &other.status) || one.balance != other.balance {
         return Err(SourcesError::Contradiction);
     }
     let older = if one.head.seqno <= other.head.seqno { one } else { other };
     Ok(older)
+}
+
+/// Whether two say the same. The same cells can be written as many bags: what counts is their hashes.
+fn is_same(one: &Status, other: &Status) -> bool {
+    match (one, other) {
+        (
+            Status::Active { code, data },
+            Status::Active {
+                code: codes,
+                data: datas,
+            },
+        ) => is_same_bag(code, codes) && is_same_bag(data, datas),
+        _ => one == other,
+    }
+}
+
+fn is_same_bag(one: &[u8], other: &[u8]) -> bool {
+    let hash = |bag| Boc::decode(bag).ok().map(|cell| *cell.repr_hash());
+    // What is no bag says nothing, and so agrees with nothing.
+    one == other || hash(one).is_some_and(|one| hash(other) == Some(one))
 }
 
 /// One source, on whose word everything depends.

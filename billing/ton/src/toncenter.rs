@@ -4,6 +4,8 @@
 //! hash says, that each names the one before it, and that the last names our cursor. What an account holds is its word
 //! alone: [`crate::sources`] asks a second one where much is at stake.
 //!
+//! Before anything else it is asked once for the network's number (parameter 19 of the configuration): a server of another
+//! network is refused, and so is one that does not say.
 //! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most.
 //! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
 //! seen by its state.
@@ -30,6 +32,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderValue, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::{
     address,
@@ -43,6 +46,10 @@ use answer::{AddressInformation, ConfigInfo, Envelope, Linked, RawTransaction};
 use post::{Client, PostError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Parameter of the configuration: the number that tells networks apart.
+const GLOBAL_ID: u32 = 19;
+/// Without a key a public toncenter allows that.
+const A_QUESTION_EACH: Duration = Duration::from_secs(1);
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Transactions in one answer. One of a wallet with 255 payments has a hundred kilobytes.
 const PAGE: usize = 32;
@@ -59,7 +66,7 @@ const NOBODY: Account = Account {
 /// How a toncenter is reached.
 #[derive(Clone)]
 pub struct Settings {
-    /// Which chain it is of. The API does not say it.
+    /// Which chain it is of. What it says itself must be the same.
     pub network: Network,
     /// Up to `/api/v2`, as its documentation writes it.
     pub url: String,
@@ -91,6 +98,8 @@ pub enum SettingsError {
 /// One toncenter.
 pub struct Toncenter {
     network: Network,
+    /// Set once the server has said that it is of this network.
+    is_of_network: OnceCell<()>,
     client: Client,
 }
 
@@ -126,11 +135,39 @@ impl Toncenter {
         }
         Ok(Self {
             network: settings.network,
+            is_of_network: OnceCell::new(),
             client: Client::new(url, api_key, tls, patience, MAX_BODY),
         })
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+        let is_first = !self.is_of_network.initialized();
+        self.is_of_network.get_or_try_init(|| self.check_network()).await?;
+        match self.ask_anyone(method, &params).await {
+            // Who has no key has one question a second, and that was the one about the network.
+            Err(ChainError::Limited) if is_first => {
+                tokio::time::sleep(A_QUESTION_EACH).await;
+                self.ask_anyone(method, &params).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Coins of another network look the same, and a channel's state there says nothing about ours.
+    async fn check_network(&self) -> Result<(), ChainError> {
+        let params = json!({ "config_id": GLOBAL_ID });
+        let info: ConfigInfo = self.ask_anyone("getConfigParam", &params).await?;
+        let found = info.network().map_err(unreadable)?;
+        let wanted = self.network;
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(ChainError::Network { wanted, found })
+        }
+    }
+
+    /// Whatever network the server is of.
+    async fn ask_anyone<T: DeserializeOwned>(&self, method: &'static str, params: &Value) -> Result<T, ChainError> {
         let question = json!({ "id": "1", "jsonrpc": "2.0", "method": method, "params": params });
         let answer = self.client.post(question.to_string().into()).await.map_err(unreached)?;
         if answer.status == StatusCode::TOO_MANY_REQUESTS {

@@ -277,7 +277,10 @@ impl<K: Keep> Drive<K> {
         let answer = ask(self.sources.first()).await;
         let is_failure = matches!(
             answer,
-            Err(ChainError::Unreachable(_) | ChainError::Limited | ChainError::Unreadable(_))
+            Err(ChainError::Unreachable(_)
+                | ChainError::Limited
+                | ChainError::Unreadable(_)
+                | ChainError::Network { .. })
         );
         self.rests_until = is_failure.then(|| Instant::now() + REST);
         Some(answer)

@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::*;
-use crate::chain::{Cursor, Status, Transaction};
+use crate::{
+    chain::{Cursor, Transaction},
+    transaction::fake::indexed,
+};
 
 /// A source that gives one answer after the other, and the last one for ever.
 struct Told {
@@ -120,4 +123,36 @@ async fn a_lie_is_found_out() {
         sources.account(ACCOUNT, MUCH).await,
         Err(SourcesError::Networks(..))
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn honest_sources_agree_however_they_write_cells() {
+    let bag = |number: u8| {
+        let mut builder = tycho_types::cell::CellBuilder::new();
+        builder.store_u8(number).expect("it fits");
+        Boc::encode(builder.build().expect("a cell"))
+    };
+    let active = |code: Vec<u8>, data: Vec<u8>| {
+        state(5, 3, 1).map(|state| AccountState {
+            status: Status::Active { code, data },
+            ..state
+        })
+    };
+    let plain = active(bag(1), bag(2));
+    for same in [
+        active(indexed(&bag(1)), bag(2)),
+        active(bag(1), indexed(&bag(2))),
+        plain.clone(),
+    ] {
+        let agreed = asked(std::slice::from_ref(&plain), &[same]).await;
+        assert_eq!(agreed.ok(), plain);
+    }
+    for other in [
+        active(bag(1), indexed(&bag(3))),
+        active(bag(3), bag(2)),
+        active(bag(1), b"no bag".to_vec()),
+    ] {
+        let lie = asked(std::slice::from_ref(&plain), &[other]).await;
+        assert!(matches!(lie, Err(SourcesError::Contradiction)), "{lie:?}");
+    }
 }

@@ -1,7 +1,10 @@
 //! What a toncenter answers, as types: what is not of the type is unreadable. Nothing of it is believed here.
+//!
+//! The same cells can be written as many bags, with an index or without, with a checksum or without: each bag is read and
+//! written anew, so that two sources that say the same say it with the same bytes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use billing::channel::Account;
+use billing::channel::{Account, Network};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tycho_types::boc::Boc;
@@ -103,6 +106,13 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl Bytes {
+    /// The bag of cells that they are, as we write it; `None` where they are none.
+    fn bag(&self) -> Option<Vec<u8>> {
+        Boc::decode(&self.0).ok().map(Boc::encode)
+    }
+}
+
 impl TransactionId {
     /// `None` for an account without transactions, which has zeros here.
     fn cursor(&self) -> Result<Option<Cursor>, &'static str> {
@@ -135,13 +145,10 @@ impl AddressInformation {
         let last = self.last_transaction_id.cursor()?;
         let status = match self.state {
             State::Active => {
-                // Both are read once, so that who gets them need not doubt that they are cells.
-                for bytes in [&self.code.0, &self.data.0] {
-                    Boc::decode(bytes).map_err(|_| "code or data are no bag of cells")?;
-                }
+                let bag = |bytes: &Bytes| bytes.bag().ok_or("code or data are no bag of cells");
                 Status::Active {
-                    code: self.code.0.clone(),
-                    data: self.data.0.clone(),
+                    code: bag(&self.code)?,
+                    data: bag(&self.data)?,
                 }
             }
             State::Frozen => Status::Frozen,
@@ -176,7 +183,7 @@ impl RawTransaction {
         let transaction = Transaction {
             at,
             time: self.utime,
-            cell: self.data.0,
+            cell: self.data.bag().ok_or("a transaction is no bag of cells")?,
         };
         let happened = Happened::read(account, &transaction).map_err(|error| error.to_string())?;
         Ok(Linked {
@@ -187,11 +194,20 @@ impl RawTransaction {
 }
 
 impl ConfigInfo {
+    /// Of parameter 19.
+    pub(super) fn network(self) -> Result<Network, &'static str> {
+        let cell = Boc::decode(&self.config.bytes.0).map_err(|_| "it does not say of which network it is")?;
+        let id = cell
+            .parse::<i32>()
+            .map_err(|_| "the number of its network is not one")?;
+        Ok(Network(id))
+    }
+
     pub(super) fn bytes(self) -> Result<Option<Vec<u8>>, &'static str> {
         if self.config.bytes.0.is_empty() {
             return Ok(None);
         }
-        Boc::decode(&self.config.bytes.0).map_err(|_| "a configuration parameter is no bag of cells")?;
-        Ok(Some(self.config.bytes.0))
+        let bag = self.config.bytes.bag();
+        bag.map(Some).ok_or("a configuration parameter is no bag of cells")
     }
 }

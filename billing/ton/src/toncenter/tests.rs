@@ -12,6 +12,10 @@ use axum::{
     routing::post,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
+use tycho_types::{
+    boc::Boc,
+    cell::{Cell, CellFamily as _},
+};
 
 use super::*;
 use crate::{chain::Status, transaction::fake};
@@ -26,7 +30,13 @@ struct Server {
 type Script = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
 
 impl Server {
+    /// One of the test network.
     async fn start(script: impl Fn(&Value) -> Response + Send + Sync + 'static) -> Self {
+        Self::with(script, false).await
+    }
+
+    /// `says_network`: of which network it is, the script says.
+    async fn with(script: impl Fn(&Value) -> Response + Send + Sync + 'static, says_network: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -34,6 +44,9 @@ impl Server {
         let keep = asked.clone();
         let answer = move |State(()): State<()>, headers: HeaderMap, body: Bytes| async move {
             let question: Value = serde_json::from_slice(&body).expect("a question is JSON");
+            if question["params"]["config_id"] == GLOBAL_ID && !says_network {
+                return of_network(Network::TESTNET);
+            }
             let response = script(&question);
             keep.lock().expect("no test panicked").push((question, headers));
             response
@@ -66,6 +79,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn of_network(Network(id): Network) -> Response {
+    let mut builder = tycho_types::cell::CellBuilder::new();
+    builder.store_u32(id.cast_unsigned()).expect("it fits");
+    let bag = Boc::encode(builder.build().expect("a cell"));
+    ok(json!({ "config": { "bytes": STANDARD.encode(bag) } }))
 }
 
 fn ok(result: Value) -> Response {
@@ -110,7 +130,7 @@ impl Boc64 {
     fn bytes(number: u32) -> Vec<u8> {
         let mut builder = tycho_types::cell::CellBuilder::new();
         builder.store_u32(number).expect("it fits");
-        tycho_types::boc::Boc::encode(builder.build().expect("a cell"))
+        Boc::encode(builder.build().expect("a cell"))
     }
 }
 
@@ -139,6 +159,98 @@ async fn an_account_is_read() {
     assert_eq!(asked[0].0["params"]["address"], address::raw(&NOBODYS));
     assert_eq!(asked[0].1["x-api-key"], "secret key");
     assert!(!format!("{:?}", chain).contains("secret"));
+}
+
+#[tokio::test]
+async fn cells_are_the_same_however_they_are_written() {
+    let written = fake::indexed(&Boc64::bytes(2));
+    assert_ne!(written, Boc64::bytes(2));
+    let told = STANDARD.encode(&written);
+    let server = Server::start(move |question| match question["method"].as_str() {
+        Some("getConfigParam") => ok(json!({ "config": { "bytes": told } })),
+        _ => {
+            let mut answer = information();
+            answer["data"] = told.clone().into();
+            ok(answer)
+        }
+    })
+    .await;
+    let expect = Status::Active {
+        code: Boc64::bytes(1),
+        data: Boc64::bytes(2),
+    };
+    assert_eq!(server.chain().account(NOBODYS).await.expect("an answer").status, expect);
+    assert_eq!(
+        server.chain().config_parameter(20).await.expect("an answer"),
+        Some(Boc64::bytes(2))
+    );
+}
+
+#[tokio::test]
+async fn a_server_of_another_network_is_told_nothing() {
+    let of = |answer: fn() -> Response| {
+        let script = move |question: &Value| match question["method"].as_str() {
+            Some("getConfigParam") => answer(),
+            _ => ok(information()),
+        };
+        Server::with(script, true)
+    };
+    let server = of(|| of_network(Network::MAINNET)).await;
+    let chain = server.chain();
+    let is_of_another = |error: &ChainError| {
+        matches!(
+            error,
+            ChainError::Network {
+                wanted: Network::TESTNET,
+                found: Network::MAINNET
+            }
+        )
+    };
+    let error = chain.account(NOBODYS).await.expect_err("it is of another network");
+    assert!(is_of_another(&error), "{error}");
+    let error = chain.send(b"a message").await.expect_err("it is of another network");
+    assert!(is_of_another(&error), "{error}");
+    // Nothing but the question about itself.
+    let asked = server.questions();
+    assert_eq!(asked.len(), 2);
+    assert!(
+        asked.iter().all(|asked| asked["params"] == json!({ "config_id": 19 })),
+        "{asked:?}"
+    );
+
+    // It does not say.
+    for silent in [
+        || ok(json!({ "config": { "bytes": "" } })),
+        || ok(json!({ "config": { "bytes": STANDARD.encode(Boc::encode(Cell::empty_cell())) } })),
+    ] {
+        let server = of(silent).await;
+        let error = server.chain().account(NOBODYS).await.expect_err("it does not say");
+        assert!(matches!(error, ChainError::Unreadable(_)), "{error}");
+        assert_eq!(server.questions().len(), 1);
+    }
+
+    // Once is enough.
+    let server = of(|| of_network(Network::TESTNET)).await;
+    let chain = server.chain();
+    for _ in 0..3 {
+        chain.account(NOBODYS).await.expect("an answer");
+    }
+    assert_eq!(server.questions().len(), 4);
+}
+
+#[tokio::test]
+async fn who_may_ask_once_a_second_gets_an_answer() {
+    let limited = std::sync::atomic::AtomicBool::new(true);
+    let server = Server::start(move |_| {
+        if limited.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response()
+        } else {
+            ok(information())
+        }
+    })
+    .await;
+    assert!(server.chain().account(NOBODYS).await.is_ok());
+    assert_eq!(server.questions().len(), 2);
 }
 
 #[tokio::test]

@@ -120,3 +120,19 @@ pub(crate) fn message(from: Account, to: Account, amount: Nano, body: Cell) -> C
     })
     .expect("it fits")
 }
+
+/// The same small bag of cells, written with an index, as some nodes do.
+pub(crate) fn indexed(bag: &[u8]) -> Vec<u8> {
+    const HAS_INDEX: u8 = 0x80;
+    let cells = bag[6];
+    assert!(
+        bag[4] & HAS_INDEX == 0 && bag[4] & 7 == 1 && bag[5] == 1 && cells == 1,
+        "one small cell"
+    );
+    // Magic, flags, width of offsets, cells, roots, absent ones, size; the root; where each cell ends; the cells.
+    let (head, cells) = bag.split_at(11);
+    let size = bag[9];
+    let mut indexed = [head, &[size], cells].concat();
+    indexed[4] |= HAS_INDEX;
+    indexed
+}
