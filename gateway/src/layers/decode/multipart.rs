@@ -174,7 +174,14 @@ fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, RequestError> {
     }
     let one = values().next().filter(|_| values().count() == 1);
     let parsed = one.and_then(|value| parameters::parse(value.as_bytes()));
-    let parsed = parsed.filter(|parsed| parsed.kind.eq_ignore_ascii_case(FORM));
+    // It goes on as it came, and readers differ about escapes and about parameters that continue others.
+    let is_one_thing = |parsed: &parameters::Parsed<'_>| {
+        let mut names = parsed.names_and_values().map(|(name, _)| name);
+        parsed.kind.eq_ignore_ascii_case(FORM)
+            && names.all(|name| matches!(name, "boundary" | "charset" | "charset*"))
+            && !one.is_some_and(|value| value.as_bytes().contains(&b'\\'))
+    };
+    let parsed = parsed.filter(is_one_thing);
     let parsed = parsed.ok_or(content_type("multipart/form-data with one boundary"))?;
     // In another character set a name of ASCII letters may be another name to the upstream.
     let is_utf8 = |charset: &[u8]| charset.eq_ignore_ascii_case(b"utf-8");
@@ -184,8 +191,9 @@ fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, RequestError> {
     let boundary = parsed.get("boundary").filter(|boundary| {
         (1..=LONGEST).contains(&boundary.len())
             && boundary.trim_ascii().len() == boundary.len()
-            && boundary.iter().all(|byte| matches!(byte, b' '..=b'~'))
-            && parsed.get("boundary*").is_none()
+            && boundary
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte))
     });
     let boundary = boundary.ok_or(content_type("multipart/form-data with one boundary"))?;
     Ok(Some(boundary.to_vec()))
@@ -218,7 +226,7 @@ mod tests {
         for (value, expected) in [
             ("multipart/form-data; boundary=abc", Some("abc")),
             ("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"", Some("a b")),
-            ("multipart/form-data; boundary=\"a;\\\"b\"", Some("a;\"b")),
+            ("multipart/form-data; boundary=\"a:=?b\"", Some("a:=?b")),
             ("multipart/form-data;boundary=----WebKit0;", Some("----WebKit0")),
             ("application/octet-stream", None),
             ("audio/wav; boundary=abc", None),
@@ -238,6 +246,11 @@ mod tests {
             "multipart/form-data; boundary=a; Boundary=a",
             "multipart/form-data; boundary=a; boundary*=utf-8''b",
             "multipart/form-data; boundary=a b",
+            "multipart/form-data; boundary=\"a\\bc\"",
+            "multipart/form-data; boundary=\"a;b\"",
+            "multipart/form-data; boundary=a; boundary*0=b",
+            "multipart/form-data; boundary=a; charset*0=utf-7",
+            "multipart/form-data; boundary=a; x=\"\\\\\"; y=\"; boundary=b; z=\"",
             "multipart/form-data; boundary=\"a\"b",
             "multipart/form-data; boundary=a, b; boundary=c",
             "multipart/form-datax; boundary=a",

@@ -50,6 +50,10 @@ pub(super) fn part(head: &[u8]) -> Result<Part, RequestError> {
     {
         return Err(refused);
     }
+    // Some servers look for parameters within quotes, too.
+    if disposition.names_and_values().any(|(_, value)| has_a_name(value)) {
+        return Err(refused);
+    }
     let name = disposition.get("name").ok_or(refused.clone())?;
     let is_model = name == b"model";
     // A name that some servers take for ours.
@@ -61,6 +65,15 @@ pub(super) fn part(head: &[u8]) -> Result<Part, RequestError> {
         true => Part::Model,
         false if is_identity(name) => Part::Identity,
         false => Part::Other,
+    })
+}
+
+/// Whether a value has in it what looks like the parameter `name`.
+fn has_a_name(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b';').skip(1).any(|rest| {
+        let rest = rest.trim_ascii_start();
+        let is_name = rest.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"name"));
+        is_name && matches!(rest[4..].trim_ascii_start(), [b'=' | b'*', ..])
     })
 }
 

@@ -83,15 +83,17 @@ impl Cut {
             let piece = data.split_to(taken);
             match state {
                 // In the middle of a file: as it is.
-                State::Content | State::Model if passed.is_empty() && data.is_empty() => return Ok(piece),
-                State::Content | State::Model => passed.extend_from_slice(&piece),
+                State::Start | State::Content | State::Model if passed.is_empty() && data.is_empty() => {
+                    return Ok(piece);
+                }
+                State::Start | State::Content | State::Model => passed.extend_from_slice(&piece),
                 State::Identity => {}
                 State::Head => {
                     self.head.extend_from_slice(&piece);
                     match self.scan.state() {
                         State::Head => {}
                         State::Identity => self.head.clear(),
-                        State::Content | State::Model => passed.unsplit(self.head.split()),
+                        State::Start | State::Content | State::Model => passed.unsplit(self.head.split()),
                     }
                 }
             }
@@ -152,8 +154,8 @@ mod tests {
             (format!("{file}{user}--X--\r\n"), format!("{file}--X--\r\n")),
             (format!("{user}{team}{safety}--X--"), "--X--".to_owned()),
             (
-                format!("before\r\n{user}{file}--X--behind"),
-                format!("before\r\n{file}--X--behind"),
+                format!("\r\n{user}{file}--X--behind"),
+                format!("\r\n{file}--X--behind"),
             ),
             (format!("{model}{file}--X--"), format!("{model}{file}--X--")),
             // Without its end.
@@ -224,7 +226,7 @@ mod tests {
             parts in prop::collection::vec((select(&NAMES[..]), content()), 0..8),
             model in 0..8_usize,
             sizes in prop::collection::vec(1..40_usize, 1..6),
-            around in select(&[("", ""), ("before\r\n", "\r\nbehind"), ("--\r\n", "\r\n")][..]),
+            around in select(&[("", ""), ("\r\n", "\r\nbehind"), ("\r\n", "\r\n")][..]),
         ) {
             let (mut whole, mut left) = (around.0.to_owned(), around.0.to_owned());
             for (nth, (name, content)) in parts.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Header values with parameters: `form-data; name="model"` (RFC 9110 section 5.6.6).
 //!
-//! What two readers could understand differently is refused: a parameter twice, a quote that does not end, blanks
-//! within a value without quotes.
+//! What two readers could understand differently is refused: a parameter twice, a quote that does not end, a quoted value
+//! that ends in a backslash, blanks within a value without quotes and all that some take for one.
 
 use std::borrow::Cow;
 
@@ -72,6 +72,8 @@ fn unquote(quoted: &[u8]) -> Option<ValueAndRest<'_>> {
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'\\' => value.push(bytes.next()?.1),
+            // To some readers the quote that ends it is one within it.
+            b'"' if quoted[..at].ends_with(b"\\") => return None,
             b'"' => {
                 let (between, after) = split_at_semicolon(&quoted[at + 1..]);
                 return between.is_empty().then_some((value.into(), after));
@@ -89,7 +91,7 @@ pub(super) fn is_token(name: &[u8]) -> bool {
 }
 
 fn is_plain(value: &[u8]) -> bool {
-    let is_plain = |byte: &u8| (byte.is_ascii_graphic() && !b"\"\\,".contains(byte)) || !byte.is_ascii();
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"\\,".contains(byte);
     !value.is_empty() && value.iter().all(is_plain)
 }
 
@@ -121,7 +123,7 @@ mod tests {
                 r#"form-data; name="x; name=\"model\"""#,
                 r#"form-data|name=x; name="model""#,
             ),
-            (r#"form-data; name="mo\del"; a="\\""#, r"form-data|name=model|a=\"),
+            (r#"form-data; name="mo\del"; a="\\b""#, r"form-data|name=model|a=\b"),
             (
                 r#"form-data; filename="é ü.wav"; name*=utf-8''x"#,
                 "form-data|filename=é ü.wav|name*=utf-8''x",
@@ -147,6 +149,9 @@ mod tests {
             "form-data; name=\"a\\\"",
             "form-data; name=\"a\" b",
             "form-data; name=\"x\\\"; filename=\"model\"",
+            "form-data; name=\"x\"; a=\"\\\\\"; b=\"; name=model; c=\"",
+            "form-data; name=\u{a0}model",
+            "form-data; name=\u{3000}model",
             "form-data;; name=a",
         ] {
             assert_eq!(shown(value), None, "{value}");

@@ -34,6 +34,8 @@ pub(super) struct Scan {
 /// What the next byte is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// Before the first delimiter, where nothing may be but one line end: some servers read there what others skip.
+    Start,
     Content,
     /// The content of a part that tells who asks.
     Identity,
@@ -54,9 +56,8 @@ impl Scan {
     fn of(delimiter: Finder<'static>) -> Self {
         Self {
             delimiter,
-            state: State::Content,
-            // The body begins like a line.
-            kept: b"\r\n".to_vec(),
+            state: State::Start,
+            kept: Vec::new(),
             is_closed: false,
             has_model: false,
             is_late: false,
@@ -96,10 +97,27 @@ impl Scan {
     /// rest with the delimiter.
     pub(super) fn step(&mut self, data: &[u8]) -> Result<usize, RequestError> {
         match self.state {
+            State::Start => self.read_start(data),
             State::Content | State::Identity => self.read_content(data),
             State::Head => self.read_head(data),
             State::Model => self.read_model(data),
         }
+    }
+
+    fn read_start(&mut self, data: &[u8]) -> Result<usize, RequestError> {
+        for (at, byte) in data.iter().copied().enumerate() {
+            self.kept.push(byte);
+            let delimiter = self.delimiter.needle();
+            let line = self.kept.strip_prefix(b"\r\n").unwrap_or(&self.kept);
+            if line == delimiter {
+                self.begin_part()?;
+                return Ok(at + 1);
+            }
+            if !delimiter.starts_with(line) && self.kept != b"\r" {
+                return Err(form("the boundary of its content-type at its beginning"));
+            }
+        }
+        Ok(data.len())
     }
 
     /// Looks for the next delimiter. Says how many bytes it took.
@@ -272,7 +290,7 @@ mod tests {
         );
         check(format!("{file}{}--X", cheap()).as_bytes(), Ok(Some("cheap")));
         check(
-            format!("preamble\r\n{}--X--\r\nepilogue", cheap()).as_bytes(),
+            format!("\r\n{}--X--\r\nepilogue", cheap()).as_bytes(),
             Ok(Some("cheap")),
         );
         check(format!("{file}{language}--X--").as_bytes(), Ok(None));
@@ -290,11 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_stands_before_the_first_part() {
+        let cheap = cheap();
+        for before in ["preamble\r\n", "\r\nj", "\r\n\r\n", "\n", "\r", " ", "-"] {
+            check(format!("{before}{cheap}--X--").as_bytes(), Err("invalid_value"));
+        }
+        check(b"--Y\r\n", Err("invalid_value"));
+    }
+
+    #[test]
     fn other_parameters_are_not_the_name() {
         for disposition in [
             "form-data; name=\"x\"; filename=\"model\"",
-            "form-data; name=\"x; name=model\"",
-            "form-data; name=\"x\"; filename=\"; name=\\\"model\\\"\"",
             "form-data; name=\"x\"; filename*=utf-8''model",
             "form-data; name=\"x\"; xname=\"model\"",
         ] {
@@ -320,6 +345,11 @@ mod tests {
         let cheap = cheap();
         for second in [
             part("form-data; name*=utf-8''model", "dear"),
+            part("form-data; name=\"x; name=model\"", "dear"),
+            part("form-data; name=\"x\"; filename=\"; name=\\\"model\\\"\"", "dear"),
+            part("form-data; name=\"x\"; filename=\"; Name = user\"", "dear"),
+            part("form-data; name=\"x\"; a=\"\\\\\"; b=\"; name=model; c=\"", "dear"),
+            part("form-data; name=\u{a0}model", "dear"),
             part("form-data; name*0=mo; name*1=del", "dear"),
             part("form-data; name=x; name=model", "dear"),
             part("form-data; name=\"Model\"", "dear"),
