@@ -4,7 +4,8 @@
 //! the [`Connected`] that it is given for as long as the connection lives.
 //! Of two connections the newer counts, from its first word on whether it is ready: the older may be one whose end nobody
 //! has noticed. Until then the older serves, so that a worker that dials anew is never away; what runs on it goes on, and
-//! [`Connected::relieved`] says when that has ended.
+//! [`Connected::relieved`] says when that has ended, if both are of one [`LineId`]. Of different ones the older stands by:
+//! two who relieved each other would dial for ever.
 //! Without a connection, or while the worker says that it is not ready or its verdict is late to be renewed, its
 //! upstream is no candidate, not even as a last resort.
 //! A request is sent over a [`Way`]: the connection that was looked at, and no other that may have come since.
@@ -40,11 +41,19 @@ pub struct Worker {
     busy: AtomicUsize,
 }
 
+/// By which two connections are known to be one after the other of one who dials: a number that it drew.
+pub type LineId = [u8; 16];
+
+/// Connections that stand by, at most.
+const STANDBY: usize = 4;
+
 #[derive(Debug, Default)]
 struct Lines {
     current: Option<Line>,
     /// It has not said yet whether it is ready.
     coming: Option<Line>,
+    /// Of others who dial for the same worker, the latest last.
+    standby: Vec<Line>,
 }
 
 impl Lines {
@@ -52,11 +61,33 @@ impl Lines {
         let mut lines = self.current.iter().chain(&self.coming);
         lines.any(|line| line.serial == serial)
     }
+
+    /// Makes the coming one the current one.
+    fn take_over(&mut self) {
+        let Some(newer) = self.coming.take() else { return };
+        let id = newer.id;
+        let older = self.current.replace(newer);
+        let stays = |older: &Line| (older.id.is_none() || older.id != id) && !older.sender.is_closed();
+        self.standby.retain(stays);
+        self.standby.extend(older.filter(stays));
+        if self.standby.len() > STANDBY {
+            self.standby.remove(0);
+        }
+    }
+
+    /// Makes one that stands by the current one.
+    fn promote(&mut self, serial: u64) {
+        if let Some(at) = self.standby.iter().position(|line| line.serial == serial) {
+            self.current = Some(self.standby.remove(at));
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Line {
     serial: u64,
+    /// None is like no other.
+    id: Option<LineId>,
     sender: SendRequest<Outgoing>,
     using: Using,
     shown: Arc<Mutex<Shown>>,
@@ -153,7 +184,12 @@ impl Worker {
     }
 
     /// Takes a connection into use. It serves nobody until [`Connected::set`], and then in the place of one that was there.
-    pub fn connect(self: &Arc<Self>, sender: SendRequest<Outgoing>, assurance: Assurance) -> Connected {
+    pub fn connect(
+        self: &Arc<Self>,
+        sender: SendRequest<Outgoing>,
+        assurance: Assurance,
+        id: Option<LineId>,
+    ) -> Connected {
         let mut lines = self.lock();
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         let (held, used) = watch::channel(());
@@ -163,6 +199,7 @@ impl Worker {
         }));
         let line = Some(Line {
             serial,
+            id,
             sender,
             using: Using { _held: held },
             shown: shown.clone(),
@@ -172,10 +209,8 @@ impl Worker {
             lines.coming = line;
         } else {
             self.is_ready.store(false, Ordering::Release);
-            *lines = Lines {
-                current: line,
-                coming: None,
-            };
+            lines.current = line;
+            lines.coming = None;
         }
         Connected {
             worker: self.clone(),
@@ -295,11 +330,13 @@ pub struct Connected {
 
 impl Connected {
     /// Notes what the worker says. From the first time on this connection takes the place of an older one; an older one
-    /// says nothing any more.
+    /// says nothing any more, unless it is the last.
     pub fn set(&self, standing: &Standing) {
         let mut lines = self.worker.lock();
         if lines.coming.as_ref().is_some_and(|line| line.serial == self.serial) {
-            lines.current = lines.coming.take();
+            lines.take_over();
+        } else if lines.current.is_none() {
+            lines.promote(self.serial);
         }
         if lines.current.as_ref().is_some_and(|line| line.serial == self.serial) {
             self.worker.busy.store(standing.busy, Ordering::Relaxed);
@@ -340,6 +377,7 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         let mut lines = self.worker.lock();
+        lines.standby.retain(|line| line.serial != self.serial);
         if lines.coming.as_ref().is_some_and(|line| line.serial == self.serial) {
             lines.coming = None;
         }
@@ -347,7 +385,7 @@ impl Drop for Connected {
             lines.current = lines.coming.take();
             self.worker.is_ready.store(false, Ordering::Release);
             self.worker.busy.store(0, Ordering::Relaxed);
-            if lines.current.is_none() {
+            if lines.current.is_none() && lines.standby.is_empty() {
                 self.worker.models.store(Arc::default());
             }
         }

@@ -7,7 +7,7 @@
 //! gateway  {"type":"hello","v":1,"now":1795337378}
 //! worker   {"type":"hello","v":1,"software":"mulberry 0.1.0"}
 //! both     challenges, evidence and what came of it, now and for ever: see [`Bond`]
-//! worker   {"type":"join","engine":"vllm","token":"…","process":"…"}   when it accepts the gateway; the token if it has one
+//! worker   {"type":"join","engine":"vllm","token":"…","line":"…"}   when it accepts the gateway; the token if it has one
 //! gateway  {"type":"welcome","name":"gpu/box-1"}         when it accepts the worker; only now are other streams answered
 //!      or  {"type":"turned_away","code":"tier_too_low"}
 //! worker   {"type":"offer","engine":"vllm","models":[{"id":"m","context":32768}]}
@@ -94,9 +94,9 @@ pub(crate) enum FromWorker {
         engine: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Token>,
-        /// A number that this process drew when it started: of two connections the gateway sees that they are one worker's.
+        /// A number that the worker drew for this gateway: of two connections it sees that the one follows the other.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        process: Option<Hex<16>>,
+        line: Option<Hex<16>>,
     },
     Offer {
         /// The kind of its engine, as the configuration names it.

@@ -103,8 +103,9 @@ pub(crate) enum WorkerError {
 pub(super) struct Party {
     endpoint: Endpoint,
     token: Option<Token>,
-    /// By which gateways see that two connections are of one process. None where the system has no random numbers.
-    process: Option<Hex<16>>,
+    /// By which a gateway sees that one connection follows another; no two gateways that we dial are told the same.
+    /// None where the system has no random numbers.
+    line: Option<Hex<16>>,
     engine: Arc<Engine>,
     ending: Drain,
 }
@@ -146,7 +147,7 @@ pub(crate) async fn run(
     let party = Party {
         endpoint,
         token,
-        process: tls::random().map(Hex),
+        line: tls::random().map(Hex),
         engine: engine.clone(),
         ending,
     };
@@ -197,6 +198,10 @@ pub(crate) fn endpoint(shown: &Shown, judging: &Judging) -> Endpoint {
 
 /// Keeps a connection to one gateway until the end, and has a new one before a certificate on it ends.
 async fn keep(gateway: Gateway, party: Party) {
+    let party = Party {
+        line: tls::random().map(Hex),
+        ..party
+    };
     let address = gateway.address.as_str();
     let ending = party.ending.clone();
     let mut backoff = Backoff::new(FIRST, LAST);

@@ -368,11 +368,11 @@ impl Roster {
         // A worker that dials anew has its place already.
         let same = fitting
             .iter()
-            .find_map(|member| Some((member, Seat::join(&member.seat, asks.process?)?)));
+            .find_map(|member| Some((member, Seat::join(&member.seat, asks.line?)?)));
         let seated = same.or_else(|| {
             fitting
                 .iter()
-                .find_map(|member| Some((member, Seat::take(&member.seat, asks.process)?)))
+                .find_map(|member| Some((member, Seat::take(&member.seat, asks.line)?)))
         });
         let (member, seated) = seated.ok_or(TurnedAway::Full)?;
         Ok(member.named(Some(seated)))
@@ -475,7 +475,7 @@ struct Asks {
     /// The kind of its engine.
     engine: String,
     token: Option<String>,
-    process: Option<Hex<16>>,
+    line: Option<Hex<16>>,
 }
 
 /// A member as its connection knows it: it does not keep it.

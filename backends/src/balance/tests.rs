@@ -272,7 +272,7 @@ impl World {
         match act {
             Act::Connect(worker, shown) => {
                 let (sender, open) = line().await;
-                let connected = self.workers[worker].connect(sender, ASSURANCES[&shown].clone());
+                let connected = self.workers[worker].connect(sender, ASSURANCES[&shown].clone(), None);
                 let fresh = Line {
                     shown,
                     is_ready: false,

@@ -44,7 +44,7 @@ async fn a_worker_is_there_when_it_is_connected_and_ready() {
     let worker = Arc::new(Worker::new("box"));
     assert_eq!(worker.absence(), Some(Reason::NotConnected));
     let (sender, _open) = line().await;
-    let connected = worker.connect(sender, tee());
+    let connected = worker.connect(sender, tee(), Some([1; 16]));
     assert_eq!(worker.absence(), Some(Reason::NotReady));
     connected.set(&READY);
     connected.offer(vec![Model::new("m", 0, "")]);
@@ -62,10 +62,10 @@ async fn a_worker_is_there_when_it_is_connected_and_ready() {
 async fn the_newer_of_two_connections_counts() {
     let worker = Arc::new(Worker::new("box"));
     let (sender, _open) = line().await;
-    let first = worker.connect(sender, tee());
+    let first = worker.connect(sender, tee(), Some([1; 16]));
     first.set(&READY);
     let (sender, _open) = line().await;
-    let second = worker.connect(sender, Assurance::none());
+    let second = worker.connect(sender, Assurance::none(), Some([1; 16]));
     assert_eq!(
         (worker.absence(), worker.tier()),
         (None, Tier::Tee),
@@ -92,15 +92,15 @@ async fn the_newer_of_two_connections_counts() {
 async fn a_newer_connection_that_says_nothing_changes_nothing() {
     let worker = Arc::new(Worker::new("box"));
     let (sender, _open) = line().await;
-    let first = worker.connect(sender, tee());
+    let first = worker.connect(sender, tee(), Some([1; 16]));
     first.set(&READY);
     first.offer(vec![Model::new("m", 0, "")]);
     let (sender, _open) = line().await;
-    drop(worker.connect(sender, Assurance::none()));
+    drop(worker.connect(sender, Assurance::none(), Some([1; 16])));
     assert_eq!((worker.absence(), worker.tier()), (None, Tier::Tee));
     // What ends behind a newer one leaves the place to it.
     let (sender, _open) = line().await;
-    let second = worker.connect(sender, tee());
+    let second = worker.connect(sender, tee(), Some([1; 16]));
     second.lapse();
     drop(first);
     assert_eq!(worker.absence(), Some(Reason::NotReady));
@@ -119,11 +119,55 @@ async fn a_newer_connection_that_says_nothing_changes_nothing() {
 }
 
 #[tokio::test]
+async fn connections_of_two_who_dial_stand_by_each_other() {
+    let worker = Arc::new(Worker::new("box"));
+    let is_relieved = async |connected: &Connected| {
+        let relieved = connected.relieved();
+        tokio::time::timeout(Duration::ZERO, relieved).await.is_ok()
+    };
+    let (sender, _open) = line().await;
+    let first = worker.connect(sender, tee(), Some([1; 16]));
+    first.set(&READY);
+    let (sender, _open) = line().await;
+    let second = worker.connect(sender, tee(), Some([2; 16]));
+    second.set(&READY);
+    first.set(&READY);
+    assert_eq!(worker.absence(), None);
+    assert!(
+        !is_relieved(&first).await,
+        "it would dial anew at once, and relieve the other"
+    );
+    // The one who dialled the second dials anew: that one goes.
+    let (sender, _open) = line().await;
+    let third = worker.connect(sender, tee(), Some([2; 16]));
+    third.set(&READY);
+    assert!(is_relieved(&second).await);
+    assert!(!is_relieved(&first).await);
+    drop((second, third));
+    assert!(
+        worker.absence().is_some(),
+        "the one that stands by has not said whether it is ready"
+    );
+    first.set(&READY);
+    assert_eq!(worker.absence(), None);
+    drop(first);
+    assert!(worker.absence().is_some());
+    // Those who say nothing of themselves are like nobody.
+    let (sender, _open) = line().await;
+    let first = worker.connect(sender, tee(), None);
+    first.set(&READY);
+    let (sender, _open) = line().await;
+    let second = worker.connect(sender, tee(), None);
+    second.set(&READY);
+    assert!(!is_relieved(&first).await);
+}
+
+#[tokio::test]
 async fn an_older_connection_is_relieved_when_nothing_runs_on_it() {
     let worker = Arc::new(Worker::new("box"));
     let demand = Demand::any();
     let (sender, _open) = line().await;
-    let first = worker.connect(sender, tee());
+    let first = worker.connect(sender, tee(), Some([1; 16]));
     first.set(&READY);
     let way = worker.way(&demand, NOW).expect("it is ready");
     let running = way.passage(&demand, NOW).expect("it is the one in use");
@@ -133,7 +177,7 @@ async fn an_older_connection_is_relieved_when_nothing_runs_on_it() {
     };
     assert!(!is_relieved(&first).await);
     let (sender, _open) = line().await;
-    let second = worker.connect(sender, tee());
+    let second = worker.connect(sender, tee(), Some([1; 16]));
     second.set(&READY);
     assert!(!is_relieved(&first).await, "an answer is under way on it");
     assert!(way.passage(&demand, NOW).is_err(), "and nothing new is sent");
@@ -146,7 +190,7 @@ async fn an_older_connection_is_relieved_when_nothing_runs_on_it() {
 async fn a_late_verdict_holds_back_what_is_new() {
     let worker = Arc::new(Worker::new("box"));
     let (sender, _open) = line().await;
-    let connected = worker.connect(sender, tee());
+    let connected = worker.connect(sender, tee(), Some([1; 16]));
     connected.set(&READY);
     let demand = asking(Tier::Tee);
     let way = worker.way(&demand, NOW).expect("its verdict stands");
@@ -172,14 +216,14 @@ async fn a_way_is_of_one_connection() {
     let worker = Arc::new(Worker::new("box"));
     let demand = asking(Tier::Tee);
     let (sender, _open) = line().await;
-    let first = worker.connect(sender, tee());
+    let first = worker.connect(sender, tee(), Some([1; 16]));
     first.set(&READY);
     let way = worker.way(&demand, NOW).expect("its verdict stands");
     drop(first);
     assert_eq!(way.passage(&demand, NOW).err(), Some(Reason::NotConnected));
     // Back, on another connection that is as good: it is to be looked at itself.
     let (sender, _open) = line().await;
-    let second = worker.connect(sender, tee());
+    let second = worker.connect(sender, tee(), Some([1; 16]));
     second.set(&READY);
     assert_eq!(way.passage(&demand, NOW).err(), Some(Reason::NotConnected));
     assert!(worker.way(&demand, NOW).is_ok());
@@ -233,7 +277,7 @@ async fn what_waits_for_a_stream_is_looked_at_again_before_its_body_leaves() {
         tokio::spawn(connection);
         let worker = Arc::new(Worker::new("box"));
         let now = unix_seconds();
-        let connected = worker.connect(sender, Assurance::of(Guest::new(now).verdict(), now));
+        let connected = worker.connect(sender, Assurance::of(Guest::new(now).verdict(), now), Some([1; 16]));
         connected.set(&READY);
         let demand = asking(Tier::Tee);
         let client = Arc::new(Client::of_worker(worker.clone()));

@@ -242,8 +242,8 @@ impl Session {
                 has_asked = true;
                 let engine = self.party.engine.state().borrow().kind.as_str().to_owned();
                 let token = self.party.token.clone();
-                let process = self.party.process;
-                let join = FromWorker::Join { engine, token, process };
+                let line = self.party.line;
+                let join = FromWorker::Join { engine, token, line };
                 speaking.say(&join).await?;
             }
             match bond.next(listening, BINDING).await? {

@@ -131,6 +131,11 @@ async fn follow(
     let mut bond = bind(binder, &speaking, crew);
     let bound = tokio::time::timeout(BINDING, joined(&mut bond, &mut listening));
     let (attested, asks) = bound.await.map_err(|_| AdoptError::Unbound)??;
+    // Whom we dial, we dial on one line.
+    let line = match dialled {
+        Some(_) => Some([0; 16]),
+        None => asks.line.map(|line| line.0),
+    };
     let found = roster.place(&peer, &attested, &asks, dialled);
     let named = match found {
         Ok(named) => named,
@@ -147,7 +152,9 @@ async fn follow(
     };
     speaking.say(&welcome).await.map_err(AdoptError::Greeting)?;
     tracing::info!(worker = %named.place, tier = %attested.verdict().tier(), image = attested.verdict().image(), "worker connected");
-    let connected = named.worker.connect(sender, roster.assurance(&named, &peer, &attested));
+    let connected = named
+        .worker
+        .connect(sender, roster.assurance(&named, &peer, &attested), line);
     let mut stays = named.stays.clone();
     let why = tokio::select! {
         why = serve(&connected, &mut bond, &mut listening, roster, &peer, &named) => why,
@@ -238,11 +245,11 @@ async fn joined(bond: &mut Bond, listening: &mut Listening<Incoming>) -> Result<
         }
         match bond.next(listening, BINDING).await? {
             Heard::Footing => {}
-            Heard::Said(FromWorker::Join { engine, token, process }) if asked.is_none() => {
+            Heard::Said(FromWorker::Join { engine, token, line }) if asked.is_none() => {
                 asked = Some(Asks {
                     engine,
                     token: token.map(|token| token.0),
-                    process,
+                    line,
                 });
             }
             Heard::Said(_) => return Err(AdoptError::OutOfOrder),

@@ -1,7 +1,7 @@
-//! Seats: places of workers that nobody named, each of which one process has at a time.
+//! Seats: places of workers that nobody named, each of which one line of connections has at a time.
 //!
-//! A worker that dials anew keeps its place over both connections. It is known again by a number that it drew when it
-//! started and tells nobody else; whoever guessed it would have to be accepted too, and would get the place and no more.
+//! A worker that dials anew keeps its place over both connections. It is known again by a number that it drew for us and
+//! tells no other gateway; whoever guessed it would have to be accepted too, and would get the place and no more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,28 +15,25 @@ pub(super) struct Seat(Mutex<Option<Holder>>);
 
 #[derive(Debug)]
 struct Holder {
-    process: Option<Hex<16>>,
+    line: Option<Hex<16>>,
     connections: u32,
 }
 
 impl Seat {
     /// Takes it if it is free.
-    pub(super) fn take(seat: &Arc<Self>, process: Option<Hex<16>>) -> Option<Seated> {
+    pub(super) fn take(seat: &Arc<Self>, line: Option<Hex<16>>) -> Option<Seated> {
         let mut holder = seat.lock();
         if holder.is_some() {
             return None;
         }
-        *holder = Some(Holder {
-            process,
-            connections: 1,
-        });
+        *holder = Some(Holder { line, connections: 1 });
         Some(Seated(seat.clone()))
     }
 
-    /// Has it once more, for the process that has it.
-    pub(super) fn join(seat: &Arc<Self>, process: Hex<16>) -> Option<Seated> {
+    /// Has it once more, for the line that has it.
+    pub(super) fn join(seat: &Arc<Self>, line: Hex<16>) -> Option<Seated> {
         let mut holder = seat.lock();
-        let same = holder.as_mut().filter(|holder| holder.process == Some(process));
+        let same = holder.as_mut().filter(|holder| holder.line == Some(line));
         let same = same.filter(|holder| holder.connections < CONNECTIONS)?;
         same.connections += 1;
         Some(Seated(seat.clone()))
@@ -67,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_one_process_s() {
+    fn a_seat_is_one_line_s() {
         let seat = Arc::new(Seat::default());
         let (ours, theirs) = (Hex([1; 16]), Hex([2; 16]));
         let first = Seat::take(&seat, Some(ours)).expect("it is free");

@@ -153,10 +153,7 @@ mod tests {
             ),
             (format!("{file}{user}--X--\r\n"), format!("{file}--X--\r\n")),
             (format!("{user}{team}{safety}--X--"), "--X--".to_owned()),
-            (
-                format!("\r\n{user}{file}--X--behind"),
-                format!("\r\n{file}--X--behind"),
-            ),
+            (format!("\r\n{user}{file}--X--behind"), format!("\r\n{file}--X--behind")),
             (format!("{model}{file}--X--"), format!("{model}{file}--X--")),
             // Without its end.
             (format!("{file}{user}"), format!("{file}--X")),
