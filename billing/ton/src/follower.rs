@@ -10,7 +10,8 @@
 //! and stays so until the caller says [`Follower::restart`]: going on would be guessing.
 //!
 //! A channel that was destroyed is [`What::Closed`]; one that comes back under the same address is [`What::Redeployed`],
-//! and must not be used: what was signed for the first life could be played again in the second.
+//! and must not be used: what was signed for the first life could be played again in the second. Where the source does
+//! not tell what came between, it is lost besides.
 //!
 //! ```
 //! use billing::channel::Account;
@@ -179,10 +180,18 @@ impl Follower {
         self.accounts.get(account).and_then(|followed| followed.head)
     }
 
-    /// Follows an account anew from its beginning. Its events come again where they still are true.
+    /// Follows an account anew from its beginning. Its events come again where they still are true. One that ended
+    /// stays so: whatever is there now is another life of it.
     pub fn restart(&mut self, account: &Account) {
         if let Some(followed) = self.accounts.get_mut(account) {
-            *followed = Followed::new(Position::START);
+            let life = match followed.position.life {
+                Life::Ended => Life::Ended,
+                Life::Unborn | Life::Open => Life::Unborn,
+            };
+            *followed = Followed::new(Position {
+                life,
+                ..Position::START
+            });
         }
     }
 
@@ -244,6 +253,7 @@ impl Follower {
             Told::State(_, state) => followed.state(state, &mut events),
             Told::History(_, history) => followed.history(&account, &history, &mut events),
             Told::Failed(_, ChainError::Contradiction(_)) => followed.lost(&mut events),
+            Told::Failed(_, ChainError::Anew { .. }) => followed.began_anew(&mut events),
             Told::Failed(..) => followed.failed(&mut events),
         }
         events.list
@@ -367,6 +377,15 @@ impl Followed {
         self.pending = None;
         let time = self.head.map_or(0, |head| head.time);
         events.push(self.position.cursor, time, What::Lost);
+    }
+
+    /// It ended, and nobody tells how, nor what it did before: its sums are not known any more.
+    fn began_anew(&mut self, events: &mut Events) {
+        let time = self.head.map_or(0, |head| head.time);
+        self.end(None, time, events);
+        self.position.life = Life::Ended;
+        events.push(None, time, What::Redeployed);
+        self.lost(events);
     }
 
     fn happened(&mut self, happened: &Happened, is_anew: bool, events: &mut Events) {

@@ -8,7 +8,7 @@
 //! network is refused, and so is one that does not say.
 //! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most.
 //! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
-//! seen by its state.
+//! seen by its state; one that began anew since it was last asked about is an error, [`ChainError::Anew`].
 //!
 //! ```no_run
 //! # async fn example(tls: &rustls::ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
@@ -257,8 +257,9 @@ impl Toncenter {
                     kept.push_front(transaction);
                 }
                 match (previous, after) {
-                    // The account's first, ever or since it was deleted.
-                    (None, _) => return Ok(kept.into()),
+                    // The account's first, ever or since it was deleted: which of the two, nobody says here.
+                    (None, None) => return Ok(kept.into()),
+                    (None, Some(after)) => return Err(ChainError::Anew { after: after.lt }),
                     (Some(previous), Some(after)) if previous == after => return Ok(kept.into()),
                     (Some(previous), Some(after)) if previous.lt <= after.lt => return Err(lost(after)),
                     (Some(_), _) => expected = previous,

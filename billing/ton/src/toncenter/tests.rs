@@ -479,7 +479,7 @@ async fn a_history_that_was_changed_is_found_out() {
 }
 
 #[tokio::test]
-async fn an_account_made_anew_has_a_new_history() {
+async fn what_an_account_made_anew_did_before_is_not_passed_over() {
     let anew = fake::history(NOBODYS, &[50, 60]);
     let told = anew.clone();
     let server = Server::start(move |question| paged(&told, &question["params"], true)).await;
@@ -488,8 +488,12 @@ async fn an_account_made_anew_has_a_new_history() {
         .chain()
         .transactions(NOBODYS, Some(before), 9)
         .await
-        .expect("a history");
-    assert_eq!(read, anew);
+        .expect_err("what it did after the cursor is nowhere");
+    assert!(matches!(read, ChainError::Anew { after: 40 }), "{read}");
+    // Who knows nothing of it is told its second life as its first.
+    let read = server.chain().transactions(NOBODYS, None, 9).await;
+    assert_eq!(read.expect("a history"), anew);
+    assert!(!server.chain().shows_former_lives());
 }
 
 #[test]
