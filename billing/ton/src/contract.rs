@@ -61,7 +61,7 @@ pub use accept::{
 };
 pub use failure::Failure;
 pub use former::{Former, Heard};
-pub use price::{BadPrices, Operation, Prices};
+pub use price::{BadPrices, LEAST_FORWARDING, LEAST_GAS, MOST_NEEDED, Operation, Prices};
 pub use remittance::Remittance;
 pub use request::{Request, Settle};
 pub use state::State;

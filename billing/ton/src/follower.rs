@@ -1,6 +1,7 @@
 //! Follows channels on a chain: what happened to each, once, in order, from where we were.
 //!
-//! [`Follower`] is pure: it says what to ask, is told the answers, and gives events. [`poll`] asks a chain.
+//! [`Follower`] is pure: it says what to ask, is told the answers, and gives events. [`poll`] asks a chain, and
+//! [`poll_sources`] two where much is at stake: who hides that a channel is closing takes all that is not claimed.
 //! How far it is in an account's history is a [`Position`], a value that the caller keeps: with the effects of the events
 //! in one commit, so that each happens once, whatever ends us in between. What is told twice has no second effect.
 //!
@@ -33,14 +34,16 @@ use billing::{
 };
 
 use crate::{
-    chain::{AccountState, Chain, ChainError, Cursor, Head, Transaction},
+    chain::{AccountState, ChainError, Cursor, Head, Transaction},
     contract::Remittance,
     settler::Seen,
     transaction::{Existence, Happened, TransactionError},
 };
 
+mod polling;
 mod position;
 
+pub use polling::{Round, poll, poll_sources};
 pub use position::{Life, Position, PositionError};
 
 /// Accounts at a time; more are not followed.
@@ -486,39 +489,6 @@ impl Followed {
             events.push(None, head.time, What::Current { head, seen, balance });
         }
     }
-}
-
-/// One round: asks what is to be asked, and tells what happened. Call it again and again, every second or so, and keep
-/// the positions of the accounts that events are about.
-pub async fn poll(follower: &mut Follower, chain: &dyn Chain, now_s: u64) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut asks = follower.asks(now_s);
-    // Who is behind is caught up with at once, within this round's bound.
-    for _ in 0..MAX_ASKS {
-        let mut behind = Vec::new();
-        for ask in asks {
-            let (account, told) = match ask {
-                Ask::State(account) => {
-                    let answer = chain.account(account).await;
-                    (account, answer.map(|state| Told::State(account, state)))
-                }
-                Ask::History { account, after, limit } => {
-                    let answer = chain.transactions(account, after, limit).await;
-                    (account, answer.map(|history| Told::History(account, history)))
-                }
-            };
-            let is_answer = told.is_ok();
-            events.extend(follower.step(told.unwrap_or_else(|error| Told::Failed(account, error))));
-            if is_answer {
-                behind.extend(follower.behind(&account));
-            }
-        }
-        if behind.is_empty() {
-            break;
-        }
-        asks = behind;
-    }
-    events
 }
 
 impl Follower {
