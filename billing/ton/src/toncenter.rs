@@ -6,7 +6,7 @@
 //!
 //! Before anything else it is asked once for the network's number (parameter 19 of the configuration): a server of another
 //! network is refused, and so is one that does not say.
-//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most.
+//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most, a minute for a whole history.
 //! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
 //! seen by its state; one that began anew since it was last asked about is an error, [`ChainError::Anew`].
 //!
@@ -32,7 +32,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderValue, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
     address,
@@ -46,6 +46,8 @@ use answer::{AddressInformation, ConfigInfo, Envelope, Linked, RawTransaction};
 use post::{Client, PostError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For all pages of one history: each may take its time, and all of them may not take for ever.
+const PATIENCE_FOR_HISTORY: Duration = Duration::from_secs(60);
 /// Parameter of the configuration: the number that tells networks apart.
 const GLOBAL_ID: u32 = 19;
 /// Without a key a public toncenter allows that.
@@ -100,6 +102,7 @@ pub struct Toncenter {
     network: Network,
     /// Set once the server has said that it is of this network.
     is_of_network: OnceCell<()>,
+    for_history: Duration,
     client: Client,
 }
 
@@ -136,6 +139,7 @@ impl Toncenter {
         Ok(Self {
             network: settings.network,
             is_of_network: OnceCell::new(),
+            for_history: PATIENCE_FOR_HISTORY,
             client: Client::new(url, api_key, tls, patience, MAX_BODY),
         })
     }
@@ -292,7 +296,12 @@ impl Chain for Toncenter {
         after: Option<Cursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>> {
-        async move { self.history(&account, after, limit).await }.boxed()
+        async move {
+            let history = timeout(self.for_history, self.history(&account, after, limit));
+            let late = |_| ChainError::Unreachable(format!("a history took longer than {:?}", self.for_history));
+            history.await.map_err(late)?
+        }
+        .boxed()
     }
 
     fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {

@@ -32,11 +32,16 @@ type Script = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
 impl Server {
     /// One of the test network.
     async fn start(script: impl Fn(&Value) -> Response + Send + Sync + 'static) -> Self {
-        Self::with(script, false).await
+        Self::with(script, false, Duration::ZERO).await
     }
 
     /// `says_network`: of which network it is, the script says.
-    async fn with(script: impl Fn(&Value) -> Response + Send + Sync + 'static, says_network: bool) -> Self {
+    /// `takes`: so long for each answer.
+    async fn with(
+        script: impl Fn(&Value) -> Response + Send + Sync + 'static,
+        says_network: bool,
+        takes: Duration,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -47,6 +52,7 @@ impl Server {
             if question["params"]["config_id"] == GLOBAL_ID && !says_network {
                 return of_network(Network::TESTNET);
             }
+            tokio::time::sleep(takes).await;
             let response = script(&question);
             keep.lock().expect("no test panicked").push((question, headers));
             response
@@ -193,7 +199,7 @@ async fn a_server_of_another_network_is_told_nothing() {
             Some("getConfigParam") => answer(),
             _ => ok(information()),
         };
-        Server::with(script, true)
+        Server::with(script, true, Duration::ZERO)
     };
     let server = of(|| of_network(Network::MAINNET)).await;
     let chain = server.chain();
@@ -439,6 +445,26 @@ async fn a_history_is_read_from_its_cursor_on() {
         check(Some(98), 5, &history[99..]).await;
         check(Some(99), 5, &[]).await;
     }
+}
+
+#[tokio::test]
+async fn a_history_has_an_end_in_time_however_slow_its_pages_are() {
+    let times: Vec<u64> = (1..=640).collect();
+    let history = fake::history(NOBODYS, &times);
+    let whole = history.clone();
+    // Twenty pages, each well within the patience for one.
+    let script = move |question: &Value| paged(&whole, &question["params"], true);
+    let server = Server::with(script, false, Duration::from_millis(50)).await;
+    let mut chain = server.chain();
+    chain.for_history = Duration::from_millis(300);
+    let error = chain.transactions(NOBODYS, None, 1000).await.expect_err("too slow");
+    assert!(
+        matches!(&error, ChainError::Unreachable(said) if said.contains("history")),
+        "{error}"
+    );
+    chain.for_history = PATIENCE_FOR_HISTORY;
+    let read = chain.transactions(NOBODYS, None, 1000).await.expect("in time");
+    assert_eq!(read, history);
 }
 
 #[tokio::test]
