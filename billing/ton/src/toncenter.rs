@@ -24,7 +24,7 @@
 //! # Ok(()) }
 //! ```
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::channel::{Account, Network};
@@ -72,7 +72,7 @@ pub struct Settings {
     pub network: Network,
     /// Up to `/api/v2`, as its documentation writes it.
     pub url: String,
-    /// Without one a public toncenter allows a request a second.
+    /// Without one a public toncenter allows a request a second. Goes over https, or to this machine.
     pub api_key: Option<String>,
 }
 
@@ -93,6 +93,8 @@ pub enum SettingsError {
     Url,
     #[error("the API key has letters that do not belong in a header")]
     ApiKey,
+    #[error("the API key would go over http in the clear to another machine; write https, or leave the key out")]
+    KeyInClear,
     #[error("the URL is https, and there is no TLS configuration")]
     NoTls,
 }
@@ -133,6 +135,9 @@ impl Toncenter {
             Ok(value)
         });
         let api_key = api_key.transpose()?;
+        if !is_https && api_key.is_some() && !is_this_machine(url.host().unwrap_or_default()) {
+            return Err(SettingsError::KeyInClear);
+        }
         if is_https && tls.is_none() {
             return Err(SettingsError::NoTls);
         }
@@ -341,6 +346,12 @@ fn refusal(method: &'static str, status: &StatusCode, envelope: &Envelope<'_>) -
         return ChainError::Refused(said);
     }
     ChainError::Unreachable(format!("{method}: {said} (code {code})"))
+}
+
+/// Whether what goes to this host stays here.
+fn is_this_machine(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A text of somebody else's in one line of bounded length.

@@ -544,5 +544,28 @@ fn settings_that_are_no_toncenter_are_named() {
         check(wrong, None, SettingsError::Url);
     }
     check("https://toncenter.com/api/v2", Some("hidden\n"), SettingsError::ApiKey);
+    for elsewhere in [
+        "toncenter.com",
+        "10.0.0.1:8081",
+        "[2001:db8::1]",
+        "127.0.0.1.example",
+        "localhost.example",
+    ] {
+        let url = format!("http://{elsewhere}/api/v2");
+        check(&url, Some("hidden"), SettingsError::KeyInClear);
+        let settings = |url: &str, api_key: Option<&str>| Settings {
+            network: Network::TESTNET,
+            url: url.to_owned(),
+            api_key: api_key.map(str::to_owned),
+        };
+        assert!(
+            Toncenter::new(settings(&url, None), None).is_ok(),
+            "nothing is given away"
+        );
+        for here in ["127.0.0.1:8081", "localhost", "[::1]:8081"] {
+            let url = format!("http://{here}/api/v2");
+            assert!(Toncenter::new(settings(&url, Some("hidden")), None).is_ok(), "{here}");
+        }
+    }
     check("https://toncenter.com/api/v2", Some("hidden"), SettingsError::NoTls);
 }
