@@ -2,12 +2,12 @@
 //!
 //! What is wrong with the channel itself is found with two questions. Where the source forgets what deleted accounts did,
 //! a third is about the payee's account: see [`contract::Former`](crate::contract::Former). Without a clear answer the
-//! channel is not taken.
+//! channel is not taken. Nor is one of a source that stands still: who is closing since then looks open there.
 //!
 //! ```no_run
 //! # async fn example(chain: &dyn billing_ton::Chain, channel: billing::channel::Account,
-//! #     wanted: billing_ton::contract::Wanted) -> Result<(), Box<dyn std::error::Error>> {
-//! let taken = billing_ton::inquiry::channel(chain, channel, &wanted, None).await?;
+//! #     wanted: billing_ton::contract::Wanted, now_s: u64) -> Result<(), Box<dyn std::error::Error>> {
+//! let taken = billing_ton::inquiry::channel(chain, channel, &wanted, None, now_s).await?;
 //! println!("{} can be paid out of it", taken.payable());
 //! # Ok(()) }
 //! ```
@@ -17,6 +17,7 @@ use billing::channel::Account;
 use crate::{
     chain::{Chain, ChainError, Cursor, Transaction},
     contract::{Accepted, Former, Heard, Seen, Unacceptable, Wanted, accept},
+    reconciler::STALE_S,
 };
 
 /// Transactions of a channel that was just opened; more are nobody's who opens one to use it.
@@ -29,6 +30,9 @@ const MOST_OF_PAYEE: usize = 4_096;
 pub enum InquiryError {
     #[error("the chain's source gave no answer about the channel; ask again")]
     Chain(#[source] ChainError),
+    /// Seconds.
+    #[error("the source's newest block is {age_s} s old: it is stuck, or our clock is wrong; ask another source")]
+    Stale { age_s: u64 },
     #[error("the channel has more than {MOST_OF_CHANNEL} transactions already; open a new one")]
     LongHistory,
     #[error("the channel is not taken: {0}")]
@@ -45,7 +49,8 @@ pub enum InquiryError {
 }
 
 /// Whether to serve for the channel at `account`, as one source tells it. `since` is where the payee's account was when
-/// the payee's key was made and nobody knew it ([`Heard::since`]); `None` reads it from its first transaction on.
+/// the payee's key was made and nobody knew it ([`Heard::since`]); `None` reads it from its first transaction on. `now_s`
+/// are Unix seconds by our own clock.
 ///
 /// It is one source's word: for much money ask with another one too.
 pub async fn channel(
@@ -53,8 +58,13 @@ pub async fn channel(
     account: Account,
     wanted: &Wanted,
     since: Option<Cursor>,
+    now_s: u64,
 ) -> Result<Accepted, InquiryError> {
     let state = chain.account(account).await.map_err(InquiryError::Chain)?;
+    let age_s = now_s.saturating_sub(state.head.time.into());
+    if age_s > STALE_S {
+        return Err(InquiryError::Stale { age_s });
+    }
     let mut history = upto(chain, account, None, MOST_OF_CHANNEL)
         .await
         .map_err(InquiryError::Chain)?

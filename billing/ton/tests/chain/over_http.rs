@@ -105,9 +105,17 @@ async fn a_channel_lives_over_http() {
     };
     let sources: [&dyn Chain; 2] = [front.client.as_ref(), &front.chain];
     assert_eq!(sources.map(Chain::shows_former_lives), [false, true]);
+    let now_s = u64::from(front.client.head().await.expect("an answer").time);
+    let late = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s + 400).await;
+    assert!(
+        matches!(late, Err(InquiryError::Stale { age_s }) if age_s > 300),
+        "{late:?}"
+    );
     let mut position = None;
     for source in sources {
-        let taken = inquiry::channel(source, at, &wanted, None).await.expect("it is new");
+        let taken = inquiry::channel(source, at, &wanted, None, now_s)
+            .await
+            .expect("it is new");
         assert_eq!(taken.payable(), nano(5 * UNIT));
         position = Some(taken.last());
     }
@@ -121,7 +129,7 @@ async fn a_channel_lives_over_http() {
     let gone = front.client.account(at).await.expect("an answer");
     assert_eq!((gone.status, gone.balance, gone.last), (Status::Nonexistent, 0, None));
     assert_eq!(front.client.transactions(at, None, 9).await.expect("an answer"), []);
-    let none = inquiry::channel(front.client.as_ref(), at, &wanted, None).await;
+    let none = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s).await;
     assert!(
         matches!(none, Err(InquiryError::Unacceptable(Unacceptable::NotThere))),
         "{none:?}"
@@ -133,10 +141,10 @@ async fn a_channel_lives_over_http() {
     until(&mut paid, is_done).await;
     let history = front.client.transactions(at, None, 9).await.expect("an answer");
     assert_eq!(history.len(), 1);
-    let again = inquiry::channel(front.client.as_ref(), at, &wanted, None).await;
+    let again = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s).await;
     let is_refused = |error| matches!(error, Err(InquiryError::Unacceptable(Unacceptable::HeardBefore { .. })));
     assert!(is_refused(again));
-    let again = inquiry::channel(&front.chain, at, &wanted, None).await;
+    let again = inquiry::channel(&front.chain, at, &wanted, None, now_s).await;
     let is_refused = |error| matches!(error, Err(InquiryError::Unacceptable(Unacceptable::Redeployed { .. })));
     assert!(is_refused(again));
     // Who follows its first life is not led into the second.
