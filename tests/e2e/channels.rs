@@ -240,7 +240,7 @@ fn a_channel_goes_from_the_first_payment_to_the_rest() {
     let shown = document(&world, &["channel", "show"]);
     assert_eq!(nano(&shown["claimed"]), 2 * UNIT);
     // What does not fit is refused before anything is sent.
-    let mut forged = serde_json::to_value(&blob).expect("JSON");
+    let mut forged = serde_json::to_value(blob).expect("JSON");
     forged["take"]["totalClaimed"] = "2000000001".into();
     world.file("forged.json", forged.to_string());
     refused(

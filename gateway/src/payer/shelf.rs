@@ -64,7 +64,7 @@ pub(crate) enum ShelfError {
     Key { path: PathBuf, source: ReadError },
     #[error("the key of the channel, '{}', does not open", path.display())]
     Open { path: PathBuf, source: OpenError },
-    #[error("another process uses the channel '{0}'; stop `mulberry connect --pay`, or wait for the other command")]
+    #[error("another process uses the channel '{0}'; wait until it has ended")]
     InUse(String),
 }
 

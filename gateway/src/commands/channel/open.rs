@@ -210,7 +210,7 @@ async fn opened(counter: &Counter, source: &crate::chain_source::ChainSource, ke
     }
     write(&format!(
         "\nOpen: {} GRAM (TON) are in the channel {} ({address}), says {}.\n\
-         Next: mulberry connect --pay {} …\n",
+         See it with: mulberry channel show {}\n",
         short(on_chain.deposited),
         kept.name,
         source.as_of(state.head),
