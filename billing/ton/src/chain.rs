@@ -15,13 +15,20 @@ pub trait Chain: Send + Sync + 'static {
     /// An account as of the newest final block.
     fn account(&self, account: Account) -> BoxFuture<'_, Result<AccountState, ChainError>>;
 
-    /// An account's transactions after `after`, oldest first, at most `limit`; those of an account that was deleted too.
+    /// An account's transactions after `after`, oldest first, at most `limit`. Where the account was deleted and began anew
+    /// after `after`, and the source no longer has what was before: [`ChainError::Anew`], and never a history with a hole.
     fn transactions(
         &self,
         account: Account,
         after: Option<Cursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>>;
+
+    /// Whether [`Chain::transactions`] tells from the first one on what an account did that was deleted and began anew. TON
+    /// itself forgets it: a second life looks like a first one. Who cannot promise it says no.
+    fn shows_former_lives(&self) -> bool {
+        false
+    }
 
     /// Hands over an external message, serialised as a bag of cells. `Ok` says only that it was taken, not that it will
     /// have an effect, or one only.
@@ -95,6 +102,12 @@ pub enum ChainError {
     /// It does not agree with what it, or another source, said before: it was reset, or somebody lies.
     #[error("the chain contradicts what was known: {0}")]
     Contradiction(String),
+    /// The account's history begins after what was seen of it: it ended and began anew, or the chain was reset.
+    #[error(
+        "the account ended after logical time {after} and began anew, and the source does not tell what it did in \
+         between; nothing that was signed for it before may be used, and nothing signed anew"
+    )]
+    Anew { after: u64 },
     /// By its own configuration it tells of another chain than it was named for.
     #[error("the source tells of the network {found}, and was named for {wanted}; name a source of {wanted}")]
     Network { wanted: Network, found: Network },

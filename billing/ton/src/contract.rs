@@ -43,6 +43,7 @@
 
 mod accept;
 mod failure;
+mod former;
 mod price;
 mod remittance;
 mod request;
@@ -59,7 +60,8 @@ pub use accept::{
     Accepted, BadTerms, LEAST_CLOSE_DELAY_S, MOST_CLOSE_DELAY_S, Seen, Unacceptable, Wanted, accept, check_terms,
 };
 pub use failure::Failure;
-pub use price::{BadPrices, Operation, Prices};
+pub use former::{Former, Heard};
+pub use price::{BadPrices, LEAST_FORWARDING, LEAST_GAS, MOST_NEEDED, Operation, Prices};
 pub use remittance::Remittance;
 pub use request::{Request, Settle};
 pub use state::State;

@@ -44,10 +44,10 @@ fn only_ours(options: &mut OpenOptions) {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
 }
 
-/// Whether others than its owner and its group may read or change it.
+/// Whether others than its owner, its group too, may read or change it.
 #[cfg(unix)]
 pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o007 != 0
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
 }
 
 /// Elsewhere a new file has the rights of its folder.

@@ -1,6 +1,7 @@
 //! Follows channels on a chain: what happened to each, once, in order, from where we were.
 //!
-//! [`Follower`] is pure: it says what to ask, is told the answers, and gives events. [`poll`] asks a chain.
+//! [`Follower`] is pure: it says what to ask, is told the answers, and gives events. [`poll`] asks a chain, and
+//! [`poll_sources`] two where much is at stake: who hides that a channel is closing takes all that is not claimed.
 //! How far it is in an account's history is a [`Position`], a value that the caller keeps: with the effects of the events
 //! in one commit, so that each happens once, whatever ends us in between. What is told twice has no second effect.
 //!
@@ -10,7 +11,8 @@
 //! and stays so until the caller says [`Follower::restart`]: going on would be guessing.
 //!
 //! A channel that was destroyed is [`What::Closed`]; one that comes back under the same address is [`What::Redeployed`],
-//! and must not be used: what was signed for the first life could be played again in the second.
+//! and must not be used: what was signed for the first life could be played again in the second. Where the source does
+//! not tell what came between, it is lost besides.
 //!
 //! ```
 //! use billing::channel::Account;
@@ -32,14 +34,16 @@ use billing::{
 };
 
 use crate::{
-    chain::{AccountState, Chain, ChainError, Cursor, Head, Transaction},
+    chain::{AccountState, ChainError, Cursor, Head, Transaction},
     contract::Remittance,
     settler::Seen,
     transaction::{Existence, Happened, TransactionError},
 };
 
+mod polling;
 mod position;
 
+pub use polling::{Round, poll, poll_sources};
 pub use position::{Life, Position, PositionError};
 
 /// Accounts at a time; more are not followed.
@@ -179,10 +183,18 @@ impl Follower {
         self.accounts.get(account).and_then(|followed| followed.head)
     }
 
-    /// Follows an account anew from its beginning. Its events come again where they still are true.
+    /// Follows an account anew from its beginning. Its events come again where they still are true. One that ended
+    /// stays so: whatever is there now is another life of it.
     pub fn restart(&mut self, account: &Account) {
         if let Some(followed) = self.accounts.get_mut(account) {
-            *followed = Followed::new(Position::START);
+            let life = match followed.position.life {
+                Life::Ended => Life::Ended,
+                Life::Unborn | Life::Open => Life::Unborn,
+            };
+            *followed = Followed::new(Position {
+                life,
+                ..Position::START
+            });
         }
     }
 
@@ -244,6 +256,7 @@ impl Follower {
             Told::State(_, state) => followed.state(state, &mut events),
             Told::History(_, history) => followed.history(&account, &history, &mut events),
             Told::Failed(_, ChainError::Contradiction(_)) => followed.lost(&mut events),
+            Told::Failed(_, ChainError::Anew { .. }) => followed.began_anew(&mut events),
             Told::Failed(..) => followed.failed(&mut events),
         }
         events.list
@@ -369,6 +382,15 @@ impl Followed {
         events.push(self.position.cursor, time, What::Lost);
     }
 
+    /// It ended, and nobody tells how, nor what it did before: its sums are not known any more.
+    fn began_anew(&mut self, events: &mut Events) {
+        let time = self.head.map_or(0, |head| head.time);
+        self.end(None, time, events);
+        self.position.life = Life::Ended;
+        events.push(None, time, What::Redeployed);
+        self.lost(events);
+    }
+
     fn happened(&mut self, happened: &Happened, is_anew: bool, events: &mut Events) {
         let (at, time) = (Some(happened.at), happened.time);
         if is_anew && self.position.life == Life::Open {
@@ -467,39 +489,6 @@ impl Followed {
             events.push(None, head.time, What::Current { head, seen, balance });
         }
     }
-}
-
-/// One round: asks what is to be asked, and tells what happened. Call it again and again, every second or so, and keep
-/// the positions of the accounts that events are about.
-pub async fn poll(follower: &mut Follower, chain: &dyn Chain, now_s: u64) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut asks = follower.asks(now_s);
-    // Who is behind is caught up with at once, within this round's bound.
-    for _ in 0..MAX_ASKS {
-        let mut behind = Vec::new();
-        for ask in asks {
-            let (account, told) = match ask {
-                Ask::State(account) => {
-                    let answer = chain.account(account).await;
-                    (account, answer.map(|state| Told::State(account, state)))
-                }
-                Ask::History { account, after, limit } => {
-                    let answer = chain.transactions(account, after, limit).await;
-                    (account, answer.map(|history| Told::History(account, history)))
-                }
-            };
-            let is_answer = told.is_ok();
-            events.extend(follower.step(told.unwrap_or_else(|error| Told::Failed(account, error))));
-            if is_answer {
-                behind.extend(follower.behind(&account));
-            }
-        }
-        if behind.is_empty() {
-            break;
-        }
-        asks = behind;
-    }
-    events
 }
 
 impl Follower {

@@ -2,7 +2,7 @@
 //!
 //! The file is JSON. In the clear are its version, what the key is for, its public half, and how the passphrase is
 //! stretched (Argon2id, RFC 9106); sealed are the key or the words that it is made of (ChaCha20-Poly1305, RFC 8439).
-//! What is in the clear is authenticated by the seal.
+//! What is in the clear is authenticated by the seal, and so is not verified before the file is opened.
 //! A checksum over all of it tells a damaged file from a wrong passphrase; it is no protection, the seal is.
 //!
 //! A file is written once, whole, readable by its owner alone, and never over another.
@@ -197,7 +197,9 @@ pub enum CreateError {
 pub enum ReadError {
     #[error("the key file cannot be read")]
     Io(#[source] io::Error),
-    #[error("others may read or change the key file; run `chmod 600` on it, and consider the key as known")]
+    #[error(
+        "others than its owner may read or change the key file; run `chmod 600` on it, and consider the key as known"
+    )]
     Exposed,
     #[error("the key file is of version {0}; this program knows version {VERSION}")]
     Version(u64),
@@ -329,8 +331,15 @@ impl KeyFile {
         self.clear.purpose
     }
 
-    pub fn public_key(&self) -> &PublicKey {
+    /// What the file says in the clear. Whoever may write the file may have put another key here, and an address made of
+    /// it is theirs: it is verified by [`KeyFile::open`] only, which opens nothing with another key beside it.
+    pub fn unverified_public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// The same; see [`KeyFile::unverified_public_key`].
+    pub fn public_key(&self) -> &PublicKey {
+        self.unverified_public_key()
     }
 
     /// Whether it holds the words, so that they can be shown.

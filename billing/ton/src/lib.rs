@@ -9,6 +9,7 @@ mod durable;
 pub mod follower;
 #[cfg(test)]
 mod golden;
+pub mod inquiry;
 pub mod keyfile;
 pub mod mnemonic;
 pub mod reconciler;

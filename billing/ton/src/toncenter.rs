@@ -6,9 +6,9 @@
 //!
 //! Before anything else it is asked once for the network's number (parameter 19 of the configuration): a server of another
 //! network is refused, and so is one that does not say.
-//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most.
+//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most, a minute for a whole history.
 //! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
-//! seen by its state.
+//! seen by its state; one that began anew since it was last asked about is an error, [`ChainError::Anew`].
 //!
 //! ```no_run
 //! # async fn example(tls: &rustls::ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +24,7 @@
 //! # Ok(()) }
 //! ```
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::channel::{Account, Network};
@@ -32,7 +32,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderValue, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
     address,
@@ -46,6 +46,8 @@ use answer::{AddressInformation, ConfigInfo, Envelope, Linked, RawTransaction};
 use post::{Client, PostError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For all pages of one history: each may take its time, and all of them may not take for ever.
+const PATIENCE_FOR_HISTORY: Duration = Duration::from_secs(60);
 /// Parameter of the configuration: the number that tells networks apart.
 const GLOBAL_ID: u32 = 19;
 /// Without a key a public toncenter allows that.
@@ -70,7 +72,7 @@ pub struct Settings {
     pub network: Network,
     /// Up to `/api/v2`, as its documentation writes it.
     pub url: String,
-    /// Without one a public toncenter allows a request a second.
+    /// Without one a public toncenter allows a request a second. Goes over https, or to this machine.
     pub api_key: Option<String>,
 }
 
@@ -91,6 +93,8 @@ pub enum SettingsError {
     Url,
     #[error("the API key has letters that do not belong in a header")]
     ApiKey,
+    #[error("the API key would go over http in the clear to another machine; write https, or leave the key out")]
+    KeyInClear,
     #[error("the URL is https, and there is no TLS configuration")]
     NoTls,
 }
@@ -100,6 +104,7 @@ pub struct Toncenter {
     network: Network,
     /// Set once the server has said that it is of this network.
     is_of_network: OnceCell<()>,
+    for_history: Duration,
     client: Client,
 }
 
@@ -130,12 +135,16 @@ impl Toncenter {
             Ok(value)
         });
         let api_key = api_key.transpose()?;
+        if !is_https && api_key.is_some() && !is_this_machine(url.host().unwrap_or_default()) {
+            return Err(SettingsError::KeyInClear);
+        }
         if is_https && tls.is_none() {
             return Err(SettingsError::NoTls);
         }
         Ok(Self {
             network: settings.network,
             is_of_network: OnceCell::new(),
+            for_history: PATIENCE_FOR_HISTORY,
             client: Client::new(url, api_key, tls, patience, MAX_BODY),
         })
     }
@@ -257,8 +266,9 @@ impl Toncenter {
                     kept.push_front(transaction);
                 }
                 match (previous, after) {
-                    // The account's first, ever or since it was deleted.
-                    (None, _) => return Ok(kept.into()),
+                    // The account's first, ever or since it was deleted: which of the two, nobody says here.
+                    (None, None) => return Ok(kept.into()),
+                    (None, Some(after)) => return Err(ChainError::Anew { after: after.lt }),
                     (Some(previous), Some(after)) if previous == after => return Ok(kept.into()),
                     (Some(previous), Some(after)) if previous.lt <= after.lt => return Err(lost(after)),
                     (Some(_), _) => expected = previous,
@@ -291,7 +301,12 @@ impl Chain for Toncenter {
         after: Option<Cursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>> {
-        async move { self.history(&account, after, limit).await }.boxed()
+        async move {
+            let history = timeout(self.for_history, self.history(&account, after, limit));
+            let late = |_| ChainError::Unreachable(format!("a history took longer than {:?}", self.for_history));
+            history.await.map_err(late)?
+        }
+        .boxed()
     }
 
     fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {
@@ -331,6 +346,12 @@ fn refusal(method: &'static str, status: &StatusCode, envelope: &Envelope<'_>) -
         return ChainError::Refused(said);
     }
     ChainError::Unreachable(format!("{method}: {said} (code {code})"))
+}
+
+/// Whether what goes to this host stays here.
+fn is_this_machine(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A text of somebody else's in one line of bounded length.

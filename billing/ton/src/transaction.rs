@@ -54,6 +54,8 @@ pub enum Inbound {
         amount: Nano,
         /// One of ours that came back.
         is_bounced: bool,
+        /// Logical time of its making: after the sender's transaction that made it, before any later one of the sender.
+        sent_lt: u64,
         body: Cell,
     },
 }
@@ -160,6 +162,7 @@ fn inbound(message: &Message<'_>) -> Result<Inbound, TransactionError> {
             from: account(&info.src)?,
             amount: amount(info)?,
             is_bounced: info.bounced,
+            sent_lt: info.created_lt,
             body,
         }),
         MsgInfo::ExtIn(_) => Ok(Inbound::External { body }),

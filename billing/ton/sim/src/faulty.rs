@@ -332,6 +332,10 @@ impl<C: Chain> Chain for Faulty<C> {
         .boxed()
     }
 
+    fn shows_former_lives(&self) -> bool {
+        self.chain.shows_former_lives()
+    }
+
     fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {
         async move {
             self.admit()?;

@@ -6,8 +6,8 @@
 //! 4. its address follows from its terms and keys: it was born with no deposit, and its data are no one's invention;
 //! 5. the terms are for our network, pay us, with our key, at our fee, and work out;
 //! 6. nobody is closing it;
-//! 7. the account's transactions, from the first one on, never ended it: an address that came twice makes old vouchers
-//!    good again.
+//! 7. the account's transactions, from the first one on, never ended it, and nothing says that it lived before them: an
+//!    address that came twice makes old vouchers good again.
 //!
 //! The contract checks none of the terms: it could refuse only when coins are there already.
 
@@ -15,6 +15,7 @@ use billing::Nano;
 use billing::channel::{Account, ChannelId, Keys, Network, OnChain, PublicKey, Terms};
 use tycho_types::boc::Boc;
 
+use super::former::{Former, first_life};
 use super::state::State;
 use super::wire::Malformed;
 use super::{BASECHAIN, CODE_HASH, account};
@@ -85,9 +86,12 @@ pub struct Seen<'a> {
     pub network: Network,
     pub account: Account,
     pub state: &'a AccountState,
-    /// All transactions of the account from the first one to the state's last, oldest first, those of a former life too.
+    /// All transactions of the account from the first one to the state's last, oldest first; those of a former life too,
+    /// where the source keeps them.
     /// A channel that was just opened has few; who would have to read many should not take it.
     pub history: &'a [Transaction],
+    /// Where a former life would show, when not there.
+    pub former: Former<'a>,
 }
 
 /// A channel that we take.
@@ -193,6 +197,23 @@ pub enum Unacceptable {
     History,
     #[error("the channel's address was used and ended before (transaction {lt}); open one with a new salt")]
     Redeployed { lt: u64 },
+    #[error("transaction {lt} of the payee's account cannot be taken ({why}); ask another source")]
+    PayeeTransaction { lt: u64, why: TransactionError },
+    #[error(
+        "the source does not keep what deleted accounts did, and the transactions of the payee's account, which would \
+         show a former life of the channel, are not whole; ask again, or a source that keeps them"
+    )]
+    PayeeHistory,
+    #[error(
+        "the channel's address wrote to the payee (transaction {lt} of the payee's account) before this channel was \
+         opened, so it was used and ended before; open one with a new salt"
+    )]
+    HeardBefore { lt: u64 },
+    #[error(
+        "the source does not keep what deleted accounts did, and the payee's account does not show this channel's \
+         opening yet, so that it cannot be told whether it is the first; ask again"
+    )]
+    Unheard,
 }
 
 /// Whether we serve for this channel.
@@ -207,6 +228,8 @@ pub fn accept(seen: &Seen<'_>, wanted: &Wanted) -> Result<Accepted, Unacceptable
         return Err(Unacceptable::Closing { close_at });
     }
     let last = one_life(seen)?;
+    let born = seen.history.first().map_or(last.lt, |first| first.at.lt);
+    first_life(seen, wanted, born)?;
     Ok(Accepted {
         id: ChannelId {
             network: seen.network,
@@ -280,7 +303,8 @@ fn terms(State { terms, keys, .. }: &State, wanted: &Wanted) -> Result<(), Unacc
 }
 
 /// The account never ended. A chain forgets what an account was before it ended, and begins to count anew; who shows
-/// transactions of a former life shows one that follows on nothing, or one after which there was no contract.
+/// transactions of a former life shows one that follows on nothing, or one after which there was no contract. Who shows
+/// none may have forgotten it: that is [`first_life`]'s matter.
 fn one_life(seen: &Seen<'_>) -> Result<Cursor, Unacceptable> {
     let mut before: Option<Cursor> = None;
     let mut is_born = false;

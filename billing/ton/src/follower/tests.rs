@@ -193,6 +193,25 @@ fn a_contradiction_is_lost_at_once() {
 }
 
 #[test]
+fn a_life_whose_end_nobody_tells_is_not_followed_into_the_next() {
+    let at = Cursor { lt: 7, hash: [7; 32] };
+    let mut follower = Follower::new(30);
+    follower.follow(CHANNEL, Position::of_open(at, on_chain(10, 4)));
+    let life = life();
+    follower.step(Told::State(CHANNEL, state(5, Some(life[1].at))));
+    let events = follower.step(Told::Failed(CHANNEL, ChainError::Anew { after: 7 }));
+    assert_eq!(whats(&events), [&What::Closed, &What::Redeployed, &What::Lost]);
+    assert!(follower.is_lost(&CHANNEL));
+    // Nor is its second life taken for a first one by who starts anew.
+    let kept = follower.position(&CHANNEL).expect("followed").to_json();
+    assert_eq!(Position::from_json(&kept).expect("what was written").life, Life::Ended);
+    follower.restart(&CHANNEL);
+    follower.step(Told::State(CHANNEL, state(5, Some(life[1].at))));
+    let events = follower.step(Told::History(CHANNEL, life[..2].to_vec()));
+    assert_eq!(whats(&events)[0], &What::Redeployed);
+}
+
+#[test]
 fn a_source_that_lags_is_not_heard() {
     let mut follower = follower();
     let life = life();

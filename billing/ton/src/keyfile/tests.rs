@@ -134,6 +134,7 @@ fn a_forged_head_does_not_open() {
     let mut forged = file.clone();
     forged.clear.public_key = to_hex(&[9; 32]);
     let read = KeyFile::parse(forged.to_json().as_bytes()).expect("the checksum is right");
+    assert_eq!(read.unverified_public_key(), &[9; 32]);
     assert_eq!(
         read.open(Purpose::Wallet, PASSPHRASE).err(),
         Some(OpenError::WrongPassphrase)
@@ -157,9 +158,14 @@ fn a_forged_head_does_not_open() {
 fn a_file_that_others_may_read_is_refused() {
     let folder = Folder::new();
     written(&folder.path(), &Secret::Seed(seed()));
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o644)).expect("ours");
-    let read = KeyFile::read(&folder.path());
-    assert!(matches!(read, Err(ReadError::Exposed)), "{read:?}");
+    // Its group are others too.
+    for exposed in [0o644, 0o640, 0o620, 0o604] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(exposed)).expect("ours");
+        let read = KeyFile::read(&folder.path());
+        assert!(matches!(read, Err(ReadError::Exposed)), "{exposed:o}: {read:?}");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o400)).expect("ours");
+    assert!(KeyFile::read(&folder.path()).is_ok());
     let absent = KeyFile::read(&folder.0.join("absent"));
     assert!(matches!(absent, Err(ReadError::Io(_))), "{absent:?}");
 }

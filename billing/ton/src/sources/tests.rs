@@ -156,3 +156,54 @@ async fn honest_sources_agree_however_they_write_cells() {
         assert!(matches!(lie, Err(SourcesError::Contradiction)), "{lie:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_small_accounts_are_one_large_one() {
+    let (one, other) = (told(&[state(5, 3, 1)]), told(&[state(4, 3, 1)]));
+    let sources = Sources::new(one, Some(other.clone()), LITTLE);
+    let account = |byte| Account {
+        workchain: 0,
+        hash: [byte; 32],
+    };
+    let asked_both = async |sources: &Sources, byte, at_stake| {
+        let before = other.asked.load(Ordering::Relaxed);
+        let answer = sources.account(account(byte), Nano::saturating(at_stake)).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        other.asked.load(Ordering::Relaxed) > before
+    };
+    assert!(!asked_both(&sources, 1, 6).await);
+    assert!(!asked_both(&sources, 2, 4).await);
+    // The same again is the same amount, and nothing is at stake of this one.
+    assert!(!asked_both(&sources, 1, 6).await);
+    assert!(!asked_both(&sources, 3, 0).await);
+    assert!(asked_both(&sources, 3, 1).await);
+    assert!(asked_both(&sources.clone(), 4, 1).await, "a clone is no way around");
+    // What was claimed, or is long ago, depends on nobody.
+    assert!(!asked_both(&sources, 2, 0).await);
+    assert!(!asked_both(&sources, 3, 4).await);
+    assert!(asked_both(&sources, 4, 10).await);
+    tokio::time::advance(TRUST).await;
+    assert!(!asked_both(&sources, 4, 10).await);
+    let alone = Sources::new(told(&[state(5, 3, 1)]), None, LITTLE);
+    assert!(alone.account(account(1), LITTLE).await.is_ok());
+    let error = alone.account(account(2), LITTLE).await.expect_err("too much in all");
+    assert!(
+        matches!(error, SourcesError::NoSecond { at_stake, .. } if at_stake == Nano::saturating(20)),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_say_that_there_is_nothing_agree() {
+    let gone = |last| {
+        state(5, 3, 0).map(|state| AccountState {
+            last,
+            status: Status::Nonexistent,
+            ..state
+        })
+    };
+    let forgot = gone(None);
+    let knows = gone(Some(Cursor { lt: 3, hash: [1; 32] }));
+    let agreed = asked(std::slice::from_ref(&forgot), &[knows]).await;
+    assert_eq!(agreed.ok(), forgot);
+}

@@ -32,11 +32,16 @@ type Script = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
 impl Server {
     /// One of the test network.
     async fn start(script: impl Fn(&Value) -> Response + Send + Sync + 'static) -> Self {
-        Self::with(script, false).await
+        Self::with(script, false, Duration::ZERO).await
     }
 
     /// `says_network`: of which network it is, the script says.
-    async fn with(script: impl Fn(&Value) -> Response + Send + Sync + 'static, says_network: bool) -> Self {
+    /// `takes`: so long for each answer.
+    async fn with(
+        script: impl Fn(&Value) -> Response + Send + Sync + 'static,
+        says_network: bool,
+        takes: Duration,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -47,6 +52,7 @@ impl Server {
             if question["params"]["config_id"] == GLOBAL_ID && !says_network {
                 return of_network(Network::TESTNET);
             }
+            tokio::time::sleep(takes).await;
             let response = script(&question);
             keep.lock().expect("no test panicked").push((question, headers));
             response
@@ -193,7 +199,7 @@ async fn a_server_of_another_network_is_told_nothing() {
             Some("getConfigParam") => answer(),
             _ => ok(information()),
         };
-        Server::with(script, true)
+        Server::with(script, true, Duration::ZERO)
     };
     let server = of(|| of_network(Network::MAINNET)).await;
     let chain = server.chain();
@@ -442,6 +448,26 @@ async fn a_history_is_read_from_its_cursor_on() {
 }
 
 #[tokio::test]
+async fn a_history_has_an_end_in_time_however_slow_its_pages_are() {
+    let times: Vec<u64> = (1..=640).collect();
+    let history = fake::history(NOBODYS, &times);
+    let whole = history.clone();
+    // Twenty pages, each well within the patience for one.
+    let script = move |question: &Value| paged(&whole, &question["params"], true);
+    let server = Server::with(script, false, Duration::from_millis(50)).await;
+    let mut chain = server.chain();
+    chain.for_history = Duration::from_millis(300);
+    let error = chain.transactions(NOBODYS, None, 1000).await.expect_err("too slow");
+    assert!(
+        matches!(&error, ChainError::Unreachable(said) if said.contains("history")),
+        "{error}"
+    );
+    chain.for_history = PATIENCE_FOR_HISTORY;
+    let read = chain.transactions(NOBODYS, None, 1000).await.expect("in time");
+    assert_eq!(read, history);
+}
+
+#[tokio::test]
 async fn a_history_that_was_changed_is_found_out() {
     let history = fake::history(NOBODYS, &[10, 20, 30, 40]);
     let check = async |told: Vec<Transaction>, after: Option<Cursor>, is_contradiction: bool| {
@@ -479,7 +505,7 @@ async fn a_history_that_was_changed_is_found_out() {
 }
 
 #[tokio::test]
-async fn an_account_made_anew_has_a_new_history() {
+async fn what_an_account_made_anew_did_before_is_not_passed_over() {
     let anew = fake::history(NOBODYS, &[50, 60]);
     let told = anew.clone();
     let server = Server::start(move |question| paged(&told, &question["params"], true)).await;
@@ -488,8 +514,12 @@ async fn an_account_made_anew_has_a_new_history() {
         .chain()
         .transactions(NOBODYS, Some(before), 9)
         .await
-        .expect("a history");
-    assert_eq!(read, anew);
+        .expect_err("what it did after the cursor is nowhere");
+    assert!(matches!(read, ChainError::Anew { after: 40 }), "{read}");
+    // Who knows nothing of it is told its second life as its first.
+    let read = server.chain().transactions(NOBODYS, None, 9).await;
+    assert_eq!(read.expect("a history"), anew);
+    assert!(!server.chain().shows_former_lives());
 }
 
 #[test]
@@ -514,5 +544,28 @@ fn settings_that_are_no_toncenter_are_named() {
         check(wrong, None, SettingsError::Url);
     }
     check("https://toncenter.com/api/v2", Some("hidden\n"), SettingsError::ApiKey);
+    for elsewhere in [
+        "toncenter.com",
+        "10.0.0.1:8081",
+        "[2001:db8::1]",
+        "127.0.0.1.example",
+        "localhost.example",
+    ] {
+        let url = format!("http://{elsewhere}/api/v2");
+        check(&url, Some("hidden"), SettingsError::KeyInClear);
+        let settings = |url: &str, api_key: Option<&str>| Settings {
+            network: Network::TESTNET,
+            url: url.to_owned(),
+            api_key: api_key.map(str::to_owned),
+        };
+        assert!(
+            Toncenter::new(settings(&url, None), None).is_ok(),
+            "nothing is given away"
+        );
+        for here in ["127.0.0.1:8081", "localhost", "[::1]:8081"] {
+            let url = format!("http://{here}/api/v2");
+            assert!(Toncenter::new(settings(&url, Some("hidden")), None).is_ok(), "{here}");
+        }
+    }
     check("https://toncenter.com/api/v2", Some("hidden"), SettingsError::NoTls);
 }

@@ -36,6 +36,7 @@ fn a_transaction_is_read() {
             from: theirs,
             amount: Nano::saturating(7),
             is_bounced: false,
+            sent_lt: 0,
             body: body(1),
         }),
         outbound: vec![Outbound {

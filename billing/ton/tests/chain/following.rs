@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use billing_ton::{
     Chain,
-    follower::{Follower, Position, What, poll},
+    chain::AccountState,
+    follower::{Follower, Position, What, poll, poll_sources},
     reconciler::{self, Alert, Known, Ours, Side},
     settler::{Job, drive::News},
+    sources::{Sources, SourcesError},
 };
 use billing_ton_sim::{Faulty, Odds};
 
@@ -159,4 +161,62 @@ async fn a_chain_without_our_past_is_not_followed() {
         poll(&mut follower, chain.as_ref(), 0).await;
         assert_eq!(follower.is_lost(&at), std::ptr::eq(scene, &other));
     }
+}
+
+/// A source that hides that the payer is closing is believed where one is asked, and found out where two are.
+#[tokio::test(start_paused = true)]
+async fn a_closing_cannot_be_hidden_by_one_of_two() {
+    let scene = Scene::new(8);
+    let (payer, payee) = (scene.party(1, 40 * UNIT), scene.party(2, UNIT));
+    let channel = Channel::between(&payer, &payee, 1);
+    let at = channel.id.account;
+    let prices = scene.prices().await;
+    let chain: Arc<dyn Chain> = Arc::new(scene.chain.clone());
+    let (drive, paying, mut paid) = payer.settler(chain.clone(), Memory::default());
+    tokio::spawn(drive.run());
+    let open = Job::open(&channel.terms, &channel.keys, nano(5 * UNIT), &prices).expect("little");
+    paying.want(open).await.expect("it runs");
+    until(&mut paid, is_done).await;
+    let before = scene.chain.account(at).await.expect("an answer");
+    let on_chain = scene.channel(at).await.expect("it is open");
+    let position = Position::of_open(before.last.expect("it was opened"), on_chain);
+    paying.want(Job::request_close(at, &prices)).await.expect("it runs");
+    until(&mut paid, is_done).await;
+    let liar = Faulty::new(scene.chain.clone());
+    liar.lie(at, move |state| AccountState {
+        head: state.head,
+        ..before.clone()
+    });
+    let liar: Arc<dyn Chain> = Arc::new(liar);
+
+    let follow = async |sources: Sources, at_stake: u64| {
+        let mut follower = Follower::new(0);
+        follower.follow(at, position);
+        let round = poll_sources(&mut follower, &sources, &|_| nano(at_stake), 0).await;
+        let is_told = round
+            .events
+            .iter()
+            .any(|event| matches!(event.what, What::CloseRequested { .. }));
+        (is_told, round.unsure)
+    };
+    let two =
+        |first: &Arc<dyn Chain>, second: &Arc<dyn Chain>| Sources::new(first.clone(), Some(second.clone()), nano(UNIT));
+    let (is_told, unsure) = follow(two(&liar, &chain), UNIT).await;
+    assert!(!is_told && unsure.is_empty(), "little is at stake: one is asked");
+    let (_, unsure) = follow(two(&liar, &chain), 3 * UNIT).await;
+    assert!(
+        matches!(unsure[..], [(account, SourcesError::Apart { .. })] if account == at),
+        "{unsure:?}"
+    );
+    // Who tells of it is heard, whatever the other one says.
+    let (is_told, unsure) = follow(two(&chain, &liar), 3 * UNIT).await;
+    assert!(is_told && unsure.len() == 1, "{unsure:?}");
+    let (is_told, unsure) = follow(two(&chain, &chain), 3 * UNIT).await;
+    assert!(is_told && unsure.is_empty(), "{unsure:?}");
+    // There is no second one: it is followed, and said.
+    let (is_told, unsure) = follow(Sources::new(chain.clone(), None, nano(UNIT)), 3 * UNIT).await;
+    assert!(
+        is_told && matches!(unsure[..], [(_, SourcesError::NoSecond { .. })]),
+        "{unsure:?}"
+    );
 }

@@ -6,6 +6,8 @@ use billing::channel::Account;
 use billing_ton::{
     Chain, Seed, Wallet,
     chain::{ChainError, Cursor, Status},
+    contract::{Unacceptable, Wanted},
+    inquiry::{self, InquiryError},
     settler::{Job, drive::News},
     sources::Sources,
     toncenter::{Settings, Toncenter},
@@ -93,6 +95,31 @@ async fn a_channel_lives_over_http() {
     let agreed = sources.account(at, nano(5 * UNIT)).await.expect("they agree");
     assert!(matches!(agreed.status, Status::Active { .. }));
 
+    let wanted = Wanted {
+        network: front.chain.network(),
+        payee: payee.account(),
+        payee_key: payee.seed.public_key(),
+        fee_bps: 0,
+        fee_dest: payee.account(),
+        close_delay_s: 0,
+    };
+    let sources: [&dyn Chain; 2] = [front.client.as_ref(), &front.chain];
+    assert_eq!(sources.map(Chain::shows_former_lives), [false, true]);
+    let now_s = u64::from(front.client.head().await.expect("an answer").time);
+    let late = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s + 400).await;
+    assert!(
+        matches!(late, Err(InquiryError::Stale { age_s }) if age_s > 300),
+        "{late:?}"
+    );
+    let mut position = None;
+    for source in sources {
+        let taken = inquiry::channel(source, at, &wanted, None, now_s)
+            .await
+            .expect("it is new");
+        assert_eq!(taken.payable(), nano(5 * UNIT));
+        position = Some(taken.last());
+    }
+
     let (drive, taking, mut taken) = payee.settler(front.client.clone() as Arc<dyn Chain>, Memory::default());
     tokio::spawn(drive.run());
     let last = channel.settle(&payer, &payee, 3 * UNIT, true);
@@ -102,6 +129,27 @@ async fn a_channel_lives_over_http() {
     let gone = front.client.account(at).await.expect("an answer");
     assert_eq!((gone.status, gone.balance, gone.last), (Status::Nonexistent, 0, None));
     assert_eq!(front.client.transactions(at, None, 9).await.expect("an answer"), []);
+    let none = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s).await;
+    assert!(
+        matches!(none, Err(InquiryError::Unacceptable(Unacceptable::NotThere))),
+        "{none:?}"
+    );
+
+    // The same terms again. Its history is that of a new channel, and the payee's is not.
+    let open = Job::open(&channel.terms, &channel.keys, nano(5 * UNIT), &prices).expect("little");
+    paying.want(open).await.expect("it runs");
+    until(&mut paid, is_done).await;
+    let history = front.client.transactions(at, None, 9).await.expect("an answer");
+    assert_eq!(history.len(), 1);
+    let again = inquiry::channel(front.client.as_ref(), at, &wanted, None, now_s).await;
+    let is_refused = |error| matches!(error, Err(InquiryError::Unacceptable(Unacceptable::HeardBefore { .. })));
+    assert!(is_refused(again));
+    let again = inquiry::channel(&front.chain, at, &wanted, None, now_s).await;
+    let is_refused = |error| matches!(error, Err(InquiryError::Unacceptable(Unacceptable::Redeployed { .. })));
+    assert!(is_refused(again));
+    // Who follows its first life is not led into the second.
+    let followed = front.client.transactions(at, position, 9).await;
+    assert!(matches!(followed, Err(ChainError::Anew { .. })), "{followed:?}");
 }
 
 #[tokio::test]

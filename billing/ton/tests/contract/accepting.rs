@@ -4,12 +4,13 @@ use billing::Nano;
 use billing::channel::{Account, Network, Terms};
 use billing_ton::chain::{AccountState, Cursor, Head, Status, Transaction};
 use billing_ton::contract::{
-    Accepted, BadTerms, Malformed, Request, Seen, State, Unacceptable, Wanted, accept, check_terms, code,
+    Accepted, BadTerms, Former, Heard, Malformed, Request, Seen, State, Unacceptable, Wanted, accept, check_terms, code,
 };
 use billing_ton::transaction::TransactionError;
-use billing_ton_sim::{Machine, Outcome, Prices, slim};
+use billing_ton_sim::{At, Machine, Outcome, Prices, nonexistent, slim};
 use tycho_types::boc::Boc;
-use tycho_types::cell::{Cell, CellFamily};
+use tycho_types::cell::{Cell, CellFamily, HashBytes};
+use tycho_types::models::{Message, MsgInfo};
 
 use crate::machine::{Live, TON, nano, party, sent, terms};
 
@@ -19,6 +20,8 @@ struct Shown {
     account: Account,
     state: AccountState,
     history: Vec<Transaction>,
+    /// What the payee's account got, where the source keeps no former lives.
+    heard: Option<Vec<Transaction>>,
 }
 
 impl Shown {
@@ -28,6 +31,10 @@ impl Shown {
             account: self.account,
             state: &self.state,
             history: &self.history,
+            former: match &self.heard {
+                None => Former::InHistory,
+                Some(history) => Former::AtPayee(Heard { since: None, history }),
+            },
         };
         accept(&seen, wanted)
     }
@@ -61,7 +68,38 @@ fn shown(live: &Live<'_>, outcomes: &[Outcome]) -> Shown {
             status,
         },
         history,
+        heard: None,
     }
+}
+
+/// What the payee's account makes of what channels and others sent.
+fn heard(machine: &Machine, payee: Account, messages: &[Cell]) -> Vec<Transaction> {
+    let mut state = nonexistent();
+    let mut lt = 100_000_000;
+    let mut made = Vec::new();
+    for message in messages {
+        let at = At {
+            lt,
+            now: 1_900_000_000,
+            seed: [0; 32],
+        };
+        let outcome = machine.execute(&payee, &state, message.clone(), at).expect("taken");
+        lt = outcome.next_lt + 1_000_000;
+        state = outcome.state.clone();
+        made.push(told(&outcome));
+    }
+    made
+}
+
+/// The messages for the payee among those that were sent.
+fn to_payee(live: &Live<'_>, outcomes: &[Outcome]) -> Vec<Cell> {
+    let payee = HashBytes(live.terms.payee.hash);
+    let is_theirs = |message: &Cell| {
+        let parsed: Message<'_> = message.parse().expect("a message");
+        matches!(parsed.info, MsgInfo::Int(info) if info.dst.as_std().is_some_and(|to| to.address == payee))
+    };
+    let sent = outcomes.iter().flat_map(|outcome| &outcome.messages);
+    sent.filter(|message| is_theirs(message)).cloned().collect()
 }
 
 fn told(outcome: &Outcome) -> Transaction {
@@ -312,8 +350,22 @@ fn an_address_that_came_twice_is_refused() {
     let again = told(&outcomes[2]).at.lt;
     let holed = shown(&live, &[outcomes[0].clone(), outcomes[2].clone()]);
     assert_eq!(holed.accept(&ours), Err(Unacceptable::Redeployed { lt: again }));
-    // One that knows of the second life alone cannot be found out: that is what our own tombstones are for.
-    assert!(shown(&live, &outcomes[2..]).accept(&ours).is_ok());
+    // One that knows of the second life alone cannot be found out by what the channel did, but by whom it wrote to.
+    let mut forgot = shown(&live, &outcomes[2..]);
+    assert!(forgot.accept(&ours).is_ok(), "as if it told former lives");
+    let notes = heard(&machine, live.terms.payee, &to_payee(&live, &outcomes));
+    // Opened, paid, what closing did not need, opened.
+    assert_eq!(notes.len(), 4);
+    let first = notes[0].at.lt;
+    forgot.heard = Some(notes.clone());
+    assert_eq!(forgot.accept(&ours), Err(Unacceptable::HeardBefore { lt: first }));
+    // Nor can the payee's account be shown from the middle, without one, or not far enough.
+    for from in 1..4 {
+        forgot.heard = Some(notes[from..].to_vec());
+        assert_eq!(forgot.accept(&ours), Err(Unacceptable::PayeeHistory), "from {from}");
+    }
+    forgot.heard = Some(Vec::new());
+    assert_eq!(forgot.accept(&ours), Err(Unacceptable::Unheard));
 
     // The voucher of its first life is good in its second.
     let old = Request::Settle(live.settle(false, nano(TON), nano(TON)));
@@ -323,6 +375,33 @@ fn an_address_that_came_twice_is_refused() {
         live.kept().map(|state| state.on_chain.claimed),
         Some(Nano::saturating(TON))
     );
+}
+
+/// Over a source that forgets the dead, a first life is told from a second by the payee's own account.
+#[test]
+fn a_first_life_is_known_by_what_the_payee_got() {
+    let machine = machine();
+    let mut other = Live::new(&machine, Terms { salt: 1, ..terms() });
+    let mut live = Live::new(&machine, terms());
+    let (opened_theirs, opened) = (other.open(5 * TON), live.open(5 * TON));
+    let strangers = to_payee(&other, &[opened_theirs]);
+    let mut seen = shown(&live, std::slice::from_ref(&opened));
+    let ours = wanted(&live);
+    let both = [strangers.clone(), to_payee(&live, &[opened])].concat();
+    let notes = heard(&machine, live.terms.payee, &both);
+    seen.heard = Some(notes.clone());
+    assert!(seen.accept(&ours).is_ok());
+    // Another channel's opening says nothing of this one's.
+    seen.heard = Some(notes[..1].to_vec());
+    assert_eq!(seen.accept(&ours), Err(Unacceptable::Unheard));
+    seen.heard = Some(vec![notes[1].clone()]);
+    assert_eq!(seen.accept(&ours), Err(Unacceptable::PayeeHistory));
+    // What another account got says nothing at all.
+    let theirs = seen.history.clone();
+    let lt = theirs[0].at.lt;
+    seen.heard = Some(theirs);
+    let why = TransactionError::Place;
+    assert_eq!(seen.accept(&ours), Err(Unacceptable::PayeeTransaction { lt, why }));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use billing::Nano;
 use billing::channel::Terms;
-use billing_ton::contract::{Operation, Prices, Request};
+use billing_ton::contract::{BadPrices, MOST_NEEDED, Operation, Prices, Request};
 use billing_ton_sim::{Machine, slim};
 use tycho_types::boc::Boc;
+use tycho_types::cell::{Cell, CellBuilder};
+use tycho_types::models::{GasLimitsPrices, MsgForwardPrices};
 
 use crate::codec::opened;
 use crate::fixtures::recorded;
@@ -97,8 +99,40 @@ fn no_path_that_succeeds_uses_more_gas_than_is_said() {
 fn what_is_no_table_of_prices_is_refused() {
     let [machine, _] = machines();
     let parameter = |index| Boc::encode(machine.parameter(index).expect("every chain has it"));
-    let refused = |gas: &[u8], forwarding: &[u8]| Prices::read(gas, forwarding).expect_err("wrong").index;
-    assert_eq!(refused(b"nothing", &parameter(25)), 21);
-    assert_eq!(refused(&parameter(25), &parameter(25)), 21);
-    assert_eq!(refused(&parameter(21), &parameter(21)), 25);
+    let refused = |gas: &[u8], forwarding: &[u8]| Prices::read(gas, forwarding).expect_err("wrong");
+    let form = |index| BadPrices::Form { index };
+    assert_eq!(refused(b"nothing", &parameter(25)), form(21));
+    assert_eq!(refused(&parameter(25), &parameter(25)), form(21));
+    assert_eq!(refused(&parameter(21), &parameter(21)), form(25));
+}
+
+/// A source that says that all is free gets us to bring what is enough today; one that says that all is dear, nothing.
+#[test]
+fn a_lie_about_prices_neither_stops_nor_empties_a_wallet() {
+    let [_, new] = machines();
+    let honest = |index| new.parameter(index).expect("every chain has it");
+    let changed = |price: u64, lump: u64| {
+        let mut gas: GasLimitsPrices = honest(21).parse().expect("prices");
+        (gas.gas_price, gas.flat_gas_price) = (price << 16, price * 100);
+        let mut forwarding: MsgForwardPrices = honest(25).parse().expect("prices");
+        forwarding.lump_price = lump;
+        let bag = |cell: Cell| Boc::encode(cell);
+        Prices::read(
+            &bag(CellBuilder::build_from(&gas).expect("it fits")),
+            &bag(CellBuilder::build_from(&forwarding).expect("it fits")),
+        )
+    };
+    let free = changed(0, 0).expect("what is too low is made good");
+    for operation in Operation::ALL {
+        let bring = free.bring(operation);
+        assert!(goes_through(&new, operation, bring), "{operation:?} with {bring}");
+    }
+    assert!(changed(4_000, 4_000_000).is_ok(), "ten times as dear as it was");
+    for (price, lump) in [(40_000, 400_000), (400, 400_000_000), (1 << 40, u64::MAX)] {
+        let error = changed(price, lump).expect_err("too dear");
+        assert!(
+            matches!(error, BadPrices::TooDear { needs } if needs > MOST_NEEDED),
+            "{error}"
+        );
+    }
 }

@@ -46,6 +46,7 @@ impl From<ChainError> for Failure {
             ChainError::Limited => Self::Limited,
             ChainError::Contradiction(reason) => Self::Absent(reason),
             ChainError::Unreachable(reason) | ChainError::Unreadable(reason) => Self::Unavailable(reason),
+            error @ ChainError::Anew { .. } => Self::Absent(error.to_string()),
             error @ ChainError::Network { .. } => Self::Unavailable(error.to_string()),
         }
     }

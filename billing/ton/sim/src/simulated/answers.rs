@@ -63,6 +63,10 @@ impl Chain for Simulated {
         })
     }
 
+    fn shows_former_lives(&self) -> bool {
+        true
+    }
+
     fn send<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {
         let mut state = self.state();
         ready(state.take(message)).boxed()

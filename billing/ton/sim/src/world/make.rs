@@ -11,7 +11,7 @@ use tycho_types::num::Tokens;
 
 use super::{Block, World, Written, shard_account};
 use crate::config::Prices;
-use crate::machine::{At, Machine, NotAccepted, standard};
+use crate::machine::{At, Machine, NotAccepted, nonexistent, standard};
 
 /// What does not fit waits for the next block.
 const TRANSACTIONS_PER_BLOCK: usize = 512;
@@ -124,6 +124,14 @@ impl World {
     }
 }
 
+/// On TON an account that a former block deleted is not among the accounts: if it comes back, its history begins anew.
+fn forgotten(state: ShardAccount) -> ShardAccount {
+    match state.load_account() {
+        Ok(None) => nonexistent(),
+        _ => state,
+    }
+}
+
 impl Work<'_> {
     fn is_full(&self) -> bool {
         self.written.len() >= TRANSACTIONS_PER_BLOCK || self.refused.len() >= TRANSACTIONS_PER_BLOCK
@@ -147,7 +155,7 @@ impl Work<'_> {
     fn receive(&mut self, to: Account, message: Cell) {
         let state = match self.touched.remove(&to) {
             Some(state) => Ok(state),
-            None => shard_account(self.world.state(&to)),
+            None => shard_account(self.world.state(&to)).map(forgotten),
         };
         let state = match state {
             Ok(state) => state,
