@@ -22,7 +22,6 @@ mod control;
 mod crew;
 mod directory;
 mod drain;
-mod durable;
 mod evidence;
 mod home;
 mod identity;

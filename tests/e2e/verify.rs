@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use e2e::World;
-use e2e::process::{mulberry, python};
+use e2e::process::{fed, mulberry, python};
 
 /// The public key of RFC 8032, 7.1, test 1, which signed the golden receipts.
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -31,20 +30,13 @@ struct Told {
 }
 
 fn verify(world: &World, receipts: &str, flags: &[&str]) -> Told {
-    let mut child = Command::new(mulberry())
-        .args(["verify", "-"])
-        .args(flags)
-        .current_dir(world.dir())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut stdin = child.stdin.take().expect("it was asked for above");
-    // A command that refuses its flags reads nothing.
-    drop(stdin.write_all(receipts.as_bytes()));
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
+    let output = fed(
+        Command::new(mulberry())
+            .args(["verify", "-"])
+            .args(flags)
+            .current_dir(world.dir()),
+        receipts,
+    );
     let text = [output.stdout, output.stderr].concat();
     Told {
         status: output.status.code(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use e2e::World;
-use e2e::process::mulberry;
+use e2e::process::{fed, mulberry};
 use serde_json::Value;
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -44,17 +44,7 @@ struct Told {
 }
 
 fn told(command: &mut Command, input: &str) -> Told {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut stdin = child.stdin.take().expect("it was asked for above");
-    // A command that refuses its flags reads nothing.
-    drop(stdin.write_all(input.as_bytes()));
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
+    let output = fed(command, input);
     Told {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,22 @@ pub fn mulberry() -> PathBuf {
     beside
         .filter(|path| path.is_file())
         .expect("the binary `mulberry` is not built: run tests/run, or name one with MULBERRY_BIN")
+}
+
+/// Runs a command to its end on this input; gives its status and all that it said.
+#[must_use]
+pub fn fed(command: &mut Command, input: &str) -> process::Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("it was asked for above");
+    // A command that refuses its flags reads nothing.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
 }
 
 /// The binary, run by these words, if there are any: `ip netns exec NAME`.

@@ -1,4 +1,5 @@
-//! Files that are there whole or not at all, whatever ends us meanwhile, and that only their owner may read.
+//! Files that are there whole or not at all, whatever ends us meanwhile, that only their owner may read, and that are on
+//! the disk when the call returns.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,12 +10,12 @@ use std::{
 use aws_lc_rs::rand;
 
 /// Writes a file where there is none; one that is there stays, and the error is `AlreadyExists`.
-pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     through_another(path, bytes, |beside| fs::hard_link(beside, path))
 }
 
 /// Writes a file in place of the one that is there, if any.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     through_another(path, bytes, |beside| fs::rename(beside, path))
 }
 

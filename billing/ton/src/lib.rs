@@ -5,7 +5,7 @@
 pub mod address;
 pub mod chain;
 pub mod contract;
-mod durable;
+pub mod durable;
 pub mod follower;
 #[cfg(test)]
 mod golden;

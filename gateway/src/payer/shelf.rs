@@ -25,12 +25,12 @@ use billing::{
     },
 };
 use billing_ton::{
-    Seed, address, contract,
+    Seed, address, contract, durable,
     keyfile::{self, CreateError, Hardness, KeyFile, OpenError, Purpose, ReadError, Secret},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{durable, passphrase::Passphrase, tls, wallet_file::private_folder};
+use crate::{passphrase::Passphrase, tls, wallet_file::private_folder};
 
 const VERSION: u32 = 1;
 /// Far more than any file of a channel has, but its key, which has a bound of its own.
