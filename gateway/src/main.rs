@@ -35,6 +35,7 @@ mod metrics;
 mod notify;
 mod oidc;
 mod passphrase;
+mod payments;
 mod pricing;
 
 mod receipts;

@@ -1,0 +1,147 @@
+//! A channel as this gateway knows it: what never changes, and what the database said last.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use billing::{
+    AccountId, Currency, Nano, Payer, Span,
+    channel::{
+        ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
+        x402::{ChannelState, Receipt, ReceiptExtra, VoucherState},
+    },
+};
+use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
+
+use super::PaymentError;
+use crate::{accounts::Account, limiter::Limiters};
+
+pub(crate) struct Channel {
+    pub(crate) id: ChannelId,
+    pub(crate) terms: Terms,
+    pub(crate) keys: Keys,
+    payer: Arc<Payer>,
+    now: Mutex<Now>,
+}
+
+/// What changes.
+#[derive(Clone, Copy)]
+struct Now {
+    stage: Stage,
+    facts: Facts,
+    voucher: Option<ClaimedVoucher>,
+    /// What was put on its account.
+    credited: Nano,
+    /// What was charged, as far as it is known here: other gateways may have charged more.
+    spent: Nano,
+}
+
+impl Channel {
+    pub(super) fn new(stored: &StoredChannel) -> Self {
+        let organisation = channel_account(&stored.id);
+        Self {
+            id: stored.id,
+            terms: stored.terms,
+            keys: stored.keys,
+            payer: Arc::new(Payer {
+                bounds: vec![(organisation.clone(), Span::Total)],
+                organisation,
+                team: None,
+                key: None,
+                currency: Currency::TON,
+            }),
+            now: Mutex::new(Now {
+                stage: stored.stage,
+                facts: stored.facts,
+                voucher: stored.voucher,
+                credited: stored.credited,
+                spent: stored.spent,
+            }),
+        }
+    }
+
+    /// Who asks when the channel speaks.
+    pub(super) fn account(self: &Arc<Self>, limiters: &Limiters) -> Arc<Account> {
+        Arc::new(Account::of_channel(self.clone(), limiters))
+    }
+
+    pub(crate) fn payer(&self) -> &Arc<Payer> {
+        &self.payer
+    }
+
+    /// Its account in the ledger.
+    pub(super) fn organisation(&self) -> &AccountId {
+        &self.payer.organisation
+    }
+
+    pub(super) fn voucher_max(&self) -> Nano {
+        self.now().voucher.map_or(Nano::ZERO, |voucher| voucher.max)
+    }
+
+    pub(super) fn credited(&self) -> Nano {
+        self.now().credited
+    }
+
+    pub(super) fn on_chain(&self) -> OnChain {
+        self.now().facts.on_chain
+    }
+
+    /// New work is taken for an open one only.
+    pub(super) fn refuse_ended(&self) -> Result<(), PaymentError> {
+        match self.now().stage {
+            Stage::Open => Ok(()),
+            Stage::Stopping | Stage::Closed => Err(PaymentError::Ended),
+        }
+    }
+
+    /// Takes what the database says, which may be older than what is here; says whether there is more money.
+    pub(super) fn take_in(&self, stored: &StoredChannel) -> bool {
+        let mut now = self.now();
+        now.stage = now.stage.max(stored.stage);
+        if stored.facts.seqno >= now.facts.seqno {
+            now.facts = stored.facts;
+        }
+        if stored.voucher.map(|voucher| voucher.max) > now.voucher.map(|voucher| voucher.max) {
+            now.voucher = stored.voucher;
+        }
+        now.spent = now.spent.max(stored.spent);
+        let is_more = stored.credited > now.credited;
+        now.credited = now.credited.max(stored.credited);
+        is_more
+    }
+
+    /// Where it stands, as far as is known here.
+    pub(super) fn state(&self) -> (ChannelState, Option<VoucherState>) {
+        let now = *self.now();
+        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent);
+        (state, now.voucher.as_ref().map(VoucherState::from))
+    }
+
+    /// Notes a charge, and tells what its answer says of it.
+    pub(crate) fn charged(&self, amount: Nano) -> Receipt {
+        {
+            let mut now = self.now();
+            now.spent = now.spent.saturating_add(amount);
+        }
+        let (channel_state, voucher_state) = self.state();
+        Receipt {
+            success: true,
+            transaction: String::new(),
+            network: self.id.network,
+            payer: self.terms.payer,
+            extra: ReceiptExtra {
+                charged_amount: amount,
+                channel_state,
+                voucher_state,
+            },
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({})", self.id.account)
+    }
+}
