@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::{attempt::Trail, serve::BoxError};
+use crate::{attempt::Trail, serve::BoxError, verdict::Reason, worker::Gate};
 
 /// A body of any make.
 pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -23,7 +23,14 @@ pub enum Outgoing {
     Whole(Option<Bytes>, Option<Arc<Trail>>),
     /// An upload that passes through once and is never held.
     Upload(BoxBody, Failed),
+    /// To a worker: nothing of it leaves before a last look.
+    Guarded(Box<Self>, Option<Gate>, Failed),
 }
+
+/// The worker's connection met the demand no more when the bytes were to leave.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the worker may not be asked: {0}")]
+pub(crate) struct Unmet(pub(crate) Reason);
 
 /// Where an upload leaves the reason for its end: hyper's HTTP/2 keeps it to itself.
 #[derive(Debug, Clone, Default)]
@@ -54,10 +61,16 @@ impl Outgoing {
         Self::Upload(body, Failed::default())
     }
 
+    /// The same, behind a last look when the connection has room for it.
+    pub(crate) fn guarded(self, gate: Gate) -> Self {
+        let failed = self.failed();
+        Self::Guarded(Box::new(self), Some(gate), failed)
+    }
+
     /// Where its failure will be told.
     pub fn failed(&self) -> Failed {
         match self {
-            Self::Upload(_, failed) => failed.clone(),
+            Self::Upload(_, failed) | Self::Guarded(_, _, failed) => failed.clone(),
             Self::Empty | Self::Whole(..) => Failed::default(),
         }
     }
@@ -67,7 +80,7 @@ impl Outgoing {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Whole(bytes, trail) => Some(Self::Whole(bytes.clone(), trail.clone())),
-            Self::Upload(..) => None,
+            Self::Upload(..) | Self::Guarded(..) => None,
         }
     }
 }
@@ -78,6 +91,7 @@ impl fmt::Debug for Outgoing {
             Self::Empty => f.write_str("Empty"),
             Self::Whole(bytes, _) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
             Self::Upload(..) => f.write_str("Upload"),
+            Self::Guarded(inside, ..) => inside.fmt(f),
         }
     }
 }
@@ -96,6 +110,15 @@ impl Body for Outgoing {
                 }
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
+            Self::Guarded(inside, gate, failed) => {
+                if let Some(Err(reason)) = gate.take().map(|gate| gate.look()) {
+                    failed.note(Box::new(Unmet(reason)));
+                    return Poll::Ready(Some(
+                        Err("the connection shows no more what the request demands".into()),
+                    ));
+                }
+                Pin::new(&mut **inside).poll_frame(cx)
+            }
             Self::Upload(body, failed) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| {
@@ -113,6 +136,7 @@ impl Body for Outgoing {
             Self::Empty => true,
             Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Upload(body, _) => body.is_end_stream(),
+            Self::Guarded(inside, ..) => inside.is_end_stream(),
         }
     }
 
@@ -121,6 +145,7 @@ impl Body for Outgoing {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Upload(body, _) => body.size_hint(),
+            Self::Guarded(inside, ..) => inside.size_hint(),
         }
     }
 }

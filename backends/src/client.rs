@@ -23,10 +23,11 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use crate::{
-    body::{BoxBody, Outgoing},
+    body::{BoxBody, Outgoing, Unmet},
     serve::BoxError,
     statement::{Asking, Hearing, Passing, STATEMENT, Tallied},
-    worker::{Passage, Worker},
+    verdict::Reason,
+    worker::{Passage, Using, Worker},
 };
 
 pub use connect::{ConnectError, Connector, HttpVersion, Target, TargetError};
@@ -62,6 +63,9 @@ pub enum SendError {
     Protocol(#[source] hyper::Error),
     #[error("the upload ended early")]
     Upload(#[source] BoxError),
+    /// Of a worker's connection, on which the request waited: nothing of its body was sent.
+    #[error("the worker may not be asked: {0}")]
+    Unmet(Reason),
 }
 
 impl Client {
@@ -111,12 +115,22 @@ impl Client {
     pub async fn send_over(
         &self,
         passage: Passage,
-        request: Request<Outgoing>,
+        mut request: Request<Outgoing>,
     ) -> Result<Response<Answering>, SendError> {
+        let Passage { sender, gate, using } = passage;
+        if let Some(gate) = gate {
+            request = request.map(|body| body.guarded(gate));
+        }
         let failed = request.body().failed();
-        let sent = self.send_shared(passage.sender.clone(), request).await;
-        let mut response = sent.map_err(|error| failed.take().map_or(error, SendError::Upload))?;
-        response.body_mut().passage = Some(passage);
+        let sent = self.send_shared(sender, request).await;
+        let mut response = sent.map_err(|error| match failed.take() {
+            Some(reason) => match reason.downcast_ref::<Unmet>() {
+                Some(Unmet(reason)) => SendError::Unmet(*reason),
+                None => SendError::Upload(reason),
+            },
+            None => error,
+        })?;
+        response.body_mut().using = Some(using);
         Ok(response)
     }
 
@@ -227,7 +241,7 @@ impl Client {
         Ok(response.map(|body| Answering {
             body,
             link: None,
-            passage: None,
+            using: None,
             hearing: None,
         }))
     }
@@ -305,7 +319,7 @@ impl Link {
         let mut answering = Answering {
             body,
             link: Some(self),
-            passage: None,
+            using: None,
             hearing: None,
         };
         if answering.body.is_end_stream() {
@@ -343,7 +357,7 @@ pub struct Answering {
     body: Incoming,
     link: Option<Link>,
     /// Of a worker: held, so that the connection is.
-    passage: Option<Passage>,
+    using: Option<Using>,
     /// Where its worker was asked for a statement, until the answer has ended.
     hearing: Option<Box<Hearing>>,
 }
@@ -436,6 +450,7 @@ fn tally(body: &mut Outgoing, passing: &Passing) {
     match body {
         Outgoing::Empty | Outgoing::Whole(None, _) => {}
         Outgoing::Whole(Some(bytes), _) => passing.update(bytes),
+        Outgoing::Guarded(inside, ..) => tally(inside, passing),
         Outgoing::Upload(upload, _) => {
             let inside = std::mem::take(upload);
             *upload = BoxBody::new(Tallied::new(inside, passing.clone()));

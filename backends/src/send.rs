@@ -361,5 +361,6 @@ fn from_send(error: SendError) -> Failure {
         SendError::Dropped(error) => Failure::Dropped(error),
         SendError::Protocol(error) => Failure::Protocol(error),
         SendError::Upload(error) => Failure::Upload(error),
+        SendError::Unmet(reason) => Failure::Unverified(reason),
     }
 }

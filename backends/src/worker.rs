@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::{
     body::Outgoing,
+    clock::unix_seconds,
     verdict::{Assurance, Demand, Reason, Tier},
 };
 
@@ -47,36 +48,88 @@ struct Lines {
 }
 
 impl Lines {
-    fn get_mut(&mut self, serial: u64) -> Option<&mut Line> {
-        let lines = self.current.iter_mut().chain(&mut self.coming);
-        lines.into_iter().find(|line| line.serial == serial)
+    fn has(&self, serial: u64) -> bool {
+        let mut lines = self.current.iter().chain(&self.coming);
+        lines.any(|line| line.serial == serial)
     }
 }
 
 #[derive(Debug)]
 struct Line {
     serial: u64,
-    passage: Passage,
+    sender: SendRequest<Outgoing>,
+    using: Using,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What a connection has shown so far.
+#[derive(Debug)]
+struct Shown {
     assurance: Assurance,
     /// Its verdict is late to be renewed.
     is_late: bool,
 }
 
-/// A connection to send over. For as long as one is held, also in the body of an answer, the connection is not given up.
-#[derive(Debug, Clone)]
+impl Shown {
+    fn refuses(&self, demand: &Demand, now: u64) -> Option<Reason> {
+        match self.is_late {
+            true => Some(Reason::VerdictLapsed),
+            false => demand.refuses(&self.assurance, now),
+        }
+    }
+}
+
+impl Line {
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        lock(&self.shown)
+    }
+}
+
+/// A connection to send one request over.
+#[derive(Debug)]
 pub struct Passage {
     pub(crate) sender: SendRequest<Outgoing>,
-    /// Falls with the last.
-    using: watch::Sender<()>,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) using: Using,
+}
+
+/// For as long as one is held, in the body of an answer too, the connection is not given up.
+#[derive(Debug, Clone)]
+pub(crate) struct Using {
+    _held: watch::Sender<()>,
 }
 
 impl Passage {
+    #[cfg(test)]
     pub(crate) fn new(sender: SendRequest<Outgoing>) -> Self {
         Self {
             sender,
-            using: watch::Sender::new(()),
+            gate: None,
+            using: Using {
+                _held: watch::Sender::new(()),
+            },
         }
     }
+}
+
+/// The last look at a connection: a request may wait long in HTTP/2's queue, for its peer says how many streams it takes.
+#[derive(Debug)]
+pub struct Gate {
+    shown: Arc<Mutex<Shown>>,
+    demand: Demand,
+}
+
+impl Gate {
+    /// Whether the connection still meets the demand, also where a newer one has taken its place.
+    pub(crate) fn look(&self) -> Result<(), Reason> {
+        lock(&self.shown)
+            .refuses(&self.demand, unix_seconds())
+            .map_or(Ok(()), Err)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a worker says of itself while it is connected.
@@ -103,15 +156,18 @@ impl Worker {
     pub fn connect(self: &Arc<Self>, sender: SendRequest<Outgoing>, assurance: Assurance) -> Connected {
         let mut lines = self.lock();
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
-        let passage = Passage::new(sender);
-        let used = passage.using.subscribe();
-        let line = Some(Line {
-            serial,
-            passage,
+        let (held, used) = watch::channel(());
+        let shown = Arc::new(Mutex::new(Shown {
             assurance,
             is_late: false,
+        }));
+        let line = Some(Line {
+            serial,
+            sender,
+            using: Using { _held: held },
+            shown: shown.clone(),
         });
-        let is_open = |line: &Line| !line.passage.sender.is_closed();
+        let is_open = |line: &Line| !line.sender.is_closed();
         if lines.current.as_ref().is_some_and(is_open) {
             lines.coming = line;
         } else {
@@ -124,6 +180,7 @@ impl Worker {
         Connected {
             worker: self.clone(),
             serial,
+            shown,
             used,
         }
     }
@@ -136,7 +193,7 @@ impl Worker {
     /// Why this may not be sent to it now, if there is a reason. `now`: Unix time in seconds.
     pub fn refuses(&self, demand: &Demand, now: u64) -> Option<Reason> {
         match self.open(self.lock().current.as_ref()) {
-            Ok(line) => demand.refuses(&line.assurance, now),
+            Ok(line) => line.shown().refuses(demand, now),
             Err(reason) => Some(reason),
         }
     }
@@ -146,25 +203,29 @@ impl Worker {
         self.lock()
             .current
             .as_ref()
-            .map_or_else(Assurance::none, |line| line.assurance.clone())
+            .map_or_else(Assurance::none, |line| line.shown().assurance.clone())
     }
 
     /// The tier of its connection; without one there is none above the lowest.
     pub fn tier(&self) -> Tier {
         let lines = self.lock();
-        lines.current.as_ref().map_or(Tier::Open, |line| line.assurance.tier())
+        lines
+            .current
+            .as_ref()
+            .map_or(Tier::Open, |line| line.shown().assurance.tier())
     }
 
     /// The way to it, if what its connection has shown meets the demand.
     pub(crate) fn way(self: &Arc<Self>, demand: &Demand, now: u64) -> Result<Way, Reason> {
         let lines = self.lock();
         let line = self.open(lines.current.as_ref())?;
-        match demand.refuses(&line.assurance, now) {
+        let shown = line.shown();
+        match shown.refuses(demand, now) {
             Some(reason) => Err(reason),
             None => Ok(Way {
                 worker: self.clone(),
                 serial: line.serial,
-                assurance: line.assurance.clone(),
+                assurance: shown.assurance.clone(),
             }),
         }
     }
@@ -172,9 +233,9 @@ impl Worker {
     fn open<'a>(&self, line: Option<&'a Line>) -> Result<&'a Line, Reason> {
         match line {
             None => Err(Reason::NotConnected),
-            Some(line) if line.passage.sender.is_closed() => Err(Reason::NotConnected),
+            Some(line) if line.sender.is_closed() => Err(Reason::NotConnected),
             Some(_) if !self.is_ready.load(Ordering::Acquire) => Err(Reason::NotReady),
-            Some(line) if line.is_late => Err(Reason::VerdictLapsed),
+            Some(line) if line.shown().is_late => Err(Reason::VerdictLapsed),
             Some(line) => Ok(line),
         }
     }
@@ -184,7 +245,7 @@ impl Worker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 }
 
@@ -209,9 +270,16 @@ impl Way {
         if line.serial != self.serial {
             return Err(Reason::NotConnected);
         }
-        match demand.refuses(&line.assurance, now) {
+        match line.shown().refuses(demand, now) {
             Some(reason) => Err(reason),
-            None => Ok(line.passage.clone()),
+            None => Ok(Passage {
+                sender: line.sender.clone(),
+                gate: Some(Gate {
+                    shown: line.shown.clone(),
+                    demand: demand.clone(),
+                }),
+                using: line.using.clone(),
+            }),
         }
     }
 }
@@ -221,6 +289,7 @@ impl Way {
 pub struct Connected {
     worker: Arc<Worker>,
     serial: u64,
+    shown: Arc<Mutex<Shown>>,
     used: watch::Receiver<()>,
 }
 
@@ -240,20 +309,24 @@ impl Connected {
 
     /// Notes which models it serves.
     pub fn offer(&self, models: Vec<Model>) {
-        self.if_line(|_| self.worker.models.store(Arc::new(models)));
+        let lines = self.worker.lock();
+        if lines.has(self.serial) {
+            self.worker.models.store(Arc::new(models));
+        }
     }
 
     /// A new verdict stands, in the place of the last.
     pub fn assure(&self, assurance: Assurance) {
-        self.if_line(|line| {
-            line.assurance = assurance;
-            line.is_late = false;
-        });
+        *lock(&self.shown) = Shown {
+            assurance,
+            is_late: false,
+        };
     }
 
-    /// The verdict is late to be renewed: nothing new is sent until [`assure`](Self::assure); what runs goes on.
+    /// The verdict is late to be renewed: nothing new is sent until [`assure`](Self::assure), nor what waits to be sent;
+    /// what runs goes on.
     pub fn lapse(&self) {
-        self.if_line(|line| line.is_late = true);
+        lock(&self.shown).is_late = true;
     }
 
     /// Ready when a newer connection has taken its place and no answer is under way on this one any more.
@@ -261,12 +334,6 @@ impl Connected {
         let mut used = self.used.clone();
         // Nothing is ever sent there: it is over when everybody has let go.
         while used.changed().await.is_ok() {}
-    }
-
-    fn if_line(&self, act: impl FnOnce(&mut Line)) {
-        if let Some(line) = self.worker.lock().get_mut(self.serial) {
-            act(line);
-        }
     }
 }
 

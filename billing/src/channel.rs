@@ -9,6 +9,32 @@
 //! - [`Voucher`] and [`Take`] are proofs: only a [`Signer`] or a verification makes one. What came from outside is a
 //!   [`ClaimedVoucher`] or a [`ClaimedTake`], and says nothing yet.
 //! - [`Settlement`] is what the contract is shown: a take, and the voucher that covers it.
+//! - [`Payer`] and [`Payee`] are the two sides of one channel, and [`Watchtower`] settles for a payee that sleeps: machines
+//!   without a disk or a clock. [`Purse`] bounds what a payer risks over all of its channels.
+//! - [`Notice`] is what the two say to each other, [`journal`] how records lie on a disk.
+//!
+//! `docs/channels.md` has the protocol for strangers.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use billing::{Nano, channel::{Account, ChannelId, Keys, Network, Settlement, Signer, Take, Voucher}};
+//!
+//! let (payer, payee) = (Signer::from_seed(&[1; 32])?, Signer::from_seed(&[2; 32])?);
+//! let keys = Keys { payer: payer.public(), payee: payee.public() };
+//! let account = Account { workchain: 0, hash: [7; 32] };
+//! let channel = ChannelId { network: Network::TESTNET, account };
+//!
+//! // The payer signs up to 9 nanoton in all, and sends what it signed.
+//! let sent = Voucher::sign(&payer, &keys, &channel, Nano::saturating(9))?.claim();
+//! // The payee has a claim until it has looked at the signature.
+//! let voucher = sent.verify(&keys, &channel)?;
+//! // It has earned 5 of them.
+//! let take = Take::sign(&payee, &keys, &channel, Nano::saturating(5))?;
+//! let settlement = Settlement::new(take, Some(voucher))?;
+//! assert_eq!(settlement.take().amount().get(), 5);
+//! # Ok(())
+//! # }
+//! ```
 
 mod access;
 mod address;

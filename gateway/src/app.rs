@@ -3,7 +3,6 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use billing::receipt::PublicKey;
 use billing_store::{Location, OpenError, ReadError, Store, private_folder};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
@@ -252,7 +251,8 @@ impl App {
     }
 
     /// By which this gateway's receipts are checked, where it makes any.
-    pub(crate) fn receipt_key(&self) -> Option<PublicKey> {
+    #[cfg(feature = "demo")]
+    pub(crate) fn receipt_key(&self) -> Option<billing::receipt::PublicKey> {
         self.parts.receipts.signer()
     }
 

@@ -5,9 +5,13 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod attest;
+pub(crate) mod chain;
+pub(crate) mod channel;
 pub(crate) mod connect;
 pub(crate) mod key;
 pub(crate) mod money;
+#[cfg(feature = "demo")]
+pub(crate) mod simulated_chain;
 pub(crate) mod verify;
 pub(crate) mod wallet;
 pub(crate) mod worker;
@@ -50,6 +54,8 @@ pub(crate) enum Command {
     Ledger(money::LedgerArgs),
     /// Make a wallet of GRAM (TON), and see its address and what is in it
     Wallet(wallet::WalletArgs),
+    /// Open payment channels, see what they are worth and at risk, and get back what is left
+    Channel(Box<channel::ChannelArgs>),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said
@@ -62,6 +68,9 @@ pub(crate) enum Command {
     /// Run everything that exists in one process, with a scripted engine where no real one is found
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
+    /// Run a chain of TON in a folder, for development: its coins are worth nothing, and whoever has it makes them
+    #[cfg(feature = "demo")]
+    SimulatedChain(simulated_chain::SimulatedChainArgs),
     /// Run a scripted OpenAI-compatible server that answers, or fails in any of the known ways
     #[cfg(feature = "demo")]
     Mock(MockArgs),

@@ -9,6 +9,7 @@ use crate::cli::Command;
 mod account;
 mod attest;
 mod backup;
+mod channel;
 mod check;
 mod columns;
 mod config;
@@ -27,6 +28,8 @@ mod place;
 mod qr;
 mod remote;
 mod serve;
+#[cfg(feature = "demo")]
+mod simulated_chain;
 mod spend;
 mod usage;
 mod verify;
@@ -50,11 +53,14 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Account(args) => account::run(args).await,
         Command::Spend(args) => spend::run(args).await,
         Command::Ledger(args) => return ledger::run(args).await,
-        Command::Wallet(args) => wallet::run(args),
+        Command::Wallet(args) => wallet::run(args).await,
+        Command::Channel(args) => channel::run(*args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,
+        #[cfg(feature = "demo")]
+        Command::SimulatedChain(args) => simulated_chain::run(args).await,
         #[cfg(feature = "demo")]
         Command::Mock(args) => mock::run(args).await,
     };

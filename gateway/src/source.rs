@@ -29,6 +29,7 @@ pub(crate) enum Origin {
     /// `--backend URL` and no file.
     Backend(String),
     /// A text that the program wrote itself, with its name.
+    #[cfg(feature = "demo")]
     Text(&'static str, String),
 }
 
@@ -58,6 +59,7 @@ impl Source {
         match &self.origin {
             Origin::File(path) => path.display().to_string(),
             Origin::Backend(_) => "--backend".to_owned(),
+            #[cfg(feature = "demo")]
             Origin::Text(name, _) => (*name).to_owned(),
         }
     }
@@ -76,12 +78,15 @@ impl Source {
         let config = match &self.origin {
             Origin::File(path) => Config::load(path, &recording),
             Origin::Backend(url) => Config::single(url, &recording),
+            #[cfg(feature = "demo")]
             Origin::Text(name, text) => Config::parse(text, name, &recording),
         };
         // Of a file, its own text: it is read before what it names.
         let text = match &self.origin {
             Origin::File(_) => recording.first.take().unwrap_or_default(),
-            Origin::Backend(_) | Origin::Text(..) => String::new(),
+            Origin::Backend(_) => String::new(),
+            #[cfg(feature = "demo")]
+            Origin::Text(..) => String::new(),
         };
         Reading {
             config: config.map(|config| Loaded {

@@ -15,7 +15,7 @@ use billing_ton::{
 use crate::{
     config::Environment,
     home,
-    passphrase::{PassphraseError, Source},
+    passphrase::{Passphrase, PassphraseError, Source},
 };
 
 /// Why a wallet cannot be made or used, in order of precedence.
@@ -116,6 +116,10 @@ impl WalletFile {
     /// The key itself.
     pub(crate) fn open(&self, passphrase: &Source<'_>) -> Result<Secret, WalletError> {
         let passphrase = passphrase.existing(&format!("the wallet {}", self.path.display()))?;
+        self.open_with(&passphrase)
+    }
+
+    pub(crate) fn open_with(&self, passphrase: &Passphrase) -> Result<Secret, WalletError> {
         self.file
             .open(Purpose::Wallet, passphrase.bytes())
             .map_err(|source| WalletError::Open {

@@ -7,6 +7,7 @@ mod attested;
 mod bad_input;
 mod balance;
 mod cancel;
+mod channels;
 mod charges;
 mod clocks;
 mod config_cli;

@@ -9,7 +9,7 @@ counts() {
   case $name in
     rust) _sum "$log" 'test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*' ;;
     python | deploy) _pytest "$log" ;;
-    node | console | contracts) _node "$log" ;;
+    node | console | contracts | chain) _node "$log" ;;
     conformance)
       _pytest "$log"
       # The comparison of what was sent and what arrived is one check more.

@@ -13,7 +13,7 @@ failures() {
   case $name in
     rust | lint | build | production) _rust_failures "$log" ;;
     python | deploy | conformance) grep --extended-regexp '^(FAILED|ERROR) |^E  |^compare: ' "$log" ;;
-    node | console | contracts) _node_failures "$log" ;;
+    node | console | contracts | chain) _node_failures "$log" ;;
     schemathesis) grep --extended-regexp '❌|^_+ (GET|POST|PUT|PATCH|DELETE) |^ *- ' "$log" ;;
     k6) grep --extended-regexp '^  FAILED ' "$log" ;;
     *) grep --extended-regexp --ignore-case '^error|failed|refused' "$log" ;;

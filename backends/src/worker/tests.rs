@@ -1,9 +1,15 @@
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::verdict::guests::Guest;
+use crate::{
+    client::{Client, SendError},
+    verdict::guests::Guest,
+};
 
 /// 2026-11-22.
 const NOW: u64 = 1_795_305_600;
@@ -181,4 +187,90 @@ async fn a_way_is_of_one_connection() {
     let way = worker.way(&demand, NOW).expect("its verdict stands");
     second.assure(Assurance::of(Guest::new(NOW).keyed(), NOW));
     assert_eq!(way.passage(&demand, NOW).err(), Some(Reason::TierTooLow));
+}
+
+/// A worker that takes one request at a time, and says of each when it has begun and what of its body came.
+fn one_at_a_time(io: tokio::io::DuplexStream) -> (mpsc::Receiver<Vec<u8>>, Arc<Semaphore>) {
+    let (told, seen) = mpsc::channel(8);
+    let free = Arc::new(Semaphore::new(0));
+    let answers = free.clone();
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let (told, answers) = (told.clone(), answers.clone());
+        async move {
+            let mut body = request.into_body();
+            let mut read = Vec::new();
+            let mut is_whole = true;
+            while let Some(frame) = body.frame().await {
+                match frame {
+                    Ok(frame) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                    Err(_) => {
+                        is_whole = false;
+                        break;
+                    }
+                }
+            }
+            told.send(read).await.expect("the test listens");
+            if is_whole {
+                answers.acquire().await.expect("it is never closed").forget();
+            }
+            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+        }
+    });
+    let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    server.max_concurrent_streams(1);
+    tokio::spawn(server.serve_connection(TokioIo::new(io), service));
+    (seen, free)
+}
+
+#[tokio::test]
+async fn what_waits_for_a_stream_is_looked_at_again_before_its_body_leaves() {
+    for lapses in [true, false] {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (mut seen, free) = one_at_a_time(theirs);
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours))
+            .await
+            .expect("a client's handshake waits for nobody");
+        tokio::spawn(connection);
+        let worker = Arc::new(Worker::new("box"));
+        let now = unix_seconds();
+        let connected = worker.connect(sender, Assurance::of(Guest::new(now).verdict(), now));
+        connected.set(&READY);
+        let demand = asking(Tier::Tee);
+        let client = Arc::new(Client::of_worker(worker.clone()));
+        let send = |prompt: &'static str| {
+            let way = worker.way(&demand, now).expect("its verdict stands");
+            let passage = way.passage(&demand, now).expect("the same connection");
+            let mut request = http::Request::new(Outgoing::whole(prompt.into()));
+            *request.method_mut() = http::Method::POST;
+            let client = client.clone();
+            tokio::spawn(async move { client.send_over(passage, request).await.map(drop) })
+        };
+        let first = send("first");
+        assert_eq!(seen.recv().await.as_deref(), Some(&b"first"[..]));
+        let second = send("second");
+        // It is in the queue by now: there is one stream, and the first has it.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        if lapses {
+            connected.lapse();
+        }
+        free.add_permits(2);
+        assert!(first.await.expect("it is asked").is_ok());
+        let second = second.await.expect("it is asked");
+        match lapses {
+            true => {
+                assert!(
+                    matches!(second, Err(SendError::Unmet(Reason::VerdictLapsed))),
+                    "{second:?}"
+                );
+                // Its head may have come; of its body nothing did.
+                assert!(seen.recv().await.is_none_or(|read| read.is_empty()));
+            }
+            false => {
+                assert!(second.is_ok(), "{second:?}");
+                assert_eq!(seen.recv().await.as_deref(), Some(&b"second"[..]));
+            }
+        }
+    }
 }

@@ -27,6 +27,11 @@ impl<T> Gate<T> {
         }
     }
 
+    /// So much waits for a disk that what a peer says is better lost than kept: it is said again.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= 1024
+    }
+
     pub(super) const fn ticket(&mut self) -> Ticket {
         // More than a nanosecond's worth of tickets for five hundred years.
         self.handed = self.handed.saturating_add(1);

@@ -185,6 +185,9 @@ pub struct Payee {
 
 #[derive(Debug, Default)]
 struct Timers {
+    /// Of the last step.
+    stepped_ms: i64,
+    /// When the payer was heard last; moved on while nobody was awake to hear it.
     heard_ms: i64,
     /// The last voucher that was asked for, and when.
     asked: Option<(Nano, i64)>,
@@ -260,6 +263,7 @@ impl Payee {
 
     /// One event in; what to do about it out.
     pub fn step(&mut self, event: Event, now_ms: i64) -> Vec<Effect> {
+        self.timers.follow(now_ms, self.policy.resend_ms);
         match event {
             Event::Notice(notice) => self.hear(notice, now_ms),
             Event::Chain(fact) => self.see(fact, now_ms),
@@ -288,7 +292,6 @@ impl Payee {
 
     /// What is due by itself.
     fn go_on(&mut self, now_ms: i64) {
-        self.timers.follow(now_ms, self.policy.resend_ms);
         if self.phase == Phase::Gone {
             return;
         }
@@ -349,9 +352,17 @@ impl Payee {
 }
 
 impl Timers {
-    /// A clock that was set back makes nothing wait for years.
+    /// A step after a longer time than this is one after sleep, or after the clock was set: it is no silence.
+    const AWAKE_MS: i64 = 60_000;
+
+    /// A clock that was set back makes nothing wait for years, and one that was set ahead ends no patience.
     fn follow(&mut self, now_ms: i64, resend_ms: i64) {
-        self.heard_ms = self.heard_ms.min(now_ms);
+        let slept_ms = now_ms
+            .saturating_sub(self.stepped_ms)
+            .saturating_sub(Self::AWAKE_MS)
+            .max(0);
+        self.stepped_ms = now_ms;
+        self.heard_ms = self.heard_ms.saturating_add(slept_ms).min(now_ms);
         if let Some(question) = &mut self.question {
             question.due_ms = question.due_ms.min(now_ms.saturating_add(resend_ms));
         }

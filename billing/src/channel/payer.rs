@@ -81,6 +81,8 @@ pub enum Event {
     Persisted(Ticket),
     /// [`Books::Told`]: `spent` in all, and `held` for what is under way.
     Books { spent: Nano, held: Nano },
+    /// [`Books::Told`]: what [`Effect::Owed`] said is in the books, and they were told since.
+    Booked(Nano),
     /// So much of what was spent can no longer be disputed, in all.
     Matured(Nano),
     /// The act did not take effect and never will.
@@ -91,7 +93,7 @@ pub enum Event {
     Trust(Trust),
     /// A person pays in more.
     TopUp(Nano),
-    /// We want the rest back.
+    /// We want the rest back. What has not matured by then is not paid: let it first.
     Close,
     /// Time has passed.
     Tick,
@@ -110,7 +112,8 @@ pub enum Effect {
     Covered(Nano),
     /// The capture is durable: the client may see the end.
     Captured(HoldId),
-    /// Work that a crash of ours made us forget was paid: the books must show `more`.
+    /// Work that a crash of ours made us forget is owed: the books must show `more`. With [`Books::Told`] it counts as
+    /// under way until [`Event::Booked`]; a crash before that brings it again, as far as the books do not have it.
     Owed { more: Nano },
     /// Look at it.
     Alert(Alert),
@@ -270,6 +273,7 @@ impl Payer {
                 }
             }
             Event::Books { spent, held } => self.be_told(spent, held),
+            Event::Booked(owed) => self.booked(owed),
             Event::Matured(matured) => self.mature(matured),
             Event::Failed(act) => self.acts.failed(act),
             Event::Connected => {

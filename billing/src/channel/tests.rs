@@ -334,3 +334,25 @@ fn a_journal_is_read_up_to_where_it_is_whole() {
     }
     assert!(journal::read::<Nano>(&journal::frame(&"not an amount")).is_err());
 }
+
+proptest::proptest! {
+    /// Whatever comes from outside: it is read as what it is, or not at all.
+    #[test]
+    fn bytes_from_outside_are_read_or_refused(bytes: Vec<u8>, at in 0_usize..600, flip: u8) {
+        let _read = Envelope::read(&bytes);
+        let _claimed = (ClaimedVoucher::from_bytes(&bytes), ClaimedTake::from_bytes(&bytes));
+        let _records = journal::read::<payee::Record>(&bytes);
+        // One byte of an honest notice, bent: what is still a notice holds no voucher of ours but the one that was sent.
+        let sent = voucher(9).claim();
+        let notice = Notice::Voucher { voucher: sent, spent: nano(1), open: nano(2) };
+        let mut text = serde_json::to_vec(&Envelope::new(&channel(), notice)).expect("plain");
+        if let Some(byte) = text.get_mut(at) {
+            *byte ^= flip;
+        }
+        if let Ok(Envelope { notice: Notice::Voucher { voucher, .. }, .. }) = Envelope::read(&text)
+            && let Ok(verified) = voucher.verify(&keys(), &channel())
+        {
+            proptest::prop_assert_eq!(verified.max(), nano(9));
+        }
+    }
+}

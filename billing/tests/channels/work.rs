@@ -254,6 +254,9 @@ impl World {
                 "the payee serves {all}, and {covered} is covered by what is on its disk"
             ));
         }
+        if self.is_closing_seen {
+            return Err("the payee serves while the payer closes".to_owned());
+        }
         if self.payee.is_last_shown {
             return Err("the payee serves after its last take".to_owned());
         }

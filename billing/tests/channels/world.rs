@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use billing::{
     Nano,
     channel::{
-        Blob, Caps, Channel, Envelope, Notice, Purse, Watchtower,
+        Blob, Caps, Channel, Envelope, Notice, Purse, State, Watchtower,
         payee::{Books, PayeePolicy},
         payer::{PayerPolicy, Trust},
     },
@@ -77,6 +77,10 @@ pub(crate) struct World {
     pub(crate) best_sent: Nano,
     pub(crate) stolen: Option<billing::channel::ClaimedVoucher>,
     pub(crate) has_lied: bool,
+    /// The payee waits for the payer's word as long as it takes.
+    pub(crate) is_patient: bool,
+    /// The payee's machine was shown that the payer closes.
+    pub(crate) is_closing_seen: bool,
     /// Something happened after which books of both sides need not be equal.
     pub(crate) is_apart: bool,
     halted_for: u64,
@@ -110,10 +114,11 @@ impl World {
             top_up_below: nano(random.below(3) * 400),
             top_up_by: nano(1000),
             tally_every: nano(1 + random.below(200)),
-            cooperate_ms: 120_000,
+            cooperate_ms: if nature == Nature::DeadPayee { 2000 } else { 120_000 },
             resend_ms: RESEND,
             books: Books::Own,
         };
+        let is_patient = random.is_one_in(2);
         let payee_policy = PayeePolicy {
             credit: if is_credit { nano(600) } else { Nano::ZERO },
             low_water: nano(random.below(200)),
@@ -126,7 +131,7 @@ impl World {
             } else {
                 nano(1_000_000)
             },
-            patience_ms: PATIENCE,
+            patience_ms: if is_patient { i64::MAX } else { PATIENCE },
             resend_ms: RESEND,
             books: Books::Own,
         };
@@ -183,6 +188,8 @@ impl World {
             best_sent: Nano::ZERO,
             stolen: None,
             has_lied: false,
+            is_patient,
+            is_closing_seen: false,
             is_apart: false,
             halted_for: 0,
         };
@@ -301,7 +308,11 @@ impl World {
         };
         match self.random.below(3) {
             0 => self.payer_event(billing::channel::payer::Event::Chain(fact)),
-            1 => self.payee_event(billing::channel::payee::Event::Chain(fact)),
+            1 => {
+                let is_closing = matches!(fact.state, State::Open(open) if open.close_at.is_some());
+                self.is_closing_seen |= is_closing && self.payee.machine.is_some();
+                self.payee_event(billing::channel::payee::Event::Chain(fact));
+            }
             _ => self.show_tower(fact),
         }
         Ok(())

@@ -53,7 +53,13 @@ async function play(executor, config, { name, why, of, steps }) {
     }
     state = Cell.fromBase64(result.shardAccount);
     const outcome = observe(loadTransaction(Cell.fromBase64(result.transaction).asSlice()), state);
-    judge(told, step, outcome);
+    // Of what is random nobody says beforehand what should happen, and the hashes of what was sent are enough.
+    if (step.any) {
+      outcome.out_hashes = outcome.out.map((message) => Cell.fromBase64(message).hash().toString("hex"));
+      delete outcome.out;
+    } else {
+      judge(told, step, outcome);
+    }
     done.push({ ...input, accepted: true, ...outcome });
   }
   return { name, why, address: of.address.toRawString(), network: of.terms.network, steps: done };

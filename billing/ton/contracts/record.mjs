@@ -1,15 +1,18 @@
 // All fixtures as they should be: from a file's name below fixtures/ to its bytes.
 import { createHash } from "node:crypto";
 import { Cell } from "@ton/core";
+import { compile } from "./compile.mjs";
 import { configs, CUT } from "./config.mjs";
+import { faults } from "./faults.mjs";
 import { histories } from "./history.mjs";
 import attacks from "./scenarios/attacks.mjs";
 import fees from "./scenarios/fees.mjs";
 import life from "./scenarios/life.mjs";
 import limits from "./scenarios/limits.mjs";
 import rent from "./scenarios/rent.mjs";
+import storm from "./scenarios/storm.mjs";
 
-const THEMES = { attacks, fees, life, limits, rent };
+const THEMES = { attacks, fees, life, limits, rent, storm };
 
 export async function record(boc) {
   const code = Cell.fromBoc(boc)[0];
@@ -25,6 +28,7 @@ export async function record(boc) {
     }
   }
   files.set("configs.json", text(hashes));
+  for (const { name, change } of faults) files.set(`faults/${name}.boc`, (await compile("channel", change)).boc);
   return files;
 }
 

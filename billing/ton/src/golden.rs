@@ -1,9 +1,9 @@
-//! What TON's official JavaScript libraries say of the same inputs: `golden/make.mjs` makes it.
+//! What TON's official JavaScript libraries say of the same inputs: `contracts/wallets.mjs` makes it.
 
 use serde_json::Value;
 
 pub(crate) fn read() -> Value {
-    serde_json::from_str(include_str!("../golden/wallets.json")).expect("golden/make.mjs writes JSON")
+    serde_json::from_str(include_str!("../golden/wallets.json")).expect("contracts/wallets.mjs writes JSON")
 }
 
 pub(crate) fn text(value: &Value) -> &str {

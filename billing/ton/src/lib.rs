@@ -6,10 +6,12 @@ pub mod address;
 pub mod chain;
 pub mod contract;
 mod durable;
+pub mod follower;
 #[cfg(test)]
 mod golden;
 pub mod keyfile;
 pub mod mnemonic;
+pub mod reconciler;
 pub mod seed;
 pub mod settler;
 pub mod sources;

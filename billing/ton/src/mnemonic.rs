@@ -184,6 +184,9 @@ mod tests {
     fn the_list_is_that_of_the_standard() {
         assert_eq!(LIST.len(), 2048);
         assert!(LIST.is_sorted());
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, include_bytes!("mnemonic/english.txt"));
+        let known = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda";
+        assert_eq!(billing::receipt::to_hex(hash.as_ref()), known);
         assert_eq!((LIST[0], LIST[2047]), ("abandon", "zoo"));
     }
 

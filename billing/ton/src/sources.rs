@@ -112,6 +112,13 @@ fn agreed(one: AccountState, other: AccountState) -> Result<AccountState, Source
     Ok(older)
 }
 
+/// One source, on whose word everything depends.
+impl From<Arc<dyn Chain>> for Sources {
+    fn from(only: Arc<dyn Chain>) -> Self {
+        Self::new(only, None, Nano::MOST)
+    }
+}
+
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = if self.second.is_some() { "two" } else { "one" };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use billing::channel::Network;
 use clap::{Args, Subcommand};
 
-use super::key::Output;
+use super::{chain::ChainFlags, key::Output};
 
 #[derive(Debug, Args)]
 pub(crate) struct WalletArgs {
@@ -48,6 +48,11 @@ pub(crate) enum WalletCommand {
         #[arg(long)]
         qr: bool,
     },
+    /// Print what is in it, as a chain tells it; needs no passphrase
+    Balance {
+        #[command(flatten)]
+        chain: ChainFlags,
+    },
     /// Print the 24 words again; asks twice
     Words {
         /// Do not ask the second time: yes, show them
@@ -56,11 +61,13 @@ pub(crate) enum WalletCommand {
     },
 }
 
-/// Reads `mainnet`, `testnet`, a global id, or `tvm:` before one.
+/// Reads `mainnet`, `testnet`, a global id, or `tvm:` before one; in builds for development `simulated` too.
 pub(crate) fn network(text: &str) -> Result<Network, String> {
     match text {
         "mainnet" => Ok(Network::MAINNET),
         "testnet" => Ok(Network::TESTNET),
+        #[cfg(feature = "demo")]
+        "simulated" => Ok(billing_ton_sim::DEVELOPMENT),
         _ => {
             let id = text.strip_prefix("tvm:").unwrap_or(text);
             let id = id
@@ -83,6 +90,8 @@ mod tests {
             ("-239", -239),
             ("tvm:-3", -3),
             ("tvm:662387", 662_387),
+            #[cfg(feature = "demo")]
+            ("simulated", -217),
         ] {
             assert_eq!(network(text), Ok(Network(id)), "for {text}");
         }

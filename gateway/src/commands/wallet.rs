@@ -28,6 +28,7 @@ use super::{
     qr,
 };
 use crate::{
+    chain_source::ChainSource,
     cli::{
         key::Output,
         wallet::{WalletArgs, WalletCommand},
@@ -64,7 +65,7 @@ enum WalletCommandError {
     Unconfirmed,
 }
 
-pub(super) fn run(args: WalletArgs) -> Result<(), BoxError> {
+pub(super) async fn run(args: WalletArgs) -> Result<(), BoxError> {
     let output = args.output;
     let network = args.wallet.network;
     let path = place(args.wallet.wallet, &Process)?;
@@ -87,6 +88,11 @@ pub(super) fn run(args: WalletArgs) -> Result<(), BoxError> {
             imported(output, &file, network)
         }
         WalletCommand::Address { qr } => addressed(output, &WalletFile::read(path)?.wallet(network), qr),
+        WalletCommand::Balance { chain } => {
+            let wallet = WalletFile::read(path)?.wallet(network);
+            let source = ChainSource::new(&chain.chain, chain.chain_api_key_file.as_deref(), network, &Process)?;
+            balance(output, &wallet, &source).await
+        }
         WalletCommand::Words { show } => words(output, &WalletFile::read(path)?, &passphrase, show),
     }
 }
@@ -179,6 +185,37 @@ fn addressed(output: Output, wallet: &Wallet, draw: bool) -> Result<(), BoxError
 /// What wallet programs open.
 fn link(address: &str) -> String {
     format!("ton://transfer/{address}")
+}
+
+async fn balance(output: Output, wallet: &Wallet, source: &ChainSource) -> Result<(), BoxError> {
+    let (account, network) = (wallet.account(), wallet.network());
+    let state = source.account(account).await?;
+    let standing = wallet.standing(&state)?;
+    if output == Output::Json {
+        let facts = json!({
+            "network": network.to_string(),
+            "address": shown(account, network),
+            "balance": standing.balance,
+            "is_deployed": standing.is_deployed,
+            "seqno": standing.seqno,
+            "block": state.head.seqno,
+            "time": state.head.time,
+            "sources": source.names(),
+        });
+        return write(&format!("{facts:#}\n"));
+    }
+    let used = if standing.is_deployed {
+        format!("{} of its messages were taken", standing.seqno)
+    } else {
+        "not used yet: its first payment brings its contract along".to_owned()
+    };
+    write(&format!("{} GRAM (TON)\n\n", standing.balance))?;
+    write(&list(&[
+        ("address", shown(account, network)),
+        ("network", name(network)),
+        ("state", used),
+        ("as of", source.as_of(state.head)),
+    ]))
 }
 
 fn words(output: Output, file: &WalletFile, passphrase: &Source<'_>, show: bool) -> Result<(), BoxError> {

@@ -168,6 +168,7 @@ impl Payee {
             holds: Holds::default(),
             told: (Nano::ZERO, Nano::ZERO),
             timers: Timers {
+                stepped_ms: now_ms,
                 heard_ms: now_ms,
                 settled_ms: now_ms,
                 questions: u64::try_from(now_ms).unwrap_or_default(),

@@ -9,6 +9,9 @@ use crate::{
 impl Payee {
     pub(super) fn hear(&mut self, notice: Notice, now_ms: i64) {
         self.timers.heard_ms = now_ms;
+        if self.gate.is_full() {
+            return;
+        }
         match notice {
             Notice::Offer { .. } => self.after(Then::Do(Effect::Send(Notice::Accept {}))),
             Notice::Voucher { voucher, spent, .. } => {

@@ -67,6 +67,8 @@ impl Payee {
         for record in records {
             payee.replay(record)?;
         }
+        // When the chain last changed; what is unclaimed since before yesterday is settled.
+        payee.timers.settled_ms = i64::from(payee.view.time_s()).saturating_mul(1000).min(now_ms);
         let is_whole =
             payee.waived <= payee.spent && payee.take() <= payee.spent && payee.take() <= payee.voucher_max();
         if is_whole {

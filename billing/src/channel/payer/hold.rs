@@ -44,12 +44,7 @@ impl Payer {
         if self.policy.books == Books::Told {
             return Err(HoldRefusal::KeptElsewhere);
         }
-        if self.phase != Phase::Open {
-            return Err(HoldRefusal::NotOpen(self.phase));
-        }
-        if self.view.is_doubted() {
-            return Err(HoldRefusal::Doubted);
-        }
+        self.is_open()?;
         if self.holds.outcome(id).is_some() {
             return Err(HoldRefusal::Resolved);
         }
@@ -59,7 +54,38 @@ impl Payer {
         }
         let amount = amount.max(before.unwrap_or_default());
         let others = self.held().saturating_sub(before.unwrap_or_default());
-        let under_way = self.doubt.saturating_add(others).saturating_add(amount);
+        let coverage = self.covered(purse, others.saturating_add(amount))?;
+        if self.holds.set(id, amount).is_none() {
+            return Err(HoldRefusal::TooMany);
+        }
+        self.raise(purse);
+        self.account(purse);
+        Ok(match coverage {
+            Coverage::When(need) if self.sent >= need => Coverage::Sent,
+            coverage => coverage,
+        })
+    }
+
+    /// Whether `amount` more may be held, and whether work of as much may go at once. For books that are kept elsewhere
+    /// ([`Books::Told`]): ask, hold there, and tell [`super::Event::Books`].
+    pub fn coverage(&self, purse: &Purse, amount: Nano) -> Result<Coverage, HoldRefusal> {
+        self.is_open()?;
+        self.covered(purse, self.held().saturating_add(amount))
+    }
+
+    fn is_open(&self) -> Result<(), HoldRefusal> {
+        if self.phase != Phase::Open {
+            return Err(HoldRefusal::NotOpen(self.phase));
+        }
+        if self.view.is_doubted() {
+            return Err(HoldRefusal::Doubted);
+        }
+        Ok(())
+    }
+
+    /// If so much is held in all.
+    fn covered(&self, purse: &Purse, held: Nano) -> Result<Coverage, HoldRefusal> {
+        let under_way = self.doubt.saturating_add(held);
         let need = self.spent.saturating_add(under_way);
         if need > self.view.deposited() {
             let missing = need.saturating_sub(self.view.deposited());
@@ -70,19 +96,13 @@ impl Payer {
             let missing = under_way.saturating_sub(at_risk);
             return Err(HoldRefusal::Exposure { missing });
         }
-        if self.holds.set(id, amount).is_none() {
-            return Err(HoldRefusal::TooMany);
-        }
-        self.raise(purse);
-        self.account(purse);
         Ok(match self.policy.trust {
             Trust::Attested if self.sent < need => Coverage::When(need),
             Trust::Attested | Trust::Credit => Coverage::Sent,
         })
     }
 
-    /// Captures `amount`, which may be more than what is held only by a mistake. [`Effect::Captured`] follows when it is
-    /// durable.
+    /// Captures `amount` of what is held and gives the rest back. [`Effect::Captured`] follows when it is durable.
     pub fn capture(&mut self, purse: &mut Purse, id: HoldId, amount: Nano) -> Result<Resolved, CommitRefusal> {
         if self.policy.books == Books::Told {
             return Err(CommitRefusal::KeptElsewhere);

@@ -1,6 +1,6 @@
 //! What the payee says, and what the chain shows of it.
 
-use super::{Alert, Effect, Fact, Notice, Payer, Phase, Record, Take, Trust, is_past};
+use super::{Alert, Books, Effect, Fact, Notice, Payer, Phase, Record, Take, Trust, is_past};
 use crate::{
     Nano,
     channel::{ClaimedTake, ClaimedVoucher, Standing, view::News},
@@ -8,6 +8,9 @@ use crate::{
 
 impl Payer {
     pub(super) fn hear(&mut self, notice: Notice, now_ms: i64) {
+        if self.gate.is_full() {
+            return;
+        }
         if self.phase == Phase::Offered && !matches!(notice, Notice::Refuse { .. }) {
             self.phase = Phase::Open;
         }
@@ -104,16 +107,33 @@ impl Payer {
                 Phase::Opening
             };
             if !more.is_zero() && self.policy.trust == Trust::Attested {
-                self.spent = self.spent.saturating_add(more);
-                let spent = self.spent;
-                self.persist(Record::Spent { spent, hold: None });
-                self.after(Effect::Owed { more });
+                self.owe(more);
             }
             self.send_tally();
         }
         let (says, spent) = (theirs.spent, self.spent.saturating_add(self.under_way()));
         if says > spent {
             self.alert(Alert::Disputed { says, spent });
+        }
+    }
+
+    fn owe(&mut self, more: Nano) {
+        match self.policy.books {
+            Books::Own => {
+                self.spent = self.spent.saturating_add(more);
+                let spent = self.spent;
+                self.persist(Record::Spent { spent, hold: None });
+            }
+            // Until the books have it.
+            Books::Told => self.doubt = more,
+        }
+        self.after(Effect::Owed { more });
+    }
+
+    /// What was owed is in the books, and they have told so.
+    pub(super) fn booked(&mut self, owed: Nano) {
+        if self.phase != Phase::Waking {
+            self.doubt = self.doubt.saturating_sub(owed);
         }
     }
 

@@ -17,6 +17,11 @@ impl World {
             Nature::Thief => self.steal(),
             Nature::LyingPayer => self.lie_to_payee(),
             Nature::LyingPayee => self.lie_to_payer(),
+            Nature::DeadPayee if self.payee.is_dead => {
+                // The payer has no more use for it.
+                self.payer_event(billing::channel::payer::Event::Close);
+                Ok(())
+            }
             Nature::Honest | Nature::Credit | Nature::Rewound | Nature::DeadPayee => Ok(()),
         }
     }

@@ -209,6 +209,8 @@ impl World {
         self.works
             .retain(|_, work| work.payer != Payers::Done || work.payee != Payees::Done);
         self.payee.todo.clear();
+        // It may not have been written.
+        self.is_closing_seen = false;
         self.stats.torn += u64::from(self.payee.disk.crash(&mut self.random));
         if self.nature == Nature::DeadPayee && self.random.is_one_in(2) {
             self.payee.machine = None;

@@ -138,6 +138,9 @@ impl World {
     fn payer_alerts(&mut self, alert: &Alert) -> Step {
         let is_honest = self.is_honest();
         match alert {
+            Alert::Overtaken { .. } if is_honest && self.is_patient && !self.is_apart => {
+                return Err(format!("an honest payee is quarantined: {alert}"));
+            }
             Alert::Overtaken { loss, .. } => {
                 self.stats.quarantined += 1;
                 self.stats.losses += u64::from(!loss.is_zero());

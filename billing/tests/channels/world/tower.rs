@@ -49,7 +49,7 @@ impl World {
         }
         match effect {
             Effect::Persist(record, ticket) => self.tower.disk.write(record, ticket),
-            Effect::Kept { take, .. } => self.tower.kept = take,
+            Effect::Kept { take, .. } => self.tower.kept = self.tower.kept.max(take),
             Effect::Settle(settlement) => {
                 self.stats.tower_settled += 1;
                 self.chain.send(Sender::Watchtower, Act::Settle(settlement));

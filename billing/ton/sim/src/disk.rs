@@ -45,6 +45,15 @@ pub enum OpenError {
     Config(#[from] crate::config::BadConfig),
 }
 
+/// SHA-256 of an entry. A block's is its name.
+pub(crate) type Hash = [u8; 32];
+
+/// An entry as it is written.
+pub(crate) struct Frame {
+    pub(crate) hash: Hash,
+    bytes: Vec<u8>,
+}
+
 /// The open file, and the lock that keeps others out.
 pub(crate) struct Disk {
     folder: PathBuf,
@@ -59,7 +68,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens the chain in `folder`, or begins one with `genesis`. The entries that are there, in order.
-    pub(crate) fn open(folder: &Path, genesis: &Genesis) -> Result<(Self, Vec<Entry>), OpenError> {
+    pub(crate) fn open(folder: &Path, genesis: &Genesis) -> Result<(Self, Vec<(Entry, Hash)>), OpenError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |error| OpenError::Io { path, error }
@@ -97,7 +106,7 @@ impl Disk {
                 offset,
             },
         })?;
-        let Some(Entry::Genesis(there)) = entries.first() else {
+        let Some((Entry::Genesis(there), _)) = entries.first() else {
             return Err(OpenError::NotAChain { path });
         };
         if there.network != genesis.network {
@@ -125,22 +134,21 @@ impl Disk {
         self.end
     }
 
-    /// Writes `entry` and returns when it is on the disk. After an error it is as if it had not been tried.
-    pub(crate) fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
+    /// Writes an entry and returns when it is on the disk. After an error it is as if it had not been tried.
+    pub(crate) fn append(&mut self, frame: &Frame) -> std::io::Result<()> {
         if self.broken {
             return Err(std::io::Error::other(
                 "an earlier write failed in a way that cannot be undone; restart",
             ));
         }
-        let frame = frame(entry);
         self.file.seek(SeekFrom::Start(self.end))?;
-        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&frame.bytes).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // What stayed behind the end would look like damage once a shorter entry lies over its beginning.
             self.broken = self.file.set_len(self.end).is_err();
             return Err(error);
         }
-        self.end += length(&frame);
+        self.end += length(&frame.bytes);
         Ok(())
     }
 
@@ -166,9 +174,9 @@ fn prepare(folder: &Path, entries: &[Entry]) -> std::io::Result<(File, u64)> {
         .open(folder.join("chain.new"))?;
     let mut end = 0;
     for entry in entries {
-        let frame = frame(entry);
-        file.write_all(&frame)?;
-        end += length(&frame);
+        let frame = Frame::new(entry);
+        file.write_all(&frame.bytes)?;
+        end += length(&frame.bytes);
     }
     file.sync_all()?;
     Ok((file, end))
@@ -185,29 +193,35 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).expect("64 bits count what is in memory")
 }
 
-fn frame(entry: &Entry) -> Vec<u8> {
-    let payload = entry.write();
-    let mut frame = Writer::default();
-    frame.len(payload.len());
-    frame.array(&Sha256::digest(&payload));
-    frame.array(&payload);
-    frame.finish()
+impl Frame {
+    pub(crate) fn new(entry: &Entry) -> Self {
+        let payload = entry.write();
+        let hash: Hash = Sha256::digest(&payload).into();
+        let mut bytes = Writer::default();
+        bytes.len(payload.len());
+        bytes.array(&hash);
+        bytes.array(&payload);
+        Self {
+            hash,
+            bytes: bytes.finish(),
+        }
+    }
 }
 
 /// The whole entries at the beginning of `bytes`, and where they end; or where the damage is.
-fn entries(bytes: &[u8]) -> Result<(Vec<Entry>, u64), u64> {
+fn entries(bytes: &[u8]) -> Result<(Vec<(Entry, Hash)>, u64), u64> {
     let mut entries = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let whole = match split(rest) {
-            Ok(payload) => payload,
+        let (whole, hash) = match split(rest) {
+            Ok(whole) => whole,
             // The last write: cut short, or of a length that was on the disk before what it is the length of.
             Err(Broken::Torn) => break,
             Err(Broken::Damaged) if is_blank(rest) => break,
             Err(Broken::Damaged) => return Err(length(bytes.get(..at).unwrap_or_default())),
         };
         let entry = Entry::read(whole).map_err(|Malformed| length(bytes.get(..at).unwrap_or_default()))?;
-        entries.push(entry);
+        entries.push((entry, hash));
         at += FRAME + whole.len();
     }
     Ok((entries, length(bytes.get(..at).unwrap_or_default())))
@@ -219,7 +233,7 @@ enum Broken {
     Damaged,
 }
 
-fn split(rest: &[u8]) -> Result<&[u8], Broken> {
+fn split(rest: &[u8]) -> Result<(&[u8], Hash), Broken> {
     let mut reader = Reader::new(rest);
     let (Ok(len), Ok(checksum)) = (reader.u32(), reader.array::<32>()) else {
         return Err(Broken::Torn);
@@ -229,7 +243,7 @@ fn split(rest: &[u8]) -> Result<&[u8], Broken> {
         return Err(Broken::Torn);
     };
     match (Sha256::digest(payload).as_slice() == checksum, end == rest.len()) {
-        (true, _) => Ok(payload),
+        (true, _) => Ok((payload, checksum)),
         (false, true) => Err(Broken::Torn),
         (false, false) => Err(Broken::Damaged),
     }

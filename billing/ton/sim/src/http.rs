@@ -1,9 +1,13 @@
 //! The simulated chain over HTTP, as toncenter's v2 API speaks, so that TON's own clients and wallets work against it.
 //!
 //! `POST /api/v2/jsonRPC`, and `GET` or `POST /api/v2/{method}`; which methods: [`methods`](self#methods) below.
-//! `GET` or `POST /danger_faucet?address=…&amount=…` (nanoton) gives coins to anyone who asks, and
-//! `/danger_advance?seconds=…` moves the clock: this is a development chain, and whoever reaches the port owns it. It allows
-//! every origin, so that a page can use it. Listen on loopback.
+//! This is a development chain, and whoever reaches the port owns it: `GET` or `POST` of
+//! - `/danger_faucet?address=…&amount=…` (nanoton) gives coins to anyone who asks,
+//! - `/danger_advance?seconds=…` moves the clock,
+//! - `/danger_halt` and `/danger_resume` stop and start the making of blocks,
+//! - `/danger_fail?calls=…&status=…` answers the next calls of the API with 429 or 503.
+//!
+//! It allows every origin, so that a page can use it. Listen on loopback.
 //!
 //! Answers are of final blocks, and there is one shard. What toncenter tells of proofs and validators is not here.
 //! An account that was deleted has no last transaction, as on TON; its history is found by logical time and hash.
@@ -48,6 +52,7 @@ use tokio::task::JoinSet;
 use crate::simulated::Simulated;
 
 mod blocks;
+mod danger;
 mod failure;
 mod fees;
 mod form;
@@ -57,6 +62,7 @@ mod parameters;
 mod stack;
 mod transactions;
 
+use danger::Front;
 use failure::Failure;
 use parameters::Parameters;
 
@@ -69,6 +75,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers on `listener` until `shutdown`, then ends open connections as their requests end.
 pub async fn serve(listener: TcpListener, chain: Simulated, shutdown: impl Future<Output = ()>) {
+    let front = Arc::new(Front::new(chain));
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let (drain, draining) = watch::channel(());
     let mut connections = JoinSet::new();
@@ -81,12 +88,12 @@ pub async fn serve(listener: TcpListener, chain: Simulated, shutdown: impl Futur
         tokio::select! {
             () = shutdown.as_mut() => break,
             (stream, permit) = accepted => {
-                let chain = chain.clone();
+                let front = Arc::clone(&front);
                 let draining = draining.clone();
                 // A client that is gone before it is met. The next one is another.
                 if let (Ok((stream, _)), Ok(permit)) = (stream, permit) {
                     connections.spawn(async move {
-                        connection(stream, chain, draining).await;
+                        connection(stream, front, draining).await;
                         drop(permit);
                     });
                 }
@@ -98,10 +105,10 @@ pub async fn serve(listener: TcpListener, chain: Simulated, shutdown: impl Futur
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, chain: Simulated, mut draining: watch::Receiver<()>) {
+async fn connection(stream: TcpStream, front: Arc<Front>, mut draining: watch::Receiver<()>) {
     let service = service_fn(|request| {
-        let chain = chain.clone();
-        async move { Ok::<_, Infallible>(answer(request, &chain).await) }
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(answer(request, &front).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -118,7 +125,7 @@ async fn connection(stream: TcpStream, chain: Simulated, mut draining: watch::Re
     served.await.unwrap_or_default();
 }
 
-async fn answer(request: Request<Incoming>, chain: &Simulated) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, front: &Front) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     if head.method == Method::OPTIONS {
         return response(StatusCode::NO_CONTENT, Bytes::new());
@@ -127,7 +134,7 @@ async fn answer(request: Request<Incoming>, chain: &Simulated) -> Response<Full<
     let Some(body) = collected(body).await else {
         return told(Err(Failure::Parameter(too_long.to_owned())), None);
     };
-    route(&head.method, head.uri.path(), head.uri.query(), &body, chain)
+    route(&head.method, head.uri.path(), head.uri.query(), &body, front)
 }
 
 /// The whole body; `None` if it is longer than we take, or does not come.
@@ -142,28 +149,27 @@ async fn collected(body: Incoming) -> Option<Bytes> {
 }
 
 /// All of it but the socket.
-fn route(method: &Method, path: &str, query: Option<&str>, body: &[u8], chain: &Simulated) -> Response<Full<Bytes>> {
+fn route(method: &Method, path: &str, query: Option<&str>, body: &[u8], front: &Front) -> Response<Full<Bytes>> {
     if !matches!(*method, Method::GET | Method::POST) {
         return told(Err(Failure::NoSuchMethod), None);
     }
     let path = path.trim_end_matches('/');
     if path == "/api/v2/jsonRPC" || path == "/jsonRPC" {
-        return json_rpc(body, chain);
+        return json_rpc(body, front);
     }
     let parameters = match Parameters::of(query, body) {
         Ok(parameters) => parameters,
         Err(failure) => return told(Err(failure), None),
     };
-    let result = match (path, path.strip_prefix("/api/v2/")) {
-        ("/danger_faucet", _) => methods::danger_faucet(chain, &parameters),
-        ("/danger_advance", _) => methods::danger_advance(chain, &parameters),
-        (_, Some(name)) => methods::call(chain, name, &parameters),
-        _ => Err(Failure::NotFound),
+    let result = match (path.strip_prefix("/danger_"), path.strip_prefix("/api/v2/")) {
+        (Some(name), _) => front.danger(name, &parameters),
+        (None, Some(name)) => front.call(name, &parameters),
+        (None, None) => Err(Failure::NotFound),
     };
     told(result, None)
 }
 
-fn json_rpc(body: &[u8], chain: &Simulated) -> Response<Full<Bytes>> {
+fn json_rpc(body: &[u8], front: &Front) -> Response<Full<Bytes>> {
     let Ok(Json::Object(mut call)) = serde_json::from_slice::<Json>(body) else {
         return told(
             Err(Failure::Parameter("the body is not a JSON object".to_owned())),
@@ -177,7 +183,7 @@ fn json_rpc(body: &[u8], chain: &Simulated) -> Response<Full<Bytes>> {
         Some(_) => Err(Failure::Parameter("params is not an object".to_owned())),
     };
     let result = match (call.get("method").and_then(Json::as_str), parameters) {
-        (Some(name), Ok(parameters)) => methods::call(chain, name, &parameters),
+        (Some(name), Ok(parameters)) => front.call(name, &parameters),
         (None, _) => Err(Failure::Parameter("method is missing".to_owned())),
         (_, Err(failure)) => Err(failure),
     };

@@ -3,8 +3,8 @@
 //! It is a function: an account's state, a message and a moment go in; the new state, the transaction and the messages that
 //! it sent come out. It keeps nothing, and reads no clock. [`crate::Simulated`] makes a chain of it.
 //!
-//! It is meant to compute what the official executor computes, to the nanoton, for what channels and wallets do, within
-//! these limits:
+//! It computes what the official executor computes, to the nanoton, for what channels do (the fixtures of the contract's
+//! tests compare them, message by message), within these limits:
 //! - version 12 of the TVM; what came later is an invalid opcode;
 //! - no public libraries, no previous blocks to look at, no masterchain contracts that tick;
 //! - a failed action phase costs what it cost in version 12. Later versions may charge more: depend on neither.

@@ -1,6 +1,7 @@
 //! What is sent to a channel.
 
 use billing::Nano;
+use billing::channel::Settlement;
 use tycho_types::cell::{Cell, CellFamily};
 
 use super::wire::{Malformed, Signature, begin, cell, end, load_amount, load_signature, store_amount};
@@ -84,7 +85,8 @@ impl Request {
         }
     }
 
-    /// Reads as the contract does: what this refuses has no effect there, but for an amount that is too large for us.
+    /// Reads as the contract does: what this refuses has no effect there. But for amounts that are too large for us, and for
+    /// a voucher that a close does not need, which the contract does not look at.
     pub fn decode(body: &Cell) -> Result<Self, Malformed> {
         let mut from = begin(body)?;
         if from.is_empty() {
@@ -134,6 +136,20 @@ impl Request {
 }
 
 impl Settle {
+    /// What was verified, for the contract: it will find the same signatures good.
+    #[must_use]
+    pub fn of(settlement: &Settlement, query_id: u64) -> Self {
+        let (take, voucher) = (settlement.take(), settlement.voucher());
+        Self {
+            query_id,
+            close: take.is_last(),
+            take: take.amount(),
+            max: voucher.map_or(take.amount(), |voucher| voucher.max()),
+            payee_signature: *take.signature(),
+            voucher_signature: voucher.map(|voucher| *voucher.signature()),
+        }
+    }
+
     fn encode(&self) -> Cell {
         let voucher = self
             .voucher_signature

@@ -1,4 +1,8 @@
 //! The shell around a settler: asks the chain, keeps the journal, tells the time.
+//!
+//! Before coins go into a channel, and before they go a second time, it is read; with two sources and an amount above the
+//! set one, both must say the same of it. One source that lies could otherwise have a deposit paid three times, though
+//! never to anybody else.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,12 +14,13 @@ use super::{Alert, Declined, Effect, Event, GaveUp, Goal, Job, Journal, JournalE
 use crate::{
     chain::{AccountState, Chain, ChainError},
     durable,
+    sources::{Sources, SourcesError},
 };
 
 const TICK: Duration = Duration::from_secs(1);
 /// After the chain's source gave no answer.
 const REST: Duration = Duration::from_secs(5);
-/// Orders that wait, and notices that nobody has read yet.
+/// Orders that wait, and news that nobody has read yet.
 const QUEUE: usize = 256;
 /// A journal of all jobs that there may be has fewer bytes.
 const MAX_JOURNAL: u64 = 64 * 1024 * 1024;
@@ -70,13 +75,15 @@ impl Keep for FileKeep {
 
 /// What the settler tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum News {
     /// It is durable, and will be pursued.
     Accepted(Key),
     Declined(Key, Declined),
     Done(Key, Goal),
     GaveUp(Key, GaveUp),
     Alert(Alert),
+    /// Too much depends on what is said of this channel, and nobody can be believed; with the reason. Its jobs wait.
+    Unsure(Account, String),
 }
 
 /// Gives orders to a settler that runs.
@@ -89,7 +96,7 @@ pub struct Orders(mpsc::Sender<Event>);
 pub struct Stopped;
 
 impl Orders {
-    /// Wants a goal. A notice says whether it was accepted.
+    /// Wants a goal. News say whether it was accepted.
     pub async fn want(&self, job: Job) -> Result<(), Stopped> {
         self.0.send(Event::Want(job)).await.map_err(|_| Stopped)
     }
@@ -110,29 +117,29 @@ pub enum DriveError {
 /// A settler with its chain and its journal, ready to run.
 pub struct Drive<K> {
     settler: Settler,
-    chain: Arc<dyn Chain>,
+    sources: Sources,
     keep: K,
     orders: mpsc::Receiver<Event>,
-    notices: mpsc::Sender<Notice>,
+    news: mpsc::Sender<News>,
     started: Instant,
     /// The chain's source is not asked before.
     rests_until: Option<Instant>,
 }
 
-/// Makes a settler ready to run. Somebody must read the notices: a queue that is full holds it up.
+/// Makes a settler ready to run. Somebody must read the news: a queue that is full holds it up.
 pub fn prepare<K: Keep>(
     settler: Settler,
-    chain: Arc<dyn Chain>,
+    sources: impl Into<Sources>,
     keep: K,
-) -> (Drive<K>, Orders, mpsc::Receiver<Notice>) {
+) -> (Drive<K>, Orders, mpsc::Receiver<News>) {
     let (give, orders) = mpsc::channel(QUEUE);
-    let (notices, read) = mpsc::channel(QUEUE);
+    let (news, read) = mpsc::channel(QUEUE);
     let drive = Drive {
         settler,
-        chain,
+        sources: sources.into(),
         keep,
         orders,
-        notices,
+        news,
         started: Instant::now(),
         rests_until: None,
     };
@@ -186,7 +193,7 @@ impl<K: Keep> Drive<K> {
     }
 
     async fn perform(&mut self, effect: Effect) -> Result<Option<Event>, DriveError> {
-        let notice = match effect {
+        let news = match effect {
             Effect::Persist(number) => {
                 self.keep
                     .keep(&self.settler.journal())
@@ -209,21 +216,48 @@ impl<K: Keep> Drive<K> {
                 }));
             }
             Effect::ReadChannel(account) => {
-                return Ok(self.read(account).await.map(|state| Event::Channel {
+                return Ok(self.read_channel(account).await.map(|state| Event::Channel {
                     account,
                     head: state.head,
                     seen: Seen::read(&account, &state),
                 }));
             }
-            Effect::Accepted(key) => Notice::Accepted(key),
-            Effect::Declined(key, why) => Notice::Declined(key, why),
-            Effect::Done(key, goal) => Notice::Done(key, goal),
-            Effect::GaveUp(key, why) => Notice::GaveUp(key, why),
-            Effect::Alert(alert) => Notice::Alert(alert),
+            Effect::Accepted(key) => News::Accepted(key),
+            Effect::Declined(key, why) => News::Declined(key, why),
+            Effect::Done(key, goal) => News::Done(key, goal),
+            Effect::GaveUp(key, why) => News::GaveUp(key, why),
+            Effect::Alert(alert) => News::Alert(alert),
         };
-        // Who does not read them does not want them.
-        drop(self.notices.send(notice).await);
+        self.tell(news).await;
         Ok(None)
+    }
+
+    async fn tell(&self, news: News) {
+        // Who does not read them does not want them.
+        drop(self.news.send(news).await);
+    }
+
+    async fn read_channel(&mut self, account: Account) -> Option<AccountState> {
+        if self.is_resting() {
+            return None;
+        }
+        let at_stake = self.settler.at_stake(&account);
+        let error = match self.sources.account(account, at_stake).await {
+            Ok(state) => return Some(state),
+            Err(error) => error,
+        };
+        match error {
+            SourcesError::First(_) | SourcesError::Second(_) | SourcesError::Apart { .. } => {}
+            SourcesError::NoSecond { .. } | SourcesError::Networks(..) | SourcesError::Contradiction => {
+                self.tell(News::Unsure(account, error.to_string())).await;
+            }
+        }
+        self.rests_until = Some(Instant::now() + REST);
+        None
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// `None` where the chain's source gave no answer: a later tick asks again.
@@ -237,10 +271,10 @@ impl<K: Keep> Drive<K> {
         &'a mut self,
         ask: impl FnOnce(&'a Arc<dyn Chain>) -> BoxFuture<'a, Result<T, ChainError>>,
     ) -> Option<Result<T, ChainError>> {
-        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+        if self.is_resting() {
             return None;
         }
-        let answer = ask(&self.chain).await;
+        let answer = ask(self.sources.first()).await;
         let is_failure = matches!(
             answer,
             Err(ChainError::Unreachable(_) | ChainError::Limited | ChainError::Unreadable(_))

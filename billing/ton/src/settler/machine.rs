@@ -1,5 +1,7 @@
 //! The machine itself: which event leads to which effects.
 
+use billing::{Nano, channel::Account};
+
 use super::{
     Alert, Declined, Effect, Event, GaveUp, Goal, InFlight, Job, Journal, JournalError, Key, Kind, MAX_JOBS, Pending,
     Phase, Seen, Settings, Settler, StartError, Trouble,
@@ -66,6 +68,15 @@ impl Settler {
     /// What is wanted and not done.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values().map(|pending| &pending.job)
+    }
+
+    /// What the next payment into a channel comes to, if it is not there yet: so much depends on what is said of it.
+    pub fn at_stake(&self, channel: &Account) -> Nano {
+        let key = Key {
+            kind: Kind::Deposit,
+            channel: *channel,
+        };
+        self.jobs.get(&key).map_or(Nano::ZERO, |pending| pending.job.amount)
     }
 
     /// What must be durable, as of now.

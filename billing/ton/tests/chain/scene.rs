@@ -12,8 +12,9 @@ use billing_ton::{
     contract::{self, Prices, Settle, State},
     settler::{
         Journal, Settings, Settler,
-        drive::{self, Drive, Keep, Notice, Orders},
+        drive::{self, Drive, Keep, News, Orders},
     },
+    sources::Sources,
 };
 use billing_ton_sim::{Settings as ChainSettings, Simulated};
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -67,19 +68,7 @@ impl Scene {
     }
 
     pub(crate) async fn prices(&self) -> Prices {
-        let gas = self
-            .chain
-            .config_parameter(21)
-            .await
-            .expect("an answer")
-            .expect("prices");
-        let forwarding = self
-            .chain
-            .config_parameter(25)
-            .await
-            .expect("an answer")
-            .expect("prices");
-        Prices::read(&gas, &forwarding).expect("prices")
+        prices_of(&self.chain).await
     }
 
     pub(crate) async fn balance(&self, account: Account) -> u64 {
@@ -110,9 +99,9 @@ impl Party {
     /// A settler of this wallet that goes on where `keep` ended.
     pub(crate) fn settler(
         &self,
-        chain: Arc<dyn Chain>,
+        chain: impl Into<Sources>,
         keep: Memory,
-    ) -> (Drive<Memory>, Orders, mpsc::Receiver<Notice>) {
+    ) -> (Drive<Memory>, Orders, mpsc::Receiver<News>) {
         let settler = match keep.text() {
             None => Settler::new(self.wallet.clone(), self.seed.clone(), Settings::USUAL).expect("its own key"),
             Some(text) => {
@@ -192,19 +181,28 @@ impl Channel {
     }
 }
 
-/// Reads notices until one is wanted; the others are kept for the error.
-pub(crate) async fn until(notices: &mut mpsc::Receiver<Notice>, is_wanted: impl Fn(&Notice) -> bool) -> Notice {
+/// Reads news until one is wanted; the others are kept for the error.
+pub(crate) async fn until(news: &mut mpsc::Receiver<News>, is_wanted: impl Fn(&News) -> bool) -> News {
     let mut seen = Vec::new();
     let hour = tokio::time::sleep(Duration::from_secs(4 * 3600));
     tokio::pin!(hour);
     loop {
         tokio::select! {
-            notice = notices.recv() => match notice {
-                Some(notice) if is_wanted(&notice) => return notice,
-                Some(notice) => seen.push(notice),
+            news = news.recv() => match news {
+                Some(news) if is_wanted(&news) => return news,
+                Some(news) => seen.push(news),
                 None => panic!("it stopped; there was {seen:?}"),
             },
             () = &mut hour => panic!("nothing came in hours; there was {seen:?}"),
         }
     }
+}
+
+/// What a chain asks for gas and forwarding now.
+pub(crate) async fn prices_of(chain: &dyn Chain) -> Prices {
+    let parameter = async |index| {
+        let answer = chain.config_parameter(index).await.expect("an answer");
+        answer.expect("each chain has it")
+    };
+    Prices::read(&parameter(21).await, &parameter(25).await).expect("prices")
 }

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 use billing::channel::OnChain;
 use billing_ton::{
     Chain,
-    settler::{Alert, Goal, Job, Trouble, drive::Notice},
+    chain::Status,
+    settler::{Alert, Goal, Job, Trouble, drive::News},
+    sources::Sources,
 };
 use billing_ton_sim::{Faulty, Odds};
 
 use crate::scene::{CLOSE_DELAY_S, Channel, Memory, Scene, UNIT, nano, until};
 
-fn is_done(notice: &Notice) -> bool {
-    matches!(notice, Notice::Done(..))
+fn is_done(news: &News) -> bool {
+    matches!(news, News::Done(..))
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +35,7 @@ async fn a_channel_lives_through_two_wallets() {
     paying.want(open).await.expect("it runs");
     assert_eq!(
         until(&mut paid, is_done).await,
-        Notice::Done(
+        News::Done(
             Job::open(&channel.terms, &channel.keys, nano(5 * UNIT), &prices)
                 .expect("little")
                 .key(),
@@ -88,19 +90,19 @@ async fn a_channel_is_closed_by_its_payee_at_once() {
     let channel = Channel::between(&payer, &payee, 1);
     let prices = scene.prices().await;
     let chain: Arc<dyn Chain> = Arc::new(scene.chain.clone());
-    let (drive, orders, mut notices) = payer.settler(chain.clone(), Memory::default());
+    let (drive, orders, mut news) = payer.settler(chain.clone(), Memory::default());
     tokio::spawn(drive.run());
     let open = Job::open(&channel.terms, &channel.keys, nano(5 * UNIT), &prices).expect("little");
     orders.want(open).await.expect("it runs");
-    until(&mut notices, is_done).await;
-    let (drive, orders, mut notices) = payee.settler(chain, Memory::default());
+    until(&mut news, is_done).await;
+    let (drive, orders, mut news) = payee.settler(chain, Memory::default());
     tokio::spawn(drive.run());
     let last = channel.settle(&payer, &payee, 3 * UNIT, true);
     orders
         .want(Job::settle(channel.id.account, &last, &prices))
         .await
         .expect("it runs");
-    until(&mut notices, is_done).await;
+    until(&mut news, is_done).await;
     assert_eq!(scene.channel(channel.id.account).await, None);
 }
 
@@ -110,21 +112,18 @@ async fn a_wallet_without_coins_waits_for_some() {
     let (payer, payee) = (scene.party(1, 0), scene.party(2, 0));
     let channel = Channel::between(&payer, &payee, 1);
     let prices = scene.prices().await;
-    let (drive, orders, mut notices) = payer.settler(Arc::new(scene.chain.clone()), Memory::default());
+    let (drive, orders, mut news) = payer.settler(Arc::new(scene.chain.clone()) as Arc<dyn Chain>, Memory::default());
     tokio::spawn(drive.run());
     let open = Job::open(&channel.terms, &channel.keys, nano(UNIT), &prices).expect("little");
     orders.want(open).await.expect("it runs");
-    let broke = until(&mut notices, |notice| {
-        matches!(notice, Notice::Alert(Alert::Trouble(_)))
-    })
-    .await;
-    let Notice::Alert(Alert::Trouble(Trouble::Broke { account, has, needs })) = broke else {
+    let broke = until(&mut news, |news| matches!(news, News::Alert(Alert::Trouble(_)))).await;
+    let News::Alert(Alert::Trouble(Trouble::Broke { account, has, needs })) = broke else {
         panic!("another trouble: {broke:?}");
     };
     assert_eq!((account, has), (payer.account(), nano(0)));
     // What it says is enough, to the last nanoton.
     scene.chain.fund(account, needs).expect("it runs");
-    until(&mut notices, is_done).await;
+    until(&mut news, is_done).await;
     assert_eq!(
         scene.channel(channel.id.account).await.map(|state| state.deposited),
         Some(nano(UNIT))
@@ -155,7 +154,7 @@ async fn whatever_happens_each_deposit_is_paid_once() {
         while !left.is_empty() {
             lives += 1;
             assert!(lives < 200, "seed {seed}: {left:?} are not open");
-            let (drive, orders, mut notices) = payer.settler(source.clone(), keep.clone());
+            let (drive, orders, mut news) = payer.settler(source.clone(), keep.clone());
             let runs = tokio::spawn(drive.run());
             for &at in &left {
                 let open = Job::open(&channels[at].terms, &channels[at].keys, nano(UNIT), &prices).expect("little");
@@ -167,9 +166,9 @@ async fn whatever_happens_each_deposit_is_paid_once() {
             loop {
                 tokio::select! {
                     () = &mut life => break,
-                    notice = notices.recv() => match notice {
-                        Some(Notice::Done(key, _)) => left.retain(|&at| channels[at].id.account != key.channel),
-                        Some(Notice::GaveUp(key, why)) => panic!("seed {seed}: {key}: {why}"),
+                    news = news.recv() => match news {
+                        Some(News::Done(key, _)) => left.retain(|&at| channels[at].id.account != key.channel),
+                        Some(News::GaveUp(key, why)) => panic!("seed {seed}: {key}: {why}"),
                         Some(_) => {}
                         None => panic!("seed {seed}: it stopped"),
                     },
@@ -189,4 +188,46 @@ async fn whatever_happens_each_deposit_is_paid_once() {
         let spent = 100 * UNIT - scene.balance(payer.account()).await;
         assert!((5 * UNIT..6 * UNIT).contains(&spent), "seed {seed}: {spent}");
     }
+}
+
+/// A source that says that a channel is not there, once it is, would have its deposit paid again.
+#[tokio::test(start_paused = true)]
+async fn a_lie_of_one_source_has_nothing_paid_twice() {
+    let scene = Scene::new(4);
+    let (payer, payee) = (scene.party(1, 100 * UNIT), scene.party(2, UNIT));
+    let channel = Channel::between(&payer, &payee, 1);
+    let at = channel.id.account;
+    let prices = scene.prices().await;
+    let liar = Faulty::new(scene.chain.clone());
+    liar.lie(at, |mut state| {
+        state.status = Status::Nonexistent;
+        state
+    });
+    let sources = Sources::new(
+        Arc::new(liar.clone()),
+        Some(Arc::new(scene.chain.clone())),
+        nano(UNIT / 2),
+    );
+    let (drive, orders, mut news) = payer.settler(sources, Memory::default());
+    tokio::spawn(drive.run());
+    let open = Job::open(&channel.terms, &channel.keys, nano(UNIT), &prices).expect("little");
+    orders.want(open).await.expect("it runs");
+    let unsure = until(&mut news, |news| matches!(news, News::Unsure(..))).await;
+    assert!(
+        matches!(&unsure, News::Unsure(channel, _) if *channel == at),
+        "{unsure:?}"
+    );
+    // Long after it would have been tried again on one source's word.
+    let hours = tokio::time::sleep(Duration::from_secs(2 * 3600));
+    tokio::pin!(hours);
+    loop {
+        tokio::select! {
+            () = &mut hours => break,
+            told = news.recv() => assert!(matches!(told, Some(News::Unsure(..))), "{told:?}"),
+        }
+    }
+    assert_eq!(scene.channel(at).await.map(|state| state.deposited), Some(nano(UNIT)));
+    liar.be_honest();
+    until(&mut news, is_done).await;
+    assert_eq!(scene.channel(at).await.map(|state| state.deposited), Some(nano(UNIT)));
 }

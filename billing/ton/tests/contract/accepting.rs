@@ -308,6 +308,13 @@ fn an_address_that_came_twice_is_refused() {
     let whole = shown(&live, &outcomes);
     assert_eq!(whole.accept(&ours), Err(Unacceptable::Redeployed { lt: ended }));
 
+    // One that lost how it ended.
+    let again = told(&outcomes[2]).at.lt;
+    let holed = shown(&live, &[outcomes[0].clone(), outcomes[2].clone()]);
+    assert_eq!(holed.accept(&ours), Err(Unacceptable::Redeployed { lt: again }));
+    // One that knows of the second life alone cannot be found out: that is what our own tombstones are for.
+    assert!(shown(&live, &outcomes[2..]).accept(&ours).is_ok());
+
     // The voucher of its first life is good in its second.
     let old = Request::Settle(live.settle(false, nano(TON), nano(TON)));
     let again = live.send(&sent(party(0x22), TON / 20, &old)).1.expect("taken");

@@ -6,7 +6,7 @@ use billing::channel::Account;
 use billing_ton::contract::{RENT_RESERVE, Remittance, State};
 use billing_ton_sim::Outcome;
 use tycho_types::cell::Cell;
-use tycho_types::models::{IntAddr, MsgInfo, ShardAccount, TxInfo};
+use tycho_types::models::{AccountState, IntAddr, MsgInfo, ShardAccount, StateInit, TxInfo};
 
 use crate::codec::{data, opened};
 use crate::fixtures::{recorded, replay};
@@ -21,6 +21,11 @@ struct Paid {
 fn balance(state: &ShardAccount) -> u128 {
     let account = state.load_account().expect("an account");
     account.map_or(0, |account| account.balance.tokens.into_inner())
+}
+
+pub(crate) fn is_frozen(state: &ShardAccount) -> bool {
+    let account = state.load_account().expect("an account");
+    account.is_some_and(|account| matches!(account.state, AccountState::Frozen(_)))
 }
 
 fn account(address: &IntAddr) -> Account {
@@ -60,10 +65,12 @@ fn fee_on(claimed: Nano, bps: u16) -> u128 {
     wide(claimed) * u128::from(bps.min(10_000)) / 10_000
 }
 
-/// Checks one transaction: the account before, the message, what came of it.
-pub(crate) fn check(told: &str, before: &ShardAccount, message: &Cell, outcome: &Outcome) {
+/// Checks one transaction: the account before, the message, what came of it. Gives what rent left of the balance before.
+pub(crate) fn check(told: &str, before: &ShardAccount, message: &Cell, outcome: &Outcome) -> u128 {
     let (info, init, _) = opened(message);
-    let MsgInfo::Int(info) = info else { return };
+    let MsgInfo::Int(info) = info else {
+        panic!("{told}: from outside");
+    };
     let (from, value) = (account(&info.src), info.value.tokens.into_inner());
     let (had, has) = (balance(before), balance(&outcome.state));
     let sent = paid(&outcome.messages);
@@ -84,15 +91,29 @@ pub(crate) fn check(told: &str, before: &ShardAccount, message: &Cell, outcome: 
 
     if outcome.exit_code() != Some(0) || outcome.action != Some(0) {
         refused(told, before, outcome, &sent, (from, value, kept));
-        return;
+    } else if !is_frozen(&outcome.state) {
+        // In the transaction that freezes an account this executor runs the code still (`fixtures::DIFFERENCES`).
+        succeeded(told, before, init, outcome, &sent, (from, kept));
     }
+    kept
+}
+
+fn succeeded(
+    told: &str,
+    before: &ShardAccount,
+    init: Option<StateInit>,
+    outcome: &Outcome,
+    sent: &[Paid],
+    (from, kept): (Account, u128),
+) {
+    let has = balance(&outcome.state);
     let newborn = || init.as_ref().and_then(|init| init.data.clone());
     let Some(Ok(first)) = data(before).or_else(newborn).map(|data| State::decode(&data)) else {
         // Amounts beyond ours: the official executor and this one agree on them.
         return;
     };
     let Some(last) = data(&outcome.state).map(|data| State::decode(&data)) else {
-        ended(told, &first, &sent, (from, kept));
+        ended(told, &first, sent, (from, kept));
         return;
     };
     let Ok(last) = last else { return };
@@ -113,7 +134,7 @@ pub(crate) fn check(told: &str, before: &ShardAccount, message: &Cell, outcome: 
         "{told}: the clock was set anew"
     );
     let delta = wide(last.claimed) - wide(first.claimed);
-    payouts(told, &sent, (first.claimed, last.claimed), &terms);
+    payouts(told, sent, (first.claimed, last.claimed), &terms);
     assert!(has >= kept - delta, "{told}: the deposit paid for gas");
     if last.deposited > first.deposited {
         assert_eq!(first.close_at, None, "{told}: a top-up while closing");

@@ -7,6 +7,7 @@ use tycho_types::cell::{Cell, CellBuilder, CellFamily, Load};
 use tycho_types::models::{AccountState, MsgInfo, ShardAccount, StateInit};
 
 use crate::fixtures::{recorded, replay};
+use crate::random::Random;
 
 /// Header gone: the state init, if any, and the body.
 pub(crate) fn opened(message: &Cell) -> (MsgInfo, Option<StateInit>, Cell) {
@@ -291,4 +292,40 @@ fn signatures_are_not_shown() {
     let shown = format!("{:?}", Request::Settle(settle));
     // 0xab and 0xcd as Debug would have them.
     assert!(!shown.contains("171") && !shown.contains("205"), "{shown}");
+}
+
+/// A chain's cells are anybody's: whatever they hold, reading them ends, and what was read is written and read the same.
+/// Not bit for bit: an amount may have more zeros before it than it needs, for the contract too.
+#[test]
+fn any_cell_is_read_or_refused() {
+    let mut random = Random(7);
+    let good = [state().encode(), Request::RequestClose { query_id: 1 }.encode()];
+    for _ in 0..20_000 {
+        let mut builder = CellBuilder::new();
+        if random.once_in(2) {
+            let good = &good[random.below(2) as usize];
+            let slice = good.as_slice().expect("ordinary");
+            let bits = random.below(u64::from(slice.size_bits()) + 1) as u16;
+            builder.store_slice_data(slice.get_prefix(bits, 0)).expect("it fits");
+        }
+        for _ in 0..random.below(8) {
+            if builder.store_u64(random.next()).is_err() {
+                break;
+            }
+        }
+        for _ in 0..random.below(3) {
+            let child = CellBuilder::build_from(random.next()).expect("64 bits");
+            builder.store_reference(child).expect("it fits");
+        }
+        let cell = builder.build().expect("ordinary");
+        if let Ok(state) = State::decode(&cell) {
+            assert_eq!(State::decode(&state.encode()), Ok(state));
+        }
+        if let Ok(request) = Request::decode(&cell) {
+            assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
+        if let Ok(remittance) = Remittance::decode(&cell) {
+            assert_eq!(Remittance::decode(&remittance.encode()), Ok(remittance));
+        }
+    }
 }

@@ -83,20 +83,32 @@ pub(crate) struct Live<'a> {
     pub(crate) account: Account,
     pub(crate) state: ShardAccount,
     pub(crate) now: u32,
+    init: StateInit,
     lt: u64,
 }
 
 impl<'a> Live<'a> {
     pub(crate) fn new(machine: &'a Machine, terms: Terms) -> Self {
+        Self::with_code(machine, terms, contract::code())
+    }
+
+    /// With a contract that is not ours.
+    pub(crate) fn with_code(machine: &'a Machine, terms: Terms, code: Cell) -> Self {
         let (payer, payee) = (Pair::new(1), Pair::new(2));
         let keys = Keys {
             payer: payer.public(),
             payee: payee.public(),
         };
+        let init = StateInit {
+            code: Some(code),
+            ..contract::state_init(&terms, &keys)
+        };
+        let hash = CellBuilder::build_from(&init).expect("a state init").repr_hash().0;
         Self {
             machine,
             terms,
-            account: contract::account(&terms, &keys),
+            account: Account { workchain: 0, hash },
+            init,
             payer,
             payee,
             state: nonexistent(),
@@ -165,10 +177,9 @@ impl<'a> Live<'a> {
         info.store_into(&mut builder, context).expect("a header");
         builder.store_bit(sent.init).expect("room");
         if sent.init {
-            let init: StateInit = contract::state_init(&self.terms, &self.keys());
             builder.store_bit_one().expect("room");
             builder
-                .store_reference(CellBuilder::build_from(init).expect("a state init"))
+                .store_reference(CellBuilder::build_from(&self.init).expect("a state init"))
                 .expect("room");
         }
         builder.store_bit_one().expect("room");
@@ -187,7 +198,12 @@ impl<'a> Live<'a> {
         };
         let outcome = self.machine.execute(&self.account, &self.state, message.clone(), at);
         if let Ok(outcome) = &outcome {
-            self.state = outcome.state.clone();
+            // A chain forgets an account that ended.
+            self.state = if outcome.destroyed {
+                nonexistent()
+            } else {
+                outcome.state.clone()
+            };
             self.lt = self.lt.max(outcome.next_lt);
         }
         (message, outcome)

@@ -1,6 +1,7 @@
 //! The channel contract in the Rust virtual machine, beside what the official executor said of the same messages.
 
 mod accepting;
+mod asking;
 mod books;
 mod codec;
 mod document;

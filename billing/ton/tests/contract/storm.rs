@@ -1,9 +1,13 @@
 //! A hundred thousand random messages, most of them wrong: after each the books are right, and at the end nothing is locked.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
 use billing::Nano;
 use billing::channel::{Network, Tag, Terms};
-use billing_ton::contract::{Remittance, Request, Settle};
+use billing_ton::contract::{self, Remittance, Request, Settle, State};
 use billing_ton_sim::{Machine, Prices, slim};
+use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellBuilder, CellFamily};
 use tycho_types::models::MsgInfo;
 
@@ -15,6 +19,8 @@ use crate::random::Random;
 const MESSAGES: usize = 100_000;
 const MESSAGES_EACH: usize = 50;
 const THREADS: usize = 4;
+/// Most faults show in the first.
+const HISTORIES_OF_A_FAULT: usize = 400;
 
 #[test]
 fn a_hundred_thousand_messages_keep_the_books() {
@@ -27,8 +33,7 @@ fn a_hundred_thousand_messages_keep_the_books() {
                         [Prices::Old, Prices::New].map(|prices| Machine::new(slim(), prices).expect("embedded"));
                     let mut counts = Counts::default();
                     for history in (thread..histories).step_by(THREADS) {
-                        let seed = history as u64;
-                        History::new(seed, &machines[history / THREADS % 2]).play(&mut counts);
+                        History::new(history, &machines[history / THREADS % 2], contract::code()).play(&mut counts);
                     }
                     counts
                 })
@@ -49,6 +54,37 @@ fn a_hundred_thousand_messages_keep_the_books() {
     assert!(ended > 500 && closed > 100, "{ended} ended, {closed} of them together");
 }
 
+/// The contract with one thing wrong (`billing/ton/contracts/faults.mjs`), each time.
+#[test]
+fn every_fault_is_noticed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/contracts/fixtures/faults");
+    let faults: Vec<_> = std::fs::read_dir(folder)
+        .expect("the faults are checked in")
+        .map(|file| file.expect("a file").path())
+        .collect();
+    assert!(faults.len() >= 25, "{faults:?}");
+    let survived: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = faults
+            .chunks(faults.len().div_ceil(THREADS))
+            .map(|faults| scope.spawn(|| faults.iter().filter(|fault| survives(fault)).collect::<Vec<_>>()))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("what fails is caught"))
+            .collect()
+    });
+    assert!(survived.is_empty(), "nobody noticed {survived:?}");
+}
+
+fn survives(fault: &Path) -> bool {
+    let code = Boc::decode(std::fs::read(fault).expect("a file")).expect("a cell");
+    let machine = Machine::new(slim(), Prices::New).expect("embedded");
+    (0..HISTORIES_OF_A_FAULT).all(|history| {
+        let history = History::new(history, &machine, code.clone());
+        catch_unwind(AssertUnwindSafe(|| history.play(&mut Counts::default()))).is_ok()
+    })
+}
+
 #[derive(Default)]
 struct Counts {
     messages: usize,
@@ -62,16 +98,20 @@ struct Counts {
 struct History<'a> {
     seed: u64,
     random: Random,
+    /// Small sums over many years, so that rent bites.
+    is_long: bool,
     live: Live<'a>,
-    /// The greatest that each side signed, and whether the payee signed a close.
+    /// The greatest that each side signed, and every close.
     voucher: Nano,
     take: Nano,
+    closes: Vec<Nano>,
     /// Signed and sent before: to be sent again.
     old: Vec<Settle>,
 }
 
 impl<'a> History<'a> {
-    fn new(seed: u64, machine: &'a Machine) -> Self {
+    fn new(history: usize, machine: &'a Machine, code: Cell) -> Self {
+        let seed = history as u64;
         let mut random = Random(seed);
         let fees = [0, 0, 1, 250, 500, 3_333, 9_999, 10_000];
         let fee_bps = fees[random.below(8) as usize];
@@ -90,10 +130,12 @@ impl<'a> History<'a> {
         };
         Self {
             seed,
+            is_long: random.once_in(4),
             random,
-            live: Live::new(machine, terms),
+            live: Live::with_code(machine, terms, code),
             voucher: Nano::ZERO,
             take: Nano::ZERO,
+            closes: Vec::new(),
             old: Vec::new(),
         }
     }
@@ -101,7 +143,9 @@ impl<'a> History<'a> {
     fn play(mut self, counts: &mut Counts) {
         for at in 0..MESSAGES_EACH {
             self.pass_time();
-            let sent = self.some_message(at == 0);
+            let is_gone = self.live.kept().is_none();
+            let is_opening = at == 0 || is_gone && self.random.once_in(2);
+            let sent = self.some_message(is_opening);
             self.deliver(&sent, counts, at);
         }
         self.end(counts);
@@ -109,6 +153,7 @@ impl<'a> History<'a> {
 
     fn pass_time(&mut self) {
         let seconds = match self.random.below(40) {
+            0..12 if self.is_long => self.random.below(60_000_000),
             0 => 31_000_000 * self.random.below(3),
             1..4 => 400_000,
             4..10 => self.random.below(90_000),
@@ -118,14 +163,15 @@ impl<'a> History<'a> {
     }
 
     fn amount(&mut self) -> Nano {
-        let most = [1, 10, 1_000, TON / 100, TON, 10 * TON][self.random.below(6) as usize];
+        let kinds = if self.is_long { 4 } else { 6 };
+        let most = [1, 10, 1_000, TON / 100, TON, 10 * TON][self.random.below(kinds) as usize];
         nano(self.random.below(most + 1))
     }
 
-    fn some_message(&mut self, is_first: bool) -> Sent {
+    fn some_message(&mut self, is_opening: bool) -> Sent {
         let froms = [party(0x11), party(0x11), party(0x22), party(0x44)];
         let from = froms[self.random.below(4) as usize];
-        let request = if is_first { 0 } else { self.random.below(20) };
+        let request = if is_opening { 0 } else { self.random.below(20) };
         let mut sent = match request {
             0..4 => {
                 let amount = self.amount();
@@ -149,7 +195,7 @@ impl<'a> History<'a> {
                 ..sent(from, self.gas(), &Request::Transfer)
             },
         };
-        sent.init = is_first || self.random.once_in(30);
+        sent.init = is_opening || self.random.once_in(30);
         sent.bounce = !self.random.once_in(10);
         sent
     }
@@ -184,11 +230,15 @@ impl<'a> History<'a> {
             5 => settle.take = take.saturating_add(nano(1)),
             _ => {}
         }
-        // What has one right signature may be joined with another's half.
-        if settle.take == take && settle.payee_signature == self.live.settle(close, take, max).payee_signature {
+        // Each right signature is out now, whatever else is wrong, and may be joined with another's half.
+        let right = self.live.settle(close, take, max);
+        if settle.payee_signature == right.payee_signature {
             self.take = self.take.max(take);
+            if close {
+                self.closes.push(take);
+            }
         }
-        if settle.max == max && settle.voucher_signature == self.live.settle(close, take, max).voucher_signature {
+        if settle.voucher_signature == right.voucher_signature {
             self.voucher = self.voucher.max(max);
         }
         self.old.push(settle);
@@ -232,22 +282,45 @@ impl<'a> History<'a> {
         let outcome = outcome.expect("internal messages are always taken");
         counts.messages += 1;
         counts.succeeded += usize::from(outcome.succeeded());
-        books::check(&told, &before, &message, &outcome);
+        let kept = books::check(&told, &before, &message, &outcome);
+
+        // What we cannot read, the contract does not act on; and the other way round.
+        match (Request::decode(&sent.body), outcome.exit_code()) {
+            (Err(error), Some(0)) => {
+                // Of a voucher that it does not need it reads the reference alone.
+                let is_close = outcome.destroyed && claimed_in(&outcome.messages).is_none();
+                assert!(is_close, "{told}: {error}, and the contract acted on it");
+            }
+            (Ok(request), Some(9 | 65_535)) => panic!("{told}: the contract cannot read {request:?}"),
+            _ => {}
+        }
 
         // Nobody has what was not signed for by both.
-        let claimed = payout(&outcome.messages);
+        let claimed = claimed_in(&outcome.messages);
         if let Some(claimed) = claimed {
             counts.paid += 1;
             assert!(claimed <= self.take, "{told}: more than the payee signed");
             assert!(claimed <= self.voucher, "{told}: more than the payer signed");
         }
         let Some(was) = was else { return };
-        if self.live.kept().is_none() && outcome.succeeded() {
+        if let Ok(Request::Settle(settle)) = Request::decode(&sent.body)
+            && sent.value >= TON / 20
+        {
+            let due = self.due(&was, &settle, kept);
+            assert_eq!(
+                outcome.succeeded(),
+                due.is_some(),
+                "{told}: {settle:?}, where {due:?} is due"
+            );
+            let due = due.filter(|due| *due > was.on_chain.claimed);
+            assert_eq!(claimed, due, "{told}: {settle:?}");
+        }
+        if self.live.kept().is_none() && !books::is_frozen(&self.live.state) && outcome.succeeded() {
             counts.ended += 1;
             match Request::decode(&sent.body) {
                 Ok(Request::Settle(Settle { close: true, take, .. })) => {
                     counts.closed += 1;
-                    assert!(take <= self.take, "{told}: closed without the payee");
+                    assert!(self.closes.contains(&take), "{told}: closed without the payee");
                 }
                 Ok(Request::FinishClose { .. }) => {
                     let close_at = was.on_chain.close_at;
@@ -262,6 +335,26 @@ impl<'a> History<'a> {
         }
     }
 
+    /// What is claimed in all after `settle`, by the rules of `docs/contract.md`; `None` where it should be refused.
+    fn due(&self, was: &State, settle: &Settle, kept: u128) -> Option<Nano> {
+        let right = self.live.settle(settle.close, settle.take, settle.max);
+        if settle.payee_signature != right.payee_signature {
+            return None;
+        }
+        let claimed = was.on_chain.claimed;
+        let kept = u64::try_from(kept).map_or(Nano::MOST, Nano::saturating);
+        let delta = settle
+            .take
+            .min(was.on_chain.deposited)
+            .saturating_sub(claimed)
+            .min(kept);
+        if delta.is_zero() {
+            return (settle.close && settle.take >= claimed).then_some(claimed);
+        }
+        let is_allowed = settle.take <= settle.max && settle.voucher_signature == right.voucher_signature;
+        is_allowed.then_some(claimed.saturating_add(delta))
+    }
+
     /// Whatever happened, the payer gets the rest.
     fn end(mut self, counts: &mut Counts) {
         let Some(kept) = self.live.kept() else { return };
@@ -269,6 +362,10 @@ impl<'a> History<'a> {
         if kept.on_chain.close_at.is_none() {
             let request = sent(self.live.terms.payer, TON / 20, &Request::RequestClose { query_id: 5 });
             self.must(&request, &told);
+        }
+        if books::is_frozen(&self.live.state) {
+            // It had nothing left and owed years of rent.
+            return;
         }
         self.live.now += self.live.terms.close_delay_s + 60;
         let finish = sent(party(0x44), TON / 20, &Request::FinishClose { query_id: 6 });
@@ -292,7 +389,7 @@ impl<'a> History<'a> {
 }
 
 /// What was claimed in all, where the transaction paid.
-fn payout(messages: &[Cell]) -> Option<Nano> {
+fn claimed_in(messages: &[Cell]) -> Option<Nano> {
     messages.iter().find_map(|message| {
         let (info, _, body) = opened(message);
         match (info, Remittance::decode(&body)) {

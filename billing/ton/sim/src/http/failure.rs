@@ -44,9 +44,8 @@ impl From<ChainError> for Failure {
         match error {
             ChainError::Refused(reason) => Self::Refused(reason),
             ChainError::Limited => Self::Limited,
-            ChainError::Unreachable(reason) | ChainError::Unreadable(reason) | ChainError::Contradiction(reason) => {
-                Self::Unavailable(reason)
-            }
+            ChainError::Contradiction(reason) => Self::Absent(reason),
+            ChainError::Unreachable(reason) | ChainError::Unreadable(reason) => Self::Unavailable(reason),
         }
     }
 }

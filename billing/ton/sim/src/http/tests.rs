@@ -27,6 +27,11 @@ fn address(n: u32) -> String {
     form::friendly(&forwarder(n).0)
 }
 
+/// One call, on a front of its own.
+fn route(method: &Method, path: &str, query: Option<&str>, body: &[u8], chain: &Simulated) -> Response<Full<Bytes>> {
+    super::route(method, path, query, body, &Front::new(chain.clone()))
+}
+
 fn body(response: Response<Full<Bytes>>) -> (u16, Json) {
     let status = response.status().as_u16();
     let body = futures_util::FutureExt::now_or_never(response.into_body().collect())
@@ -330,7 +335,10 @@ fn configuration_and_fees_are_told() {
     let prices = Boc::decode(bytes).expect("cells");
     assert!(prices.parse::<tycho_types::models::GasLimitsPrices>().is_ok());
     assert_eq!(result(&chain, "getConfigAll", json!({}))["@type"], "configInfo");
-    assert_eq!(failure(&chain, "getConfigParam", json!({ "config_id": 9_999 })).0, 500);
+    assert_eq!(
+        result(&chain, "getConfigParam", json!({ "config_id": 9_999 }))["config"]["bytes"],
+        ""
+    );
 
     // The body that asks a forwarder to send, and what that costs.
     let message = Boc::decode(ask_to_send(1, &forwarder(2).0, 5, false)).expect("ours");
@@ -430,6 +438,32 @@ fn the_faucet_gives_and_time_moves() {
         result(&chain, "getConsensusBlock", json!({}))["timestamp"],
         json!(before + 3_600)
     );
+}
+
+#[test]
+fn the_front_fails_when_it_is_told_to() {
+    let front = Front::new(scene());
+    let get = |path: &str, query: &str| body(super::route(&Method::GET, path, Some(query), b"", &front));
+    let head = || get("/api/v2/getMasterchainInfo", "").0;
+    for (status, calls) in [(429, 2), (503, 1)] {
+        assert_eq!(get("/danger_fail", &format!("calls={calls}&status={status}")).0, 200);
+        for _ in 0..calls {
+            assert_eq!(head(), status);
+        }
+        assert_eq!(head(), 200);
+    }
+    assert_eq!(get("/danger_fail", "calls=1&status=404").0, 422);
+    assert_eq!(get("/danger_fail", "status=429").0, 422);
+    assert_eq!(get("/danger_anything", "").0, 404);
+    assert_eq!(get("/danger_halt", "").0, 200);
+    assert_eq!(
+        get("/danger_faucet", &format!("address={}&amount=5", address(7))).0,
+        200
+    );
+    let balance = || get("/api/v2/getAddressBalance", &format!("address={}", address(7))).1["result"].clone();
+    assert_eq!(balance(), "0");
+    assert_eq!(get("/danger_resume", "").0, 200);
+    assert_eq!(balance(), "5");
 }
 
 #[test]

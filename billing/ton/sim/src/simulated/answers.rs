@@ -42,7 +42,7 @@ impl Chain for Simulated {
                         Some(kept) if kept.at == after => from + 1,
                         // It was taken back, or is of another chain. Who goes on as if nothing were has two histories.
                         _ => {
-                            return Err(ChainError::Unreadable(format!(
+                            return Err(ChainError::Contradiction(format!(
                                 "the account has no transaction {} with this hash",
                                 after.lt
                             )));

@@ -1,10 +1,8 @@
 //! Making blocks: on the disk first, then in the state.
 
-use sha2::{Digest, Sha256};
-
 use super::{BlockMade, Blocks, State, TickError};
 use crate::bytes::Writer;
-use crate::disk::Entry;
+use crate::disk::{Entry, Frame, Hash};
 
 /// How many external messages may wait, and how many gifts of coins.
 pub(super) const WAITING: usize = 1_024;
@@ -59,7 +57,7 @@ impl State {
                 .collect(),
             refused: made.refused,
         };
-        let hash = self.write(Entry::Block(made.block.clone()))?;
+        let hash = self.write(&Entry::Block(made.block.clone()))?;
         self.world.apply(made.block, hash);
         self.mints.drain(..made.mints);
         self.waiting.drain(..made.externals);
@@ -71,17 +69,18 @@ impl State {
         let possible = u32::try_from(self.world.unfinal()).unwrap_or(u32::MAX);
         let depth = depth.min(possible);
         if depth > 0 {
-            self.write(Entry::TakenBack(depth))?;
+            self.write(&Entry::TakenBack(depth))?;
             self.world.take_back(usize::try_from(depth).unwrap_or(usize::MAX));
         }
         Ok(depth)
     }
 
-    fn write(&mut self, entry: Entry) -> Result<[u8; 32], TickError> {
+    fn write(&mut self, entry: &Entry) -> Result<Hash, TickError> {
+        let frame = Frame::new(entry);
         if let Some(disk) = &mut self.disk {
-            disk.append(&entry).map_err(TickError::Disk)?;
+            disk.append(&frame).map_err(TickError::Disk)?;
         }
-        Ok(Sha256::digest(entry.write()).into())
+        Ok(frame.hash)
     }
 
     /// Replaces a file that has become long.

@@ -1,20 +1,18 @@
 //! From the entries of a file to the state that they led to.
 
-use sha2::{Digest, Sha256};
-
 use super::Settings;
 use crate::bytes::Reader;
-use crate::disk::{Entry, Genesis};
+use crate::disk::{Entry, Genesis, Hash};
 use crate::world::World;
 
 /// `None` when they are in no order that we write.
-pub(super) fn replay(entries: Vec<Entry>, settings: &Settings) -> Option<(Genesis, World)> {
+pub(super) fn replay(entries: Vec<(Entry, Hash)>, settings: &Settings) -> Option<(Genesis, World)> {
     let mut entries = entries.into_iter();
-    let Entry::Genesis(genesis) = entries.next()? else {
+    let (Entry::Genesis(genesis), _) = entries.next()? else {
         return None;
     };
     let mut world = World::new(genesis.time, settings.prices, genesis.finality_lag);
-    for entry in entries {
+    for (entry, hash) in entries {
         match entry {
             Entry::Genesis(_) => return None,
             Entry::Snapshot(bytes) => {
@@ -29,7 +27,6 @@ pub(super) fn replay(entries: Vec<Entry>, settings: &Settings) -> Option<(Genesi
                 if block.head.seqno != world.tip().head.seqno.checked_add(1)? {
                     return None;
                 }
-                let hash = Sha256::digest(Entry::Block(block.clone()).write()).into();
                 world.apply(block, hash);
             }
         }

@@ -99,7 +99,7 @@ fn a_history_is_read_from_a_cursor() {
     };
     assert!(matches!(
         now(chain.transactions(rich, Some(elsewhere), 2)),
-        Err(ChainError::Unreadable(_))
+        Err(ChainError::Contradiction(_))
     ));
 }
 
@@ -163,6 +163,22 @@ fn blocks_on_demand_need_no_tick() {
     let head = now(chain.head()).expect("answered");
     assert_eq!(head.time, old.time + 64);
     assert_eq!(now(chain.head()).expect("answered"), head, "young enough");
+}
+
+#[test]
+fn on_demand_a_block_becomes_final_as_time_passes() {
+    let chain = chain(Settings {
+        blocks: Blocks::OnDemand,
+        finality_lag: 2,
+        ..Settings::for_tests(1)
+    });
+    let (rich, _) = forwarder(1);
+    chain.fund(rich, nano(TON)).expect("made");
+    assert_eq!(account(&chain, rich).status, Status::Nonexistent);
+    chain.advance(1).expect("moved");
+    assert_eq!(account(&chain, rich).status, Status::Nonexistent);
+    chain.advance(1).expect("moved");
+    assert_eq!(account(&chain, rich).balance, u128::from(TON));
 }
 
 #[test]

@@ -1,0 +1,279 @@
+//! `mulberry channel`: a payer's channels, from the first payment to the rest.
+//!
+//! Every command that pays says first what it does and what that costs, asks, and reads from the contract whether it
+//! had its effect.
+
+use std::io::{self, Read as _};
+
+use backends::serve::BoxError;
+use billing::{
+    Nano,
+    channel::{Account, Network, OnChain},
+};
+use billing_ton::{
+    address::{Bounce, Friendly},
+    chain::{AccountState, Status},
+    contract::{self, State},
+    keyfile::Secret,
+    wallet::Payment,
+};
+use tycho_types::boc::Boc;
+
+use super::{
+    place::{tell, write},
+    qr,
+    wallet::name as network_name,
+};
+use crate::{
+    chain_source::ChainSource,
+    cli::{
+        channel::{ChannelArgs, ChannelCommand, WayArgs},
+        key::Output,
+        wallet::WalletFlags,
+    },
+    config::{Process, Timestamp},
+    home,
+    passphrase::Source,
+    payer::{
+        shelf::{Kept, Shelf, Slate, Stage},
+        till::Till,
+    },
+    terminal::{self, AskError},
+    wallet_file::{self, WalletFile},
+};
+
+mod close;
+mod open;
+mod settle;
+mod top_up;
+mod view;
+
+#[derive(Debug, thiserror::Error)]
+enum ChannelCommandError {
+    #[error("the channel is on {channel}, and --network says {named}; say --network {channel}")]
+    Network { channel: String, named: String },
+    #[error("nothing was done; there is no terminal to ask on, so say with --yes that it is meant")]
+    Unasked,
+    #[error("nothing was done")]
+    Unconfirmed,
+    #[error("what is at the channel's address is no channel of ours: {0}; ask another source with --chain")]
+    Stranger(&'static str),
+    #[error("the channel is over; it must never be paid into again, so open a new one")]
+    Over,
+    #[error("the channel is closing, and nothing can be paid in; open a new one")]
+    Closing,
+    #[error("nothing was ever paid into the channel")]
+    Unopened,
+    #[error("cannot read '{path}'")]
+    Read { path: String, source: io::Error },
+}
+
+pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
+    let shelf = Shelf::new(args.channels, home::data(&Process))?;
+    let desk = Counter {
+        shelf,
+        wallet: args.wallet,
+        chain: args.chain,
+        output: args.output,
+    };
+    match args.command {
+        ChannelCommand::Open(args) => open::run(&desk, args).await,
+        ChannelCommand::Topup { channel, amount, way } => top_up::run(&desk, &channel, amount, &way).await,
+        ChannelCommand::List => view::list(&desk).await,
+        ChannelCommand::Show { channel } => view::show(&desk, channel.as_deref()).await,
+        ChannelCommand::Settle { settlement, way } => settle::run(&desk, &settlement, &way).await,
+        ChannelCommand::Close { channel, way } => close::run(&desk, channel.as_deref(), &way).await,
+        ChannelCommand::Export { channel } => settle::export(&desk, channel.as_deref()),
+    }
+}
+
+/// What all of these commands were given.
+struct Counter {
+    shelf: Shelf,
+    wallet: WalletFlags,
+    chain: crate::cli::chain::ChainFlags,
+    output: Output,
+}
+
+impl Counter {
+    fn source(&self, network: Network) -> Result<ChainSource, BoxError> {
+        let key = self.chain.chain_api_key_file.as_deref();
+        Ok(ChainSource::new(&self.chain.chain, key, network, &Process)?)
+    }
+
+    /// A channel of the network that was named.
+    fn pick(&self, named: Option<&str>) -> Result<Kept, BoxError> {
+        let kept = self.shelf.pick(named)?;
+        let (channel, named) = (kept.id.network, self.wallet.network);
+        if channel != named {
+            return Err(ChannelCommandError::Network {
+                channel: network_name(channel),
+                named: network_name(named),
+            }
+            .into());
+        }
+        Ok(kept)
+    }
+
+    fn wallet_file(&self) -> Result<WalletFile, BoxError> {
+        let path = wallet_file::place(self.wallet.wallet.clone(), &Process)?;
+        Ok(WalletFile::read(path)?)
+    }
+
+    fn passphrase(&self) -> Source<'_> {
+        Source {
+            file: self.wallet.passphrase_file.as_deref(),
+            environment: &Process,
+        }
+    }
+
+    fn till<'a>(&self, source: &'a ChainSource, file: &WalletFile, secret: &Secret) -> Till<'a> {
+        let wallet = file.wallet(self.wallet.network);
+        Till {
+            source,
+            shown: super::wallet::shown(wallet.account(), wallet.network()),
+            seed: secret.seed(),
+            wallet,
+        }
+    }
+}
+
+/// What a chain says of a channel.
+enum Seen {
+    /// Nothing there but coins perhaps.
+    Absent,
+    Open(OnChain),
+}
+
+impl Seen {
+    /// Of a channel whose address follows from these terms and keys.
+    fn of(kept: &Kept, state: &AccountState) -> Result<Self, ChannelCommandError> {
+        let (code, data) = match &state.status {
+            Status::Nonexistent | Status::Uninitialised => return Ok(Self::Absent),
+            Status::Frozen => return Err(ChannelCommandError::Stranger("it is frozen")),
+            Status::Active { code, data } => (code, data),
+        };
+        let is_ours = Boc::decode(code).is_ok_and(|code| code.repr_hash().0 == contract::CODE_HASH);
+        if !is_ours {
+            return Err(ChannelCommandError::Stranger("it has another code"));
+        }
+        let state = State::decode_boc(data).map_err(|_| ChannelCommandError::Stranger("its data cannot be read"))?;
+        if state.terms != kept.terms || state.keys != kept.keys {
+            return Err(ChannelCommandError::Stranger("it has other terms"));
+        }
+        Ok(Self::Open(state.on_chain))
+    }
+
+    fn on_chain(&self) -> Option<&OnChain> {
+        match self {
+            Self::Absent => None,
+            Self::Open(on_chain) => Some(on_chain),
+        }
+    }
+}
+
+/// Looks at a channel, and writes down what is new about it.
+async fn look(source: &ChainSource, kept: &Kept) -> Result<(AccountState, Seen, Slate), BoxError> {
+    let state = source.account(kept.id.account).await?;
+    let seen = Seen::of(kept, &state)?;
+    let known = kept.slate()?;
+    let slate = noted(&known, &seen);
+    if slate != known {
+        kept.write_slate(&slate)?;
+    }
+    Ok((state, seen, slate))
+}
+
+fn noted(known: &Slate, seen: &Seen) -> Slate {
+    let mut slate = known.clone();
+    match seen {
+        Seen::Open(on_chain) => {
+            slate.deposited = slate.deposited.max(on_chain.deposited);
+            slate.claimed = slate.claimed.max(on_chain.claimed);
+            slate.reach(Stage::Open);
+            if on_chain.close_at.is_some() {
+                slate.reach(Stage::Leaving);
+            }
+        }
+        Seen::Absent if slate.stage > Stage::New => slate.reach(Stage::Over),
+        Seen::Absent => {}
+    }
+    slate
+}
+
+/// A channel's address: coins that it does not take come back.
+fn shown(account: Account, network: Network) -> String {
+    Friendly::new(account, network, Bounce::Back).to_string()
+}
+
+/// Without the zeros at its end.
+fn short(amount: Nano) -> String {
+    let text = amount.to_string();
+    let text = text.trim_end_matches('0');
+    text.trim_end_matches('.').to_owned()
+}
+
+fn time(unix_s: u32) -> String {
+    Timestamp::from_unix_seconds(unix_s.into()).to_string()
+}
+
+fn delay(seconds: u32) -> String {
+    humantime::format_duration(std::time::Duration::from_secs(seconds.into())).to_string()
+}
+
+/// Asks whether what was just said is meant.
+fn confirm(way: &WayArgs) -> Result<(), ChannelCommandError> {
+    if way.yes {
+        return Ok(());
+    }
+    let answer = terminal::ask("Do it? Type `yes`: ").map_err(|error| match error {
+        AskError::NoTerminal => ChannelCommandError::Unasked,
+        _ => ChannelCommandError::Unconfirmed,
+    })?;
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(ChannelCommandError::Unconfirmed)
+    }
+}
+
+/// A payment as a link that wallet programs open.
+fn link(payment: &Payment, network: Network) -> String {
+    let bag = |cell| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE, Boc::encode(cell));
+    let mut link = format!(
+        "ton://transfer/{}?amount={}",
+        shown(payment.to, network),
+        payment.amount.get()
+    );
+    if let Some(body) = &payment.body {
+        link.push_str(&format!("&bin={}", bag(body)));
+    }
+    if let Some(init) = &payment.init {
+        let cell = tycho_types::cell::CellBuilder::build_from(init).expect("two references and five bits");
+        link.push_str(&format!("&init={}", bag(&cell)));
+    }
+    link
+}
+
+fn tell_link(payment: &Payment, network: Network, way: &WayArgs) -> Result<(), BoxError> {
+    let link = link(payment, network);
+    if way.qr {
+        write(&qr::draw(&link)?)?;
+    }
+    write(&format!("{link}\n"))
+}
+
+/// A file, or standard input.
+fn read(path: &std::path::Path, at_most: u64) -> Result<Vec<u8>, ChannelCommandError> {
+    let mut bytes = Vec::new();
+    let read = if path == std::path::Path::new("-") {
+        io::stdin().lock().take(at_most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(at_most).read_to_end(&mut bytes))
+    };
+    read.map_err(|source| ChannelCommandError::Read {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok(bytes)
+}

@@ -1,0 +1,172 @@
+//! `mulberry channel close`: whatever is due next until the rest is back.
+
+use billing_ton::{
+    chain::Status,
+    contract::{Operation, Request},
+    wallet::{Mode, Payment},
+};
+use serde_json::json;
+
+use super::{BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look, short, tell, tell_link, time, write};
+use crate::{
+    chain_source::ChainSource,
+    cli::{channel::WayArgs, key::Output},
+    commands::wallet,
+    payer::{
+        shelf::{Kept, Stage},
+        till::SENDING,
+    },
+};
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "only the wallet {payer} can ask to close this channel, and the wallet here is {ours}; use --link, and open the link in that wallet"
+)]
+struct NotPayer {
+    payer: String,
+    ours: String,
+}
+
+/// What is due.
+enum Due {
+    /// Start the clock.
+    Request,
+    /// It has run out.
+    Finish,
+    /// It runs until then, in Unix seconds.
+    Wait(u32),
+}
+
+pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs) -> Result<(), BoxError> {
+    let kept = counter.pick(channel)?;
+    // Nobody signs while it closes.
+    let _lock = kept.lock()?;
+    let source = counter.source(kept.id.network)?;
+    let (state, seen, mut slate) = look(&source, &kept).await?;
+    let on_chain = match seen {
+        Seen::Open(on_chain) => on_chain,
+        Seen::Absent if slate.stage == Stage::Over => {
+            return done(
+                counter,
+                &kept,
+                "closed",
+                "The channel is closed: what was left went back to the payer.\n",
+            );
+        }
+        Seen::Absent => return Err(ChannelCommandError::Unopened.into()),
+    };
+    let due = match on_chain.close_at {
+        None => Due::Request,
+        Some(close_at) if state.head.time >= close_at => Due::Finish,
+        Some(close_at) => Due::Wait(close_at),
+    };
+    let (operation, body) = match due {
+        Due::Wait(close_at) => {
+            let text = format!(
+                "The channel is closing; the rest can be fetched from {} on: run `mulberry channel close {}` then.\n",
+                time(close_at),
+                kept.name
+            );
+            return done(counter, &kept, "closing", &text);
+        }
+        Due::Request => (Operation::RequestClose, Request::RequestClose { query_id: 0 }),
+        Due::Finish => (Operation::FinishClose, Request::FinishClose { query_id: 0 }),
+    };
+    let bring = source.prices().await?.bring(operation);
+    let rest = on_chain.deposited.saturating_sub(on_chain.claimed);
+    if counter.output == Output::Text && !way.link || way.dry_run {
+        let cost = short(bring.saturating_add(SENDING));
+        let text = match due {
+            Due::Finish => format!(
+                "This fetches {} GRAM (TON) and the reserve for rent, to {}, and takes at most {cost} for gas.\n",
+                short(rest),
+                wallet::shown(kept.terms.payer, kept.id.network)
+            ),
+            _ => format!(
+                "This starts the clock of the channel {}: the payee has {} to take what you signed for, at most {} GRAM (TON) \
+                 more, and then the rest of {} is yours.\n\
+                 Nothing can be paid in any more, and nothing more is signed. It takes at most {cost} for gas.\n",
+                kept.name,
+                delay(kept.terms.close_delay_s),
+                short(slate.signed().min(on_chain.deposited).saturating_sub(on_chain.claimed)),
+                short(rest),
+            ),
+        };
+        write(&text)?;
+    }
+    if way.dry_run {
+        return Ok(());
+    }
+    let payment = Payment {
+        to: kept.id.account,
+        amount: bring,
+        bounce: true,
+        mode: Mode::FeesApart,
+        body: Some(body.encode()),
+        init: None,
+    };
+    if !way.link {
+        check_payer(counter, &kept, &due)?;
+        confirm(way)?;
+    }
+    slate.reach(Stage::Leaving);
+    kept.write_slate(&slate)?;
+    if way.link {
+        return tell_link(&payment, kept.id.network, way);
+    }
+    let file = counter.wallet_file()?;
+    let secret = file.open(&counter.passphrase())?;
+    let till = counter.till(&source, &file, &secret);
+    match due {
+        Due::Finish => {
+            till.pay(payment, |state| {
+                matches!(state.status, Status::Nonexistent | Status::Uninitialised)
+            })
+            .await?;
+            look(&source, &kept).await?;
+            let text = format!("Closed: {} GRAM (TON) and the reserve are back.\n", short(rest));
+            done(counter, &kept, "closed", &text)
+        }
+        _ => {
+            till.pay(
+                payment,
+                |state| matches!(Seen::of(&kept, state), Ok(Seen::Open(on_chain)) if on_chain.close_at.is_some()),
+            )
+            .await?;
+            requested(counter, &source, &kept).await
+        }
+    }
+}
+
+/// Only the payer's account can start the clock; anybody can end it.
+fn check_payer(counter: &Counter, kept: &Kept, due: &Due) -> Result<(), BoxError> {
+    let ours = counter.wallet_file()?.wallet(kept.id.network).account();
+    if matches!(due, Due::Finish) || ours == kept.terms.payer {
+        return Ok(());
+    }
+    Err(NotPayer {
+        payer: wallet::shown(kept.terms.payer, kept.id.network),
+        ours: wallet::shown(ours, kept.id.network),
+    }
+    .into())
+}
+
+async fn requested(counter: &Counter, source: &ChainSource, kept: &Kept) -> Result<(), BoxError> {
+    let (_, seen, _) = look(source, kept).await?;
+    let close_at = seen.on_chain().and_then(|on_chain| on_chain.close_at);
+    let when = close_at.map_or_else(|| "the end of the delay".to_owned(), time);
+    let text = format!(
+        "The clock runs: the rest can be fetched from {when} on, with `mulberry channel close {}`.\n",
+        kept.name
+    );
+    done(counter, kept, "closing", &text)
+}
+
+fn done(counter: &Counter, kept: &Kept, state: &str, text: &str) -> Result<(), BoxError> {
+    if counter.output == Output::Json {
+        let told = json!({ "name": kept.name, "state": state });
+        tell(text.trim_end())?;
+        return write(&format!("{told:#}\n"));
+    }
+    write(text)
+}

@@ -1,0 +1,159 @@
+//! `mulberry channel settle` and `export`: what a payee signed, to the contract and to a file.
+
+use std::path::Path;
+
+use billing::channel::{Blob, ChannelId, SettlementRefusal};
+use billing_ton::{
+    chain::{AccountState, Status},
+    contract::{self, Operation, Request, Settle, State},
+    wallet::{Mode, Payment},
+};
+use serde_json::json;
+use tycho_types::boc::Boc;
+
+use super::{BoxError, ChannelCommandError, Counter, confirm, read, short, shown, tell, tell_link, write};
+use crate::{
+    cli::{channel::WayArgs, key::Output},
+    commands::wallet,
+    payer::till::SENDING,
+};
+
+/// Far more than a settlement has.
+const MAX_FILE: u64 = 16 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+enum SettleError {
+    #[error("'{path}' is no settlement")]
+    Malformed { path: String, source: serde_json::Error },
+    #[error("the contract would not take the settlement")]
+    Refused(#[source] SettlementRefusal),
+    #[error("there is no channel at {0}: it was never opened, or is closed; look whether the payee was paid")]
+    Absent(String),
+    #[error("all of it was paid before; nothing is left to settle")]
+    Paid,
+    #[error(
+        "the payee of this channel never showed us a signature, so there is nothing to write; what it earned it settles itself"
+    )]
+    Nothing,
+}
+
+pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result<(), BoxError> {
+    let blob: Blob = serde_json::from_slice(&read(path, MAX_FILE)?).map_err(|source| SettleError::Malformed {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let network = counter.wallet.network;
+    if blob.network != network {
+        return Err(ChannelCommandError::Network {
+            channel: wallet::name(blob.network),
+            named: wallet::name(network),
+        }
+        .into());
+    }
+    let id = ChannelId {
+        network,
+        account: blob.take.account,
+    };
+    let source = counter.source(network)?;
+    let Some(state) = channel(&source.account(id.account).await?, &id)? else {
+        return Err(SettleError::Absent(shown(id.account, network)).into());
+    };
+    let settlement = blob.verify(&state.keys, &id).map_err(SettleError::Refused)?;
+    let take = *settlement.take();
+    let on_chain = state.on_chain;
+    let delta = take.amount().min(on_chain.deposited).saturating_sub(on_chain.claimed);
+    if delta.is_zero() && !take.is_last() {
+        return Err(SettleError::Paid.into());
+    }
+    let operation = if take.is_last() {
+        Operation::Close
+    } else {
+        Operation::Settle
+    };
+    let bring = source.prices().await?.bring(operation);
+    if counter.output == Output::Text && !way.link || way.dry_run {
+        let person = |account| wallet::shown(account, network);
+        let close = if take.is_last() {
+            format!(
+                " The channel closes, and the rest goes to {}.",
+                person(state.terms.payer)
+            )
+        } else {
+            String::new()
+        };
+        write(&format!(
+            "This makes the contract pay {} GRAM (TON) to {}, less its fee of {} parts of 10000.{close}\n\
+             It takes at most {} for gas from the wallet here, of which what is not needed comes back.\n",
+            short(delta),
+            person(state.terms.payee),
+            state.terms.fee_bps,
+            short(bring.saturating_add(SENDING))
+        ))?;
+    }
+    if way.dry_run {
+        return Ok(());
+    }
+    let settle = Settle {
+        query_id: 0,
+        close: take.is_last(),
+        take: take.amount(),
+        max: settlement.voucher().map_or(take.amount(), |voucher| voucher.max()),
+        payee_signature: *take.signature(),
+        voucher_signature: settlement.voucher().map(|voucher| *voucher.signature()),
+    };
+    let payment = Payment {
+        to: id.account,
+        amount: bring,
+        bounce: true,
+        mode: Mode::FeesApart,
+        body: Some(Request::Settle(settle).encode()),
+        init: None,
+    };
+    if way.link {
+        return tell_link(&payment, network, way);
+    }
+    confirm(way)?;
+    let file = counter.wallet_file()?;
+    let secret = file.open(&counter.passphrase())?;
+    let target = take.amount().min(on_chain.deposited);
+    counter
+        .till(&source, &file, &secret)
+        .pay(payment, |seen| match channel(seen, &id) {
+            Ok(Some(state)) => !take.is_last() && state.on_chain.claimed >= target,
+            Ok(None) => true,
+            Err(_) => false,
+        })
+        .await?;
+    if counter.output == Output::Json {
+        let told = json!({ "channel": id.account.to_string(), "paid": delta, "closed": take.is_last() });
+        return write(&format!("{told:#}\n"));
+    }
+    write(&format!("Settled: {} GRAM (TON) were paid.\n", short(delta)))
+}
+
+/// A channel of our contract with an address of its own; `None` where there is nothing.
+fn channel(state: &AccountState, id: &ChannelId) -> Result<Option<State>, ChannelCommandError> {
+    let (code, data) = match &state.status {
+        Status::Nonexistent | Status::Uninitialised => return Ok(None),
+        Status::Frozen => return Err(ChannelCommandError::Stranger("it is frozen")),
+        Status::Active { code, data } => (code, data),
+    };
+    if !Boc::decode(code).is_ok_and(|code| code.repr_hash().0 == contract::CODE_HASH) {
+        return Err(ChannelCommandError::Stranger("it has another code"));
+    }
+    let state = State::decode_boc(data).map_err(|_| ChannelCommandError::Stranger("its data cannot be read"))?;
+    if contract::account(&state.terms, &state.keys) != id.account || state.terms.network != id.network {
+        return Err(ChannelCommandError::Stranger(
+            "its address does not follow from its terms",
+        ));
+    }
+    Ok(Some(state))
+}
+
+pub(super) fn export(counter: &Counter, named: Option<&str>) -> Result<(), BoxError> {
+    let kept = counter.shelf.pick(named)?;
+    let settlement = kept.slate()?.settlement(&kept).ok_or(SettleError::Nothing)?;
+    let settlement = settlement.map_err(SettleError::Refused)?;
+    tell("whoever has this can make the contract pay the payee what it says, and can do nothing else with it")?;
+    write(&format!("{}\n", serde_json::to_string(&settlement.claim())?))
+}
