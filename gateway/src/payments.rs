@@ -156,7 +156,8 @@ impl Shared {
         let (terms, keys) = payment.check(self.offered.wanted.network)?;
         self.offered.check(&terms, &keys)?;
         let id = self.id(contract::account(&terms, &keys));
-        // Signatures first: nobody makes us ask the chain about a channel that is another's.
+        // Signatures first: nobody makes us ask the chain about a channel that is another's. The keys are the request's
+        // own so far, and only the address binds them; what is known of the channel is compared below.
         let window_s = self.settings.access_window.as_secs();
         let payload = &payment.payload;
         let voucher = payload.voucher.map(|voucher| voucher.verify(&keys, &id)).transpose()?;
@@ -165,6 +166,7 @@ impl Shared {
             .map(|access| access.verify(&keys, &id, now_s, window_s))
             .transpose()?;
         let channel = self.find(&id, &terms, &keys).await?;
+        channel.refuse_others(&terms, &keys)?;
         channel.refuse_ended()?;
         let is_raised = match &voucher {
             Some(voucher) => self.raise(&channel, voucher).await?,

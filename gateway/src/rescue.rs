@@ -318,9 +318,11 @@ fn from_payment(error: &PaymentError) -> Refusal {
         Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "chain_unavailable", message).retry_after(Duration::from_secs(5))
     };
     match error {
-        PaymentError::Off | PaymentError::Known | PaymentError::Voucher(_) | PaymentError::Access(_) => {
-            unauthorized(message)
-        }
+        PaymentError::Off
+        | PaymentError::Known
+        | PaymentError::Others
+        | PaymentError::Voucher(_)
+        | PaymentError::Access(_) => unauthorized(message),
         PaymentError::Header(_) | PaymentError::Payment(_) => {
             Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
         }

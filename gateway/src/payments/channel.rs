@@ -84,6 +84,16 @@ impl Channel {
         self.now().facts.on_chain
     }
 
+    /// What a request says of its channel lets nobody in where the channel that is known is another: signatures were
+    /// checked by the request's own keys.
+    pub(super) fn refuse_others(&self, terms: &Terms, keys: &Keys) -> Result<(), PaymentError> {
+        if (terms, keys) == (&self.terms, &self.keys) {
+            Ok(())
+        } else {
+            Err(PaymentError::Others)
+        }
+    }
+
     /// New work is taken for an open one only.
     pub(super) fn refuse_ended(&self) -> Result<(), PaymentError> {
         match self.now().stage {
@@ -143,5 +153,73 @@ impl Channel {
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Channel({})", self.id.account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use billing::channel::{Account, Network};
+
+    use super::*;
+
+    fn stored() -> StoredChannel {
+        let account = |byte| Account {
+            workchain: 0,
+            hash: [byte; 32],
+        };
+        StoredChannel {
+            side: billing_store::ledger::Side::Payee,
+            id: ChannelId {
+                network: Network::TESTNET,
+                account: account(9),
+            },
+            terms: Terms {
+                network: Network::TESTNET,
+                close_delay_s: 86_400,
+                fee_bps: 0,
+                salt: 1,
+                payer: account(1),
+                payee: account(2),
+                fee_dest: account(2),
+            },
+            keys: Keys {
+                payer: [4; 32],
+                payee: [5; 32],
+            },
+            facts: Facts {
+                seqno: 1,
+                on_chain: OnChain {
+                    close_at: None,
+                    deposited: Nano::ZERO,
+                    claimed: Nano::ZERO,
+                },
+            },
+            stage: Stage::Open,
+            voucher: None,
+            take: None,
+            credited: Nano::ZERO,
+            spent: Nano::ZERO,
+            revision: 1,
+            created_at_ms: 0,
+            closed_at_ms: None,
+        }
+    }
+
+    /// Whatever the address says: keys of a request are compared with those that are known.
+    #[test]
+    fn keys_of_a_request_are_those_that_are_known() {
+        let channel = Channel::new(&stored());
+        let (terms, keys) = (channel.terms, channel.keys);
+        assert!(channel.refuse_others(&terms, &keys).is_ok());
+        let theirs = Keys { payer: [6; 32], ..keys };
+        assert!(matches!(
+            channel.refuse_others(&terms, &theirs),
+            Err(PaymentError::Others)
+        ));
+        let salted = Terms { salt: 2, ..terms };
+        assert!(matches!(
+            channel.refuse_others(&salted, &keys),
+            Err(PaymentError::Others)
+        ));
     }
 }

@@ -24,6 +24,9 @@ pub(crate) enum PaymentError {
     Voucher(#[from] VoucherRefusal),
     #[error("The access proof is not good: {0}.")]
     Access(#[from] AccessRefusal),
+    /// Never by chance: an address follows from both.
+    #[error("The channel of this address is known with other terms or keys than the payment names.")]
+    Others,
     #[error("The channel is closed, or about to be. Open another one.")]
     Ended,
     #[error("This voucher is known already, and whoever has seen it may show it. Show an access proof.")]
@@ -53,6 +56,7 @@ impl From<RaiseError> for PaymentError {
             RaiseError::Fault(fault) => Self::Store(fault),
             RaiseError::Closed(_) => Self::Ended,
             RaiseError::NotFound(_) => Self::NotFound,
+            RaiseError::Keys(_) => Self::Others,
             error => {
                 tracing::error!(cause = %crate::layers::rescue::Chain(&error), "a voucher is not on its account");
                 Self::Busy

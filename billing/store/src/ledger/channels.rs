@@ -9,8 +9,8 @@
 //! come late and out of order. What was signed is durable when it is answered. A closed channel's row stays for ever,
 //! so that a contract that is put at the same address again revives nothing.
 //!
-//! Refused by name: a channel that is here with other terms, one that was closed, a voucher of a closed one, closing
-//! while requests run.
+//! Refused by name: a channel that is here with other terms, one that was closed, a voucher of a closed one or by other
+//! keys, closing while requests run.
 //! Left to others: whether a signature is right and a source of the chain can be believed.
 //!
 //! In PostgreSQL the row of the channel is locked before those of the ledger.
@@ -153,6 +153,9 @@ pub enum RaiseError {
     NotFound(Account),
     #[error("the channel {0} is closed; open another one")]
     Closed(Account),
+    /// Anybody signs by keys of their own.
+    #[error("the voucher was checked by other keys than those of the channel {0}; it counts for nothing")]
+    Keys(Account),
     #[error("the channel {0} was raised, and its account was not; nothing was changed")]
     Deposit(Account, #[source] DepositError),
     #[error("the channel was not changed")]
@@ -190,7 +193,7 @@ impl ChannelStore {
         change!(self.pool, db => change::add(db, new, by).await)
     }
 
-    /// Takes a voucher. One that is not higher changes nothing.
+    /// Takes a voucher that was checked by the channel's own keys. One that is not higher changes nothing.
     pub async fn raise(&self, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
         change!(self.pool, db => change::raise(db, voucher, by).await)
     }

@@ -15,6 +15,7 @@ use crate::ledger::{
 
 on_both!(
     what_is_raised_is_on_the_account_once,
+    a_voucher_by_other_keys_counts_for_nothing,
     facts_only_grow,
     a_starting_close_ends_work,
     takes_are_what_was_spent_and_covered,
@@ -182,6 +183,32 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
     let store = scene.open().await;
     let again = store.channels().channel(&new.id).await.expect("readable");
     assert_eq!(again, Some(found));
+}
+
+async fn a_voucher_by_other_keys_counts_for_nothing(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 1_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 100), BY).await.expect("it is known");
+    // As a request brings it, with keys of its own for an address that it copied: good by those.
+    let mut theirs = new;
+    theirs.keys = Keys {
+        payer: payee().public(),
+        payee: payer().public(),
+    };
+    let forged = Voucher::sign(&payee(), &theirs.keys, &theirs.id, nano(900)).expect("it is their key");
+    let forged = forged
+        .claim()
+        .verify(&theirs.keys, &theirs.id)
+        .expect("it is good by them");
+    let refused = channels.raise(&forged, BY).await;
+    assert!(matches!(refused, Err(RaiseError::Keys(_))), "{refused:?}");
+    // Not even one that would change nothing is called good.
+    let low = Voucher::sign(&payee(), &theirs.keys, &theirs.id, nano(1)).expect("it is their key");
+    assert!(matches!(channels.raise(&low, BY).await, Err(RaiseError::Keys(_))));
+    assert_eq!(money(&ledger, &new.id).await, (100, 0, 100, false));
+    clean(&store, 1).await;
 }
 
 async fn facts_only_grow(scene: Scene) {

@@ -41,7 +41,7 @@ pub(super) async fn add(db: &mut Db<'_>, new: &NewChannel, by: By<'_>) -> Result
         Ok(raised) => Ok(raised.channel),
         Err(RaiseError::Fault(fault)) => Err(fault.into()),
         Err(RaiseError::Deposit(id, error)) => Err(AddError::Deposit(id, error)),
-        Err(RaiseError::NotFound(id) | RaiseError::Closed(id)) => Err(AddError::Closed(id)),
+        Err(RaiseError::NotFound(id) | RaiseError::Closed(id) | RaiseError::Keys(id)) => Err(AddError::Closed(id)),
     }
 }
 
@@ -60,6 +60,9 @@ async fn open_account(db: &mut Db<'_>, id: &AccountId, by: By<'_>) -> Result<(),
 
 pub(super) async fn raise(db: &mut Db<'_>, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
     let mut channel = living(db, voucher.channel()).await?;
+    if *voucher.keys() != channel.keys {
+        return Err(RaiseError::Keys(channel.id.account));
+    }
     if voucher.max() <= channel.voucher_max() {
         return Ok(Raised {
             is_new: false,
