@@ -1,7 +1,7 @@
 //! Whether the chain shows a channel that we take, and what it says of one that we took.
 
 use billing::{Nano, channel::ChannelId};
-use billing_store::ledger::{Facts, NewChannel, Side};
+use billing_store::ledger::{Facts, NewChannel, Side, Word};
 use billing_ton::{
     chain::{AccountState, ChainError, Status},
     contract::{self, Malformed, Seen, State, Unacceptable, Wanted},
@@ -64,9 +64,11 @@ async fn look(sources: &Sources, wanted: &Wanted, id: &ChannelId) -> Result<NewC
     // What one source alone says is believed for so much.
     let deposited = read(&state).map_or(Nano::ZERO, |state| state.on_chain.deposited);
     let agreed = sources.account(id.account, deposited).await?;
-    if agreed.last == state.last {
-        state = agreed;
+    if agreed.last != state.last {
+        // What one source said before is not what was agreed on.
+        return Err(AcceptError::Unacceptable(Unacceptable::History));
     }
+    state = agreed;
     let seen = Seen {
         network: first.network(),
         account: id.account,
@@ -83,7 +85,18 @@ async fn look(sources: &Sources, wanted: &Wanted, id: &ChannelId) -> Result<NewC
             seqno: accepted.head().seqno,
             on_chain: accepted.on_chain(),
         },
+        word: word(sources, deposited),
     })
+}
+
+/// On whose word an answer is on which so much depends.
+pub(super) fn word(sources: &Sources, at_stake: Nano) -> Word {
+    let up_to = sources.above();
+    if at_stake > up_to {
+        Word::Agreed
+    } else {
+        Word::Alone { up_to }
+    }
 }
 
 /// What the contract says of itself; `None` where there is no contract of ours.

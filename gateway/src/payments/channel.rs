@@ -25,6 +25,8 @@ pub(crate) struct Channel {
 /// What changes.
 #[derive(Clone, Copy)]
 struct Now {
+    /// Of stage and facts.
+    revision: i64,
     stage: Stage,
     facts: Facts,
     voucher: Option<ClaimedVoucher>,
@@ -49,6 +51,7 @@ impl Channel {
                 currency: Currency::TON,
             }),
             now: Mutex::new(Now {
+                revision: stored.revision,
                 stage: stored.stage,
                 facts: stored.facts,
                 voucher: stored.voucher,
@@ -106,7 +109,8 @@ impl Channel {
     pub(super) fn take_in(&self, stored: &StoredChannel) -> bool {
         let mut now = self.now();
         now.stage = now.stage.max(stored.stage);
-        if stored.facts.seqno >= now.facts.seqno {
+        if stored.revision >= now.revision {
+            now.revision = stored.revision;
             now.facts = stored.facts;
         }
         if stored.voucher.map(|voucher| voucher.max) > now.voucher.map(|voucher| voucher.max) {
@@ -194,6 +198,7 @@ mod tests {
                     claimed: Nano::ZERO,
                 },
             },
+            confirmed: Nano::ZERO,
             stage: Stage::Open,
             voucher: None,
             take: None,

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use billing::{Nano, channel};
 use billing_store::{
     LedgerFault,
-    ledger::{CloseError, Facts, Side, Stage, StoredChannel},
+    ledger::{CloseError, Facts, Objection, Side, Stage, StoredChannel, Word},
 };
 use billing_ton::chain::{AccountState, Status};
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,22 @@ struct Watched {
     generation: i64,
     /// When something was signed last, by channel.
     signed: HashMap<channel::Account, Instant>,
+    /// What was told in the log already.
+    objections: HashMap<channel::Account, Objection>,
     is_failing: bool,
+}
+
+impl Watched {
+    /// Tells of a objection once.
+    fn objection(&mut self, channel: channel::Account, objection: Option<Objection>) {
+        let Some(objection) = objection else {
+            self.objections.remove(&channel);
+            return;
+        };
+        if self.objections.insert(channel, objection) != Some(objection) {
+            tracing::error!(%channel, %objection, "the chain is said to be what it cannot be; what may be true is taken");
+        }
+    }
 }
 
 impl Payments {
@@ -101,11 +116,12 @@ impl Shared {
         let state = state.map_err(|error| Chain(&error).to_string())?;
         if self.is_news(channel, &state) {
             let told = accept::read(&state).map_or(at_stake, |state| state.on_chain.deposited);
-            let state = self.sources.account(account, told.max(at_stake)).await;
+            let at_stake = told.max(at_stake);
+            let state = self.sources.account(account, at_stake).await;
             let state = state.map_err(|error| Chain(&error).to_string())?;
-            self.observe(channel, &state)
-                .await
-                .map_err(|error| Chain(&error).to_string())?;
+            let word = accept::word(&self.sources, at_stake);
+            let observed = self.observe(channel, &state, word).await;
+            watched.objection(account, observed.map_err(|error| Chain(&error).to_string())?);
         }
         self.settle_when_due(channel, watched)
             .await
@@ -119,26 +135,26 @@ impl Shared {
         }
     }
 
-    async fn observe(&self, channel: &Arc<Channel>, state: &AccountState) -> Result<(), PaymentError> {
+    /// What of it cannot be true.
+    async fn observe(
+        &self,
+        channel: &Arc<Channel>,
+        state: &AccountState,
+        word: Word,
+    ) -> Result<Option<Objection>, PaymentError> {
         let (id, before) = (&channel.id, channel.on_chain());
         let Some(now) = accept::read(state) else {
-            return self.gone(channel, state).await;
+            return self.gone(channel, state).await.map(|()| None);
         };
         if (now.terms, now.keys) != (channel.terms, channel.keys) {
             tracing::error!(channel = %id.account, "the chain shows other terms of a channel than it did; nothing of it is taken on");
-            return Ok(());
-        }
-        if now.on_chain.deposited < before.deposited || now.on_chain.claimed < before.claimed {
-            tracing::error!(
-                channel = %id.account, was = %before.deposited, is = %now.on_chain.deposited,
-                "the chain says less of a channel than it did; what was seen stands"
-            );
+            return Ok(None);
         }
         let facts = Facts {
             seqno: state.head.seqno,
             on_chain: now.on_chain,
         };
-        let observed = self.store.observe(id, &facts, by(ACTOR)).await?;
+        let observed = self.store.observe(id, &facts, word, by(ACTOR)).await?;
         self.take_in(channel, &observed.channel);
         if let Some(close_at) = now.on_chain.close_at.filter(|_| before.close_at.is_none()) {
             tracing::warn!(
@@ -146,7 +162,7 @@ impl Shared {
                 "the payer asked to close a channel: what was earned has to be settled before"
             );
         }
-        Ok(())
+        Ok(observed.objection)
     }
 
     /// There is no contract any more. What was earned and not settled is signed first, in case that is not so.

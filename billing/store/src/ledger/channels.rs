@@ -5,29 +5,29 @@
 //! a deposit of the difference, in one transaction with the row that says so. So a crash leaves both or neither, and
 //! what comes twice is put on the account once.
 //!
-//! Vouchers, takes and facts only grow: what is lower than what is here changes nothing and is no error, for messages
-//! come late and out of order. What was signed is durable when it is answered. A closed channel's row stays for ever,
+//! Vouchers and takes only grow: what is lower than what is here changes nothing and is no error, for messages come late
+//! and out of order. What the chain is said to be is taken as far as its contract can have done it. What was signed is durable when it is answered. A closed channel's row stays for ever,
 //! so that a contract that is put at the same address again revives nothing.
 //!
 //! Refused by name: a channel that is here with other terms, one that was closed, a voucher of a closed one or by other
 //! keys, closing while requests run.
-//! Left to others: whether a signature is right and a source of the chain can be believed.
+//! Left to others: whether a signature is right, and which sources of the chain agree.
 //!
 //! In PostgreSQL the row of the channel is locked before those of the ledger.
 
 mod change;
 mod check;
 mod export;
+mod facts;
 mod rows;
 mod settle;
 
-use billing::channel::{
-    Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, NotTheSigner, OnChain, Signer, Terms, Voucher,
-};
+use billing::channel::{Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, NotTheSigner, Signer, Terms, Voucher};
 use billing::{AccountId, Nano};
 
 pub(super) use check::check;
 pub(super) use export::export;
+pub use facts::{Facts, Objection, Word};
 
 use super::transfers::{DepositError, WithdrawError};
 use super::{CreateError, LedgerFault, change, faults, question};
@@ -59,14 +59,6 @@ pub enum Stage {
     Closed,
 }
 
-/// What the chain said of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The block of the masterchain that it is of.
-    pub seqno: u32,
-    pub on_chain: OnChain,
-}
-
 /// A channel that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewChannel {
@@ -75,6 +67,7 @@ pub struct NewChannel {
     pub terms: Terms,
     pub keys: Keys,
     pub facts: Facts,
+    pub word: Word,
 }
 
 /// A channel as it is here.
@@ -85,6 +78,8 @@ pub struct StoredChannel {
     pub terms: Terms,
     pub keys: Keys,
     pub facts: Facts,
+    /// The deposit that sources agreed on.
+    pub confirmed: Nano,
     pub stage: Stage,
     /// The highest. It was verified before it came here.
     pub voucher: Option<ClaimedVoucher>,
@@ -126,6 +121,8 @@ pub struct Raised {
     pub is_new: bool,
     /// What was put on the account now.
     pub credited_now: Nano,
+    /// What cannot be true of what was told; who hears of it tells the operator.
+    pub objection: Option<Objection>,
     pub channel: StoredChannel,
 }
 
@@ -198,11 +195,11 @@ impl ChannelStore {
         change!(self.pool, db => change::raise(db, voucher, by).await)
     }
 
-    /// Takes what the chain says. What is of an older block changes nothing; amounts that are less stay what they were.
+    /// Takes of what the chain is said to be what its contract can have done, of whatever block, and names what it cannot.
     ///
     /// Where the payer asked to close, the account takes no new work from then on.
-    pub async fn observe(&self, id: &ChannelId, facts: &Facts, by: By<'_>) -> Result<Raised, RaiseError> {
-        change!(self.pool, db => change::observe(db, id, facts, by).await)
+    pub async fn observe(&self, id: &ChannelId, facts: &Facts, word: Word, by: By<'_>) -> Result<Raised, RaiseError> {
+        change!(self.pool, db => change::observe(db, id, facts, word, by).await)
     }
 
     /// The payee takes no new work for this channel. What runs goes on.

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use billing::channel::{Account, ChannelId, Keys, Network, OnChain, Signer, Take, Terms, Voucher};
+use billing::channel::{Account, ChannelId, Contradiction, Keys, Network, OnChain, Signer, Take, Terms, Voucher};
 use billing::{Ask, Currency, JournalKind, Nano, Pot, Renewal, Window};
 
 use super::ledger::{BY, charge, id, nano, sealed};
 use super::scene::{Scene, by_hand, on_both};
 use crate::Store;
 use crate::ledger::{
-    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, RaiseError, Side, Stage, StoredChannel,
-    channel_account,
+    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, Objection, RaiseError, Side, Stage,
+    StoredChannel, Word, channel_account,
 };
 
 on_both!(
     what_is_raised_is_on_the_account_once,
     a_voucher_by_other_keys_counts_for_nothing,
-    facts_only_grow,
+    facts_are_merged_by_the_contracts_rules,
+    one_source_alone_is_believed_for_a_set_amount,
     a_starting_close_ends_work,
     takes_are_what_was_spent_and_covered,
     closing_waits_for_what_runs_and_gives_back_the_rest,
@@ -61,6 +62,7 @@ pub(super) fn new(byte: u8, side: Side, deposited: u64) -> NewChannel {
             payee: payee().public(),
         },
         facts: facts(10, deposited, 0, None),
+        word: Word::Agreed,
     }
 }
 
@@ -161,7 +163,9 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
         assert_eq!(money(&ledger, &new.id).await.2, balance, "{amount}");
     }
     // What was paid in later is behind the vouchers that were there.
-    let observed = channels.observe(&new.id, &facts(11, 1_550, 0, None), BY).await;
+    let observed = channels
+        .observe(&new.id, &facts(11, 1_550, 0, None), Word::Agreed, BY)
+        .await;
     assert_eq!(observed.expect("it is known").credited_now, nano(550));
     let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
     assert_eq!(
@@ -211,26 +215,126 @@ async fn a_voucher_by_other_keys_counts_for_nothing(scene: Scene) {
     clean(&store, 1).await;
 }
 
-async fn facts_only_grow(scene: Scene) {
+async fn facts_are_merged_by_the_contracts_rules(scene: Scene) {
     let store = scene.open().await;
     let channels = store.channels();
-    let new = new(9, Side::Payee, 500);
+    let new = new(9, Side::Payer, 500);
     channels.add(&new, BY).await.expect("it is new");
-    for (told, is_new, kept) in [
-        (facts(11, 600, 50, None), true, facts(11, 600, 50, None)),
-        // The same block, and one before it.
-        (facts(11, 700, 60, None), false, facts(11, 600, 50, None)),
-        (facts(9, 900, 60, Some(7)), false, facts(11, 600, 50, None)),
-        // A source that says less than was seen.
-        (facts(12, 400, 40, None), false, facts(11, 600, 50, None)),
-        (facts(13, 400, 70, None), true, facts(13, 600, 70, None)),
+    let shrank = |from, to| Contradiction::DepositShrank {
+        from: nano(from),
+        to: nano(to),
+    };
+    let unclaimed = |from, to| Contradiction::ClaimShrank {
+        from: nano(from),
+        to: nano(to),
+    };
+    let above = Contradiction::ClaimAboveDeposit {
+        claimed: nano(901),
+        deposited: nano(900),
+    };
+    let undone = Some(Objection::Chain(Contradiction::CloseUndone));
+    let ahead = Some(Objection::Ahead {
+        last: 13,
+        told: u32::MAX,
+    });
+    for (told, objection, kept) in [
+        (facts(11, 600, 50, None), None, facts(11, 600, 50, None)),
+        // An older block says less, and that is no contradiction; or it says what was not heard of.
+        (facts(9, 550, 40, None), None, facts(11, 600, 50, None)),
+        (facts(9, 700, 60, Some(70)), None, facts(11, 700, 60, Some(70))),
+        // No deadline is forgotten or put off.
+        (facts(12, 700, 60, None), undone, facts(11, 700, 60, Some(70))),
+        (facts(12, 700, 60, Some(90)), undone, facts(11, 700, 60, Some(70))),
+        (facts(13, 700, 60, Some(60)), undone, facts(13, 700, 60, Some(60))),
+        // Amounts that are less than they were, in a newer block.
+        (
+            facts(14, 650, 60, Some(60)),
+            Some(shrank(700, 650).into()),
+            facts(13, 700, 60, Some(60)),
+        ),
+        (
+            facts(14, 700, 50, Some(60)),
+            Some(unclaimed(60, 50).into()),
+            facts(13, 700, 60, Some(60)),
+        ),
+        // Nothing is taken of what is no state of the contract, or of no block that can be.
+        (
+            facts(14, 900, 901, Some(50)),
+            Some(above.into()),
+            facts(13, 700, 60, Some(60)),
+        ),
+        (facts(u32::MAX, 900, 90, Some(50)), ahead, facts(13, 700, 60, Some(60))),
+        // So that what is true is heard afterwards.
+        (facts(15, 900, 70, Some(60)), None, facts(15, 900, 70, Some(60))),
     ] {
-        let observed = channels.observe(&new.id, &told, BY).await.expect("it is known");
-        assert_eq!(observed.is_new, is_new, "{told:?}");
+        let before = channels.channel(&new.id).await.expect("readable").expect("it is there");
+        let observed = channels.observe(&new.id, &told, Word::Agreed, BY).await;
+        let observed = observed.expect("it is known");
         let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
-        assert_eq!(found.facts, kept, "{told:?}");
+        assert_eq!((observed.objection, found.facts), (objection, kept), "{told:?}");
+        assert_eq!(observed.is_new, before != found, "{told:?}");
     }
     clean(&store, 1).await;
+}
+
+async fn one_source_alone_is_believed_for_a_set_amount(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let most = i64::MAX.unsigned_abs();
+    let alone = Word::Alone { up_to: nano(100) };
+    let new = NewChannel {
+        word: alone,
+        ..new(9, Side::Payee, most)
+    };
+    let added = channels.add(&new, BY).await.expect("it is new");
+    assert_eq!(
+        (added.facts.on_chain.deposited, added.confirmed),
+        (nano(100), Nano::ZERO)
+    );
+    let raised = channels.raise(&voucher(&new, most), BY).await.expect("it is known");
+    assert_eq!(raised.credited_now, nano(100));
+    let shrank = |from, to| {
+        let (from, to) = (nano(from), nano(to));
+        Some(Objection::Chain(Contradiction::DepositShrank { from, to }))
+    };
+    for (seqno, told, word, objection, kept, confirmed, balance) in [
+        (11, 5_000, alone, None, 100, 0, 100),
+        (12, 300, Word::Agreed, None, 300, 300, 300),
+        (13, most, alone, None, 400, 300, 400),
+        // It was not true. What is on the account stays there.
+        (14, 350, Word::Agreed, shrank(400, 350), 400, 350, 400),
+        // Nor does it keep out what is.
+        (15, 420, Word::Agreed, None, 420, 420, 420),
+    ] {
+        let observed = channels.observe(&new.id, &facts(seqno, told, 0, None), word, BY).await;
+        let observed = observed.expect("it is known");
+        let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
+        assert_eq!(observed.objection, objection, "{told} at {seqno}");
+        assert_eq!(
+            (found.facts.on_chain.deposited.get(), found.confirmed.get()),
+            (kept, confirmed),
+            "{told} at {seqno}"
+        );
+        assert_eq!(money(&ledger, &new.id).await.2, balance, "{told} at {seqno}");
+    }
+    // Where nothing was put on an account for it, it is gone.
+    let other = NewChannel {
+        word: alone,
+        ..self::new(10, Side::Payee, most)
+    };
+    channels.add(&other, BY).await.expect("it is new");
+    let observed = channels
+        .observe(&other.id, &facts(11, 40, 0, None), Word::Agreed, BY)
+        .await;
+    let observed = observed.expect("it is known");
+    assert_eq!(
+        (observed.objection, observed.channel.facts.on_chain.deposited),
+        (shrank(100, 40), nano(40))
+    );
+    // There is room for others.
+    let raised = channels.raise(&voucher(&other, most), BY).await.expect("it is known");
+    assert_eq!(raised.credited_now, nano(40));
+    clean(&store, 2).await;
 }
 
 async fn a_starting_close_ends_work(scene: Scene) {
@@ -241,7 +345,10 @@ async fn a_starting_close_ends_work(scene: Scene) {
     channels.raise(&voucher(&new, 300), BY).await.expect("it is known");
     let before = ledger.generation().await.expect("readable");
     let closing = facts(11, 500, 0, Some(1_800_000_000));
-    let observed = channels.observe(&new.id, &closing, BY).await.expect("it is known");
+    let observed = channels
+        .observe(&new.id, &closing, Word::Agreed, BY)
+        .await
+        .expect("it is known");
     assert_eq!(observed.channel.stage, Stage::Stopping);
     assert_eq!(money(&ledger, &new.id).await, (300, 0, 300, true));
     assert!(
@@ -249,7 +356,9 @@ async fn a_starting_close_ends_work(scene: Scene) {
         "gateways hear of it"
     );
     // It is not taken back.
-    let observed = channels.observe(&new.id, &facts(12, 500, 0, None), BY).await;
+    let observed = channels
+        .observe(&new.id, &facts(12, 500, 0, None), Word::Agreed, BY)
+        .await;
     assert_eq!(observed.expect("it is known").channel.stage, Stage::Stopping);
     // A voucher for what was delivered is still welcome.
     let raised = channels.raise(&voucher(&new, 400), BY).await.expect("it is known");
@@ -330,7 +439,9 @@ async fn closing_waits_for_what_runs_and_gives_back_the_rest(scene: Scene) {
     let refused = channels.raise(&voucher(&new, 901), BY).await;
     assert!(matches!(refused, Err(RaiseError::Closed(_))), "{refused:?}");
     // A late top-up buys nothing.
-    let late = channels.observe(&new.id, &facts(20, 20_000, 150, None), BY).await;
+    let late = channels
+        .observe(&new.id, &facts(20, 20_000, 150, None), Word::Agreed, BY)
+        .await;
     assert_eq!(late.expect("it is known").credited_now, Nano::ZERO);
     clean(&store, 1).await;
 }
@@ -446,7 +557,7 @@ async fn others_hear_of_stages_and_facts(scene: Scene) {
     channels.raise(&voucher(&one, 100), BY).await.expect("it is known");
     assert_eq!(heard(generation, &[]).await, generation);
     channels
-        .observe(&one.id, &facts(11, 600, 0, None), BY)
+        .observe(&one.id, &facts(11, 600, 0, None), Word::Agreed, BY)
         .await
         .expect("it is known");
     let generation = heard(generation, &[one.id]).await;
