@@ -326,7 +326,7 @@ fn from_payment(error: &PaymentError) -> Refusal {
         PaymentError::Header(_) | PaymentError::Payment(_) => {
             Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
         }
-        PaymentError::Unwanted(_) | PaymentError::Ended => refused(message),
+        PaymentError::Unwanted(_) | PaymentError::Ended | PaymentError::Used => refused(message),
         PaymentError::Chain(cause) if cause.may_pass() => unavailable(message),
         PaymentError::Chain(_) => refused(message),
         PaymentError::Busy => overloaded(message),

@@ -29,6 +29,8 @@ pub(crate) enum PaymentError {
     Others,
     #[error("The channel is closed, or about to be. Open another one.")]
     Ended,
+    #[error("The channel was paid from before this gateway knew it. Open another one, with a new salt.")]
+    Used,
     #[error("This voucher is known already, and whoever has seen it may show it. Show an access proof.")]
     Known,
     #[error("Too many new channels are being looked up. Retry.")]
@@ -70,6 +72,7 @@ impl From<AddError> for PaymentError {
         match error {
             AddError::Fault(fault) => Self::Store(fault),
             AddError::Closed(_) => Self::Ended,
+            AddError::Claimed { .. } => Self::Used,
             error => {
                 tracing::error!(cause = %crate::layers::rescue::Chain(&error), "a channel cannot be kept");
                 Self::Busy

@@ -197,7 +197,8 @@ impl Shared {
         };
         self.take_in(channel, &stored);
         let earned = stored.spent.min(stored.credited);
-        let unsigned = earned.saturating_sub(stored.taken().max(stored.facts.on_chain.claimed));
+        // Whatever the chain is said to have paid: a source that lies must not keep us from signing.
+        let unsigned = earned.saturating_sub(stored.taken());
         let since = *watched.signed.entry(channel.id.account).or_insert_with(Instant::now);
         let rule = &self.settings.settle;
         if !is_due(unsigned, since.elapsed(), stored.stage, rule.above, rule.every) {

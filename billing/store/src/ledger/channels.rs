@@ -134,6 +134,9 @@ pub enum AddError {
     Closed(Account),
     #[error("the channel {0} is known with other terms, or as the other side's")]
     Differs(Account),
+    /// Its vouchers were shown before, and are not here.
+    #[error("{claimed} of the channel {id} were claimed before it was known here; open another one with a new salt")]
+    Claimed { id: Account, claimed: Nano },
     #[error("the channel {0} has no account in the ledger")]
     Account(Account, #[source] CreateError),
     #[error("the channel {0} has an account, and its deposit is not on it")]
@@ -197,7 +200,8 @@ impl ChannelStore {
 
     /// Takes of what the chain is said to be what its contract can have done, of whatever block, and names what it cannot.
     ///
-    /// Where the payer asked to close, the account takes no new work from then on.
+    /// Where the payer asked to close, or more was claimed than was signed here, the account takes no new work from then
+    /// on.
     pub async fn observe(&self, id: &ChannelId, facts: &Facts, word: Word, by: By<'_>) -> Result<Raised, RaiseError> {
         change!(self.pool, db => change::observe(db, id, facts, word, by).await)
     }

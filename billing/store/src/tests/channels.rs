@@ -18,6 +18,7 @@ on_both!(
     a_voucher_by_other_keys_counts_for_nothing,
     facts_are_merged_by_the_contracts_rules,
     one_source_alone_is_believed_for_a_set_amount,
+    claimed_money_is_not_served_again,
     a_starting_close_ends_work,
     takes_are_what_was_spent_and_covered,
     closing_waits_for_what_runs_and_gives_back_the_rest,
@@ -334,6 +335,57 @@ async fn one_source_alone_is_believed_for_a_set_amount(scene: Scene) {
     // There is room for others.
     let raised = channels.raise(&voucher(&other, most), BY).await.expect("it is known");
     assert_eq!(raised.credited_now, nano(40));
+    clean(&store, 2).await;
+}
+
+/// A database that was restored has forgotten vouchers, takes and charges; the chain has not.
+async fn claimed_money_is_not_served_again(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 1_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 300), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 300).await;
+    spend(&ledger, &new.id, epoch, 1, 200).await;
+    channels.take(&new.id, &payee()).await.expect("it is known");
+    // What was signed may be claimed.
+    let fair = facts(11, 1_000, 200, None);
+    let observed = channels
+        .observe(&new.id, &fair, Word::Agreed, BY)
+        .await
+        .expect("it is known");
+    assert_eq!((observed.objection, observed.channel.stage), (None, Stage::Open));
+    let claimed = facts(12, 1_000, 201, None);
+    let observed = channels.observe(&new.id, &claimed, Word::Agreed, BY).await;
+    let observed = observed.expect("it is known");
+    let unsigned = Objection::Unsigned {
+        claimed: nano(201),
+        taken: nano(200),
+    };
+    assert_eq!(
+        (observed.objection, observed.channel.stage),
+        (Some(unsigned), Stage::Stopping)
+    );
+    assert_eq!(money(&ledger, &new.id).await, (300, 0, 100, true));
+    // The payer's next voucher is kept, for what was earned; it buys nothing.
+    let raised = channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    assert_eq!((raised.is_new, raised.credited_now), (true, Nano::ZERO));
+    assert_eq!(money(&ledger, &new.id).await, (300, 0, 100, true));
+    // A channel of which nothing is known here, and something was paid.
+    let mut forgotten = self::new(10, Side::Payee, 1_000);
+    forgotten.facts.on_chain.claimed = nano(1);
+    let refused = channels.add(&forgotten, BY).await;
+    assert!(
+        matches!(refused, Err(AddError::Claimed { claimed, .. }) if claimed == nano(1)),
+        "{refused:?}"
+    );
+    assert_eq!(
+        ledger.account(&channel_account(&forgotten.id)).await.expect("readable"),
+        None
+    );
+    // Of a payer it is what was paid.
+    forgotten.side = Side::Payer;
+    channels.add(&forgotten, BY).await.expect("it is new");
     clean(&store, 2).await;
 }
 

@@ -16,6 +16,10 @@ pub(super) async fn add(db: &mut Db<'_>, new: &NewChannel, by: By<'_>) -> Result
     let id = new.id.account;
     let mut is_new = false;
     if rows::locked(db, &new.id).await?.is_none() {
+        let claimed = new.facts.on_chain.claimed;
+        if new.side == Side::Payee && !claimed.is_zero() {
+            return Err(AddError::Claimed { id, claimed });
+        }
         let account = match new.side {
             Side::Payer => None,
             Side::Payee => Some(channel_account(&new.id)),
@@ -107,7 +111,8 @@ async fn noted(
     let known = |channel: &StoredChannel| (channel.facts.on_chain, channel.confirmed, channel.stage);
     let before = known(&channel);
     let objection = told.and_then(|(told, word)| facts::merge(&mut channel, told, word));
-    if channel.facts.on_chain.close_at.is_some() && channel.stage == Stage::Open {
+    let is_ending = channel.facts.on_chain.close_at.is_some() || facts::unsigned(&channel).is_some();
+    if is_ending && channel.stage == Stage::Open {
         halt(db, &mut channel, by).await?;
     }
     let credited_now = match channel.stage {
@@ -179,7 +184,7 @@ async fn cover(db: &mut Db<'_>, channel: &mut StoredChannel, by: By<'_>) -> Resu
     let Some(more) = channel.covered().checked_sub(channel.credited) else {
         return Ok(Nano::ZERO);
     };
-    if channel.side == Side::Payer || more.is_zero() {
+    if channel.side == Side::Payer || more.is_zero() || facts::unsigned(channel).is_some() {
         return Ok(Nano::ZERO);
     }
     let account = channel_account(&channel.id);

@@ -4,11 +4,12 @@
 //! what is true. So every part is merged by the contract's own rules, whatever block it is of: a close that was asked
 //! for is never undone, and amounts grow. A deposit that one source alone tells of counts up to a set amount beyond what
 //! sources agreed on; where they agree on less, it is corrected down to what was put on the account of it already.
+//! Nothing more is put there, and no new work taken, once the chain paid out what was never signed here.
 
 use billing::Nano;
 use billing::channel::{Contradiction, OnChain};
 
-use super::StoredChannel;
+use super::{Side, StoredChannel};
 
 /// Blocks that a fact may be ahead of the last one: more than ten years of them.
 const MAX_AHEAD: u32 = 1 << 30;
@@ -40,6 +41,12 @@ pub enum Objection {
     /// Nothing is taken where no state of the contract is such; else what may be true.
     #[error(transparent)]
     Chain(#[from] Contradiction),
+    /// Of a payee. Another one holds its key, or this database was restored and forgot what it signed: what the payer
+    /// has paid already would be served once more.
+    #[error(
+        "{claimed} were claimed, and only {taken} were signed to be taken by this database; the channel takes no new work"
+    )]
+    Unsigned { claimed: Nano, taken: Nano },
 }
 
 /// Of a deposit that nothing is known of yet.
@@ -81,7 +88,13 @@ pub(super) fn merge(channel: &mut StoredChannel, told: &Facts, word: Word) -> Op
     }
     // What an older block says less of is no contradiction.
     let contradiction = is_newer.then(|| contradiction(&old, &new)).flatten();
-    contradiction.map(Objection::from)
+    contradiction.map(Objection::from).or_else(|| unsigned(channel))
+}
+
+/// What was claimed of a payee's channel, and never signed here.
+pub(super) fn unsigned(channel: &StoredChannel) -> Option<Objection> {
+    let (claimed, taken) = (channel.facts.on_chain.claimed, channel.taken());
+    (channel.side == Side::Payee && claimed > taken).then_some(Objection::Unsigned { claimed, taken })
 }
 
 fn contradiction(old: &OnChain, new: &OnChain) -> Option<Contradiction> {
