@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use billing::channel::{Account, ChannelId, Contradiction, Keys, Network, OnChain, Signer, Take, Terms, Voucher};
-use billing::{Ask, Currency, JournalKind, Nano, Pot, Renewal, Window};
+use billing::{Ask, Bounds, Charge, ChargeKind, Currency, JournalKind, Nano, Pot, Renewal, Window};
 
 use super::ledger::{BY, charge, id, nano, sealed};
 use super::scene::{Scene, by_hand, on_both};
@@ -22,6 +22,7 @@ on_both!(
     a_starting_close_ends_work,
     takes_are_what_was_spent_and_covered,
     closing_waits_for_what_runs_and_gives_back_the_rest,
+    what_was_refunded_after_a_take_stays_on_the_account,
     a_closed_channel_never_comes_back,
     two_gateways_raise_one_channel,
     the_other_side_has_no_account,
@@ -130,12 +131,14 @@ async fn lease(ledger: &LedgerStore, channel: &ChannelId, amount: u64) -> u64 {
 }
 
 /// A charge of a channel's account.
-async fn spend(ledger: &LedgerStore, channel: &ChannelId, epoch: u64, seq: u64, amount: u64) {
+async fn spend(ledger: &LedgerStore, channel: &ChannelId, epoch: u64, seq: u64, amount: u64) -> Charge {
     let mut charge = charge("n1", seq, channel_account(channel).as_str(), amount);
     charge.key = None;
     charge.currency = Currency::TON;
     charge.terms.rate = None;
-    ledger.post("n1", epoch, &[sealed(charge)]).await.expect("it is posted");
+    let posted = sealed(charge.clone());
+    ledger.post("n1", epoch, &[posted]).await.expect("it is posted");
+    charge
 }
 
 async fn what_is_raised_is_on_the_account_once(scene: Scene) {
@@ -495,6 +498,35 @@ async fn closing_waits_for_what_runs_and_gives_back_the_rest(scene: Scene) {
         .observe(&new.id, &facts(20, 20_000, 150, None), Word::Agreed, BY)
         .await;
     assert_eq!(late.expect("it is known").credited_now, Nano::ZERO);
+    clean(&store, 1).await;
+}
+
+/// The contract pays by what was signed; what was refunded since is owed to the payer, and is not the chain's to return.
+async fn what_was_refunded_after_a_take_stays_on_the_account(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    let capture = spend(&ledger, &new.id, epoch, 1, 250).await;
+    let take = channels.take(&new.id, &payee()).await.expect("it is known");
+    assert_eq!(take.map(|take| take.amount), Some(nano(250)));
+    let refund = sealed(Charge {
+        seq: 2,
+        kind: ChargeKind::Refund { of: capture.seq },
+        held: nano(100),
+        amount: nano(100),
+        fee: Nano::ZERO,
+        bounds: Bounds::NONE,
+        ..capture
+    });
+    ledger.post("n1", epoch, &[refund]).await.expect("it is posted");
+    ledger.leave("n1", epoch).await.expect("it leaves");
+    let last = channels.close(&new.id, &payee(), BY).await.expect("nothing runs");
+    assert_eq!((last.amount, last.is_last), (nano(250), true));
+    // 900 came; the chain pays 250 and gives back 650; 100 are still the payer's.
+    assert_eq!(money(&ledger, &new.id).await, (900, 650, 100, true));
     clean(&store, 1).await;
 }
 

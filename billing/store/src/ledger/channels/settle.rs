@@ -81,7 +81,13 @@ async fn settled(db: &mut Db<'_>, channel: &StoredChannel, by: By<'_>) -> Result
     // Behind the lock of the account, where what was spent stands still.
     let spent = holder.total.spent.min(channel.credited);
     let money = holder.deposited.saturating_sub(holder.withdrawn);
-    let rest = money.saturating_sub(holder.total.spent);
+    // What the contract has paid, or will by what was signed, it does not give back: not after a refund either.
+    let gone = holder
+        .total
+        .spent
+        .max(channel.taken())
+        .max(channel.facts.on_chain.claimed);
+    let rest = money.saturating_sub(gone);
     if !rest.is_zero() {
         let withdrawal = Withdrawal {
             id: format!("channel:{}:rest", account.name()),
