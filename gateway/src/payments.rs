@@ -24,7 +24,7 @@ use billing::{
 };
 use billing_store::{
     By, ChannelStore,
-    ledger::{ChannelQuery, Side, Stage, StoredChannel},
+    ledger::{ChannelQuery, RaiseError, Side, Stage, StoredChannel},
 };
 use billing_ton::{contract, sources::Sources};
 use http::HeaderValue;
@@ -253,9 +253,15 @@ impl Shared {
             actor,
             at_ms: unix_ms(),
         };
-        let stopped = self.store.stop(&id, by).await?;
-        if let Some(channel) = self.known.find(&account) {
-            self.take_in(&channel, &stopped);
+        match self.store.stop(&id, by).await {
+            Ok(stopped) => {
+                if let Some(channel) = self.known.find(&account) {
+                    self.take_in(&channel, &stopped);
+                }
+            }
+            // To close it again answers the same.
+            Err(RaiseError::Closed(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         // What this gateway holds for no request goes back; others hear of it within a second.
         self.ledger.give_up(&billing_store::ledger::channel_account(&id)).await;

@@ -173,6 +173,7 @@ fn refused(error: &PaymentError) -> Response {
     let (status, code) = match error {
         PaymentError::Off => (StatusCode::CONFLICT, "no_payments"),
         PaymentError::NotFound => (StatusCode::NOT_FOUND, "channel_not_found"),
+        PaymentError::Ended => (StatusCode::CONFLICT, "channel_ended"),
         PaymentError::Close(_) => (StatusCode::CONFLICT, "channel_in_use"),
         _ => {
             tracing::warn!(error = %Chain(error), "a channel cannot be read or changed");

@@ -86,6 +86,7 @@ impl From<CloseError> for PaymentError {
         match error {
             CloseError::Fault(fault) => Self::Store(fault),
             CloseError::NotFound(_) => Self::NotFound,
+            CloseError::Closed(_) => Self::Ended,
             error => Self::Close(error),
         }
     }

@@ -175,7 +175,7 @@ impl Shared {
         self.store.take(id, &self.signer).await?;
         let stopped = self.store.stop(id, by(ACTOR)).await?;
         self.take_in(channel, &stopped);
-        match self.store.bury(id, by(ACTOR)).await {
+        match self.store.bury_payees(id, &self.signer, by(ACTOR)).await {
             Ok(buried) => {
                 tracing::info!(
                     channel = %id.account, earned = %buried.taken(), claimed = %buried.facts.on_chain.claimed,

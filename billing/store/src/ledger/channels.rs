@@ -166,8 +166,11 @@ pub enum RaiseError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    #[error("there is no channel {0} here of which we are the payee")]
+    #[error("there is no channel {0} of this side here")]
     NotFound(Account),
+    /// By the chain, without a last take.
+    #[error("the channel {0} has ended already; what was signed before is all that can be claimed")]
+    Closed(Account),
     #[error("the channel {0} has another key for the payee than this gateway")]
     Signer(Account, #[source] NotTheSigner),
     /// It takes no new ones already.
@@ -223,7 +226,7 @@ impl ChannelStore {
     }
 
     /// Signs the last take, and takes what is left off the account. Stops the channel first, also where it then fails.
-    /// Doing it again answers the same.
+    /// Doing it again answers the same; one that was buried is refused.
     pub async fn close(&self, id: &ChannelId, signer: &Signer, by: By<'_>) -> Result<ClaimedTake, CloseError> {
         // In a transaction of its own: gateways are to hear of it while requests still run.
         match self.stop(id, by).await {
@@ -234,16 +237,23 @@ impl ChannelStore {
         change!(self.pool, db => settle::close(db, id, signer, by).await)
     }
 
-    /// The chain has no such contract any more: what it paid out it paid out. The row stays as the tombstone.
+    /// The chain has no contract of this payee's channel any more: what it paid out it paid out. The row stays as the
+    /// tombstone.
     ///
-    /// Of a payee what is left is taken off the account once no request runs.
-    pub async fn bury(&self, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+    /// Once no request runs: signs what was earned, in case the chain was not as it was said to be, and takes what is left
+    /// off the account.
+    pub async fn bury_payees(&self, id: &ChannelId, signer: &Signer, by: By<'_>) -> Result<StoredChannel, CloseError> {
         match self.stop(id, by).await {
             Ok(_) | Err(RaiseError::Closed(_)) => {}
             Err(RaiseError::Fault(fault)) => return Err(fault.into()),
             Err(_) => return Err(CloseError::NotFound(id.account)),
         }
-        change!(self.pool, db => settle::bury(db, id, by).await)
+        change!(self.pool, db => settle::bury_payees(db, id, signer, by).await)
+    }
+
+    /// The chain has no contract of this payer's channel any more. The row stays as the tombstone.
+    pub async fn bury_payers(&self, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+        change!(self.pool, db => settle::bury_payers(db, id, by).await)
     }
 
     pub async fn channel(&self, id: &ChannelId) -> Result<Option<StoredChannel>, LedgerFault> {

@@ -23,6 +23,7 @@ on_both!(
     takes_are_what_was_spent_and_covered,
     closing_waits_for_what_runs_and_gives_back_the_rest,
     what_was_refunded_after_a_take_stays_on_the_account,
+    what_was_earned_is_signed_before_the_end,
     a_closed_channel_never_comes_back,
     two_gateways_raise_one_channel,
     the_other_side_has_no_account,
@@ -530,15 +531,44 @@ async fn what_was_refunded_after_a_take_stays_on_the_account(scene: Scene) {
     clean(&store, 1).await;
 }
 
+/// Whoever said that the contract is gone may have lied: what was earned can be claimed of it.
+async fn what_was_earned_is_signed_before_the_end(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    spend(&ledger, &new.id, epoch, 1, 150).await;
+    let early = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert!(matches!(early, Err(CloseError::InFlight { .. })), "{early:?}");
+    ledger.leave("n1", epoch).await.expect("it leaves");
+    let other = channels.bury_payees(&new.id, &payer(), BY).await;
+    assert!(matches!(other, Err(CloseError::Signer(..))), "{other:?}");
+    let others = channels.bury_payers(&new.id, BY).await;
+    assert!(matches!(others, Err(CloseError::NotFound(_))), "{others:?}");
+    let buried = channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
+    // It does not close: whatever is there goes on to be the payer's to end.
+    let signed = Take::sign(&payee(), &new.keys, &new.id, nano(150)).expect("it is the payee's key");
+    assert_eq!((buried.stage, buried.take), (Stage::Closed, Some(signed.claim())));
+    assert_eq!(money(&ledger, &new.id).await, (900, 750, 0, true));
+    let refused = channels.close(&new.id, &payee(), BY).await;
+    assert!(matches!(refused, Err(CloseError::Closed(_))), "{refused:?}");
+    clean(&store, 1).await;
+}
+
 async fn a_closed_channel_never_comes_back(scene: Scene) {
     let store = scene.open().await;
     let (channels, ledger) = (store.channels(), store.ledger());
     let new = new(9, Side::Payee, 10_000);
     channels.add(&new, BY).await.expect("it is new");
     channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
-    let buried = channels.bury(&new.id, BY).await.expect("nothing runs");
+    let buried = channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
     assert_eq!((buried.stage, buried.take), (Stage::Closed, None));
-    assert_eq!(channels.bury(&new.id, BY).await.expect("it is the same"), buried);
+    let again = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert_eq!(again.expect("it is the same"), buried);
+    let refused = channels.close(&new.id, &payee(), BY).await;
+    assert!(matches!(refused, Err(CloseError::Closed(_))), "{refused:?}");
     assert_eq!(money(&ledger, &new.id).await, (900, 900, 0, true));
     let again = channels.add(&new, BY).await;
     assert!(matches!(again, Err(AddError::Closed(_))), "{again:?}");
@@ -613,7 +643,10 @@ async fn the_other_side_has_no_account(scene: Scene) {
         limit: 10,
     };
     assert_eq!(channels.channels(&payees).await.expect("readable"), []);
-    let buried = channels.bury(&new.id, BY).await.expect("it is gone");
+    let others = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert!(matches!(others, Err(CloseError::NotFound(_))), "{others:?}");
+    let buried = channels.bury_payers(&new.id, BY).await.expect("it is gone");
+    assert_eq!(channels.bury_payers(&new.id, BY).await.expect("it is the same"), buried);
     assert_eq!((buried.stage, buried.spent), (Stage::Closed, nano(400)));
     clean(&store, 1).await;
 }
@@ -694,7 +727,7 @@ async fn what_is_altered_is_refused_or_named(scene: Scene) {
     store.ledger().export(&mut bytes, 1).await.expect("it is written");
     let text = String::from_utf8(bytes).expect("JSON is UTF-8");
     assert!(text.lines().any(|line| line.contains(r#""type":"channel""#)), "{text}");
-    channels.bury(&new.id, BY).await.expect("nothing runs");
+    channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
     for sql in [
         "UPDATE channels SET stage = 'open', closed_at_ms = NULL",
         "UPDATE channels SET voucher_max = 500",

@@ -32,6 +32,9 @@ pub(super) async fn close(
     if let Some(take) = channel.take.filter(|take| take.is_last) {
         return Ok(take);
     }
+    if channel.stage == Stage::Closed {
+        return Err(CloseError::Closed(id.account));
+    }
     let last = settled(db, &channel, by).await?;
     let take =
         Take::sign_last(signer, &channel.keys, id, last).map_err(|error| CloseError::Signer(id.account, error))?;
@@ -41,14 +44,30 @@ pub(super) async fn close(
     Ok(take)
 }
 
-pub(super) async fn bury(db: &mut Db<'_>, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
-    let Some(mut channel) = rows::locked(db, id).await? else {
-        return Err(CloseError::NotFound(id.account));
+pub(super) async fn bury_payees(
+    db: &mut Db<'_>,
+    id: &ChannelId,
+    signer: &Signer,
+    by: By<'_>,
+) -> Result<StoredChannel, CloseError> {
+    let mut channel = payees(db, id).await?;
+    if channel.stage != Stage::Closed {
+        let earned = settled(db, &channel, by).await?;
+        if earned > channel.taken() {
+            let take = Take::sign(signer, &channel.keys, id, earned);
+            channel.take = Some(take.map_err(|error| CloseError::Signer(id.account, error))?.claim());
+        }
+        end(db, &mut channel, by).await?;
+    }
+    Ok(channel)
+}
+
+pub(super) async fn bury_payers(db: &mut Db<'_>, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+    let mut channel = match rows::locked(db, id).await? {
+        Some(channel) if channel.side == Side::Payer => channel,
+        _ => return Err(CloseError::NotFound(id.account)),
     };
     if channel.stage != Stage::Closed {
-        if channel.side == Side::Payee {
-            settled(db, &channel, by).await?;
-        }
         end(db, &mut channel, by).await?;
     }
     Ok(channel)
