@@ -34,6 +34,9 @@ use super::{CreateError, LedgerFault, change, faults, question};
 use crate::keys::By;
 use crate::pool::Pool;
 
+/// A fee of all.
+const MAX_FEE_BPS: u16 = 10_000;
+
 /// The channels of a [`Store`](crate::Store). Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct ChannelStore {
@@ -130,6 +133,11 @@ pub struct Raised {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
+    /// What is signed does not name the workchain: elsewhere a voucher would be good a second time.
+    #[error("channels are accounts of workchain 0, and {0} is not")]
+    Workchain(Account),
+    #[error("the channel {id} has a fee of {fee_bps} parts of {MAX_FEE_BPS}; it cannot be more than all")]
+    Fee { id: Account, fee_bps: u16 },
     #[error("the channel {0} was closed, and a closed one never comes back; open another one with a new salt")]
     Closed(Account),
     #[error("the channel {0} is known with other terms, or as the other side's")]

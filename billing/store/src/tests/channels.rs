@@ -25,6 +25,7 @@ on_both!(
     what_was_refunded_after_a_take_stays_on_the_account,
     what_was_earned_is_signed_before_the_end,
     a_closed_channel_never_comes_back,
+    what_is_no_channel_is_refused_by_name,
     two_gateways_raise_one_channel,
     the_other_side_has_no_account,
     others_hear_of_stages_and_facts,
@@ -581,6 +582,26 @@ async fn a_closed_channel_never_comes_back(scene: Scene) {
     let differs = channels.add(&other, BY).await;
     assert!(matches!(differs, Err(AddError::Differs(_))), "{differs:?}");
     assert_eq!(channels.channel(&other.id).await.expect("readable"), None);
+    clean(&store, 1).await;
+}
+
+async fn what_is_no_channel_is_refused_by_name(scene: Scene) {
+    let store = scene.open().await;
+    let channels = store.channels();
+    let mut elsewhere = new(9, Side::Payee, 500);
+    elsewhere.id.account.workchain = -1;
+    elsewhere.terms.fee_bps = 10_001;
+    let refused = channels.add(&elsewhere, BY).await;
+    assert!(matches!(refused, Err(AddError::Workchain(_))), "{refused:?}");
+    let mut dear = new(9, Side::Payer, 500);
+    dear.terms.fee_bps = 10_001;
+    let refused = channels.add(&dear, BY).await;
+    assert!(
+        matches!(refused, Err(AddError::Fee { fee_bps: 10_001, .. })),
+        "{refused:?}"
+    );
+    dear.terms.fee_bps = 10_000;
+    channels.add(&dear, BY).await.expect("all of it may be the fee");
     clean(&store, 1).await;
 }
 

@@ -7,13 +7,21 @@ use super::super::accounts::{AccountChange, NewAccount, alter, create};
 use super::super::transfers::{Deposit, DepositError, credit};
 use super::super::{ChangeError, CreateError, LedgerFault};
 use super::{
-    AddError, Facts, NewChannel, RaiseError, Raised, Side, Stage, StoredChannel, Word, channel_account, facts, rows,
+    AddError, Facts, MAX_FEE_BPS, NewChannel, RaiseError, Raised, Side, Stage, StoredChannel, Word, channel_account,
+    facts, rows,
 };
 use crate::keys::By;
 use crate::pool::Db;
 
 pub(super) async fn add(db: &mut Db<'_>, new: &NewChannel, by: By<'_>) -> Result<StoredChannel, AddError> {
     let id = new.id.account;
+    if id.workchain != 0 {
+        return Err(AddError::Workchain(id));
+    }
+    let fee_bps = new.terms.fee_bps;
+    if fee_bps > MAX_FEE_BPS {
+        return Err(AddError::Fee { id, fee_bps });
+    }
     let mut is_new = false;
     if rows::locked(db, &new.id).await?.is_none() {
         let claimed = new.facts.on_chain.claimed;
