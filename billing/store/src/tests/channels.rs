@@ -26,6 +26,7 @@ on_both!(
     what_was_earned_is_signed_before_the_end,
     a_closed_channel_never_comes_back,
     what_is_no_channel_is_refused_by_name,
+    a_take_is_of_what_was_captured,
     two_gateways_raise_one_channel,
     the_other_side_has_no_account,
     others_hear_of_stages_and_facts,
@@ -603,6 +604,36 @@ async fn what_is_no_channel_is_refused_by_name(scene: Scene) {
     dear.terms.fee_bps = 10_000;
     channels.add(&dear, BY).await.expect("all of it may be the fee");
     clean(&store, 1).await;
+}
+
+async fn a_take_is_of_what_was_captured(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    spend(&ledger, &new.id, epoch, 1, 250).await;
+    channels.take(&new.id, &payee()).await.expect("it is known");
+    clean(&store, 1).await;
+    // Signed by another program that has the key, and so good by its signature.
+    let forged = Take::sign(&payee(), &new.keys, &new.id, nano(251)).expect("it is the payee's key");
+    let signature = billing::receipt::to_hex(&forged.claim().signature);
+    let sql = match &scene.location {
+        crate::Location::File(_) => format!("UPDATE channels SET take = 251, take_signature = x'{signature}'"),
+        _ => format!("UPDATE channels SET take = 251, take_signature = decode('{signature}', 'hex')"),
+    };
+    by_hand(&store.ledger, sql.leak())
+        .await
+        .expect("the database cannot know");
+    let report = store.ledger().verify().await.expect("it is checked");
+    let told: Vec<_> = report.discrepancies.iter().map(ToString::to_string).collect();
+    let expect = format!(
+        "channel {}: what was signed to be taken is 0.000000251, and should be at most 0.000000250, which is all that \
+         was captured",
+        new.id.account
+    );
+    assert_eq!(told, [expect]);
 }
 
 async fn two_gateways_raise_one_channel(scene: Scene) {
