@@ -9,6 +9,7 @@ use crate::{
     config::{self, Key, KeyHash, KeyLimits, Timestamp},
     ledger::Payers,
     limiter::{AccountId, Allowance, LimitError, Limiter, Limiters, Remainder},
+    payments::Channel,
 };
 
 /// Who asks.
@@ -23,6 +24,8 @@ pub(crate) struct Account {
     /// Who pays; `None` where nobody does. For a token that somebody pays for, see [`Accounts::with_payer`].
     pub(crate) payer: Option<Arc<Payer>>,
     debtor: Option<Debtor>,
+    /// The payment channel that speaks.
+    pub(crate) channel: Option<Arc<Channel>>,
     /// The tags of the key.
     pub(crate) tags: Vec<(String, String)>,
     models: Vec<String>,
@@ -56,6 +59,7 @@ impl Account {
             expires: None,
             payer,
             debtor: None,
+            channel: None,
             tags: Vec::new(),
             models: vec!["*".to_owned()],
             counted: None,
@@ -69,6 +73,7 @@ impl Account {
             expires: key.expires,
             payer: payers.of_key(key),
             debtor: None,
+            channel: None,
             tags: key.tags.0.clone(),
             models: key.models.clone(),
             counted: Some(Counted {
@@ -79,6 +84,32 @@ impl Account {
         }
     }
 
+    /// For who pays by channel. Its money is its only limit.
+    pub(crate) fn of_channel(channel: Arc<Channel>, limiters: &Limiters) -> Self {
+        let name = channel.payer().organisation.name().to_owned();
+        // No key has a name like this one, with which answers are kept for who repeats its `Idempotency-Key`.
+        let id = AccountId::Key(format!("/{name}").into());
+        Self {
+            min_tier: Tier::Open,
+            expires: None,
+            payer: Some(channel.payer().clone()),
+            debtor: None,
+            tags: Vec::new(),
+            models: vec!["*".to_owned()],
+            counted: limiters.of_subject(id.clone()).map(|limiter| Counted {
+                id,
+                limits: KeyLimits {
+                    requests_per_minute: None,
+                    tokens_per_minute: None,
+                    concurrency: None,
+                },
+                limiter,
+            }),
+            name: Some(name),
+            channel: Some(channel),
+        }
+    }
+
     pub(crate) fn of_subject(subject: Subject) -> Self {
         Self {
             name: Some(subject.name),
@@ -86,6 +117,7 @@ impl Account {
             expires: None,
             payer: None,
             debtor: subject.debtor,
+            channel: None,
             tags: Vec::new(),
             models: subject.models,
             counted: Some(Counted {

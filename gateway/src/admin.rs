@@ -43,6 +43,7 @@ use crate::{
 use token::AdminTokens;
 
 mod audit;
+mod channels;
 mod control;
 mod document;
 mod keys;
@@ -155,6 +156,7 @@ fn router(admin: Admin) -> Router {
         .route("/receipts/{id}", get(receipts::of_request))
         .merge(keys::router())
         .merge(money::router())
+        .merge(channels::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,

@@ -23,6 +23,7 @@ use crate::{
     metrics::Metrics,
     notify::Supervisor,
     oidc::{self, Issuers},
+    payments::{self, Payments},
     receipts::{self, Receipts},
     records::Records,
     recount::{Counting, Vocabularies, recounts},
@@ -66,6 +67,8 @@ pub(crate) enum StartError {
     ReceiptKey(#[from] receipts::key::KeyError),
     #[error(transparent)]
     Receipts(#[from] receipts::OpenError),
+    #[error("clients cannot pay by channel")]
+    Payments(#[from] payments::OpenError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -171,7 +174,11 @@ impl App {
         let ledger = setting
             .as_ref()
             .map_or_else(Ledger::none, |setting| setting.ledger().clone());
-        if !config.is_local() && config.oidc.is_empty() && !directory.has_keys() {
+        let payments = match &config.payments {
+            Some(settings) => Payments::open(settings, config.data_dir.as_deref(), opened, &ledger, &limiters).await?,
+            None => Payments::default(),
+        };
+        if !config.is_local() && config.oidc.is_empty() && !payments.is_on() && !directory.has_keys() {
             tracing::warn!(
                 listen = %config.listen,
                 "other machines can connect and there are no API keys, so every request is refused: make a key with `mulberry key create NAME`"
@@ -191,6 +198,7 @@ impl App {
             metrics,
             records,
             ledger,
+            payments,
             receipts,
             recounts,
             drain,
@@ -293,6 +301,7 @@ impl App {
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
+        background.spawn(parts.payments.clone().follow());
         if let Some(archivist) = archivist {
             background.spawn(archivist.run());
         }

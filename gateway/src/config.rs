@@ -25,6 +25,7 @@ mod ledger;
 mod model;
 mod oidc;
 mod overrides;
+mod payments;
 mod problem;
 mod schema;
 mod secret;
@@ -50,6 +51,7 @@ pub(crate) use key::{AdminToken, Key, KeyHash, KeyLimits, MAX_KEY_NAME, Tags, Ti
 pub(crate) use ledger::{Budget, DatabaseUrl, Journal, Ledger, Rate, Unpriced, is_node_name};
 pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
+pub(crate) use payments::Payments;
 pub(crate) use problem::{ConfigError, Place, Problems};
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
@@ -90,6 +92,8 @@ section! {
         /// Without any, every name goes to all backends, in order.
         models: Vec<Model> = Vec::new(),
         ledger: Ledger = unwritten(),
+        /// How clients pay by payment channels on TON; without it they need a key.
+        payments: Option<Payments> = None,
         limits: Limits = unwritten(),
         retry: Retry = unwritten(),
         cors: Option<Cors> = None,
@@ -195,6 +199,7 @@ impl Config {
             backends,
             models,
             ledger,
+            payments,
             limits,
             retry,
             cors,
@@ -219,6 +224,7 @@ impl Config {
             ("backends", *backends != other.backends),
             ("models", *models != other.models),
             ("ledger", *ledger != other.ledger),
+            ("payments", *payments != other.payments),
             ("limits", *limits != other.limits),
             ("retry", *retry != other.retry),
             ("cors", *cors != other.cors),

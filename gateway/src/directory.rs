@@ -111,8 +111,10 @@ pub(crate) struct Written {
     origins: Vec<String>,
     /// Whether only this machine can connect.
     is_local: bool,
-    /// Whether there are other credentials than keys.
+    /// Whether there are other credentials than keys: tokens of issuers, or payments.
     has_issuers: bool,
+    /// Whether channels are charged.
+    has_payments: bool,
     /// Whether a file before this one, since the start, had keys or issuers.
     had_any: bool,
     /// Of the organisation that pays for keys which have a budget and name no account.
@@ -130,7 +132,8 @@ impl Written {
             keys: config.keys.clone(),
             origins: origins.unwrap_or_default(),
             is_local: config.is_local(),
-            has_issuers: !config.oidc.is_empty(),
+            has_issuers: !config.oidc.is_empty() || config.payments.is_some(),
+            has_payments: config.payments.is_some(),
             had_any: false,
             currency: config.ledger.currency,
             anonymous: config.ledger.anonymous.clone(),
@@ -150,6 +153,7 @@ impl Written {
             origins: Vec::new(),
             is_local: false,
             has_issuers: false,
+            has_payments: false,
             had_any: false,
             currency: Currency::USD,
             anonymous: None,
@@ -538,7 +542,8 @@ impl State {
         let anonymous = self.written.anonymous.iter().filter(|_| is_open);
         let beside: Vec<AccountId> = anonymous.chain(&self.written.issuers).cloned().collect();
         if let Some(ledger) = &self.ledger {
-            let is_needed = !beside.is_empty() || keys.iter().any(|key| account_of(key).is_some());
+            let is_needed =
+                self.written.has_payments || !beside.is_empty() || keys.iter().any(|key| account_of(key).is_some());
             ledger.bar(self.payers.barred(&keys, &beside), is_needed);
         }
         let accounts = Accounts::new(&keys, &self.written.origins, &self.limiters, &self.payers);

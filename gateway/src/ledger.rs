@@ -279,6 +279,17 @@ impl Ledger {
         self.0.wake.notify_one();
     }
 
+    /// There is more money on an account: what was refused may be granted now.
+    pub(crate) fn forget_refusals(&self, account: &AccountId) {
+        self.0.state().refused.retain(|pot, _| pot.account != *account);
+    }
+
+    /// What is free of an account goes back to the ledger. Waits for it, up to two seconds.
+    pub(crate) async fn give_up(&self, account: &AccountId) {
+        self.give_back(&HashSet::from([account.clone()]));
+        self.settle().await;
+    }
+
     /// Forgets what was refused, and waits until what is to go back has gone: up to two seconds.
     pub(crate) async fn settle(&self) {
         let mut rounds = self.0.rounds.subscribe();

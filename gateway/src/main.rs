@@ -37,6 +37,7 @@ mod notify;
 mod oidc;
 mod passphrase;
 mod payer;
+mod payments;
 mod pricing;
 
 mod receipts;

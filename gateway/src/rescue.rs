@@ -10,7 +10,7 @@ use backends::{
     serve::BoxError,
     verdict::Reason,
 };
-use billing::{AccountId, Currency, Level, Nano, Window};
+use billing::{AccountId, Currency, Level, Nano, Window, channel::x402};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -37,6 +37,7 @@ use crate::{
     limiter::{Kind, LimitError},
     listener::attested::ChannelError,
     oidc::TokenError,
+    payments::{PaymentError, PaymentRequired},
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
@@ -143,6 +144,8 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                     .header("www-authenticate", HeaderValue::from_static("Bearer"))
             }
             AuthenticateError::Token(error) => from_token(error),
+            AuthenticateError::Payment(error) => from_payment(error),
+            AuthenticateError::Unpaid(error) => payment_required(error),
             AuthenticateError::Changing => ledger_unavailable(error.to_string()),
             AuthenticateError::ForeignHost => forbidden("foreign_host"),
             AuthenticateError::ForeignOrigin => forbidden("foreign_origin"),
@@ -204,6 +207,12 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 error.to_string(),
             ),
         };
+    }
+    if let Some(error) = error.downcast_ref::<PaymentRequired>() {
+        return payment_required(error);
+    }
+    if let Some(error) = error.downcast_ref::<PaymentError>() {
+        return from_payment(error);
     }
     if let Some(error) = error.downcast_ref::<CoverError>() {
         return from_cover(error);
@@ -275,6 +284,57 @@ fn from_token(error: &TokenError) -> Refusal {
             "www-authenticate",
             HeaderValue::from_static("Bearer error=\"invalid_token\""),
         ),
+    }
+}
+
+/// Money is missing, and this is how it can be paid. Whoever cannot read the header reads the message.
+fn payment_required(error: &PaymentRequired) -> Refusal {
+    let refusal = Refusal::new(
+        StatusCode::PAYMENT_REQUIRED,
+        "insufficient_quota",
+        "payment_required",
+        error.to_string(),
+    )
+    .never_retry();
+    match error.header() {
+        Some(value) => refusal.header(x402::REQUIRED, value),
+        None => refusal,
+    }
+}
+
+fn from_payment(error: &PaymentError) -> Refusal {
+    let message = error.to_string();
+    let unauthorized = |message| Refusal::invalid(StatusCode::UNAUTHORIZED, "invalid_payment", message);
+    let refused = |message| {
+        Refusal::new(
+            StatusCode::PAYMENT_REQUIRED,
+            "insufficient_quota",
+            "channel_refused",
+            message,
+        )
+        .never_retry()
+    };
+    let unavailable = |message| {
+        Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, "chain_unavailable", message).retry_after(Duration::from_secs(5))
+    };
+    match error {
+        PaymentError::Off
+        | PaymentError::Known
+        | PaymentError::Others
+        | PaymentError::Voucher(_)
+        | PaymentError::Access(_) => unauthorized(message),
+        PaymentError::Header(_) | PaymentError::Payment(_) => {
+            Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
+        }
+        PaymentError::Unwanted(_) | PaymentError::Ended | PaymentError::Used => refused(message),
+        PaymentError::Chain(cause) if cause.may_pass() => unavailable(message),
+        PaymentError::Chain(_) => refused(message),
+        PaymentError::Busy => overloaded(message),
+        PaymentError::NotFound => Refusal::invalid(StatusCode::NOT_FOUND, "channel_not_found", message),
+        PaymentError::Close(_) => Refusal::invalid(StatusCode::CONFLICT, "channel_in_use", message)
+            .retry_after(Duration::from_secs(2))
+            .do_retry(),
+        PaymentError::Store(_) => ledger_unavailable(message),
     }
 }
 

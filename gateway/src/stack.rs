@@ -49,6 +49,7 @@ use crate::{
     limiter::Limiters,
     metrics::Metrics,
     oidc::Issuers,
+    payments::Payments,
     receipts::Receipts,
     records::Records,
     recount::Recounts,
@@ -71,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     /// Where charged accounts are held and captured.
     pub(crate) ledger: Ledger,
+    /// Who pays by channel.
+    pub(crate) payments: Payments,
     pub(crate) receipts: Receipts,
     /// What the verdicts on workers rest on.
     pub(crate) evidence: Evidence,
@@ -152,6 +155,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         // Outside Failover: one hold per call, however many upstreams are tried.
         .layer(ReserveLayer {
             ledger: parts.ledger.clone(),
+            payments: parts.payments.clone(),
         })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
@@ -178,6 +182,7 @@ pub(crate) fn edge(
     let authenticator = Authenticator {
         accounts: parts.accounts.clone(),
         issuers: parts.issuers.clone(),
+        payments: parts.payments.clone(),
     };
     let call = call(config, parts, &authenticator);
     let router = Router {

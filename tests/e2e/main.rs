@@ -33,6 +33,7 @@ mod metering;
 mod metrics;
 mod oidc;
 mod passthrough;
+mod payments;
 mod postgres;
 mod privacy;
 mod receipts;

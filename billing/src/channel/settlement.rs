@@ -7,7 +7,7 @@ use crate::Nano;
 
 /// A take with what covers it. Anybody may hand it to the contract, which pays nobody but the payee and `fee_dest`.
 ///
-/// Proves: both signatures are good for one channel, and the take is within the voucher.
+/// Proves: both signatures are good for one channel and one pair of keys, and the take is within the voucher.
 /// Does not prove: that the contract will pay it. It may have paid it before, hold less, or be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
@@ -37,6 +37,8 @@ pub enum SettlementRefusal {
     Voucher(#[from] VoucherRefusal),
     #[error("take and voucher are of different channels")]
     Apart,
+    #[error("take and voucher were checked by different keys")]
+    Keys,
     #[error("{take} is taken, and no voucher says that it may be")]
     Uncovered { take: Nano },
     #[error("{take} is taken, and the voucher allows {max}")]
@@ -47,6 +49,7 @@ impl Settlement {
     pub fn new(take: Take, voucher: Option<Voucher>) -> Result<Self, SettlementRefusal> {
         match &voucher {
             Some(voucher) if voucher.channel() != take.channel() => return Err(SettlementRefusal::Apart),
+            Some(voucher) if voucher.keys() != take.keys() => return Err(SettlementRefusal::Keys),
             Some(voucher) if take.amount() > voucher.max() => {
                 return Err(SettlementRefusal::AboveVoucher {
                     take: take.amount(),

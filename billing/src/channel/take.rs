@@ -15,6 +15,8 @@ use crate::Nano;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Take {
     channel: ChannelId,
+    /// By which it was checked: the signed bytes do not name them.
+    keys: Keys,
     amount: Nano,
     is_last: bool,
     signature: Signature,
@@ -78,6 +80,7 @@ impl Take {
         }
         Ok(Self {
             channel: *channel,
+            keys: *keys,
             amount,
             is_last,
             signature: signer.sign(tag(is_last), channel, amount),
@@ -86,6 +89,11 @@ impl Take {
 
     pub const fn channel(&self) -> &ChannelId {
         &self.channel
+    }
+
+    /// The keys that were said to be the channel's when it was checked.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// In nanoton, over the life of the channel.
@@ -129,6 +137,7 @@ impl ClaimedTake {
         }
         Ok(Take {
             channel: *channel,
+            keys: *keys,
             amount: self.amount,
             is_last: self.is_last,
             signature: self.signature,

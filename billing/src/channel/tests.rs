@@ -209,6 +209,13 @@ fn a_take_is_within_its_voucher() {
     };
     let apart = Voucher::sign(&signer(1), &keys(), &elsewhere, nano(9)).expect("the payer's key");
     assert_eq!(Settlement::new(take(1), Some(apart)), Err(SettlementRefusal::Apart));
+    // Each is good by the keys that it came with, and the contract has one pair.
+    let theirs = Keys {
+        payer: signer(3).public(),
+        ..keys()
+    };
+    let theirs = Voucher::sign(&signer(3), &theirs, &channel(), nano(9)).expect("their own key");
+    assert_eq!(Settlement::new(take(1), Some(theirs)), Err(SettlementRefusal::Keys));
 }
 
 /// Nothing of a signature, by which money can be had, is printed.

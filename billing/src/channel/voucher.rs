@@ -18,6 +18,8 @@ use crate::Nano;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Voucher {
     channel: ChannelId,
+    /// By which it was checked: the signed bytes do not name them.
+    keys: Keys,
     max: Nano,
     signature: Signature,
 }
@@ -64,6 +66,7 @@ impl Voucher {
         }
         Ok(Self {
             channel: *channel,
+            keys: *keys,
             max,
             signature: signer.sign(Tag::Voucher, channel, max),
         })
@@ -71,6 +74,11 @@ impl Voucher {
 
     pub const fn channel(&self) -> &ChannelId {
         &self.channel
+    }
+
+    /// The keys that were said to be the channel's when it was checked. Who knows the channel by other means compares.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// In nanoton, over the life of the channel.
@@ -108,6 +116,7 @@ impl ClaimedVoucher {
         }
         Ok(Voucher {
             channel: *channel,
+            keys: *keys,
             max: self.max,
             signature: self.signature,
         })

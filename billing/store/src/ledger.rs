@@ -42,8 +42,8 @@ pub use accounts::{
     StoredAccount,
 };
 pub use channels::{
-    AddError, ChannelChanges, ChannelQuery, ChannelStore, CloseError, Facts, NewChannel, RaiseError, Raised, Side,
-    Stage, StoredChannel, channel_account,
+    AddError, ChannelChanges, ChannelQuery, ChannelStore, CloseError, Facts, NewChannel, Objection, RaiseError, Raised,
+    Side, Stage, StoredChannel, Word, channel_account,
 };
 pub use charges::{ChargeQuery, Paid, PostedCharge, SealedCharge, StoredReceipt};
 pub use export::ExportError;

@@ -92,6 +92,11 @@ impl Sources {
         &self.first
     }
 
+    /// What may depend on one source alone.
+    pub const fn above(&self) -> Nano {
+        self.above
+    }
+
     /// An account on whose state `at_stake` depends. May wait some seconds for the slower source.
     pub async fn account(&self, account: Account, at_stake: Nano) -> Result<AccountState, SourcesError> {
         let Some(second) = self.second_for(account, at_stake)? else {

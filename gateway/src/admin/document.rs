@@ -24,6 +24,7 @@ use utoipa::{
 use super::{audit, control, keys, receipts, state, used};
 use crate::directory::KeyEdit;
 
+mod channels;
 mod money;
 
 const TAG: &str = "Administration";
@@ -209,6 +210,7 @@ fn rows() -> Vec<Row> {
         ),
     ];
     rows.extend(money::rows());
+    rows.extend(channels::rows());
     rows
 }
 
@@ -287,6 +289,7 @@ fn document() -> String {
     document::register::<KeyEdit>(components);
     document::register::<audit::EntryView>(components);
     money::register(components);
+    channels::register(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(

@@ -58,6 +58,7 @@ impl Checker<'_> {
         // With a `data_dir` or a `database` keys may be in the database. Where none is, everyone is refused: see `Directory`.
         let may_have_keys = !config.keys.is_empty()
             || !config.oidc.is_empty()
+            || config.payments.is_some()
             || config.data_dir.is_some()
             || config.database.is_some();
         for (name, address) in [

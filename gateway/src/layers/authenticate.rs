@@ -2,6 +2,8 @@
 //!
 //! Reads `authorization: Bearer`, `api-key` (Azure's clients) and `x-api-key` (Anthropic's).
 //! What is there is an API key; or, if it is none that we know and has the shape of one, a token of an issuer.
+//! `payment-signature` speaks for a payment channel where there is neither; beside them, its voucher is taken and the
+//! key or token pays.
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
 };
+use billing::channel::x402;
 use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 use tower_layer::Layer;
 
@@ -18,10 +21,11 @@ use crate::{
     call::{Authenticated, Inbound},
     config::{KeyHash, Timestamp},
     oidc::{Issuers, TokenError},
+    payments::{PaymentError, PaymentRequired, Payments},
     wall_clock::unix_seconds,
 };
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthenticateError {
     #[error("You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.")]
     Missing,
@@ -31,6 +35,10 @@ pub(crate) enum AuthenticateError {
     Expired { at: Timestamp },
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Payment(#[from] PaymentError),
+    #[error(transparent)]
+    Unpaid(#[from] PaymentRequired),
     #[error("The gateway is taking a new configuration, so that this request cannot be charged yet. Retry.")]
     Changing,
     #[error(
@@ -82,6 +90,7 @@ where
 pub(crate) struct Authenticator {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
     pub(crate) issuers: Arc<ArcSwap<Issuers>>,
+    pub(crate) payments: Payments,
 }
 
 /// What a request presents, as far as that can be said without waiting.
@@ -101,6 +110,15 @@ impl Authenticator {
         request: &Request<B>,
     ) -> impl Future<Output = Result<Arc<Account>, AuthenticateError>> + Send + use<B> {
         let presented = self.look(request);
+        let payment = match self.payments.is_on() {
+            true => request.headers().get(x402::SIGNATURE).cloned(),
+            false => None,
+        };
+        let payments = self.payments.clone();
+        let unpaid = match &presented {
+            Err(AuthenticateError::Missing) if payment.is_none() => payments.required(request.uri().path()),
+            _ => None,
+        };
         // A reload must not exchange the issuers under a token that is being verified.
         let issuers = match &presented {
             Ok(Presented::Token { .. }) => Some(self.issuers.load_full()),
@@ -108,6 +126,17 @@ impl Authenticator {
         };
         let accounts = self.accounts.clone();
         async move {
+            if let Some(unpaid) = unpaid {
+                return Err(unpaid.into());
+            }
+            if let Some(payment) = payment {
+                // A key that is not known is not made good by a payment: whoever sends both means the key.
+                let is_alone = matches!(presented, Err(AuthenticateError::Missing));
+                let spoken = payments.speak(&payment).await?;
+                if is_alone {
+                    return Ok(spoken.account);
+                }
+            }
             let account = match (presented?, issuers) {
                 (Presented::Token { text, hash }, Some(issuers)) => {
                     issuers.verify(&text, *hash.as_bytes(), unix_seconds()).await?
@@ -212,12 +241,18 @@ mod tests {
         let authenticator = Authenticator {
             accounts: Arc::new(ArcSwap::from_pointee(accounts)),
             issuers: Arc::new(ArcSwap::from_pointee(issuers)),
+            payments: Payments::default(),
         };
         let found = authenticator.authenticate(&request).await;
         let found = found
             .as_ref()
             .map(|account| account.name.as_deref().unwrap_or_default());
-        assert_eq!(found, expect.as_ref().copied(), "for {name}: {value}");
+        // Errors are compared by what they say.
+        let (found, expect) = (
+            found.map_err(ToString::to_string),
+            expect.map_err(|error| error.to_string()),
+        );
+        assert_eq!(found, expect, "for {name}: {value}");
     }
 
     #[tokio::test]

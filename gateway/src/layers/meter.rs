@@ -17,7 +17,7 @@ use backends::{
     body::{BoxBody, End as BodyEnd, OnEnd},
     serve::{BoxError, Serve},
 };
-use billing::{End, Nano, RequestRecord, Usage, UsageSource};
+use billing::{End, Nano, RequestRecord, Usage, UsageSource, channel::x402};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
@@ -44,6 +44,7 @@ use crate::{
     ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
+    payments::Channel,
     receipts::{
         Witness,
         witness::{RECEIPT, SALT},
@@ -68,6 +69,8 @@ mod stream;
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
 const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
 const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms");
+/// What a channel paid, and where it stands.
+const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(x402::RESPONSE);
 const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
 /// What protected the prompt where it was answered.
 const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
@@ -158,6 +161,10 @@ struct JobMeter {
     span: Option<Arc<RequestSpan>>,
     /// What is held, until it is captured or released.
     coverage: Option<Box<Coverage>>,
+    /// The payment channel that pays.
+    channel: Option<Arc<Channel>>,
+    /// What its answer says of the payment.
+    paid: Option<HeaderValue>,
     /// What was captured.
     charged: Option<Charged>,
     /// Hashes what the client is given, until that is in a receipt.
@@ -202,6 +209,8 @@ impl JobMeter {
         let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
+            channel: job.account.channel.clone(),
+            paid: None,
             coverage,
             witness,
             charged: None,
@@ -399,6 +408,7 @@ impl JobMeter {
     /// Of a whole answer, whose usage is known before its head is sent.
     fn mark_cost(&self, headers: &mut http::HeaderMap) {
         if let Some(charged) = &self.charged {
+            headers.extend(self.paid.clone().map(|paid| (PAYMENT_RESPONSE, paid)));
             headers.insert(COST, charged.header());
             return;
         }

@@ -26,8 +26,9 @@ use tower_layer::Layer;
 
 use super::meter::Extent;
 use crate::{
-    call::{Allotted, Job, Resolved},
+    call::{Allotted, Call, Job, Resolved},
     ledger::{Ledger, Reservation, ReserveError},
+    payments::{PaymentError, Payments},
     pricing::PricingError,
 };
 
@@ -59,6 +60,7 @@ pub(crate) enum CoverError {
 #[derive(Debug, Clone)]
 pub(crate) struct ReserveLayer {
     pub(crate) ledger: Ledger,
+    pub(crate) payments: Payments,
 }
 
 impl<S> Layer<S> for ReserveLayer {
@@ -67,6 +69,7 @@ impl<S> Layer<S> for ReserveLayer {
     fn layer(&self, inner: S) -> Reserve<S> {
         Reserve {
             ledger: self.ledger.clone(),
+            payments: self.payments.clone(),
             unpriced: Arc::new(Unpriced),
             inner,
         }
@@ -76,6 +79,7 @@ impl<S> Layer<S> for ReserveLayer {
 #[derive(Debug)]
 pub(crate) struct Reserve<S> {
     ledger: Ledger,
+    payments: Payments,
     unpriced: Arc<dyn Hooks>,
     inner: S,
 }
@@ -89,7 +93,10 @@ where
     async fn call(&self, Allotted(mut resolved): Allotted) -> Result<Response<BoxBody>, BoxError> {
         let coverage = match resolved.call.account.payer.clone() {
             None => None,
-            Some(payer) => self.cover(&payer, &mut resolved).await?,
+            Some(payer) => match self.cover(&payer, &mut resolved).await {
+                Ok(coverage) => coverage,
+                Err(error) => return Err(self.told(error, &resolved.call)),
+            },
         };
         let Resolved { call, offer, catalog } = resolved;
         let watch = coverage
@@ -119,6 +126,23 @@ where
 }
 
 impl<S> Reserve<S> {
+    /// Whoever pays by channel is told how much is missing in a way that its program reads.
+    fn told(&self, error: BoxError, call: &Call) -> BoxError {
+        let Some(channel) = &call.account.channel else {
+            return error;
+        };
+        match error.downcast_ref::<ReserveError>() {
+            Some(ReserveError::Short { missing, .. }) => {
+                let path = format!("/v1/{}", call.outbound.operation.path);
+                self.payments
+                    .short(channel, &path, *missing)
+                    .map_or(error, BoxError::from)
+            }
+            Some(ReserveError::Disabled { .. }) => PaymentError::Ended.into(),
+            _ => error,
+        }
+    }
+
     /// Holds the ceiling of a call; `None` for what costs nothing.
     async fn cover(&self, payer: &Arc<Payer>, resolved: &mut Resolved) -> Result<Option<Box<Coverage>>, BoxError> {
         let measure = measure(&resolved.call.outbound);

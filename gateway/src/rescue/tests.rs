@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use backends::error::Exclusion;
+use billing::channel::x402;
+use billing_ton::chain::ChainError;
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
 use crate::connect::link::Why;
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
+use crate::payments::{PaymentError, PaymentRequired};
 
 /// `status | type | code`, as the table begins its rows.
 fn row(status: impl std::fmt::Display, kind: &str, code: &str) -> String {
@@ -93,6 +96,12 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Token(TokenError::NoKeys)),
         Box::new(AuthenticateError::Token(TokenError::TooMany)),
         Box::new(AuthenticateError::Changing),
+        Box::new(AuthenticateError::Payment(PaymentError::Known)),
+        Box::new(PaymentError::Header(x402::DecodeError::Base64)),
+        Box::new(PaymentError::Ended),
+        Box::new(PaymentError::Busy),
+        Box::new(PaymentError::Chain(ChainError::Limited.into())),
+        Box::new(PaymentRequired::for_tests()),
         Box::new(LimitError::Requests {
             limit: 1,
             used: 1,

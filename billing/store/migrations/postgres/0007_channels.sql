@@ -22,7 +22,10 @@ CREATE TABLE channels (
     stage             text COLLATE "C" NOT NULL CHECK (stage IN ('open', 'stopping', 'closed')),
     -- The block of the masterchain that the facts below are of.
     seqno             bigint  NOT NULL CHECK (seqno >= 0),
+    -- As far as it is believed: of one source's word alone up to a set amount beyond what is confirmed.
     deposited         bigint  NOT NULL CHECK (deposited >= 0),
+    -- What sources that do not know each other agreed on.
+    confirmed         bigint  NOT NULL CHECK (confirmed >= 0 AND confirmed <= deposited),
     claimed           bigint  NOT NULL CHECK (claimed >= 0),
     -- Unix seconds.
     close_at          bigint  CHECK (close_at >= 0),
@@ -58,7 +61,7 @@ BEGIN
         RAISE EXCEPTION 'what a channel is born with never changes';
     END IF;
     IF NEW.voucher_max < OLD.voucher_max OR NEW.take < OLD.take OR NEW.credited < OLD.credited
-            OR NEW.deposited < OLD.deposited OR NEW.claimed < OLD.claimed OR NEW.spent < OLD.spent THEN
+            OR NEW.confirmed < OLD.confirmed OR NEW.claimed < OLD.claimed OR NEW.spent < OLD.spent THEN
         RAISE EXCEPTION 'the amounts of a channel only grow';
     END IF;
     IF (OLD.stage = 'closed' AND (NEW.stage <> 'closed' OR NEW.voucher_max > OLD.voucher_max OR NEW.take > OLD.take))

@@ -22,7 +22,10 @@ CREATE TABLE channels (
     stage             TEXT    NOT NULL CHECK (stage IN ('open', 'stopping', 'closed')),
     -- The block of the masterchain that the facts below are of.
     seqno             INTEGER NOT NULL CHECK (seqno >= 0),
+    -- As far as it is believed: of one source's word alone up to a set amount beyond what is confirmed.
     deposited         INTEGER NOT NULL CHECK (deposited >= 0),
+    -- What sources that do not know each other agreed on.
+    confirmed         INTEGER NOT NULL CHECK (confirmed >= 0 AND confirmed <= deposited),
     claimed           INTEGER NOT NULL CHECK (claimed >= 0),
     -- Unix seconds.
     close_at          INTEGER CHECK (close_at >= 0),
@@ -55,7 +58,7 @@ CREATE TRIGGER channels_bound BEFORE UPDATE OF id, side, account, network, close
 END;
 CREATE TRIGGER channels_grown BEFORE UPDATE ON channels
     WHEN NEW.voucher_max < OLD.voucher_max OR NEW.take < OLD.take OR NEW.credited < OLD.credited
-        OR NEW.deposited < OLD.deposited OR NEW.claimed < OLD.claimed OR NEW.spent < OLD.spent BEGIN
+        OR NEW.confirmed < OLD.confirmed OR NEW.claimed < OLD.claimed OR NEW.spent < OLD.spent BEGIN
     SELECT RAISE(ABORT, 'the amounts of a channel only grow');
 END;
 CREATE TRIGGER channels_closed BEFORE UPDATE ON channels

@@ -5,34 +5,37 @@
 //! a deposit of the difference, in one transaction with the row that says so. So a crash leaves both or neither, and
 //! what comes twice is put on the account once.
 //!
-//! Vouchers, takes and facts only grow: what is lower than what is here changes nothing and is no error, for messages
-//! come late and out of order. What was signed is durable when it is answered. A closed channel's row stays for ever,
+//! Vouchers and takes only grow: what is lower than what is here changes nothing and is no error, for messages come late
+//! and out of order. What the chain is said to be is taken as far as its contract can have done it. What was signed is durable when it is answered. A closed channel's row stays for ever,
 //! so that a contract that is put at the same address again revives nothing.
 //!
-//! Refused by name: a channel that is here with other terms, one that was closed, a voucher of a closed one, closing
-//! while requests run.
-//! Left to others: whether a signature is right and a source of the chain can be believed.
+//! Refused by name: a channel that is here with other terms, one that was closed, a voucher of a closed one or by other
+//! keys, closing while requests run.
+//! Left to others: whether a signature is right, and which sources of the chain agree.
 //!
 //! In PostgreSQL the row of the channel is locked before those of the ledger.
 
 mod change;
 mod check;
 mod export;
+mod facts;
 mod rows;
 mod settle;
 
-use billing::channel::{
-    Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, NotTheSigner, OnChain, Signer, Terms, Voucher,
-};
+use billing::channel::{Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, NotTheSigner, Signer, Terms, Voucher};
 use billing::{AccountId, Nano};
 
 pub(super) use check::check;
 pub(super) use export::export;
+pub use facts::{Facts, Objection, Word};
 
 use super::transfers::{DepositError, WithdrawError};
 use super::{CreateError, LedgerFault, change, faults, question};
 use crate::keys::By;
 use crate::pool::Pool;
+
+/// A fee of all.
+const MAX_FEE_BPS: u16 = 10_000;
 
 /// The channels of a [`Store`](crate::Store). Clones share its connections.
 #[derive(Clone, Debug)]
@@ -59,14 +62,6 @@ pub enum Stage {
     Closed,
 }
 
-/// What the chain said of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The block of the masterchain that it is of.
-    pub seqno: u32,
-    pub on_chain: OnChain,
-}
-
 /// A channel that is to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewChannel {
@@ -75,6 +70,7 @@ pub struct NewChannel {
     pub terms: Terms,
     pub keys: Keys,
     pub facts: Facts,
+    pub word: Word,
 }
 
 /// A channel as it is here.
@@ -85,6 +81,8 @@ pub struct StoredChannel {
     pub terms: Terms,
     pub keys: Keys,
     pub facts: Facts,
+    /// The deposit that sources agreed on.
+    pub confirmed: Nano,
     pub stage: Stage,
     /// The highest. It was verified before it came here.
     pub voucher: Option<ClaimedVoucher>,
@@ -126,6 +124,8 @@ pub struct Raised {
     pub is_new: bool,
     /// What was put on the account now.
     pub credited_now: Nano,
+    /// What cannot be true of what was told; who hears of it tells the operator.
+    pub objection: Option<Objection>,
     pub channel: StoredChannel,
 }
 
@@ -133,10 +133,18 @@ pub struct Raised {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
+    /// What is signed does not name the workchain: elsewhere a voucher would be good a second time.
+    #[error("channels are accounts of workchain 0, and {0} is not")]
+    Workchain(Account),
+    #[error("the channel {id} has a fee of {fee_bps} parts of {MAX_FEE_BPS}; it cannot be more than all")]
+    Fee { id: Account, fee_bps: u16 },
     #[error("the channel {0} was closed, and a closed one never comes back; open another one with a new salt")]
     Closed(Account),
     #[error("the channel {0} is known with other terms, or as the other side's")]
     Differs(Account),
+    /// Its vouchers were shown before, and are not here.
+    #[error("{claimed} of the channel {id} were claimed before it was known here; open another one with a new salt")]
+    Claimed { id: Account, claimed: Nano },
     #[error("the channel {0} has no account in the ledger")]
     Account(Account, #[source] CreateError),
     #[error("the channel {0} has an account, and its deposit is not on it")]
@@ -153,6 +161,9 @@ pub enum RaiseError {
     NotFound(Account),
     #[error("the channel {0} is closed; open another one")]
     Closed(Account),
+    /// Anybody signs by keys of their own.
+    #[error("the voucher was checked by other keys than those of the channel {0}; it counts for nothing")]
+    Keys(Account),
     #[error("the channel {0} was raised, and its account was not; nothing was changed")]
     Deposit(Account, #[source] DepositError),
     #[error("the channel was not changed")]
@@ -163,8 +174,11 @@ pub enum RaiseError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    #[error("there is no channel {0} here of which we are the payee")]
+    #[error("there is no channel {0} of this side here")]
     NotFound(Account),
+    /// By the chain, without a last take.
+    #[error("the channel {0} has ended already; what was signed before is all that can be claimed")]
+    Closed(Account),
     #[error("the channel {0} has another key for the payee than this gateway")]
     Signer(Account, #[source] NotTheSigner),
     /// It takes no new ones already.
@@ -190,16 +204,17 @@ impl ChannelStore {
         change!(self.pool, db => change::add(db, new, by).await)
     }
 
-    /// Takes a voucher. One that is not higher changes nothing.
+    /// Takes a voucher that was checked by the channel's own keys. One that is not higher changes nothing.
     pub async fn raise(&self, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
         change!(self.pool, db => change::raise(db, voucher, by).await)
     }
 
-    /// Takes what the chain says. What is of an older block changes nothing; amounts that are less stay what they were.
+    /// Takes of what the chain is said to be what its contract can have done, of whatever block, and names what it cannot.
     ///
-    /// Where the payer asked to close, the account takes no new work from then on.
-    pub async fn observe(&self, id: &ChannelId, facts: &Facts, by: By<'_>) -> Result<Raised, RaiseError> {
-        change!(self.pool, db => change::observe(db, id, facts, by).await)
+    /// Where the payer asked to close, or more was claimed than was signed here, the account takes no new work from then
+    /// on.
+    pub async fn observe(&self, id: &ChannelId, facts: &Facts, word: Word, by: By<'_>) -> Result<Raised, RaiseError> {
+        change!(self.pool, db => change::observe(db, id, facts, word, by).await)
     }
 
     /// The payee takes no new work for this channel. What runs goes on.
@@ -219,7 +234,7 @@ impl ChannelStore {
     }
 
     /// Signs the last take, and takes what is left off the account. Stops the channel first, also where it then fails.
-    /// Doing it again answers the same.
+    /// Doing it again answers the same; one that was buried is refused.
     pub async fn close(&self, id: &ChannelId, signer: &Signer, by: By<'_>) -> Result<ClaimedTake, CloseError> {
         // In a transaction of its own: gateways are to hear of it while requests still run.
         match self.stop(id, by).await {
@@ -230,16 +245,23 @@ impl ChannelStore {
         change!(self.pool, db => settle::close(db, id, signer, by).await)
     }
 
-    /// The chain has no such contract any more: what it paid out it paid out. The row stays as the tombstone.
+    /// The chain has no contract of this payee's channel any more: what it paid out it paid out. The row stays as the
+    /// tombstone.
     ///
-    /// Of a payee what is left is taken off the account once no request runs.
-    pub async fn bury(&self, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+    /// Once no request runs: signs what was earned, in case the chain was not as it was said to be, and takes what is left
+    /// off the account.
+    pub async fn bury_payees(&self, id: &ChannelId, signer: &Signer, by: By<'_>) -> Result<StoredChannel, CloseError> {
         match self.stop(id, by).await {
             Ok(_) | Err(RaiseError::Closed(_)) => {}
             Err(RaiseError::Fault(fault)) => return Err(fault.into()),
             Err(_) => return Err(CloseError::NotFound(id.account)),
         }
-        change!(self.pool, db => settle::bury(db, id, by).await)
+        change!(self.pool, db => settle::bury_payees(db, id, signer, by).await)
+    }
+
+    /// The chain has no contract of this payer's channel any more. The row stays as the tombstone.
+    pub async fn bury_payers(&self, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+        change!(self.pool, db => settle::bury_payers(db, id, by).await)
     }
 
     pub async fn channel(&self, id: &ChannelId) -> Result<Option<StoredChannel>, LedgerFault> {

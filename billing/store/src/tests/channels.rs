@@ -1,25 +1,30 @@
 //! Channels, on both databases: what is raised is on the account once, what was signed stays, and what was closed.
 
+mod facts;
+
 use std::time::Duration;
 
 use billing::channel::{Account, ChannelId, Keys, Network, OnChain, Signer, Take, Terms, Voucher};
-use billing::{Ask, Currency, JournalKind, Nano, Pot, Renewal, Window};
+use billing::{Ask, Bounds, Charge, ChargeKind, Currency, JournalKind, Nano, Pot, Renewal, Window};
 
 use super::ledger::{BY, charge, id, nano, sealed};
 use super::scene::{Scene, by_hand, on_both};
 use crate::Store;
 use crate::ledger::{
-    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, RaiseError, Side, Stage, StoredChannel,
+    AddError, ChannelQuery, CloseError, Facts, LedgerStore, NewChannel, RaiseError, Side, Stage, StoredChannel, Word,
     channel_account,
 };
 
 on_both!(
     what_is_raised_is_on_the_account_once,
-    facts_only_grow,
-    a_starting_close_ends_work,
+    a_voucher_by_other_keys_counts_for_nothing,
     takes_are_what_was_spent_and_covered,
     closing_waits_for_what_runs_and_gives_back_the_rest,
+    what_was_refunded_after_a_take_stays_on_the_account,
+    what_was_earned_is_signed_before_the_end,
     a_closed_channel_never_comes_back,
+    what_is_no_channel_is_refused_by_name,
+    a_take_is_of_what_was_captured,
     two_gateways_raise_one_channel,
     the_other_side_has_no_account,
     others_hear_of_stages_and_facts,
@@ -60,6 +65,7 @@ pub(super) fn new(byte: u8, side: Side, deposited: u64) -> NewChannel {
             payee: payee().public(),
         },
         facts: facts(10, deposited, 0, None),
+        word: Word::Agreed,
     }
 }
 
@@ -126,12 +132,14 @@ async fn lease(ledger: &LedgerStore, channel: &ChannelId, amount: u64) -> u64 {
 }
 
 /// A charge of a channel's account.
-async fn spend(ledger: &LedgerStore, channel: &ChannelId, epoch: u64, seq: u64, amount: u64) {
+async fn spend(ledger: &LedgerStore, channel: &ChannelId, epoch: u64, seq: u64, amount: u64) -> Charge {
     let mut charge = charge("n1", seq, channel_account(channel).as_str(), amount);
     charge.key = None;
     charge.currency = Currency::TON;
     charge.terms.rate = None;
-    ledger.post("n1", epoch, &[sealed(charge)]).await.expect("it is posted");
+    let posted = sealed(charge.clone());
+    ledger.post("n1", epoch, &[posted]).await.expect("it is posted");
+    charge
 }
 
 async fn what_is_raised_is_on_the_account_once(scene: Scene) {
@@ -160,7 +168,9 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
         assert_eq!(money(&ledger, &new.id).await.2, balance, "{amount}");
     }
     // What was paid in later is behind the vouchers that were there.
-    let observed = channels.observe(&new.id, &facts(11, 1_550, 0, None), BY).await;
+    let observed = channels
+        .observe(&new.id, &facts(11, 1_550, 0, None), Word::Agreed, BY)
+        .await;
     assert_eq!(observed.expect("it is known").credited_now, nano(550));
     let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
     assert_eq!(
@@ -184,56 +194,30 @@ async fn what_is_raised_is_on_the_account_once(scene: Scene) {
     assert_eq!(again, Some(found));
 }
 
-async fn facts_only_grow(scene: Scene) {
-    let store = scene.open().await;
-    let channels = store.channels();
-    let new = new(9, Side::Payee, 500);
-    channels.add(&new, BY).await.expect("it is new");
-    for (told, is_new, kept) in [
-        (facts(11, 600, 50, None), true, facts(11, 600, 50, None)),
-        // The same block, and one before it.
-        (facts(11, 700, 60, None), false, facts(11, 600, 50, None)),
-        (facts(9, 900, 60, Some(7)), false, facts(11, 600, 50, None)),
-        // A source that says less than was seen.
-        (facts(12, 400, 40, None), false, facts(11, 600, 50, None)),
-        (facts(13, 400, 70, None), true, facts(13, 600, 70, None)),
-    ] {
-        let observed = channels.observe(&new.id, &told, BY).await.expect("it is known");
-        assert_eq!(observed.is_new, is_new, "{told:?}");
-        let found = channels.channel(&new.id).await.expect("readable").expect("it is there");
-        assert_eq!(found.facts, kept, "{told:?}");
-    }
-    clean(&store, 1).await;
-}
-
-async fn a_starting_close_ends_work(scene: Scene) {
+async fn a_voucher_by_other_keys_counts_for_nothing(scene: Scene) {
     let store = scene.open().await;
     let (channels, ledger) = (store.channels(), store.ledger());
-    let new = new(9, Side::Payee, 500);
+    let new = new(9, Side::Payee, 1_000);
     channels.add(&new, BY).await.expect("it is new");
-    channels.raise(&voucher(&new, 300), BY).await.expect("it is known");
-    let before = ledger.generation().await.expect("readable");
-    let closing = facts(11, 500, 0, Some(1_800_000_000));
-    let observed = channels.observe(&new.id, &closing, BY).await.expect("it is known");
-    assert_eq!(observed.channel.stage, Stage::Stopping);
-    assert_eq!(money(&ledger, &new.id).await, (300, 0, 300, true));
-    assert!(
-        ledger.generation().await.expect("readable") > before,
-        "gateways hear of it"
-    );
-    // It is not taken back.
-    let observed = channels.observe(&new.id, &facts(12, 500, 0, None), BY).await;
-    assert_eq!(observed.expect("it is known").channel.stage, Stage::Stopping);
-    // A voucher for what was delivered is still welcome.
-    let raised = channels.raise(&voucher(&new, 400), BY).await.expect("it is known");
-    assert_eq!(raised.credited_now, nano(100));
-    // One that is added while it closes takes no work at all.
-    let mut late = self::new(10, Side::Payee, 500);
-    late.facts.on_chain.close_at = Some(1_800_000_000);
-    let late = channels.add(&late, BY).await.expect("it is new");
-    assert_eq!(late.stage, Stage::Stopping);
-    assert!(money(&ledger, &late.id).await.3);
-    clean(&store, 2).await;
+    channels.raise(&voucher(&new, 100), BY).await.expect("it is known");
+    // As a request brings it, with keys of its own for an address that it copied: good by those.
+    let mut theirs = new;
+    theirs.keys = Keys {
+        payer: payee().public(),
+        payee: payer().public(),
+    };
+    let forged = Voucher::sign(&payee(), &theirs.keys, &theirs.id, nano(900)).expect("it is their key");
+    let forged = forged
+        .claim()
+        .verify(&theirs.keys, &theirs.id)
+        .expect("it is good by them");
+    let refused = channels.raise(&forged, BY).await;
+    assert!(matches!(refused, Err(RaiseError::Keys(_))), "{refused:?}");
+    // Not even one that would change nothing is called good.
+    let low = Voucher::sign(&payee(), &theirs.keys, &theirs.id, nano(1)).expect("it is their key");
+    assert!(matches!(channels.raise(&low, BY).await, Err(RaiseError::Keys(_))));
+    assert_eq!(money(&ledger, &new.id).await, (100, 0, 100, false));
+    clean(&store, 1).await;
 }
 
 async fn takes_are_what_was_spent_and_covered(scene: Scene) {
@@ -303,8 +287,65 @@ async fn closing_waits_for_what_runs_and_gives_back_the_rest(scene: Scene) {
     let refused = channels.raise(&voucher(&new, 901), BY).await;
     assert!(matches!(refused, Err(RaiseError::Closed(_))), "{refused:?}");
     // A late top-up buys nothing.
-    let late = channels.observe(&new.id, &facts(20, 20_000, 150, None), BY).await;
+    let late = channels
+        .observe(&new.id, &facts(20, 20_000, 150, None), Word::Agreed, BY)
+        .await;
     assert_eq!(late.expect("it is known").credited_now, Nano::ZERO);
+    clean(&store, 1).await;
+}
+
+/// The contract pays by what was signed; what was refunded since is owed to the payer, and is not the chain's to return.
+async fn what_was_refunded_after_a_take_stays_on_the_account(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    let capture = spend(&ledger, &new.id, epoch, 1, 250).await;
+    let take = channels.take(&new.id, &payee()).await.expect("it is known");
+    assert_eq!(take.map(|take| take.amount), Some(nano(250)));
+    let refund = sealed(Charge {
+        seq: 2,
+        kind: ChargeKind::Refund { of: capture.seq },
+        held: nano(100),
+        amount: nano(100),
+        fee: Nano::ZERO,
+        bounds: Bounds::NONE,
+        ..capture
+    });
+    ledger.post("n1", epoch, &[refund]).await.expect("it is posted");
+    ledger.leave("n1", epoch).await.expect("it leaves");
+    let last = channels.close(&new.id, &payee(), BY).await.expect("nothing runs");
+    assert_eq!((last.amount, last.is_last), (nano(250), true));
+    // 900 came; the chain pays 250 and gives back 650; 100 are still the payer's.
+    assert_eq!(money(&ledger, &new.id).await, (900, 650, 100, true));
+    clean(&store, 1).await;
+}
+
+/// Whoever said that the contract is gone may have lied: what was earned can be claimed of it.
+async fn what_was_earned_is_signed_before_the_end(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    spend(&ledger, &new.id, epoch, 1, 150).await;
+    let early = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert!(matches!(early, Err(CloseError::InFlight { .. })), "{early:?}");
+    ledger.leave("n1", epoch).await.expect("it leaves");
+    let other = channels.bury_payees(&new.id, &payer(), BY).await;
+    assert!(matches!(other, Err(CloseError::Signer(..))), "{other:?}");
+    let others = channels.bury_payers(&new.id, BY).await;
+    assert!(matches!(others, Err(CloseError::NotFound(_))), "{others:?}");
+    let buried = channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
+    // It does not close: whatever is there goes on to be the payer's to end.
+    let signed = Take::sign(&payee(), &new.keys, &new.id, nano(150)).expect("it is the payee's key");
+    assert_eq!((buried.stage, buried.take), (Stage::Closed, Some(signed.claim())));
+    assert_eq!(money(&ledger, &new.id).await, (900, 750, 0, true));
+    let refused = channels.close(&new.id, &payee(), BY).await;
+    assert!(matches!(refused, Err(CloseError::Closed(_))), "{refused:?}");
     clean(&store, 1).await;
 }
 
@@ -314,9 +355,12 @@ async fn a_closed_channel_never_comes_back(scene: Scene) {
     let new = new(9, Side::Payee, 10_000);
     channels.add(&new, BY).await.expect("it is new");
     channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
-    let buried = channels.bury(&new.id, BY).await.expect("nothing runs");
+    let buried = channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
     assert_eq!((buried.stage, buried.take), (Stage::Closed, None));
-    assert_eq!(channels.bury(&new.id, BY).await.expect("it is the same"), buried);
+    let again = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert_eq!(again.expect("it is the same"), buried);
+    let refused = channels.close(&new.id, &payee(), BY).await;
+    assert!(matches!(refused, Err(CloseError::Closed(_))), "{refused:?}");
     assert_eq!(money(&ledger, &new.id).await, (900, 900, 0, true));
     let again = channels.add(&new, BY).await;
     assert!(matches!(again, Err(AddError::Closed(_))), "{again:?}");
@@ -330,6 +374,56 @@ async fn a_closed_channel_never_comes_back(scene: Scene) {
     assert!(matches!(differs, Err(AddError::Differs(_))), "{differs:?}");
     assert_eq!(channels.channel(&other.id).await.expect("readable"), None);
     clean(&store, 1).await;
+}
+
+async fn what_is_no_channel_is_refused_by_name(scene: Scene) {
+    let store = scene.open().await;
+    let channels = store.channels();
+    let mut elsewhere = new(9, Side::Payee, 500);
+    elsewhere.id.account.workchain = -1;
+    elsewhere.terms.fee_bps = 10_001;
+    let refused = channels.add(&elsewhere, BY).await;
+    assert!(matches!(refused, Err(AddError::Workchain(_))), "{refused:?}");
+    let mut dear = new(9, Side::Payer, 500);
+    dear.terms.fee_bps = 10_001;
+    let refused = channels.add(&dear, BY).await;
+    assert!(
+        matches!(refused, Err(AddError::Fee { fee_bps: 10_001, .. })),
+        "{refused:?}"
+    );
+    dear.terms.fee_bps = 10_000;
+    channels.add(&dear, BY).await.expect("all of it may be the fee");
+    clean(&store, 1).await;
+}
+
+async fn a_take_is_of_what_was_captured(scene: Scene) {
+    let store = scene.open().await;
+    let (channels, ledger) = (store.channels(), store.ledger());
+    let new = new(9, Side::Payee, 10_000);
+    channels.add(&new, BY).await.expect("it is new");
+    channels.raise(&voucher(&new, 900), BY).await.expect("it is known");
+    let epoch = lease(&ledger, &new.id, 900).await;
+    spend(&ledger, &new.id, epoch, 1, 250).await;
+    channels.take(&new.id, &payee()).await.expect("it is known");
+    clean(&store, 1).await;
+    // Signed by another program that has the key, and so good by its signature.
+    let forged = Take::sign(&payee(), &new.keys, &new.id, nano(251)).expect("it is the payee's key");
+    let signature = billing::receipt::to_hex(&forged.claim().signature);
+    let sql = match &scene.location {
+        crate::Location::File(_) => format!("UPDATE channels SET take = 251, take_signature = x'{signature}'"),
+        _ => format!("UPDATE channels SET take = 251, take_signature = decode('{signature}', 'hex')"),
+    };
+    by_hand(&store.ledger, sql.leak())
+        .await
+        .expect("the database cannot know");
+    let report = store.ledger().verify().await.expect("it is checked");
+    let told: Vec<_> = report.discrepancies.iter().map(ToString::to_string).collect();
+    let expect = format!(
+        "channel {}: what was signed to be taken is 0.000000251, and should be at most 0.000000250, which is all that \
+         was captured",
+        new.id.account
+    );
+    assert_eq!(told, [expect]);
 }
 
 async fn two_gateways_raise_one_channel(scene: Scene) {
@@ -391,7 +485,10 @@ async fn the_other_side_has_no_account(scene: Scene) {
         limit: 10,
     };
     assert_eq!(channels.channels(&payees).await.expect("readable"), []);
-    let buried = channels.bury(&new.id, BY).await.expect("it is gone");
+    let others = channels.bury_payees(&new.id, &payee(), BY).await;
+    assert!(matches!(others, Err(CloseError::NotFound(_))), "{others:?}");
+    let buried = channels.bury_payers(&new.id, BY).await.expect("it is gone");
+    assert_eq!(channels.bury_payers(&new.id, BY).await.expect("it is the same"), buried);
     assert_eq!((buried.stage, buried.spent), (Stage::Closed, nano(400)));
     clean(&store, 1).await;
 }
@@ -419,7 +516,7 @@ async fn others_hear_of_stages_and_facts(scene: Scene) {
     channels.raise(&voucher(&one, 100), BY).await.expect("it is known");
     assert_eq!(heard(generation, &[]).await, generation);
     channels
-        .observe(&one.id, &facts(11, 600, 0, None), BY)
+        .observe(&one.id, &facts(11, 600, 0, None), Word::Agreed, BY)
         .await
         .expect("it is known");
     let generation = heard(generation, &[one.id]).await;
@@ -472,7 +569,7 @@ async fn what_is_altered_is_refused_or_named(scene: Scene) {
     store.ledger().export(&mut bytes, 1).await.expect("it is written");
     let text = String::from_utf8(bytes).expect("JSON is UTF-8");
     assert!(text.lines().any(|line| line.contains(r#""type":"channel""#)), "{text}");
-    channels.bury(&new.id, BY).await.expect("nothing runs");
+    channels.bury_payees(&new.id, &payee(), BY).await.expect("nothing runs");
     for sql in [
         "UPDATE channels SET stage = 'open', closed_at_ms = NULL",
         "UPDATE channels SET voucher_max = 500",

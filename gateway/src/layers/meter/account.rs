@@ -2,6 +2,7 @@
 
 use billing::{
     Amounts, Currency, End, Nano, Tariff, Terms, Usage,
+    channel::x402,
     receipt::statement::{Absence, Word},
 };
 use bytes::Bytes;
@@ -110,6 +111,10 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
+        if let Some(channel) = self.channel.take() {
+            let receipt = channel.charged(charged.total);
+            self.paid = HeaderValue::try_from(x402::encode(&receipt)).ok();
+        }
         let cited = self.cited.take().or_else(|| self.cite());
         let rests_on = cited.map(|cited| cited.rests_on());
         let witness = self.witness.take();

@@ -6,14 +6,28 @@ use billing::{AccountId, Budget, Currency, Nano};
 use super::super::accounts::{AccountChange, NewAccount, alter, create};
 use super::super::transfers::{Deposit, DepositError, credit};
 use super::super::{ChangeError, CreateError, LedgerFault};
-use super::{AddError, Facts, NewChannel, RaiseError, Raised, Side, Stage, StoredChannel, channel_account, rows};
+use super::{
+    AddError, Facts, MAX_FEE_BPS, NewChannel, RaiseError, Raised, Side, Stage, StoredChannel, Word, channel_account,
+    facts, rows,
+};
 use crate::keys::By;
 use crate::pool::Db;
 
 pub(super) async fn add(db: &mut Db<'_>, new: &NewChannel, by: By<'_>) -> Result<StoredChannel, AddError> {
     let id = new.id.account;
+    if id.workchain != 0 {
+        return Err(AddError::Workchain(id));
+    }
+    let fee_bps = new.terms.fee_bps;
+    if fee_bps > MAX_FEE_BPS {
+        return Err(AddError::Fee { id, fee_bps });
+    }
     let mut is_new = false;
     if rows::locked(db, &new.id).await?.is_none() {
+        let claimed = new.facts.on_chain.claimed;
+        if new.side == Side::Payee && !claimed.is_zero() {
+            return Err(AddError::Claimed { id, claimed });
+        }
         let account = match new.side {
             Side::Payer => None,
             Side::Payee => Some(channel_account(&new.id)),
@@ -36,12 +50,12 @@ pub(super) async fn add(db: &mut Db<'_>, new: &NewChannel, by: By<'_>) -> Result
         return Err(AddError::Closed(id));
     }
     // A new one may be closing as well.
-    let newer = if is_new { None } else { Some(&new.facts) };
-    match noted(db, channel, newer, by).await {
+    let told = if is_new { None } else { Some((&new.facts, new.word)) };
+    match noted(db, channel, told, by).await {
         Ok(raised) => Ok(raised.channel),
         Err(RaiseError::Fault(fault)) => Err(fault.into()),
         Err(RaiseError::Deposit(id, error)) => Err(AddError::Deposit(id, error)),
-        Err(RaiseError::NotFound(id) | RaiseError::Closed(id)) => Err(AddError::Closed(id)),
+        Err(RaiseError::NotFound(id) | RaiseError::Closed(id) | RaiseError::Keys(id)) => Err(AddError::Closed(id)),
     }
 }
 
@@ -60,10 +74,14 @@ async fn open_account(db: &mut Db<'_>, id: &AccountId, by: By<'_>) -> Result<(),
 
 pub(super) async fn raise(db: &mut Db<'_>, voucher: &Voucher, by: By<'_>) -> Result<Raised, RaiseError> {
     let mut channel = living(db, voucher.channel()).await?;
+    if *voucher.keys() != channel.keys {
+        return Err(RaiseError::Keys(channel.id.account));
+    }
     if voucher.max() <= channel.voucher_max() {
         return Ok(Raised {
             is_new: false,
             credited_now: Nano::ZERO,
+            objection: None,
             channel,
         });
     }
@@ -73,32 +91,36 @@ pub(super) async fn raise(db: &mut Db<'_>, voucher: &Voucher, by: By<'_>) -> Res
     Ok(Raised {
         is_new: true,
         credited_now,
+        objection: None,
         channel,
     })
 }
 
-pub(super) async fn observe(db: &mut Db<'_>, id: &ChannelId, facts: &Facts, by: By<'_>) -> Result<Raised, RaiseError> {
+pub(super) async fn observe(
+    db: &mut Db<'_>,
+    id: &ChannelId,
+    facts: &Facts,
+    word: Word,
+    by: By<'_>,
+) -> Result<Raised, RaiseError> {
     let Some(channel) = rows::locked(db, id).await? else {
         return Err(RaiseError::NotFound(id.account));
     };
-    noted(db, channel, Some(facts), by).await
+    noted(db, channel, Some((facts, word)), by).await
 }
 
 /// Of a channel that is locked.
 async fn noted(
     db: &mut Db<'_>,
     mut channel: StoredChannel,
-    facts: Option<&Facts>,
+    told: Option<(&Facts, Word)>,
     by: By<'_>,
 ) -> Result<Raised, RaiseError> {
-    let (old_facts, old_stage) = (channel.facts, channel.stage);
-    if let Some(facts) = facts.filter(|facts| facts.seqno > old_facts.seqno) {
-        let (old, new) = (&old_facts.on_chain, &facts.on_chain);
-        channel.facts = *facts;
-        channel.facts.on_chain.deposited = new.deposited.max(old.deposited);
-        channel.facts.on_chain.claimed = new.claimed.max(old.claimed);
-    }
-    if channel.facts.on_chain.close_at.is_some() && channel.stage == Stage::Open {
+    let known = |channel: &StoredChannel| (channel.facts.on_chain, channel.confirmed, channel.stage);
+    let before = known(&channel);
+    let objection = told.and_then(|(told, word)| facts::merge(&mut channel, told, word));
+    let is_ending = channel.facts.on_chain.close_at.is_some() || facts::unsigned(&channel).is_some();
+    if is_ending && channel.stage == Stage::Open {
         halt(db, &mut channel, by).await?;
     }
     let credited_now = match channel.stage {
@@ -106,7 +128,7 @@ async fn noted(
         Stage::Closed => Nano::ZERO,
         Stage::Open | Stage::Stopping => cover(db, &mut channel, by).await?,
     };
-    let is_new = (channel.facts.on_chain, channel.stage) != (old_facts.on_chain, old_stage);
+    let is_new = known(&channel) != before;
     if is_new {
         channel.revision = rows::next_generation(db).await?;
         // A newer block that says the same is no reason to write.
@@ -115,6 +137,7 @@ async fn noted(
     Ok(Raised {
         is_new,
         credited_now,
+        objection,
         channel,
     })
 }
@@ -169,7 +192,7 @@ async fn cover(db: &mut Db<'_>, channel: &mut StoredChannel, by: By<'_>) -> Resu
     let Some(more) = channel.covered().checked_sub(channel.credited) else {
         return Ok(Nano::ZERO);
     };
-    if channel.side == Side::Payer || more.is_zero() {
+    if channel.side == Side::Payer || more.is_zero() || facts::unsigned(channel).is_some() {
         return Ok(Nano::ZERO);
     }
     let account = channel_account(&channel.id);

@@ -66,13 +66,23 @@ async fn check_one(db: &mut Db<'_>, channel: &StoredChannel, report: &mut Report
         );
     }
     let sql = "SELECT coalesce(CAST(sum(CASE WHEN kind = 'deposit' THEN amount ELSE 0 END) AS bigint), 0) AS came, \
-               coalesce(CAST(sum(CASE WHEN kind = 'withdrawal' THEN amount ELSE 0 END) AS bigint), 0) AS went \
+               coalesce(CAST(sum(CASE WHEN kind = 'withdrawal' THEN amount ELSE 0 END) AS bigint), 0) AS went, \
+               coalesce((SELECT CAST(sum(amount) AS bigint) FROM transfers WHERE debit = $1 AND kind = 'capture'), 0) AS captured \
                FROM transfers WHERE (credit = $1 OR debit = $1) AND substr(reference, 1, 16) = 'channel:channel-'";
     let account = channel_account(&channel.id);
     let Some(row) = row(db, sql, values![account.as_str()]).await? else {
         return Ok(());
     };
-    let (came, went) = (row.nano("came")?, row.nano("went")?);
+    let (came, went, captured) = (row.nano("came")?, row.nano("went")?, row.nano("captured")?);
+    // Before refunds: what was signed stays signed.
+    if channel.taken() > captured {
+        report.differs(
+            &subject,
+            "what was signed to be taken",
+            channel.taken().to_string(),
+            format!("at most {captured}, which is all that was captured"),
+        );
+    }
     if came != channel.credited {
         report.differs(
             &subject,

@@ -4,7 +4,7 @@ use billing::Nano;
 use billing::channel::{Account, ChannelId, ClaimedTake, ClaimedVoucher, Keys, Network, OnChain, Terms};
 
 use super::super::sql::{self, Record, row, rows, run, values};
-use super::{ChannelChanges, ChannelQuery, Facts, LedgerFault, NewChannel, Side, Stage, StoredChannel};
+use super::{ChannelChanges, ChannelQuery, Facts, LedgerFault, NewChannel, Side, Stage, StoredChannel, Word, facts};
 use crate::keys::By;
 use crate::pool::Db;
 use crate::reader::MAX_ROWS;
@@ -87,11 +87,16 @@ pub(super) async fn insert(
 ) -> Result<bool, LedgerFault> {
     let revision = next_generation(db).await?;
     let (terms, facts) = (&new.terms, &new.facts);
+    let deposited = facts::believed(facts.on_chain.deposited, Nano::ZERO, new.word);
+    let confirmed = match new.word {
+        Word::Agreed => deposited,
+        Word::Alone { .. } => Nano::ZERO,
+    };
     let added = run(
         db,
         "INSERT INTO channels (id, side, account, network, close_delay_s, fee_bps, salt, payer, payee, fee_dest, \
-         payer_key, payee_key, stage, seqno, deposited, claimed, close_at, revision, created_at_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+         payer_key, payee_key, stage, seqno, deposited, confirmed, claimed, close_at, revision, created_at_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
          ON CONFLICT (id) DO NOTHING",
         values![
             &new.id.account.to_string(),
@@ -108,7 +113,8 @@ pub(super) async fn insert(
             new.keys.payee.as_slice(),
             Stage::Open.as_str(),
             i64::from(facts.seqno),
-            facts.on_chain.deposited,
+            deposited,
+            confirmed,
             facts.on_chain.claimed,
             facts.on_chain.close_at.map(i64::from),
             revision,
@@ -126,7 +132,7 @@ pub(super) async fn write(db: &mut Db<'_>, channel: &StoredChannel) -> Result<()
         db,
         "UPDATE channels SET stage = $2, seqno = $3, deposited = $4, claimed = $5, close_at = $6, voucher_max = $7, \
          voucher_signature = $8, take = $9, take_signature = $10, take_closes = $11, credited = $12, spent = $13, \
-         revision = $14, closed_at_ms = $15 WHERE id = $1",
+         revision = $14, closed_at_ms = $15, confirmed = $16 WHERE id = $1",
         values![
             &channel.id.account.to_string(),
             channel.stage.as_str(),
@@ -147,6 +153,7 @@ pub(super) async fn write(db: &mut Db<'_>, channel: &StoredChannel) -> Result<()
             },
             channel.revision,
             channel.closed_at_ms,
+            channel.confirmed,
         ],
     )
     .await
@@ -209,6 +216,7 @@ pub(in super::super) fn channel(row: &Record) -> Result<StoredChannel, LedgerFau
                 claimed: row.nano("claimed")?,
             },
         },
+        confirmed: row.nano("confirmed")?,
         stage,
         voucher,
         take,

@@ -32,6 +32,9 @@ pub(super) async fn close(
     if let Some(take) = channel.take.filter(|take| take.is_last) {
         return Ok(take);
     }
+    if channel.stage == Stage::Closed {
+        return Err(CloseError::Closed(id.account));
+    }
     let last = settled(db, &channel, by).await?;
     let take =
         Take::sign_last(signer, &channel.keys, id, last).map_err(|error| CloseError::Signer(id.account, error))?;
@@ -41,14 +44,30 @@ pub(super) async fn close(
     Ok(take)
 }
 
-pub(super) async fn bury(db: &mut Db<'_>, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
-    let Some(mut channel) = rows::locked(db, id).await? else {
-        return Err(CloseError::NotFound(id.account));
+pub(super) async fn bury_payees(
+    db: &mut Db<'_>,
+    id: &ChannelId,
+    signer: &Signer,
+    by: By<'_>,
+) -> Result<StoredChannel, CloseError> {
+    let mut channel = payees(db, id).await?;
+    if channel.stage != Stage::Closed {
+        let earned = settled(db, &channel, by).await?;
+        if earned > channel.taken() {
+            let take = Take::sign(signer, &channel.keys, id, earned);
+            channel.take = Some(take.map_err(|error| CloseError::Signer(id.account, error))?.claim());
+        }
+        end(db, &mut channel, by).await?;
+    }
+    Ok(channel)
+}
+
+pub(super) async fn bury_payers(db: &mut Db<'_>, id: &ChannelId, by: By<'_>) -> Result<StoredChannel, CloseError> {
+    let mut channel = match rows::locked(db, id).await? {
+        Some(channel) if channel.side == Side::Payer => channel,
+        _ => return Err(CloseError::NotFound(id.account)),
     };
     if channel.stage != Stage::Closed {
-        if channel.side == Side::Payee {
-            settled(db, &channel, by).await?;
-        }
         end(db, &mut channel, by).await?;
     }
     Ok(channel)
@@ -81,7 +100,13 @@ async fn settled(db: &mut Db<'_>, channel: &StoredChannel, by: By<'_>) -> Result
     // Behind the lock of the account, where what was spent stands still.
     let spent = holder.total.spent.min(channel.credited);
     let money = holder.deposited.saturating_sub(holder.withdrawn);
-    let rest = money.saturating_sub(holder.total.spent);
+    // What the contract has paid, or will by what was signed, it does not give back: not after a refund either.
+    let gone = holder
+        .total
+        .spent
+        .max(channel.taken())
+        .max(channel.facts.on_chain.claimed);
+    let rest = money.saturating_sub(gone);
     if !rest.is_zero() {
         let withdrawal = Withdrawal {
             id: format!("channel:{}:rest", account.name()),

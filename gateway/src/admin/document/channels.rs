@@ -1,0 +1,51 @@
+//! The operations on payment channels.
+
+use openapi::document;
+use utoipa::openapi::{Components, HttpMethod, Type};
+
+use super::{Row, get, list, one};
+use crate::admin::channels::ChannelView;
+
+pub(super) fn rows() -> Vec<Row> {
+    let post = |row: Row| Row {
+        method: HttpMethod::Post,
+        ..row
+    };
+    vec![
+        get(
+            "/channels",
+            "listChannels",
+            "Payment channels that pay this gateway, by address",
+            &[
+                ("limit", "At most so many; 100 unless said", Type::Integer),
+                ("after", "Those after this id, for the next page", Type::String),
+            ],
+            list::<ChannelView>(),
+        ),
+        get(
+            "/channels/{id}",
+            "getChannel",
+            "One channel, with what anybody may hand to its contract",
+            &[],
+            one::<ChannelView>(),
+        ),
+        post(get(
+            "/channels/{id}/settle",
+            "settleChannel",
+            "Sign what was spent so far; the settlement is in the answer",
+            &[],
+            one::<ChannelView>(),
+        )),
+        post(get(
+            "/channels/{id}/close",
+            "closeChannel",
+            "Take no new work for a channel and sign its last take; 409 while requests run",
+            &[],
+            one::<ChannelView>(),
+        )),
+    ]
+}
+
+pub(super) fn register(components: &mut Components) {
+    document::register::<ChannelView>(components);
+}

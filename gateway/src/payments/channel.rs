@@ -1,0 +1,230 @@
+//! A channel as this gateway knows it: what never changes, and what the database said last.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use billing::{
+    AccountId, Currency, Nano, Payer, Span,
+    channel::{
+        ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
+        x402::{ChannelState, Receipt, ReceiptExtra, VoucherState},
+    },
+};
+use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
+
+use super::PaymentError;
+use crate::{accounts::Account, limiter::Limiters};
+
+pub(crate) struct Channel {
+    pub(crate) id: ChannelId,
+    pub(crate) terms: Terms,
+    pub(crate) keys: Keys,
+    payer: Arc<Payer>,
+    now: Mutex<Now>,
+}
+
+/// What changes.
+#[derive(Clone, Copy)]
+struct Now {
+    /// Of stage and facts.
+    revision: i64,
+    stage: Stage,
+    facts: Facts,
+    voucher: Option<ClaimedVoucher>,
+    /// What was put on its account.
+    credited: Nano,
+    /// What was charged, as far as it is known here: other gateways may have charged more.
+    spent: Nano,
+}
+
+impl Channel {
+    pub(super) fn new(stored: &StoredChannel) -> Self {
+        let organisation = channel_account(&stored.id);
+        Self {
+            id: stored.id,
+            terms: stored.terms,
+            keys: stored.keys,
+            payer: Arc::new(Payer {
+                bounds: vec![(organisation.clone(), Span::Total)],
+                organisation,
+                team: None,
+                key: None,
+                currency: Currency::TON,
+            }),
+            now: Mutex::new(Now {
+                revision: stored.revision,
+                stage: stored.stage,
+                facts: stored.facts,
+                voucher: stored.voucher,
+                credited: stored.credited,
+                spent: stored.spent,
+            }),
+        }
+    }
+
+    /// Who asks when the channel speaks.
+    pub(super) fn account(self: &Arc<Self>, limiters: &Limiters) -> Arc<Account> {
+        Arc::new(Account::of_channel(self.clone(), limiters))
+    }
+
+    pub(crate) fn payer(&self) -> &Arc<Payer> {
+        &self.payer
+    }
+
+    /// Its account in the ledger.
+    pub(super) fn organisation(&self) -> &AccountId {
+        &self.payer.organisation
+    }
+
+    pub(super) fn voucher_max(&self) -> Nano {
+        self.now().voucher.map_or(Nano::ZERO, |voucher| voucher.max)
+    }
+
+    pub(super) fn credited(&self) -> Nano {
+        self.now().credited
+    }
+
+    pub(super) fn on_chain(&self) -> OnChain {
+        self.now().facts.on_chain
+    }
+
+    /// What a request says of its channel lets nobody in where the channel that is known is another: signatures were
+    /// checked by the request's own keys.
+    pub(super) fn refuse_others(&self, terms: &Terms, keys: &Keys) -> Result<(), PaymentError> {
+        if (terms, keys) == (&self.terms, &self.keys) {
+            Ok(())
+        } else {
+            Err(PaymentError::Others)
+        }
+    }
+
+    /// New work is taken for an open one only.
+    pub(super) fn refuse_ended(&self) -> Result<(), PaymentError> {
+        match self.now().stage {
+            Stage::Open => Ok(()),
+            Stage::Stopping | Stage::Closed => Err(PaymentError::Ended),
+        }
+    }
+
+    /// Takes what the database says, which may be older than what is here; says whether there is more money.
+    pub(super) fn take_in(&self, stored: &StoredChannel) -> bool {
+        let mut now = self.now();
+        now.stage = now.stage.max(stored.stage);
+        if stored.revision >= now.revision {
+            now.revision = stored.revision;
+            now.facts = stored.facts;
+        }
+        if stored.voucher.map(|voucher| voucher.max) > now.voucher.map(|voucher| voucher.max) {
+            now.voucher = stored.voucher;
+        }
+        now.spent = now.spent.max(stored.spent);
+        let is_more = stored.credited > now.credited;
+        now.credited = now.credited.max(stored.credited);
+        is_more
+    }
+
+    /// Where it stands, as far as is known here.
+    pub(super) fn state(&self) -> (ChannelState, Option<VoucherState>) {
+        let now = *self.now();
+        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent);
+        (state, now.voucher.as_ref().map(VoucherState::from))
+    }
+
+    /// Notes a charge, and tells what its answer says of it.
+    pub(crate) fn charged(&self, amount: Nano) -> Receipt {
+        {
+            let mut now = self.now();
+            now.spent = now.spent.saturating_add(amount);
+        }
+        let (channel_state, voucher_state) = self.state();
+        Receipt {
+            success: true,
+            transaction: String::new(),
+            network: self.id.network,
+            payer: self.terms.payer,
+            extra: ReceiptExtra {
+                charged_amount: amount,
+                channel_state,
+                voucher_state,
+            },
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({})", self.id.account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use billing::channel::{Account, Network};
+
+    use super::*;
+
+    fn stored() -> StoredChannel {
+        let account = |byte| Account {
+            workchain: 0,
+            hash: [byte; 32],
+        };
+        StoredChannel {
+            side: billing_store::ledger::Side::Payee,
+            id: ChannelId {
+                network: Network::TESTNET,
+                account: account(9),
+            },
+            terms: Terms {
+                network: Network::TESTNET,
+                close_delay_s: 86_400,
+                fee_bps: 0,
+                salt: 1,
+                payer: account(1),
+                payee: account(2),
+                fee_dest: account(2),
+            },
+            keys: Keys {
+                payer: [4; 32],
+                payee: [5; 32],
+            },
+            facts: Facts {
+                seqno: 1,
+                on_chain: OnChain {
+                    close_at: None,
+                    deposited: Nano::ZERO,
+                    claimed: Nano::ZERO,
+                },
+            },
+            confirmed: Nano::ZERO,
+            stage: Stage::Open,
+            voucher: None,
+            take: None,
+            credited: Nano::ZERO,
+            spent: Nano::ZERO,
+            revision: 1,
+            created_at_ms: 0,
+            closed_at_ms: None,
+        }
+    }
+
+    /// Whatever the address says: keys of a request are compared with those that are known.
+    #[test]
+    fn keys_of_a_request_are_those_that_are_known() {
+        let channel = Channel::new(&stored());
+        let (terms, keys) = (channel.terms, channel.keys);
+        assert!(channel.refuse_others(&terms, &keys).is_ok());
+        let theirs = Keys { payer: [6; 32], ..keys };
+        assert!(matches!(
+            channel.refuse_others(&terms, &theirs),
+            Err(PaymentError::Others)
+        ));
+        let salted = Terms { salt: 2, ..terms };
+        assert!(matches!(
+            channel.refuse_others(&salted, &keys),
+            Err(PaymentError::Others)
+        ));
+    }
+}

@@ -1,0 +1,238 @@
+//! The watch over channels that are known: what other gateways changed, what the chain says, and what is to be signed.
+//!
+//! Nothing that the chain says stops us: a channel that closes takes no new work and has its take signed, one that is
+//! gone is buried, and what does not fit is told in the log.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use billing::{Nano, channel};
+use billing_store::{
+    LedgerFault,
+    ledger::{CloseError, Facts, Objection, Side, Stage, StoredChannel, Word},
+};
+use billing_ton::chain::{AccountState, Status};
+use tokio::time::{Instant, sleep};
+
+use super::{ACTOR, Channel, PaymentError, Payments, Shared, accept, by};
+use crate::layers::rescue::Chain;
+
+/// What is remembered between two looks.
+#[derive(Default)]
+struct Watched {
+    /// The generation of channels that was read last.
+    generation: i64,
+    /// When something was signed last, by channel.
+    signed: HashMap<channel::Account, Instant>,
+    /// What was told in the log already.
+    objections: HashMap<channel::Account, Objection>,
+    is_failing: bool,
+}
+
+impl Watched {
+    /// Tells of a objection once.
+    fn objection(&mut self, channel: channel::Account, objection: Option<Objection>) {
+        let Some(objection) = objection else {
+            self.objections.remove(&channel);
+            return;
+        };
+        if self.objections.insert(channel, objection) != Some(objection) {
+            tracing::error!(%channel, %objection, "the chain is said to be what it cannot be; what may be true is taken");
+        }
+    }
+}
+
+impl Payments {
+    /// Follows until dropped.
+    pub(crate) async fn follow(self) {
+        let Some(shared) = self.0 else { return };
+        let mut watched = Watched::default();
+        loop {
+            sleep(shared.settings.follow).await;
+            shared.look(&mut watched).await;
+        }
+    }
+}
+
+impl Shared {
+    /// Reads channels that changed after a generation.
+    pub(super) async fn read(&self, since: i64) -> Result<i64, LedgerFault> {
+        let mut since = since;
+        loop {
+            let changes = self.store.changes(since).await?;
+            let is_all = changes.channels.is_empty();
+            for stored in &changes.channels {
+                self.heard(stored);
+            }
+            if is_all || changes.generation == since {
+                return Ok(changes.generation);
+            }
+            since = changes.generation;
+        }
+    }
+
+    /// What the database says of a channel, whoever changed it.
+    fn heard(&self, stored: &StoredChannel) {
+        if stored.side != Side::Payee || stored.id.network != self.offered.wanted.network {
+            return;
+        }
+        match self.known.find(&stored.id.account) {
+            Some(channel) => {
+                self.take_in(&channel, stored);
+                if stored.stage == Stage::Closed {
+                    self.known.forget(&stored.id.account);
+                }
+            }
+            // Those that are closed are asked for by nobody but the payer, once.
+            None if stored.stage == Stage::Closed => {}
+            None => drop(self.known.keep(Channel::new(stored))),
+        }
+    }
+
+    async fn look(&self, watched: &mut Watched) {
+        let mut failed = None;
+        match self.read(watched.generation).await {
+            Ok(generation) => watched.generation = generation,
+            Err(error) => failed = Some(Chain(&error).to_string()),
+        }
+        for channel in self.known.all() {
+            if let Err(cause) = self.look_at(&channel, watched).await {
+                failed = Some(cause);
+            }
+        }
+        match failed {
+            Some(cause) if !std::mem::replace(&mut watched.is_failing, true) => {
+                tracing::warn!(%cause, "channels cannot be followed; those known are served up to what is known");
+            }
+            None if std::mem::take(&mut watched.is_failing) => tracing::info!("channels are followed again"),
+            _ => {}
+        }
+    }
+
+    async fn look_at(&self, channel: &Arc<Channel>, watched: &mut Watched) -> Result<(), String> {
+        let account = channel.id.account;
+        // Who lies about one source gains no more than that source is believed for.
+        let at_stake = channel.on_chain().deposited;
+        let state = self.sources.first().account(account).await;
+        let state = state.map_err(|error| Chain(&error).to_string())?;
+        if self.is_news(channel, &state) {
+            let told = accept::read(&state).map_or(at_stake, |state| state.on_chain.deposited);
+            let at_stake = told.max(at_stake);
+            let state = self.sources.account(account, at_stake).await;
+            let state = state.map_err(|error| Chain(&error).to_string())?;
+            let word = accept::word(&self.sources, at_stake);
+            let observed = self.observe(channel, &state, word).await;
+            watched.objection(account, observed.map_err(|error| Chain(&error).to_string())?);
+        }
+        self.settle_when_due(channel, watched)
+            .await
+            .map_err(|error| Chain(&error).to_string())
+    }
+
+    fn is_news(&self, channel: &Channel, state: &AccountState) -> bool {
+        match accept::read(state) {
+            Some(state) => state.on_chain != channel.on_chain(),
+            None => true,
+        }
+    }
+
+    /// What of it cannot be true.
+    async fn observe(
+        &self,
+        channel: &Arc<Channel>,
+        state: &AccountState,
+        word: Word,
+    ) -> Result<Option<Objection>, PaymentError> {
+        let (id, before) = (&channel.id, channel.on_chain());
+        let Some(now) = accept::read(state) else {
+            return self.gone(channel, state).await.map(|()| None);
+        };
+        if (now.terms, now.keys) != (channel.terms, channel.keys) {
+            tracing::error!(channel = %id.account, "the chain shows other terms of a channel than it did; nothing of it is taken on");
+            return Ok(None);
+        }
+        let facts = Facts {
+            seqno: state.head.seqno,
+            on_chain: now.on_chain,
+        };
+        let observed = self.store.observe(id, &facts, word, by(ACTOR)).await?;
+        self.take_in(channel, &observed.channel);
+        if let Some(close_at) = now.on_chain.close_at.filter(|_| before.close_at.is_none()) {
+            tracing::warn!(
+                channel = %id.account, close_at,
+                "the payer asked to close a channel: what was earned has to be settled before"
+            );
+        }
+        Ok(observed.objection)
+    }
+
+    /// There is no contract any more. What was earned and not settled is signed first, in case that is not so.
+    async fn gone(&self, channel: &Arc<Channel>, state: &AccountState) -> Result<(), PaymentError> {
+        let id = &channel.id;
+        if matches!(state.status, Status::Active { .. } | Status::Frozen) {
+            tracing::error!(channel = %id.account, "the chain shows something else at the address of a channel; nothing of it is taken on");
+            return Ok(());
+        }
+        self.store.take(id, &self.signer).await?;
+        let stopped = self.store.stop(id, by(ACTOR)).await?;
+        self.take_in(channel, &stopped);
+        match self.store.bury_payees(id, &self.signer, by(ACTOR)).await {
+            Ok(buried) => {
+                tracing::info!(
+                    channel = %id.account, earned = %buried.taken(), claimed = %buried.facts.on_chain.claimed,
+                    "a channel is gone from the chain"
+                );
+                self.known.forget(&id.account);
+                Ok(())
+            }
+            // Later, when nothing runs.
+            Err(CloseError::InFlight { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Signs what was earned where that is enough, or the channel ends, or it is time.
+    async fn settle_when_due(&self, channel: &Arc<Channel>, watched: &mut Watched) -> Result<(), PaymentError> {
+        let Some(stored) = self.store.channel(&channel.id).await? else {
+            return Ok(());
+        };
+        self.take_in(channel, &stored);
+        let earned = stored.spent.min(stored.credited);
+        // Whatever the chain is said to have paid: a source that lies must not keep us from signing.
+        let unsigned = earned.saturating_sub(stored.taken());
+        let since = *watched.signed.entry(channel.id.account).or_insert_with(Instant::now);
+        let rule = &self.settings.settle;
+        if !is_due(unsigned, since.elapsed(), stored.stage, rule.above, rule.every) {
+            return Ok(());
+        }
+        if let Some(take) = self.store.take(&channel.id, &self.signer).await? {
+            watched.signed.insert(channel.id.account, Instant::now());
+            tracing::info!(channel = %channel.id.account, take = %take.amount, "what a channel earned is signed, and can be settled");
+        }
+        Ok(())
+    }
+}
+
+/// Whether what was earned and not signed yet is to be signed now.
+fn is_due(unsigned: Nano, since: Duration, stage: Stage, above: Nano, every: Duration) -> bool {
+    !unsigned.is_zero() && (unsigned >= above || stage != Stage::Open || since >= every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_earned_is_signed_in_time() {
+        let check = |unsigned: u64, since_s: u64, stage, expect| {
+            let (above, every) = (Nano::saturating(500), Duration::from_secs(60));
+            let unsigned = Nano::saturating(unsigned);
+            let due = is_due(unsigned, Duration::from_secs(since_s), stage, above, every);
+            assert_eq!(due, expect, "{unsigned} after {since_s} s");
+        };
+        check(499, 59, Stage::Open, false);
+        check(500, 0, Stage::Open, true);
+        check(1, 60, Stage::Open, true);
+        check(1, 0, Stage::Stopping, true);
+        check(0, 1_000, Stage::Stopping, false);
+    }
+}

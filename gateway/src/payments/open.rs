@@ -1,0 +1,92 @@
+//! From the section `payments` to what is at work.
+
+use std::{path::Path, sync::Arc};
+
+use billing::channel::Network;
+use billing_store::{LedgerFault, Store};
+use billing_ton::{
+    Chain,
+    contract::Wanted,
+    sources::Sources,
+    toncenter::{self, Toncenter},
+};
+use tokio::sync::Semaphore;
+
+use super::{ASKING, Offered, Payments, Shared, key, known::Known};
+use crate::{config, ledger::Ledger, limiter::Limiters, tls};
+
+/// Why nobody can pay. In order of precedence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("channels need a database; set data_dir or database")]
+    NoDatabase,
+    #[error("payments.payout or payments.fee_dest is no address")]
+    Address,
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    #[error("payments.chain has no source")]
+    NoSource,
+    #[error("a source of the chain cannot be used")]
+    Source(#[from] toncenter::SettingsError),
+    #[error("the roots for the sources of the chain cannot be had")]
+    Tls(#[from] tls::TlsError),
+    #[error("the channels in the database cannot be read")]
+    Read(#[from] LedgerFault),
+}
+
+impl Payments {
+    /// Reads the channels that are known. The chain is asked later.
+    pub(crate) async fn open(
+        settings: &config::Payments,
+        folder: Option<&Path>,
+        store: Option<&Store>,
+        ledger: &Ledger,
+        limiters: &Arc<Limiters>,
+    ) -> Result<Self, OpenError> {
+        let store = store.ok_or(OpenError::NoDatabase)?.channels();
+        let signer = key::signer(settings.key_file.as_deref(), folder)?;
+        let wanted = Wanted {
+            network: settings.network.0,
+            payee: settings.payout().ok_or(OpenError::Address)?,
+            payee_key: signer.public(),
+            fee_bps: u16::try_from(settings.fee_bps).unwrap_or(u16::MAX),
+            fee_dest: settings.fee_dest().ok_or(OpenError::Address)?,
+            close_delay_s: u32::try_from(settings.min_close_delay.as_secs()).unwrap_or(u32::MAX),
+        };
+        let mut chains = settings
+            .chain
+            .iter()
+            .map(|url| source(url, settings.network.0, settings))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter();
+        let first = chains.next().ok_or(OpenError::NoSource)?;
+        let sources = Sources::new(first, chains.next(), settings.two_sources_above);
+        let shared = Arc::new(Shared {
+            offered: Offered { wanted },
+            signer,
+            sources,
+            store,
+            ledger: ledger.clone(),
+            limiters: limiters.clone(),
+            known: Known::default(),
+            asking: Semaphore::new(ASKING),
+            settings: settings.clone(),
+        });
+        shared.read(0).await?;
+        Ok(Self(Some(shared)))
+    }
+}
+
+fn source(url: &str, network: Network, settings: &config::Payments) -> Result<Arc<dyn Chain>, OpenError> {
+    let roots = if url.starts_with("https") {
+        Some(tls::client(None)?)
+    } else {
+        None
+    };
+    let settings = toncenter::Settings {
+        network,
+        url: url.to_owned(),
+        api_key: settings.chain_api_key.as_ref().map(|key| key.expose().to_owned()),
+    };
+    Ok(Arc::new(Toncenter::new(settings, roots.as_deref())?))
+}

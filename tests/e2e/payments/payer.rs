@@ -1,0 +1,241 @@
+//! A payer: its wallet on the simulated chain, its channel, and what it signs.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use billing::{
+    Nano,
+    channel::{
+        Access, Account, Blob, ChannelId, Keys, Network, Signer, Terms, Voucher,
+        x402::{ChannelConfig, Kind, Offer, Payload, Payment, Version, encode},
+    },
+};
+use billing_ton::{
+    Chain as _, Seed, Wallet,
+    chain::Status,
+    contract::{self, Request, Settle, State},
+    wallet::{Batch, Mode, Payment as Coins},
+};
+use billing_ton_sim::{DEVELOPMENT, Settings, Simulated, http};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// Where the gateway's earnings go.
+pub(crate) const PAYOUT: &str = "0:2222222222222222222222222222222222222222222222222222222222222222";
+
+/// Waits for what the chain will show.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + e2e::wait::SOON;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A header as JSON.
+pub(crate) fn decoded(header: &str) -> Value {
+    let json = STANDARD
+        .decode(header)
+        .unwrap_or_else(|error| panic!("{header:?}: {error}"));
+    serde_json::from_slice(&json).expect("it is JSON")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an access proof is of a moment, and the gateway has this clock too"
+)]
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+fn nano(amount: u64) -> Nano {
+    Nano::new(amount).expect("the test writes amounts")
+}
+
+/// A chain of its own, with toncenter's API.
+pub(crate) struct Chain {
+    pub(crate) url: String,
+    chain: Simulated,
+}
+
+impl Chain {
+    pub(crate) async fn start() -> Self {
+        let chain = Simulated::in_memory(Settings::for_development()).expect("a chain can be made");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        tokio::spawn(http::serve(listener, chain.clone(), std::future::pending()));
+        Self { url, chain }
+    }
+
+    async fn balance(&self, account: Account) -> u128 {
+        self.chain.account(account).await.expect("it answers").balance
+    }
+
+    /// What the channel's contract says it paid out; `None` where there is none.
+    async fn claimed(&self, payer: &Payer) -> Option<u64> {
+        let state = self.chain.account(payer.id.account).await.expect("it answers");
+        match &state.status {
+            Status::Active { data, .. } => Some(State::decode_boc(data).expect("its state").on_chain.claimed.get()),
+            _ => None,
+        }
+    }
+
+    async fn send(&self, seed: u8, coins: Coins) {
+        let seed = Seed::from_bytes([seed; 32]);
+        let wallet = Wallet::new(DEVELOPMENT, seed.public_key());
+        let state = self.chain.account(wallet.account()).await.expect("it answers");
+        let seqno = wallet.standing(&state).expect("it is our wallet").seqno;
+        let until = u32::try_from(now_s()).expect("before 2106") + 60;
+        let batch = Batch::new(vec![coins]).expect("one payment");
+        let signed = wallet.sign(&seed, seqno, until, &batch).expect("it is its key");
+        self.chain.send(&signed.message).await.expect("it is taken");
+    }
+
+    /// Hands a settlement to the contract; says what the contract then says it paid out, or `None` where it is no more.
+    pub(crate) async fn settle(&self, payer: &Payer, blob: &Value) -> Option<u64> {
+        let before = self.claimed(payer).await;
+        let blob: Blob = serde_json::from_value(blob.clone()).expect("a settlement");
+        let voucher = blob.voucher.expect("something was taken");
+        let settle = Request::Settle(Settle {
+            query_id: 2,
+            close: blob.take.is_last,
+            take: blob.take.amount,
+            max: voucher.max,
+            payee_signature: blob.take.signature,
+            voucher_signature: Some(voucher.signature),
+        });
+        self.send(
+            payer.seed,
+            Coins {
+                to: payer.id.account,
+                amount: nano(100_000_000),
+                bounce: true,
+                mode: Mode::FeesApart,
+                body: Some(settle.encode()),
+                init: None,
+            },
+        )
+        .await;
+        until("it was settled", async || self.claimed(payer).await != before).await;
+        self.claimed(payer).await
+    }
+}
+
+pub(crate) struct Payer {
+    pub(crate) id: ChannelId,
+    seed: u8,
+    signer: Signer,
+    terms: Terms,
+    keys: Keys,
+    offer: Offer,
+}
+
+impl Payer {
+    /// With a channel on these terms that nobody opened.
+    pub(crate) fn new(offer: &Value, seed: u8) -> Self {
+        let offer: Offer = serde_json::from_value(offer.clone()).expect("an offer");
+        let signer = Signer::from_seed(&[seed; 32]).expect("a seed");
+        let wallet = Wallet::new(DEVELOPMENT, Seed::from_bytes([seed; 32]).public_key());
+        let terms = Terms {
+            network: DEVELOPMENT,
+            close_delay_s: offer.extra.withdraw_delay,
+            fee_bps: offer.extra.fee_bps,
+            salt: u128::from(seed) << 100,
+            payer: wallet.account(),
+            payee: offer.pay_to,
+            fee_dest: offer.extra.fee_dest,
+        };
+        let keys = Keys {
+            payer: signer.public(),
+            payee: offer.extra.receiver_authorizer,
+        };
+        let network: Network = DEVELOPMENT;
+        Self {
+            id: ChannelId {
+                network,
+                account: contract::account(&terms, &keys),
+            },
+            seed,
+            signer,
+            terms,
+            keys,
+            offer,
+        }
+    }
+
+    /// With a channel that is on the chain.
+    pub(crate) async fn open(chain: &Chain, offer: &Value, seed: u8, deposit: u64) -> Self {
+        let payer = Self::new(offer, seed);
+        chain
+            .chain
+            .fund(payer.terms.payer, nano(10 * Nano::UNIT))
+            .expect("it is not halted");
+        until("the wallet has coins", async || {
+            chain.balance(payer.terms.payer).await > 0
+        })
+        .await;
+        let body = Request::TopUp {
+            query_id: 1,
+            amount: nano(deposit),
+        };
+        chain
+            .send(
+                seed,
+                Coins {
+                    to: payer.id.account,
+                    amount: nano(deposit + 200_000_000),
+                    bounce: true,
+                    mode: Mode::FeesApart,
+                    body: Some(body.encode()),
+                    init: Some(contract::state_init(&payer.terms, &payer.keys)),
+                },
+            )
+            .await;
+        until("the channel is on the chain", async || {
+            let state = chain.chain.account(payer.id.account).await.expect("it answers");
+            match &state.status {
+                Status::Active { data, .. } => {
+                    State::decode_boc(data).is_ok_and(|state| state.on_chain.deposited == nano(deposit))
+                }
+                _ => false,
+            }
+        })
+        .await;
+        payer
+    }
+
+    fn payment(&self, max: Option<u64>, is_shown: bool) -> Payment {
+        let (signer, keys, id) = (&self.signer, &self.keys, &self.id);
+        let voucher = max.map(|max| {
+            Voucher::sign(signer, keys, id, nano(max))
+                .expect("it is the payer's key")
+                .claim()
+        });
+        let access = is_shown.then(|| Access::sign(signer, keys, id, now_s()).expect("it is the payer's key"));
+        Payment {
+            x402_version: Version,
+            accepted: self.offer.clone(),
+            payload: Payload {
+                kind: Kind,
+                channel_config: ChannelConfig::new(&self.terms, keys),
+                voucher,
+                access,
+            },
+        }
+    }
+
+    /// The header of a request: with a voucher up to `max`, and with an access proof.
+    pub(crate) fn pays(&self, max: Option<u64>, is_shown: bool) -> String {
+        encode(&self.payment(max, is_shown))
+    }
+
+    /// A header with a voucher and an access proof, in which something is changed.
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Value)) -> String {
+        let mut json = serde_json::to_value(self.payment(Some(500_000), true)).expect("plain");
+        change(&mut json);
+        encode(&json)
+    }
+}
