@@ -14,6 +14,7 @@ pub(crate) mod money;
 pub(crate) mod simulated_chain;
 pub(crate) mod verify;
 pub(crate) mod wallet;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
 /// An OpenAI-compatible inference gateway.
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Wallet(wallet::WalletArgs),
     /// Open payment channels, see what they are worth and at risk, and get back what is left
     Channel(Box<channel::ChannelArgs>),
+    /// Settle for payees whose payer starts to close: a separate process with a wallet for gas and no other key
+    Watch(Box<watch::WatchArgs>),
     /// Copy the database to a file, while the gateway runs
     Backup(BackupArgs),
     /// Check receipts, without asking anybody; exits 0 if they are good, 1 if one is not, 2 if nothing can be said

@@ -34,6 +34,7 @@ mod spend;
 mod usage;
 mod verify;
 mod wallet;
+mod watch;
 mod worker;
 
 /// The exit status is that of a command which could do what it was asked.
@@ -55,6 +56,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Ledger(args) => return ledger::run(args).await,
         Command::Wallet(args) => wallet::run(args).await,
         Command::Channel(args) => channel::run(*args).await,
+        Command::Watch(args) => watch::run(*args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         #[cfg(feature = "demo")]

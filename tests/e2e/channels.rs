@@ -27,18 +27,25 @@ use e2e::process::{Process, mulberry};
 use serde_json::{Value, json};
 
 const NETWORK: Network = Network(-217);
-const PASSPHRASE: &str = "four random words here";
+pub(crate) const PASSPHRASE: &str = "four random words here";
 const PAYEE_SEED: [u8; 32] = [9; 32];
-const UNIT: u64 = Nano::UNIT;
+pub(crate) const UNIT: u64 = Nano::UNIT;
 
-struct Told {
+pub(crate) struct Told {
     status: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
+impl Told {
+    /// Whether the command line itself was refused.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.status == Some(2) && self.stderr.contains("Usage:")
+    }
+}
+
 /// A payer without a terminal, on the simulated chain of this world.
-fn told(world: &World, arguments: &[&str]) -> Told {
+pub(crate) fn told(world: &World, arguments: &[&str]) -> Told {
     let output = Command::new("setsid")
         .arg("--wait")
         .arg(mulberry())
@@ -61,20 +68,20 @@ fn told(world: &World, arguments: &[&str]) -> Told {
 }
 
 #[track_caller]
-fn succeed(world: &World, arguments: &[&str]) -> String {
+pub(crate) fn succeed(world: &World, arguments: &[&str]) -> String {
     let told = told(world, arguments);
     assert_eq!(told.status, Some(0), "{arguments:?}: {}", told.stderr);
     told.stdout
 }
 
 #[track_caller]
-fn document(world: &World, arguments: &[&str]) -> Value {
+pub(crate) fn document(world: &World, arguments: &[&str]) -> Value {
     let said = succeed(world, &[arguments, &["--output", "json"]].concat());
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 #[track_caller]
-fn refused(world: &World, arguments: &[&str], says: &str) {
+pub(crate) fn refused(world: &World, arguments: &[&str], says: &str) {
     let told = told(world, arguments);
     assert_eq!(told.status, Some(1), "{arguments:?}: {} {}", told.stdout, told.stderr);
     assert!(told.stderr.contains(says), "{:?} should say {says:?}", told.stderr);
@@ -87,12 +94,12 @@ fn party(byte: u8) -> Account {
     }
 }
 
-fn payee() -> Signer {
+pub(crate) fn payee() -> Signer {
     Signer::from_seed(&PAYEE_SEED).expect("a seed")
 }
 
 /// What a gateway would say that it accepts.
-fn offer() -> Value {
+pub(crate) fn offer() -> Value {
     json!({
         "scheme": "batch-settlement",
         "network": "tvm:-217",
@@ -133,7 +140,7 @@ fn fund(world: &World, address: &str, amount: &str) {
     );
 }
 
-fn nano(value: &Value) -> u64 {
+pub(crate) fn nano(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no amount"))
 }
 
@@ -165,7 +172,7 @@ fn channel(world: &World, name: &str) -> (ChannelId, Terms, Keys, Signer) {
     (id, terms, keys, signer)
 }
 
-fn settlement(world: &World, name: &str, max: u64, take: u64, is_last: bool) -> Blob {
+pub(crate) fn settlement(world: &World, name: &str, max: u64, take: u64, is_last: bool) -> Blob {
     let (id, _, keys, payer) = channel(world, name);
     let voucher = Voucher::sign(&payer, &keys, &id, Nano::saturating(max)).expect("its key");
     let take = Nano::saturating(take);

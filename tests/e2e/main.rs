@@ -47,5 +47,6 @@ mod telemetry;
 mod uploads;
 mod verify;
 mod wallet;
+mod watch;
 mod wire;
 mod workers;

@@ -145,6 +145,11 @@ impl Watchtower {
         self.channels.get(channel).map(|entry| &entry.best)
     }
 
+    /// Who signs on a channel that is watched.
+    pub fn keys(&self, channel: &ChannelId) -> Option<&Keys> {
+        self.channels.get(channel).map(|entry| &entry.keys)
+    }
+
     /// One event in; what to do about it out.
     pub fn step(&mut self, event: Event, now_ms: i64) -> Vec<Effect> {
         match event {

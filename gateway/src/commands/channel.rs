@@ -12,8 +12,7 @@ use billing::{
 };
 use billing_ton::{
     address::{Bounce, Friendly},
-    chain::{AccountState, Status},
-    contract::{self, State},
+    chain::AccountState,
     keyfile::Secret,
     wallet::Payment,
 };
@@ -33,6 +32,7 @@ use crate::{
     },
     config::{Process, Timestamp},
     home,
+    on_chain::{self, Stranger},
     passphrase::Source,
     payer::{
         shelf::{Kept, Shelf, Slate, Stage},
@@ -56,8 +56,8 @@ enum ChannelCommandError {
     Unasked,
     #[error("nothing was done")]
     Unconfirmed,
-    #[error("what is at the channel's address is no channel of ours: {0}; ask another source with --chain")]
-    Stranger(&'static str),
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     #[error("the channel is over; it must never be paid into again, so open a new one")]
     Over,
     #[error("the channel is closing, and nothing can be paid in; open a new one")]
@@ -148,20 +148,10 @@ enum Seen {
 impl Seen {
     /// Of a channel whose address follows from these terms and keys.
     fn of(kept: &Kept, state: &AccountState) -> Result<Self, ChannelCommandError> {
-        let (code, data) = match &state.status {
-            Status::Nonexistent | Status::Uninitialised => return Ok(Self::Absent),
-            Status::Frozen => return Err(ChannelCommandError::Stranger("it is frozen")),
-            Status::Active { code, data } => (code, data),
-        };
-        let is_ours = Boc::decode(code).is_ok_and(|code| code.repr_hash().0 == contract::CODE_HASH);
-        if !is_ours {
-            return Err(ChannelCommandError::Stranger("it has another code"));
+        match on_chain::read(state, &kept.id)? {
+            None => Ok(Self::Absent),
+            Some(state) => Ok(Self::Open(state.on_chain)),
         }
-        let state = State::decode_boc(data).map_err(|_| ChannelCommandError::Stranger("its data cannot be read"))?;
-        if state.terms != kept.terms || state.keys != kept.keys {
-            return Err(ChannelCommandError::Stranger("it has other terms"));
-        }
-        Ok(Self::Open(state.on_chain))
     }
 
     fn on_chain(&self) -> Option<&OnChain> {

@@ -4,6 +4,7 @@
 //! channels/NAME/channel.json   what it was born with; written once, before anything is paid in
 //! channels/NAME/key.json       the key that signs vouchers, sealed with a passphrase
 //! channels/NAME/slate.json      what was signed and seen; replaced whole
+//! channels/NAME/payer.journal   of who pays requests from it, and only added to
 //! channels/NAME/lock           held by who signs or closes
 //! ```
 //!
@@ -356,6 +357,11 @@ impl Kept {
         }
     }
 
+    /// Of who pays requests from it.
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.folder.join("payer.journal")
+    }
+
     fn key_path(&self) -> PathBuf {
         self.folder.join("key.json")
     }
@@ -424,4 +430,4 @@ fn written(path: &Path) -> impl FnOnce(io::Error) -> ShelfError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

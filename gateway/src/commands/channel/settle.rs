@@ -4,17 +4,16 @@ use std::path::Path;
 
 use billing::channel::{Blob, ChannelId, SettlementRefusal};
 use billing_ton::{
-    chain::{AccountState, Status},
-    contract::{self, Operation, Request, Settle, State},
+    contract::{Operation, Request, Settle},
     wallet::{Mode, Payment},
 };
 use serde_json::json;
-use tycho_types::boc::Boc;
 
 use super::{BoxError, ChannelCommandError, Counter, confirm, read, short, shown, tell, tell_link, write};
 use crate::{
     cli::{channel::WayArgs, key::Output},
     commands::wallet,
+    on_chain,
     payer::till::SENDING,
 };
 
@@ -55,7 +54,7 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
         account: blob.take.account,
     };
     let source = counter.source(network)?;
-    let Some(state) = channel(&source.account(id.account).await?, &id)? else {
+    let Some(state) = on_chain::read(&source.account(id.account).await?, &id)? else {
         return Err(SettleError::Absent(shown(id.account, network)).into());
     };
     let settlement = blob.verify(&state.keys, &id).map_err(SettleError::Refused)?;
@@ -93,20 +92,12 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
     if way.dry_run {
         return Ok(());
     }
-    let settle = Settle {
-        query_id: 0,
-        close: take.is_last(),
-        take: take.amount(),
-        max: settlement.voucher().map_or(take.amount(), |voucher| voucher.max()),
-        payee_signature: *take.signature(),
-        voucher_signature: settlement.voucher().map(|voucher| *voucher.signature()),
-    };
     let payment = Payment {
         to: id.account,
         amount: bring,
         bounce: true,
         mode: Mode::FeesApart,
-        body: Some(Request::Settle(settle).encode()),
+        body: Some(Request::Settle(Settle::of(&settlement, 0)).encode()),
         init: None,
     };
     if way.link {
@@ -118,7 +109,7 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
     let target = take.amount().min(on_chain.deposited);
     counter
         .till(&source, &file, &secret)
-        .pay(payment, |seen| match channel(seen, &id) {
+        .pay(payment, |seen| match on_chain::read(seen, &id) {
             Ok(Some(state)) => !take.is_last() && state.on_chain.claimed >= target,
             Ok(None) => true,
             Err(_) => false,
@@ -129,25 +120,6 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
         return write(&format!("{told:#}\n"));
     }
     write(&format!("Settled: {} GRAM (TON) were paid.\n", short(delta)))
-}
-
-/// A channel of our contract with an address of its own; `None` where there is nothing.
-fn channel(state: &AccountState, id: &ChannelId) -> Result<Option<State>, ChannelCommandError> {
-    let (code, data) = match &state.status {
-        Status::Nonexistent | Status::Uninitialised => return Ok(None),
-        Status::Frozen => return Err(ChannelCommandError::Stranger("it is frozen")),
-        Status::Active { code, data } => (code, data),
-    };
-    if !Boc::decode(code).is_ok_and(|code| code.repr_hash().0 == contract::CODE_HASH) {
-        return Err(ChannelCommandError::Stranger("it has another code"));
-    }
-    let state = State::decode_boc(data).map_err(|_| ChannelCommandError::Stranger("its data cannot be read"))?;
-    if contract::account(&state.terms, &state.keys) != id.account || state.terms.network != id.network {
-        return Err(ChannelCommandError::Stranger(
-            "its address does not follow from its terms",
-        ));
-    }
-    Ok(Some(state))
 }
 
 pub(super) fn export(counter: &Counter, named: Option<&str>) -> Result<(), BoxError> {

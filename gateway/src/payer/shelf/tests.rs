@@ -6,10 +6,10 @@ use super::*;
 use crate::{config::Process, passphrase::Source};
 
 /// A folder that falls with the test.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("mulberry-shelf-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
         Self(path)
@@ -53,13 +53,14 @@ fn terms(salt: u128) -> Terms {
 }
 
 const PAYEE: [u8; 32] = [9; 32];
+pub(crate) const PAYER: [u8; 32] = [7; 32];
 
-fn payee() -> Signer {
+pub(crate) fn payee() -> Signer {
     Signer::from_seed(&PAYEE).expect("a seed")
 }
 
-fn keep(scratch: &Scratch, name: Option<&str>, salt: u128) -> Result<Kept, ShelfError> {
-    let seed = Seed::from_bytes([7; 32]);
+pub(crate) fn keep(scratch: &Scratch, name: Option<&str>, salt: u128) -> Result<Kept, ShelfError> {
+    let seed = Seed::from_bytes(PAYER);
     scratch.shelf().keep(
         name.map(str::to_owned),
         &terms(salt),

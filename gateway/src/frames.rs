@@ -1,0 +1,186 @@
+//! Frames: a journal on disk that is only added to, and of which every record is whole or not there.
+//!
+//! The form is that of [`billing::channel::journal`]. A crash cuts a record short at most at the end, where nothing waits
+//! for it yet; what is after the last whole one is cut off when the journal is opened.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use billing::channel::journal::{self, Foreign};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::durable;
+
+/// Beyond it somebody else's file was named.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Why a journal cannot be gone on with, in order of precedence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FramesError {
+    #[error("the journal '{}' cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the journal '{}' is not ours", path.display())]
+    Foreign { path: PathBuf, source: Foreign },
+    #[error("the journal '{}' cannot be written; free the disk and start again", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// A journal that is open at its end.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    path: PathBuf,
+    file: File,
+}
+
+/// What was in a journal.
+#[derive(Debug)]
+pub(crate) struct Opened<R> {
+    pub(crate) frames: Frames,
+    pub(crate) records: Vec<R>,
+    /// Bytes at its end that were no record and are gone.
+    pub(crate) torn: usize,
+}
+
+impl Frames {
+    /// Opens a journal, or begins one.
+    pub(crate) fn open<R: DeserializeOwned>(path: &Path) -> Result<Opened<R>, FramesError> {
+        let unread = |source| FramesError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        match durable::create(path, &[]) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(written(path)(source)),
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(unread)?;
+        if file.metadata().map_err(unread)?.len() > MOST_BYTES {
+            return Err(unread(io::ErrorKind::FileTooLarge.into()));
+        }
+        let mut bytes = Vec::new();
+        (&file).read_to_end(&mut bytes).map_err(unread)?;
+        let read = journal::read(&bytes).map_err(|source| FramesError::Foreign {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut frames = Self {
+            path: path.to_owned(),
+            file,
+        };
+        frames.cut(read.whole).map_err(written(path))?;
+        Ok(Opened {
+            frames,
+            records: read.records,
+            torn: read.torn,
+        })
+    }
+
+    /// Adds a record. It is on the disk when this returns; after an error nothing more may be added.
+    pub(crate) fn add<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
+        let added = self.file.write_all(&journal::frame(record));
+        added.and_then(|()| self.file.sync_data()).map_err(written(&self.path))
+    }
+
+    /// Puts these in place of all that was added: the same journal, shorter.
+    pub(crate) fn replace<'a, R: Serialize + 'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a R>,
+    ) -> Result<(), FramesError> {
+        let bytes: Vec<u8> = records.flat_map(journal::frame).collect();
+        let replaced = durable::replace(&self.path, &bytes)
+            .and_then(|()| OpenOptions::new().read(true).write(true).open(&self.path))
+            .and_then(|mut file| file.seek(io::SeekFrom::End(0)).map(|_| file));
+        self.file = replaced.map_err(written(&self.path))?;
+        Ok(())
+    }
+
+    fn cut(&mut self, whole: usize) -> io::Result<()> {
+        let end = u64::try_from(whole).unwrap_or(u64::MAX);
+        if self.file.metadata()?.len() != end {
+            self.file.set_len(end)?;
+            self.file.sync_all()?;
+        }
+        self.file.seek(io::SeekFrom::Start(end)).map(drop)
+    }
+}
+
+fn written(path: &Path) -> impl FnOnce(io::Error) -> FramesError {
+    let path = path.to_owned();
+    move |source| FramesError::Write { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("mulberry-frames-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("the temporary folder takes another");
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn records(path: &Path) -> (Vec<u32>, usize) {
+        let opened = Frames::open(path).expect("it opens");
+        (opened.records, opened.torn)
+    }
+
+    #[test]
+    fn what_was_added_is_there_and_what_was_torn_is_not() {
+        let folder = Folder::new("torn");
+        let path = folder.0.join("journal");
+        let mut opened = Frames::open::<u32>(&path).expect("it is begun");
+        for number in [1_u32, 2, 3] {
+            opened.frames.add(&number).expect("there is room");
+        }
+        drop(opened);
+        let whole = fs::read(&path).expect("it is there");
+        assert_eq!(records(&path), (vec![1, 2, 3], 0));
+        // Cut anywhere in the last record, the others are there, and one more can be added.
+        for cut in 1..whole.len() / 3 {
+            fs::write(&path, &whole[..whole.len() - cut]).expect("there is room");
+            let mut opened = Frames::open::<u32>(&path).expect("it opens");
+            assert_eq!((opened.records.len(), opened.torn), (2, whole.len() / 3 - cut));
+            opened.frames.add(&4_u32).expect("there is room");
+            drop(opened);
+            assert_eq!(records(&path), (vec![1, 2, 4], 0));
+        }
+    }
+
+    #[test]
+    fn a_journal_is_made_shorter_and_goes_on() {
+        let folder = Folder::new("shorter");
+        let path = folder.0.join("journal");
+        let mut frames = Frames::open::<u32>(&path).expect("it is begun").frames;
+        for number in 0..50_u32 {
+            frames.add(&number).expect("there is room");
+        }
+        frames.replace([7_u32, 8].iter()).expect("there is room");
+        frames.add(&9_u32).expect("there is room");
+        assert_eq!(records(&path), (vec![7, 8, 9], 0));
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_cut() {
+        let folder = Folder::new("foreign");
+        let path = folder.0.join("journal");
+        fs::write(&path, journal::frame(&"text")).expect("there is room");
+        let before = fs::read(&path).expect("it is there");
+        assert!(matches!(Frames::open::<u32>(&path), Err(FramesError::Foreign { .. })));
+        assert_eq!(fs::read(&path).expect("it is there"), before);
+    }
+}
