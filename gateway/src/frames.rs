@@ -12,7 +12,7 @@ use std::{
 use billing::channel::journal::{self, Foreign};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::durable;
+use billing_ton::durable;
 
 /// Beyond it somebody else's file was named.
 const MOST_BYTES: u64 = 1 << 30;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backends::error::Exclusion;
 use billing::channel::x402;
-use billing_ton::chain::ChainError;
+use billing_ton::{chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
@@ -100,7 +100,7 @@ fn errors() -> Vec<BoxError> {
         Box::new(PaymentError::Header(x402::DecodeError::Base64)),
         Box::new(PaymentError::Ended),
         Box::new(PaymentError::Busy),
-        Box::new(PaymentError::Chain(ChainError::Limited.into())),
+        Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
         Box::new(PaymentRequired::for_tests()),
         Box::new(LimitError::Requests {
             limit: 1,
