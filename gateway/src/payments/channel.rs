@@ -6,13 +6,17 @@ use billing::{
     AccountId, Currency, Nano, Payer, Span,
     channel::{
         ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
-        x402::{ChannelState, Receipt, ReceiptExtra, VoucherState},
+        x402::{self, ChannelState, Receipt, ReceiptExtra, VoucherState},
     },
 };
 use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
+use http::{HeaderName, HeaderValue};
 
 use super::PaymentError;
 use crate::{accounts::Account, limiter::Limiters};
+
+/// Of answers to who pays by channel: what was charged, and where the channel stands.
+pub(crate) const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(x402::RESPONSE);
 
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
@@ -34,6 +38,8 @@ struct Now {
     credited: Nano,
     /// What was charged, as far as it is known here: other gateways may have charged more.
     spent: Nano,
+    /// What is held here for requests that run.
+    held: Nano,
 }
 
 impl Channel {
@@ -57,6 +63,7 @@ impl Channel {
                 voucher: stored.voucher,
                 credited: stored.credited,
                 spent: stored.spent,
+                held: Nano::ZERO,
             }),
         }
     }
@@ -125,28 +132,45 @@ impl Channel {
     /// Where it stands, as far as is known here.
     pub(super) fn state(&self) -> (ChannelState, Option<VoucherState>) {
         let now = *self.now();
-        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent);
+        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent).holding(now.held);
         (state, now.voucher.as_ref().map(VoucherState::from))
     }
 
-    /// Notes a charge, and tells what its answer says of it.
-    pub(crate) fn charged(&self, amount: Nano) -> Receipt {
+    /// Notes what is held for a request, until it is [`charged`](Self::charged).
+    pub(crate) fn hold(&self, amount: Nano) {
+        let mut now = self.now();
+        now.held = now.held.saturating_add(amount);
+    }
+
+    /// Notes the charge of a request for which so much was held, and tells what its answer says of it.
+    pub(crate) fn charged(&self, amount: Nano, held: Nano) -> Option<HeaderValue> {
         {
             let mut now = self.now();
             now.spent = now.spent.saturating_add(amount);
+            now.held = now.held.saturating_sub(held);
         }
+        self.response(amount)
+    }
+
+    /// What an answer says that costs nothing.
+    pub(crate) fn stands(&self) -> Option<HeaderValue> {
+        self.response(Nano::ZERO)
+    }
+
+    fn response(&self, charged_amount: Nano) -> Option<HeaderValue> {
         let (channel_state, voucher_state) = self.state();
-        Receipt {
+        let receipt = Receipt {
             success: true,
             transaction: String::new(),
             network: self.id.network,
             payer: self.terms.payer,
             extra: ReceiptExtra {
-                charged_amount: amount,
+                charged_amount,
                 channel_state,
                 voucher_state,
             },
-        }
+        };
+        HeaderValue::try_from(x402::encode(&receipt)).ok()
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {

@@ -2,7 +2,6 @@
 
 use billing::{
     Amounts, Currency, End, Nano, Tariff, Terms, Usage,
-    channel::x402,
     receipt::statement::{Absence, Word},
 };
 use bytes::Bytes;
@@ -112,8 +111,7 @@ impl JobMeter {
         let last = last(&charged);
         self.charged = Some(charged);
         if let Some(channel) = self.channel.take() {
-            let receipt = channel.charged(charged.total);
-            self.paid = HeaderValue::try_from(x402::encode(&receipt)).ok();
+            self.paid = channel.charged(charged.total, coverage.held());
         }
         let cited = self.cited.take().or_else(|| self.cite());
         let rests_on = cited.map(|cited| cited.rests_on());
