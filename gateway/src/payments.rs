@@ -47,7 +47,7 @@ mod known;
 mod offer;
 mod open;
 
-pub(crate) use channel::{Channel, PAYMENT_RESPONSE};
+pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
 pub(crate) use error::PaymentError;
 pub(crate) use known::Spoken;
 pub(crate) use offer::PaymentRequired;
