@@ -48,7 +48,7 @@ mod look;
 mod offer;
 mod open;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
 pub(crate) use error::PaymentError;
 pub(crate) use known::Spoken;
 pub(crate) use look::{Look, Standing};
