@@ -386,6 +386,74 @@ fn a_payee_that_crashed_serves_when_the_payer_has_answered() {
     assert_eq!(payee.spent(), nano(12), "the payer admits what the crash lost");
 }
 
+/// It signs the last take when it knows what it forgot, not before: there is no other after it.
+#[test]
+fn a_payee_that_crashed_ends_when_the_payer_has_nothing_under_way() {
+    let before = {
+        let mut payee = payee(PAYEE);
+        tell_payee(&mut payee, voucher_notice(100, 0));
+        payee.snapshot()
+    };
+    let restored = || Payee::restore(before.clone(), signer(2), PAYEE, 500).expect("its own records");
+    let answer = |question, spent, open| {
+        let standing = Standing {
+            voucher: None,
+            take: None,
+            spent: nano(spent),
+            open: nano(open),
+        };
+        payee::Event::Notice(Notice::Established { question, standing })
+    };
+    let asked = |effects: &[payee::Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            payee::Effect::Send(Notice::Reestablish { question, .. }) => Some(*question),
+            _ => None,
+        })
+    };
+    let mut payee = restored();
+    let mut effects = tell_payee(&mut payee, payee::Event::Connected);
+    let question = asked(&effects).expect("it asks");
+    effects = tell_payee(&mut payee, payee::Event::Close);
+    assert_eq!(payee.phase(), payee::Phase::Draining, "{effects:?}");
+    // The payer has not noticed yet that its answer broke off, and will capture what it received of it.
+    tell_payee(&mut payee, answer(question, 5, 40));
+    assert_eq!(payee.phase(), payee::Phase::Draining);
+    effects.clear();
+    for now_ms in [1_000, 2_500, 4_000] {
+        let stepped = payee.step(payee::Event::Tick, now_ms);
+        effects.extend(done_by_payee(&mut payee, stepped));
+    }
+    let question = asked(&effects).expect("it asks again");
+    tell_payee(&mut payee, answer(question, 25, 0));
+    assert_eq!((payee.phase(), payee.take()), (payee::Phase::Signed, nano(25)));
+    // The payer's own last word is as good as an answer.
+    let mut payee = restored();
+    tell_payee(&mut payee, payee::Event::Notice(Notice::Close { spent: nano(30) }));
+    assert_eq!((payee.phase(), payee.take()), (payee::Phase::Signed, nano(30)));
+}
+
+/// The app left: the payer has captured what it received, and the payee still works on it. Both count the same work.
+#[test]
+fn what_is_under_way_is_not_admitted_as_forgotten() {
+    let mut payee = payee(PAYEE);
+    let tally = |spent| {
+        payee::Event::Notice(Notice::Tally {
+            spent: nano(spent),
+            open: Nano::ZERO,
+        })
+    };
+    tell_payee(&mut payee, voucher_notice(100, 0));
+    payee.reserve(hold(1), nano(40), 0).expect("covered");
+    tell_payee(&mut payee, tally(25));
+    assert_eq!((payee.spent(), payee.headroom()), (Nano::ZERO, nano(60)));
+    payee.commit(hold(1), nano(25)).expect("held");
+    tell_payee(&mut payee, payee::Event::Tick);
+    assert_eq!(payee.spent(), nano(25), "once");
+    // What the payer says beyond that, with nothing under way, a crash made us forget.
+    tell_payee(&mut payee, tally(30));
+    assert_eq!((payee.spent(), payee.headroom()), (nano(30), nano(70)));
+}
+
 #[test]
 fn vouchers_go_ahead_of_work_within_the_caps() {
     let mut purse = purse(300);
@@ -682,26 +750,62 @@ fn a_top_up_is_made_once_and_never_late() {
     );
 }
 
+fn take(amount: u64) -> Take {
+    Take::sign(&signer(2), &channel().keys, &channel().id, nano(amount)).expect("its key")
+}
+
+fn brought(take: Take, max: u64) -> watchtower::Event {
+    let settlement = Settlement::new(take, Some(voucher(max))).expect("within");
+    watchtower::Event::Blob {
+        channel: channel().id,
+        keys: channel().keys,
+        blob: settlement.claim(),
+    }
+}
+
+fn bring(amount: u64, max: u64) -> watchtower::Event {
+    brought(take(amount), max)
+}
+
+fn see(fact: Fact) -> watchtower::Event {
+    let channel = channel().id;
+    watchtower::Event::Chain { channel, fact }
+}
+
+/// What is shown to the contract, in nanoton; nothing is zero.
+fn shown(effects: Vec<watchtower::Effect>) -> u64 {
+    let settled = effects.into_iter().find_map(|effect| match effect {
+        watchtower::Effect::Settle(settlement) => Some(settlement.take().amount().get()),
+        _ => None,
+    });
+    settled.unwrap_or_default()
+}
+
+/// What it says that it keeps, in nanoton.
+fn kept(effects: &[watchtower::Effect]) -> Option<u64> {
+    effects.iter().find_map(|effect| match effect {
+        watchtower::Effect::Kept { take, .. } => Some(take.get()),
+        _ => None,
+    })
+}
+
+/// What was to be written, and the last ticket.
+fn written(effects: Vec<watchtower::Effect>) -> (Vec<watchtower::Record>, Option<Ticket>) {
+    let mut records = Vec::new();
+    let mut last = None;
+    for effect in effects {
+        if let watchtower::Effect::Persist(record, ticket) = effect {
+            records.push(record);
+            last = Some(ticket);
+        }
+    }
+    (records, last)
+}
+
 #[test]
 fn a_watchtower_settles_what_closes_until_it_is_paid() {
     let mut tower = Watchtower::new(1000);
-    let take = |amount| Take::sign(&signer(2), &channel().keys, &channel().id, nano(amount)).expect("its key");
     let (id, keys) = (channel().id, channel().keys);
-    let bring = |amount, max| watchtower::Event::Blob {
-        channel: id,
-        keys,
-        blob: Settlement::new(take(amount), Some(voucher(max)))
-            .expect("within")
-            .claim(),
-    };
-    let shown = |effects: Vec<watchtower::Effect>| {
-        let settled = effects.into_iter().find_map(|effect| match effect {
-            watchtower::Effect::Settle(settlement) => Some(settlement.take().amount().get()),
-            _ => None,
-        });
-        settled.unwrap_or_default()
-    };
-    let see = |fact| watchtower::Event::Chain { channel: id, fact };
     assert_eq!(shown(tower.step(bring(30, 90), 0)), 0);
     assert_eq!(shown(tower.step(bring(20, 90), 0)), 0);
     assert_eq!(shown(tower.step(see(fact(1, 1000, 0, None)), 0)), 0, "nobody closes");
@@ -723,4 +827,110 @@ fn a_watchtower_settles_what_closes_until_it_is_paid() {
         [watchtower::Effect::Alert(watchtower::Alert::BadBlob(_))]
     ));
     assert_eq!(tower.best(&id).map(|best| best.take().amount()), Some(nano(40)));
+}
+
+#[test]
+fn a_watchtower_says_that_it_keeps_what_is_on_its_disk() {
+    let mut tower = Watchtower::new(1000);
+    let effects = tower.step(bring(30, 90), 0);
+    assert_eq!(kept(&effects), None, "it is not on disk");
+    let ticket = written(effects).1.expect("it is written");
+    let effects = tower.step(watchtower::Event::Persisted(ticket), 0);
+    assert_eq!(kept(&effects), Some(30));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, watchtower::Effect::Follow(_)))
+    );
+    // What it has already is no reason to write, and it says what it has.
+    let effects = tower.step(bring(20, 90), 0);
+    assert_eq!(kept(&effects), Some(30));
+    assert_eq!(written(effects).0, []);
+}
+
+/// The keys are those that the first who came named; another pair is another's claim to the same address.
+#[test]
+fn a_watchtower_takes_nothing_by_other_keys() {
+    let mut tower = Watchtower::new(1000);
+    tower.step(bring(30, 90), 0);
+    let theirs = Keys {
+        payer: signer(3).public(),
+        payee: signer(4).public(),
+    };
+    let channel = channel().id;
+    let take = Take::sign(&signer(4), &theirs, &channel, nano(80)).expect("its key");
+    let voucher = Voucher::sign(&signer(3), &theirs, &channel, nano(90)).expect("its key");
+    let blob = Settlement::new(take, Some(voucher)).expect("within").claim();
+    let effects = tower.step(
+        watchtower::Event::Blob {
+            channel,
+            keys: theirs,
+            blob,
+        },
+        0,
+    );
+    assert_eq!(written(effects).0, []);
+    assert_eq!(shown(tower.step(see(fact(1, 1000, 0, Some(99))), 0)), 30);
+}
+
+/// A closing one gives back the rest, which is more than the same amount without.
+#[test]
+fn a_watchtower_keeps_the_last_take() {
+    let mut tower = Watchtower::new(1000);
+    let last = Take::sign_last(&signer(2), &channel().keys, &channel().id, nano(30)).expect("its key");
+    tower.step(bring(30, 90), 0);
+    assert_eq!(written(tower.step(brought(last, 90), 0)).0.len(), 1);
+    assert!(tower.best(&channel().id).is_some_and(|best| best.take().is_last()));
+    assert_eq!(written(tower.step(bring(30, 90), 0)).0, [], "it does not go back");
+}
+
+/// Nor does a clock that was set back make it wait.
+#[test]
+fn a_watchtower_shows_again_whatever_its_clock_does() {
+    let mut tower = Watchtower::new(1000);
+    tower.step(bring(30, 90), 5_000_000);
+    assert_eq!(shown(tower.step(see(fact(1, 1000, 0, Some(99))), 5_000_000)), 30);
+    assert_eq!(shown(tower.step(watchtower::Event::Tick, 5_000_999)), 0);
+    assert_eq!(shown(tower.step(watchtower::Event::Tick, 1_000)), 30);
+    // What is deposited is all there is to be had.
+    assert_eq!(shown(tower.step(see(fact(2, 1000, 20, Some(99))), 2_000)), 30);
+    let mut small = Watchtower::new(1000);
+    small.step(bring(30, 90), 0);
+    assert_eq!(
+        shown(small.step(see(fact(1, 25, 25, Some(99))), 0)),
+        0,
+        "it has paid all"
+    );
+}
+
+#[test]
+fn a_watchtower_forgets_what_is_over_and_tells_what_was_missed() {
+    let over = |claimed| State::Absent {
+        claimed: Some(nano(claimed)),
+    };
+    let check = |claimed, expect: Option<u64>| {
+        let mut tower = Watchtower::new(1000);
+        let (mut records, _) = written(tower.step(bring(30, 90), 0));
+        tower.step(see(fact(1, 1000, 0, Some(99))), 0);
+        let gone = Fact {
+            seqno: 2,
+            time_s: 100,
+            state: over(claimed),
+        };
+        let effects = tower.step(see(gone), 0);
+        let lost = effects.iter().find_map(|effect| match effect {
+            watchtower::Effect::Alert(watchtower::Alert::Missed { lost, .. }) => Some(lost.get()),
+            _ => None,
+        });
+        assert_eq!(lost, expect, "{claimed} were claimed");
+        assert_eq!(shown(tower.step(watchtower::Event::Tick, 20_000)), 0);
+        records.extend(written(effects).0);
+        let again = Watchtower::restore(records, 1000);
+        for tower in [tower, again] {
+            assert_eq!(tower.watched().count(), 0);
+        }
+    };
+    check(30, None);
+    check(10, Some(20));
+    check(0, Some(30));
 }

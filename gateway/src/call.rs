@@ -93,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Whether the client reads what comes behind the body.
+    pub(crate) takes_trailers: bool,
     /// Where somebody must know whether the answer was whole: Meter says it.
     pub(crate) ending: Option<Arc<Ending>>,
     /// Of who is charged, for the receipt.
@@ -123,6 +125,7 @@ pub(crate) struct Job {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) takes_trailers: bool,
     pub(crate) ending: Option<Arc<Ending>>,
     /// Meter takes it, and hashes what the client is given.
     pub(crate) witness: Option<Box<Witness>>,

@@ -173,6 +173,9 @@ pub struct Payee {
     waived: Nano,
     /// In a dispute that was not let go: there is nobody to agree with.
     is_disputed: bool,
+    /// It was restored, and the payer has not said since where it stands with nothing under way: it may know of work
+    /// that a crash made us forget.
+    may_have_forgotten: bool,
     /// What the payer says that we have spent, at most.
     agreed: Nano,
     holds: Holds,

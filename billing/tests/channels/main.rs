@@ -6,7 +6,8 @@
 //! channel is closed, and every nanoton is accounted for.
 //!
 //! `MULBERRY_CHANNELS_SEED=42 cargo test -p billing --test channels` plays one history and tells it;
-//! `MULBERRY_CHANNELS_S=3600` plays for an hour, `MULBERRY_CHANNELS_HISTORIES=5000` so many, the first seeds first.
+//! `MULBERRY_CHANNELS_S=3600` plays for an hour, `MULBERRY_CHANNELS_HISTORIES=5000` so many, the first seeds first; with
+//! `-- --nocapture` it says how often what happened.
 
 mod chain;
 mod disk;
@@ -85,6 +86,14 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// How often what happened, for who asks with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "the harness shows it where it is asked to")]
+fn count(stats: &Stats) {
+    for (what, count) in stats.counts() {
+        println!("{count:>12} {what}");
+    }
+}
+
 #[test]
 fn the_invariants_hold_in_every_history() {
     if let Some(seed) = number("MULBERRY_CHANNELS_SEED") {
@@ -126,6 +135,7 @@ fn the_invariants_hold_in_every_history() {
     drop(panic::take_hook());
     assert!(told.is_none(), "{}", told.unwrap_or_default());
     let stats = sum.into_inner().expect("no thread panicked");
+    count(&stats);
     let never: Vec<_> = stats.counts().filter(|(_, count)| *count == 0).collect();
     assert!(
         never.is_empty(),

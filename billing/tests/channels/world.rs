@@ -228,7 +228,7 @@ impl World {
             970..974 => self.disconnect(),
             974..978 => self.crash_payer()?,
             978..983 => self.crash_payee()?,
-            983..985 => self.crash_tower(),
+            983..985 => self.crash_tower()?,
             985..988 => self.halt_or_go_on(),
             988..990 => self.step_a_clock(),
             990..993 => self.lie()?,

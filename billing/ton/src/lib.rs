@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod chain;
+pub mod cocoon;
 pub mod contract;
 pub mod durable;
 pub mod follower;

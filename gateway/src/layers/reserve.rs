@@ -116,6 +116,7 @@ where
                 outbound: Arc::new(call.outbound),
                 awaited: call.awaited,
                 deadline: call.deadline,
+                takes_trailers: call.takes_trailers,
                 ending: call.ending,
                 witness: call.witness,
                 offer,

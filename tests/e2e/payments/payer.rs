@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 pub(crate) const PAYOUT: &str = "0:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// Waits for what the chain will show.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + e2e::wait::SOON;
     while !holds().await {
         assert!(Instant::now() < deadline, "never: {what}");

@@ -164,6 +164,7 @@ impl Payee {
             spent: Nano::ZERO,
             waived: Nano::ZERO,
             is_disputed: false,
+            may_have_forgotten: false,
             agreed: Nano::ZERO,
             holds: Holds::default(),
             told: (Nano::ZERO, Nano::ZERO),

@@ -102,8 +102,8 @@ impl Payee {
         if self.phase != Phase::Draining || !self.open().is_zero() || self.view.open().is_none() {
             return;
         }
-        // Not agreed, or agreed and not covered yet.
-        let is_agreed = self.earned() <= self.agreed && self.owed() <= self.usable();
+        // Not agreed, or agreed and not covered yet; or the payer knows of more.
+        let is_agreed = self.earned() <= self.agreed && self.owed() <= self.usable() && !self.may_have_forgotten;
         if !is_agreed && !self.is_alone(now_ms) {
             return;
         }

@@ -20,6 +20,8 @@ impl Payee {
             }
             Notice::Tally { spent, .. } => self.agree(spent),
             Notice::Close { spent } => {
+                // It is final.
+                self.may_have_forgotten = false;
                 self.agree(spent);
                 self.drain();
             }
@@ -96,8 +98,13 @@ impl Payee {
         if self.phase == Phase::Waking {
             self.phase = Phase::Serving;
         }
-        // Nothing is under way there, and what we had earned when we asked is more: that is final.
-        if theirs.open.is_zero() && question.earned > theirs.spent {
+        // What is under way there may yet be captured.
+        if !theirs.open.is_zero() {
+            return;
+        }
+        self.may_have_forgotten = false;
+        // What we had earned when we asked is more: that is final.
+        if question.earned > theirs.spent {
             self.settle_dispute(question.earned, theirs.spent);
         }
     }
@@ -153,12 +160,15 @@ impl Payee {
         self.after(Then::Do(Effect::Send(Notice::Reestablish { question, standing })));
     }
 
-    /// When waking, and where the payer has not agreed to what we earned though nothing is under way.
+    /// When waking, where the payer has not agreed to what we earned though nothing is under way, and before the end
+    /// where it may know of more.
     pub(super) fn question_if_due(&mut self, now_ms: i64) {
-        let is_unsure = self.open().is_zero() && self.agreed < self.earned() && !self.is_disputed;
+        let is_idle = self.open().is_zero() && !self.is_disputed;
+        let is_unsure = is_idle && self.agreed < self.earned();
         let is_due = match self.phase {
             Phase::Waking => true,
-            Phase::Serving | Phase::Draining => is_unsure,
+            Phase::Serving => is_unsure,
+            Phase::Draining => is_unsure || (is_idle && self.may_have_forgotten),
             Phase::Stopped | Phase::Signed | Phase::Gone => false,
         };
         match self.timers.question {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Payee, PayeePolicy, Phase, Signer};
+use super::{Books, Payee, PayeePolicy, Phase, Signer};
 use crate::{
     Nano,
     channel::{
@@ -64,6 +64,8 @@ impl Payee {
             return Err(RestoreRefusal::NotTheSigner);
         }
         let mut payee = Self::blank(channel, signer, policy, now_ms);
+        // A ledger forgets nothing that ended.
+        payee.may_have_forgotten = policy.books == Books::Own;
         for record in records {
             payee.replay(record)?;
         }

@@ -161,6 +161,10 @@ impl World {
         match alert {
             Alert::BadVoucher(_) => self.stats.bad_vouchers += 1,
             Alert::Waived { .. } => self.stats.waived += 1,
+            // Without a crash it has forgotten nothing, and what is under way is not over.
+            Alert::Admitted { .. } if self.is_honest() && self.stats.payee_crashes == 0 => {
+                return Err(format!("nothing was forgotten, and {alert}"));
+            }
             Alert::Admitted { .. } => self.stats.admitted += 1,
             Alert::Disputed { .. } => {
                 self.stats.stopped += 1;

@@ -6,7 +6,7 @@ use billing::channel::{
     watchtower::{Effect, Event},
 };
 
-use super::{RESEND, World, payer::beginning};
+use super::{RESEND, Step, World, payer::beginning};
 use crate::chain::Sender;
 
 impl World {
@@ -65,11 +65,12 @@ impl World {
         }
     }
 
-    pub(crate) fn crash_tower(&mut self) {
+    pub(crate) fn crash_tower(&mut self) -> Step {
         self.stats.tower_crashes += 1;
         self.tower.todo.clear();
         self.stats.torn += u64::from(self.tower.disk.crash(&mut self.random));
-        if self.random.is_one_in(3) {
+        let is_set_back = self.random.is_one_in(3);
+        if is_set_back {
             // From a backup.
             let copy = beginning(&self.tower.disk.copy(), &mut self.random);
             self.tower.disk.restore(copy);
@@ -77,7 +78,16 @@ impl World {
         let records = self.tower.disk.read();
         let machine = Watchtower::restore(records, RESEND);
         let best = machine.best(&self.channel.id);
-        self.tower.kept = best.map_or_else(Default::default, |best| best.take().amount());
+        let best = best.map_or_else(Default::default, |best| best.take().amount());
+        let kept = self.tower.kept;
+        // What is over is forgotten.
+        if best < kept && !is_set_back && self.chain.open.is_some() {
+            return Err(format!(
+                "the watchtower said that it keeps {kept}, and its disk has {best}"
+            ));
+        }
+        self.tower.kept = best;
         self.tower.machine = Some(machine);
+        Ok(())
     }
 }
