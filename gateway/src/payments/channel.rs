@@ -257,7 +257,10 @@ mod tests {
         let channel = Arc::new(Channel::new(&stored));
         let standing = |spent, held| {
             let state = channel.state().0;
-            assert_eq!((state.charged_cumulative_amount, state.held_amount), (nano(spent), nano(held)));
+            assert_eq!(
+                (state.charged_cumulative_amount, state.held_amount),
+                (nano(spent), nano(held))
+            );
         };
         let (first, second) = (channel.hold(nano(50)), channel.hold(nano(30)));
         standing(0, 80);
