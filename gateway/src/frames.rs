@@ -80,8 +80,19 @@ impl Frames {
 
     /// Adds a record. It is on the disk when this returns; after an error nothing more may be added.
     pub(crate) fn add<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
-        let added = self.file.write_all(&journal::frame(record));
-        added.and_then(|()| self.file.sync_data()).map_err(written(&self.path))
+        self.put(record)?;
+        self.sync()
+    }
+
+    /// Adds a record that may be lost with the machine's power until [`sync`](Self::sync), and not with this process.
+    pub(crate) fn put<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
+        let put = self.file.write_all(&journal::frame(record));
+        put.map_err(written(&self.path))
+    }
+
+    /// All that was added is on the disk when this returns.
+    pub(crate) fn sync(&mut self) -> Result<(), FramesError> {
+        self.file.sync_data().map_err(written(&self.path))
     }
 
     /// Puts these in place of all that was added: the same journal, shorter.

@@ -44,6 +44,8 @@ use crate::{
     routes::{evidence::EvidenceError, pay::PayError},
 };
 
+mod sidecar;
+
 /// Of a fault of ours the text is for the log.
 const INTERNAL: &str = "The gateway failed to handle this request. Report the request id to its operator.";
 
@@ -227,7 +229,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         return from_capture(*error);
     }
     if let Some(error) = error.downcast_ref::<ForwardError>() {
-        return from_forward(error);
+        return sidecar::from_forward(error);
     }
     if let Some(error) = error.downcast_ref::<ChannelError>() {
         return match error {
@@ -258,24 +260,6 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
-}
-
-/// What `mulberry connect` says where the gateway did not answer.
-fn from_forward(error: &ForwardError) -> Refusal {
-    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
-    let unavailable = |code| Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
-    match error {
-        ForwardError::ForeignHost => forbidden("foreign_host"),
-        ForwardError::ForeignOrigin => forbidden("foreign_origin"),
-        ForwardError::Refused(why) => {
-            let mut refusal = unavailable("gateway_refused").never_retry();
-            refusal.body.code = Some(why.code.clone());
-            refusal
-        }
-        ForwardError::Away(_) => unavailable("gateway_unreachable").retry_after(Duration::from_secs(1)),
-        ForwardError::Late => unavailable("channel_late").retry_after(Duration::from_secs(1)),
-        ForwardError::Lost(_) => Refusal::ours(StatusCode::BAD_GATEWAY, "gateway_connection_lost", error.to_string()),
-    }
 }
 
 fn from_token(error: &TokenError) -> Refusal {

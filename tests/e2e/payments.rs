@@ -1,6 +1,7 @@
 //! A client that pays by channel: the payer is written here, the chain is simulated, the gateway a real process.
 
 mod payer;
+mod sidecar;
 mod streams;
 
 use std::fs;
