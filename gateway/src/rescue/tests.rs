@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backends::error::Exclusion;
 use billing::channel::x402;
-use billing_ton::{chain::ChainError, inquiry::InquiryError};
+use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
@@ -149,6 +149,8 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
+        Box::new(PayError::NoAddress),
+        Box::new(PayError::Address(AddressError::Empty)),
         Box::new(EvidenceError::NoNonce { base64: true }),
         Box::new(EvidenceError::BadNonce { base64: false }),
         Box::new(EvidenceError::NotFound),
