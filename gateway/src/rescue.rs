@@ -180,7 +180,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 error.to_string(),
             )
             .param("model"),
-            ResolveError::NoModelNamed { .. } => Refusal::new(
+            ResolveError::NoModelNamed { .. } | ResolveError::NotForChannels { .. } => Refusal::new(
                 StatusCode::FORBIDDEN,
                 "permission_error",
                 "model_not_allowed",

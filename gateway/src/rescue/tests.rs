@@ -141,6 +141,9 @@ fn errors() -> Vec<BoxError> {
         Box::new(ResolveError::NoModelNamed {
             endpoint: Endpoint::Files,
         }),
+        Box::new(ResolveError::NotForChannels {
+            endpoint: Endpoint::Files,
+        }),
         Box::new(ResolveError::MissingModel),
         Box::new(ResolveError::NotServed {
             endpoint: Endpoint::Audio,
