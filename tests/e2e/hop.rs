@@ -241,8 +241,8 @@ fn usage(answer: &Answer, is_stream: bool) -> Usage {
     let text = answer.text();
     let said: Value = if is_stream {
         let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        let chunks = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let last = chunks.filter(|chunk| chunk["usage"].is_object()).next_back();
+        let mut chunks = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let last = chunks.rfind(|chunk| chunk["usage"].is_object());
         last.unwrap_or_else(|| panic!("no usage in {text}"))
     } else {
         answer.json()
