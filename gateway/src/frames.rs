@@ -100,7 +100,19 @@ impl Frames {
 
     /// Adds a record. It is on the disk when this returns; after an error nothing more may be added.
     pub(crate) fn add<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
-        self.add_all([record])
+        self.put(record)?;
+        self.sync()
+    }
+
+    /// Adds a record that may be lost with the machine's power until [`sync`](Self::sync), and not with this process.
+    pub(crate) fn put<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
+        let put = self.file.write_all(&journal::frame(record));
+        put.map_err(written(&self.path))
+    }
+
+    /// All that was added is on the disk when this returns.
+    pub(crate) fn sync(&mut self) -> Result<(), FramesError> {
+        self.file.sync_data().map_err(written(&self.path))
     }
 
     /// Adds records, with one wait for the disk. A crash may leave the first ones of them, each whole.
@@ -109,8 +121,8 @@ impl Frames {
         records: impl IntoIterator<Item = &'a R>,
     ) -> Result<(), FramesError> {
         let bytes: Vec<u8> = records.into_iter().flat_map(journal::frame).collect();
-        let added = self.file.write_all(&bytes);
-        added.and_then(|()| self.file.sync_data()).map_err(written(&self.path))
+        self.file.write_all(&bytes).map_err(written(&self.path))?;
+        self.sync()
     }
 
     /// Puts these in place of all that was added: the same journal, shorter.

@@ -121,7 +121,7 @@ impl WayArgs {
     }
 }
 
-pub(super) fn amount(text: &str) -> Result<Nano, String> {
+pub(crate) fn amount(text: &str) -> Result<Nano, String> {
     let amount: Nano = text.parse().map_err(|error| format!("{error}"))?;
     if amount.is_zero() {
         Err("write more than nothing".to_owned())

@@ -35,7 +35,7 @@ use crate::{
     on_chain::{self, Stranger},
     passphrase::Source,
     payer::{
-        shelf::{Kept, Shelf, Slate, Stage},
+        shelf::{Kept, Lock, Shelf, ShelfError, Slate, Stage},
         till::Till,
     },
     terminal::{self, AskError},
@@ -172,8 +172,22 @@ impl Seen {
     }
 }
 
-/// Looks at a channel, and writes down what is new about it.
+/// Looks at a channel, and writes down what is new about it, unless somebody pays from it just now, who does that.
 async fn look(source: &ChainSource, kept: &Kept) -> Result<(AccountState, Seen, Slate), BoxError> {
+    match kept.lock() {
+        Ok(lock) => look_alone(source, kept, &lock).await,
+        Err(ShelfError::InUse(_)) => {
+            let state = source.account(kept.id.account).await?;
+            let seen = Seen::of(kept, &state)?;
+            let slate = noted(&kept.slate()?, &seen);
+            Ok((state, seen, slate))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same for who has the channel to itself.
+async fn look_alone(source: &ChainSource, kept: &Kept, _lock: &Lock) -> Result<(AccountState, Seen, Slate), BoxError> {
     let state = source.account(kept.id.account).await?;
     let seen = Seen::of(kept, &state)?;
     let known = kept.slate()?;

@@ -28,7 +28,7 @@ use super::meter::Extent;
 use crate::{
     call::{Allotted, Call, Job, Resolved},
     ledger::{Ledger, Reservation, ReserveError},
-    payments::{PaymentError, Payments},
+    payments::{PaymentError, PaymentRequired, Payments},
     pricing::PricingError,
     wages::{Ask as Errands, Errand, Wages},
 };
@@ -153,12 +153,21 @@ impl<S> Reserve<S> {
         }
     }
 
+    /// What costs nothing makes work all the same: a channel, which anybody may open, has something left that it can lose.
+    fn unpaid(&self, call: &Call) -> Option<PaymentRequired> {
+        let channel = call.account.channel.as_ref().filter(|channel| channel.is_spent())?;
+        let path = format!("/v1/{}", call.outbound.operation.path);
+        self.payments.short(channel, &path, Nano::saturating(1))
+    }
+
     /// Holds the ceiling of a call; `None` for what costs nothing.
     async fn cover(&self, payer: &Arc<Payer>, resolved: &mut Resolved) -> Result<Option<Box<Coverage>>, BoxError> {
         let outbound = &resolved.call.outbound;
         let measure = measure(&outbound.method, &outbound.operation);
         if measure == Measure::Nothing {
-            return Ok(None);
+            return self
+                .unpaid(&resolved.call)
+                .map_or(Ok(None), |required| Err(required.into()));
         }
         let Resolved { call, offer, catalog } = resolved;
         let key = call.account.name.as_deref().unwrap_or_default();
