@@ -1,6 +1,8 @@
 //! A client that pays by channel: the payer is written here, the chain is simulated, the gateway a real process.
 
 mod payer;
+mod reach;
+mod sidecar;
 mod streams;
 
 use std::fs;
@@ -19,7 +21,7 @@ struct Shop {
     gateway: Gateway,
     yaml: String,
     world: World,
-    _mock: Mock,
+    mock: Mock,
 }
 
 impl Shop {
@@ -47,7 +49,7 @@ impl Shop {
             gateway: world.gateway(&yaml),
             yaml,
             world,
-            _mock: mock,
+            mock,
         }
     }
 

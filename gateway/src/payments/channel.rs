@@ -90,6 +90,12 @@ impl Channel {
         self.now().credited
     }
 
+    /// Whether nothing is left of what its vouchers and its deposit cover.
+    pub(crate) fn is_spent(&self) -> bool {
+        let now = self.now();
+        now.spent >= now.credited
+    }
+
     pub(super) fn on_chain(&self) -> OnChain {
         self.now().facts.on_chain
     }
@@ -257,7 +263,10 @@ mod tests {
         let channel = Arc::new(Channel::new(&stored));
         let standing = |spent, held| {
             let state = channel.state().0;
-            assert_eq!((state.charged_cumulative_amount, state.held_amount), (nano(spent), nano(held)));
+            assert_eq!(
+                (state.charged_cumulative_amount, state.held_amount),
+                (nano(spent), nano(held))
+            );
         };
         let (first, second) = (channel.hold(nano(50)), channel.hold(nano(30)));
         standing(0, 80);

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use backends::error::Exclusion;
-use billing::channel::x402;
+use billing::{
+    Nano,
+    channel::{payer::Phase, x402},
+};
 use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::connect::link::Why;
+use crate::connect::{PayError, link::Why};
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
+use crate::payer::teller::TellerError;
 use crate::payments::{PaymentError, PaymentRequired};
 
 /// `status | type | code`, as the table begins its rows.
@@ -137,6 +141,9 @@ fn errors() -> Vec<BoxError> {
         Box::new(ResolveError::NoModelNamed {
             endpoint: Endpoint::Files,
         }),
+        Box::new(ResolveError::NotForChannels {
+            endpoint: Endpoint::Files,
+        }),
         Box::new(ResolveError::MissingModel),
         Box::new(ResolveError::NotServed {
             endpoint: Endpoint::Audio,
@@ -146,8 +153,8 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
-        Box::new(PayError::NoAddress),
-        Box::new(PayError::Address(AddressError::Empty)),
+        Box::new(PageError::NoAddress),
+        Box::new(PageError::Address(AddressError::Empty)),
         Box::new(EvidenceError::NoNonce { base64: true }),
         Box::new(EvidenceError::BadNonce { base64: false }),
         Box::new(EvidenceError::NotFound),
@@ -225,6 +232,7 @@ fn the_documented_table_is_this_one() {
 
 #[test]
 fn what_connect_says_is_documented() {
+    let name = || "work".to_owned();
     let document = include_str!("../../../docs/errors.md");
     let mut sections = document.split("\n## ");
     let section = sections.find(|section| section.starts_with("Of `mulberry connect`"));
@@ -239,6 +247,25 @@ fn what_connect_says_is_documented() {
         ForwardError::Refused(refused),
         ForwardError::Away(None),
         ForwardError::Late,
+        ForwardError::Body("it broke".into()),
+        PayError::Gone.into(),
+        PayError::Greedy.into(),
+        PayError::Again.into(),
+        PayError::from(TellerError::Broken).into(),
+        PayError::from(TellerError::Doubted).into(),
+        PayError::from(TellerError::Leaving(name())).into(),
+        PayError::from(TellerError::Unready(Phase::Opening)).into(),
+        PayError::from(TellerError::Empty {
+            name: name(),
+            missing: Nano::ZERO,
+        })
+        .into(),
+        PayError::from(TellerError::Budget {
+            most: Nano::ZERO,
+            left: Nano::ZERO,
+        })
+        .into(),
+        PayError::from(TellerError::Busy { most: Nano::ZERO }).into(),
     ] {
         let refusal = rescue(&BoxError::from(error));
         let code = refusal.code().expect("each has a code");

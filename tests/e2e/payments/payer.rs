@@ -70,6 +70,13 @@ impl Chain {
         Self { url, chain }
     }
 
+    /// Gives an account coins out of nothing, and waits until it has them.
+    pub(crate) async fn fund(&self, account: Account, amount: u64) {
+        let before = self.balance(account).await;
+        self.chain.fund(account, nano(amount)).expect("it is not halted");
+        until("the account has coins", async || self.balance(account).await > before).await;
+    }
+
     async fn balance(&self, account: Account) -> u128 {
         self.chain.account(account).await.expect("it answers").balance
     }
@@ -169,14 +176,7 @@ impl Payer {
     /// With a channel that is on the chain.
     pub(crate) async fn open(chain: &Chain, offer: &Value, seed: u8, deposit: u64) -> Self {
         let payer = Self::new(offer, seed);
-        chain
-            .chain
-            .fund(payer.terms.payer, nano(10 * Nano::UNIT))
-            .expect("it is not halted");
-        until("the wallet has coins", async || {
-            chain.balance(payer.terms.payer).await > 0
-        })
-        .await;
+        chain.fund(payer.terms.payer, 10 * Nano::UNIT).await;
         let body = Request::TopUp {
             query_id: 1,
             amount: nano(deposit),

@@ -8,14 +8,14 @@ use billing_ton::{
 use serde_json::json;
 
 use super::{
-    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look, short, tell, tell_elsewhere, time, write,
+    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look_alone, short, tell, tell_elsewhere, time, write,
 };
 use crate::{
     chain_source::ChainSource,
     cli::{channel::WayArgs, key::Output},
     commands::wallet,
     payer::{
-        shelf::{Kept, Stage},
+        shelf::{Kept, Lock, Stage},
         till::SENDING,
     },
 };
@@ -42,9 +42,9 @@ enum Due {
 pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs) -> Result<(), BoxError> {
     let kept = counter.pick(channel)?;
     // Nobody signs while it closes.
-    let _lock = kept.lock()?;
+    let lock = kept.lock()?;
     let source = counter.source(kept.id.network)?;
-    let (state, seen, mut slate) = look(&source, &kept).await?;
+    let (state, seen, mut slate) = look_alone(&source, &kept, &lock).await?;
     let on_chain = match seen {
         Seen::Open(on_chain) => on_chain,
         Seen::Absent if slate.stage == Stage::Over => {
@@ -125,7 +125,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 matches!(state.status, Status::Nonexistent | Status::Uninitialised)
             })
             .await?;
-            look(&source, &kept).await?;
+            look_alone(&source, &kept, &lock).await?;
             let text = format!("Closed: {} GRAM (TON) and the reserve are back.\n", short(rest));
             done(counter, &kept, "closed", &text)
         }
@@ -135,7 +135,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 |state| matches!(Seen::of(&kept, state), Ok(Seen::Open(on_chain)) if on_chain.close_at.is_some()),
             )
             .await?;
-            requested(counter, &source, &kept).await
+            requested(counter, &source, &kept, &lock).await
         }
     }
 }
@@ -153,8 +153,8 @@ fn check_payer(counter: &Counter, kept: &Kept, due: &Due) -> Result<(), BoxError
     .into())
 }
 
-async fn requested(counter: &Counter, source: &ChainSource, kept: &Kept) -> Result<(), BoxError> {
-    let (_, seen, _) = look(source, kept).await?;
+async fn requested(counter: &Counter, source: &ChainSource, kept: &Kept, lock: &Lock) -> Result<(), BoxError> {
+    let (_, seen, _) = look_alone(source, kept, lock).await?;
     let close_at = seen.on_chain().and_then(|on_chain| on_chain.close_at);
     let when = close_at.map_or_else(|| "the end of the delay".to_owned(), time);
     let text = format!(
