@@ -12,13 +12,13 @@ use attestation::Hex;
 use billing::{
     Nano,
     channel::{
-        Account, Payer, PublicKey, Signer,
+        Account, Payer, Signer,
         payer::{self, PayerPolicy, Phase, Record},
     },
 };
 use serde::{Deserialize, Serialize};
 
-use super::payee::Payee;
+use super::payee::{Payee, PayeeId};
 use crate::{
     frames::{Frames, FramesError},
     payments::key::{self, KeyError},
@@ -94,7 +94,7 @@ impl Folder {
     }
 }
 
-pub(super) type Payees = BTreeMap<PublicKey, Payee>;
+pub(super) type Payees = BTreeMap<PayeeId, Payee>;
 
 /// Opens the journal, shortened where it has grown.
 pub(super) fn open(
@@ -126,7 +126,7 @@ fn restore(
 ) -> Result<(Payees, Vec<Vec<Line>>), JournalError> {
     let mut payees = Payees::new();
     let mut over = Vec::new();
-    let mut records: BTreeMap<Account, (PublicKey, Vec<Record>)> = BTreeMap::new();
+    let mut records: BTreeMap<Account, (PayeeId, Vec<Record>)> = BTreeMap::new();
     for line in frames.into_iter().flatten() {
         match line {
             Line::Owed { payee, amount } => {
@@ -157,7 +157,7 @@ fn restore(
     Ok((payees, over))
 }
 
-fn lines(payee: PublicKey, payer: &Payer) -> Vec<Vec<Line>> {
+fn lines(payee: PayeeId, payer: &Payer) -> Vec<Vec<Line>> {
     let account = payer.channel().id.account;
     let line = |record| {
         vec![Line::Channel {
