@@ -50,6 +50,7 @@ mod replays;
 mod rescue;
 mod routes;
 mod signal;
+mod site;
 mod source;
 mod stack;
 mod statement;

@@ -7,7 +7,7 @@
 //! - [`Payments::speak`] says for which channel a request speaks; [`channel`] is a channel as this gateway knows it.
 //! - [`known`] keeps channels and proofs in memory, bounded; [`accept`] asks the chain about a new one.
 //! - [`follow`] asks the chain about those that are open, and signs what is to be taken.
-//! - [`offer`] is what a refusal says that we accept.
+//! - [`offer`] is what a refusal says that we accept, and [`look`] what the page at `/pay` is told.
 //!
 //! A voucher that is higher than any before is durable before its request goes on; what the access proof alone lets in
 //! waits for nothing. Where the chain cannot be reached, channels that are known go on up to what is known, and new
@@ -44,16 +44,19 @@ mod error;
 mod follow;
 mod key;
 mod known;
+mod look;
 mod offer;
 mod open;
 
-pub(crate) use channel::{Channel, PAYMENT_RESPONSE};
+pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
 pub(crate) use error::PaymentError;
 pub(crate) use known::Spoken;
+pub(crate) use look::{Look, Standing};
 pub(crate) use offer::PaymentRequired;
 pub(crate) use open::OpenError;
 
 use known::Known;
+use look::Looks;
 use offer::Terms as Offered;
 
 /// Who changes channels here, in the audit log.
@@ -75,6 +78,7 @@ struct Shared {
     ledger: Ledger,
     limiters: Arc<Limiters>,
     known: Known,
+    looks: Looks,
     asking: Semaphore,
     settings: config::Payments,
 }

@@ -41,7 +41,7 @@ use crate::{
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
-    routes::evidence::EvidenceError,
+    routes::{evidence::EvidenceError, pay::PayError},
 };
 
 mod sidecar;
@@ -216,6 +216,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<PaymentError>() {
         return from_payment(error);
     }
+    if let Some(error) = error.downcast_ref::<PayError>() {
+        return from_pay(error);
+    }
     if let Some(error) = error.downcast_ref::<CoverError>() {
         return from_cover(error);
     }
@@ -319,6 +322,14 @@ fn from_payment(error: &PaymentError) -> Refusal {
             .retry_after(Duration::from_secs(2))
             .do_retry(),
         PaymentError::Store(_) => ledger_unavailable(message),
+    }
+}
+
+fn from_pay(error: &PayError) -> Refusal {
+    let invalid = |code| Refusal::invalid(StatusCode::BAD_REQUEST, code, error.to_string()).param("address");
+    match error {
+        PayError::NoAddress => invalid("missing_required_parameter"),
+        PayError::Address(_) => invalid("invalid_value"),
     }
 }
 

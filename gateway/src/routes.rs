@@ -3,4 +3,5 @@
 pub(crate) mod document;
 pub(crate) mod evidence;
 pub(crate) mod models;
+pub(crate) mod pay;
 pub(crate) mod receipts;

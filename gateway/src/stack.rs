@@ -54,7 +54,7 @@ use crate::{
     records::Records,
     recount::Recounts,
     replays::{Bounds, Replays},
-    routes::{evidence::Witnesses, models::Models, receipts::Counter},
+    routes::{evidence::Witnesses, models::Models, pay, receipts::Counter},
     telemetry::Telemetry,
 };
 
@@ -195,6 +195,9 @@ pub(crate) fn edge(
             catalog: parts.catalog.clone(),
             evidence: parts.evidence.clone(),
             own: parts.own.clone(),
+        },
+        pay: pay::Counter {
+            payments: parts.payments.clone(),
         },
         models: Models {
             authenticator,

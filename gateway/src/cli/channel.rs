@@ -85,7 +85,7 @@ pub(crate) struct OpenArgs {
     #[arg(long, value_parser = crate::payer::shelf::name, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Who gets the rest back, where another wallet pays by a link: an address whose owner can send messages, not that of an exchange
-    #[arg(long, value_name = "ADDRESS", requires = "link")]
+    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
     pub(crate) payer: Option<String>,
     #[command(flatten)]
     pub(crate) way: WayArgs,
@@ -98,14 +98,24 @@ pub(crate) struct WayArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print a link for any other wallet program, instead of paying from the wallet here
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with = "dry_run", group = "elsewhere")]
     pub(crate) link: bool,
+    /// Print the address of the gateway's page instead, which asks a wallet in the browser to pay
+    #[arg(long, conflicts_with = "dry_run", group = "elsewhere")]
+    pub(crate) page: bool,
     /// Draw the link as a QR code
     #[arg(long, requires = "link")]
     pub(crate) qr: bool,
     /// Do not ask whether it is meant
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+impl WayArgs {
+    /// Whether another wallet pays.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.link || self.page
+    }
 }
 
 pub(crate) fn amount(text: &str) -> Result<Nano, String> {

@@ -44,6 +44,7 @@ use crate::{
 
 mod close;
 mod open;
+mod page;
 mod settle;
 mod top_up;
 mod view;
@@ -259,10 +260,18 @@ fn link(payment: &Payment, network: Network) -> String {
     link
 }
 
-fn tell_link(payment: &Payment, network: Network, way: &WayArgs) -> Result<(), BoxError> {
-    let link = link(payment, network);
+/// How another wallet makes this payment: at the gateway's page, or by a link.
+fn tell_elsewhere(kept: &Kept, payment: &Payment, amount: Option<Nano>, way: &WayArgs) -> Result<(), BoxError> {
+    if way.page {
+        tell_text(&page::address(kept, amount)?, way)
+    } else {
+        tell_text(&link(payment, kept.id.network), way)
+    }
+}
+
+fn tell_text(link: &str, way: &WayArgs) -> Result<(), BoxError> {
     if way.qr {
-        write(&qr::draw(&link)?)?;
+        write(&qr::draw(link)?)?;
     }
     write(&format!("{link}\n"))
 }

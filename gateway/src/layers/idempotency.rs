@@ -19,6 +19,7 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
 };
+use billing::Nano;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
@@ -184,7 +185,10 @@ fn again(replay: &Replay, account: &Account) -> Response<BoxBody> {
     let headers = response.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     // It costs nothing the second time.
-    let stands = account.channel.as_ref().and_then(|channel| channel.stands());
+    let stands = account
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.response(Nano::ZERO));
     headers.extend(stands.map(|stands| (PAYMENT_RESPONSE, stands)));
     response
 }

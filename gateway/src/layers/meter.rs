@@ -44,7 +44,7 @@ use crate::{
     ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
-    payments::{Channel, PAYMENT_RESPONSE},
+    payments::{Channel, Held, PAYMENT_RESPONSE},
     receipts::{
         Witness,
         witness::{RECEIPT, SALT},
@@ -161,8 +161,10 @@ struct JobMeter {
     coverage: Option<Box<Coverage>>,
     /// The payment channel that pays.
     channel: Option<Arc<Channel>>,
-    /// What its answer says of the payment: in front of a whole one, behind any other.
-    paid: Option<HeaderValue>,
+    /// What is held of it.
+    held: Option<Held>,
+    /// What it paid, which its answer says: in front of a whole one, behind any other.
+    paid: Option<Nano>,
     /// Whether the client reads what is behind.
     takes_trailers: bool,
     /// What was captured.
@@ -199,9 +201,9 @@ impl JobMeter {
         let coverage = job.coverage.take();
         // What costs nothing has no receipt.
         let witness = job.witness.take().filter(|_| coverage.is_some());
-        if let (Some(channel), Some(coverage)) = (&job.account.channel, &coverage) {
-            channel.hold(coverage.held());
-        }
+        let channel = job.account.channel.clone();
+        let held = channel.as_ref().zip(coverage.as_ref());
+        let held = held.map(|(channel, coverage)| channel.hold(coverage.held()));
         if let Some(witness) = &witness {
             job.trail.ask_statements(witness.statement_salt());
         }
@@ -212,7 +214,8 @@ impl JobMeter {
         let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
-            channel: job.account.channel.clone(),
+            channel,
+            held,
             paid: None,
             takes_trailers: job.takes_trailers,
             coverage,
@@ -396,7 +399,7 @@ impl JobMeter {
     fn mark_payment(&self, is_whole: bool, headers: &mut HeaderMap) {
         let Some(channel) = &self.channel else { return };
         if self.coverage.is_none() {
-            headers.extend(channel.stands().map(|stands| (PAYMENT_RESPONSE, stands)));
+            headers.extend(channel.response(Nano::ZERO).map(|stands| (PAYMENT_RESPONSE, stands)));
         } else if !is_whole && self.takes_trailers {
             headers.insert(header::TRAILER, HeaderValue::from_static(x402::RESPONSE));
         }
@@ -404,8 +407,14 @@ impl JobMeter {
 
     /// What stands behind an answer whose charge is durable.
     fn trailers(&mut self) -> Option<HeaderMap> {
-        let paid = self.paid.take().filter(|_| self.takes_trailers)?;
+        let paid = self.payment().filter(|_| self.takes_trailers)?;
         Some(HeaderMap::from_iter([(PAYMENT_RESPONSE, paid)]))
+    }
+
+    /// What a channel paid, once, and where it stands now.
+    fn payment(&mut self) -> Option<HeaderValue> {
+        let paid = self.paid.take()?;
+        self.channel.as_ref()?.response(paid)
     }
 
     /// Of an answer that has begun: the tier of who is still sought is not known.
@@ -428,9 +437,9 @@ impl JobMeter {
     }
 
     /// Of a whole answer, whose usage is known before its head is sent.
-    fn mark_cost(&self, headers: &mut HeaderMap) {
+    fn mark_cost(&mut self, headers: &mut HeaderMap) {
+        headers.extend(self.payment().map(|payment| (PAYMENT_RESPONSE, payment)));
         if let Some(charged) = &self.charged {
-            headers.extend(self.paid.clone().map(|paid| (PAYMENT_RESPONSE, paid)));
             headers.insert(COST, charged.header());
             return;
         }

@@ -123,7 +123,8 @@ impl Channel {
         if stored.voucher.map(|voucher| voucher.max) > now.voucher.map(|voucher| voucher.max) {
             now.voucher = stored.voucher;
         }
-        now.spent = now.spent.max(stored.spent);
+        // Charges on their way may be in there, and are added when this process hears that they are durable.
+        now.spent = now.spent.max(stored.spent.saturating_sub(now.held));
         let is_more = stored.credited > now.credited;
         now.credited = now.credited.max(stored.credited);
         is_more
@@ -136,28 +137,19 @@ impl Channel {
         (state, now.voucher.as_ref().map(VoucherState::from))
     }
 
-    /// Notes what is held for a request, until it is [`charged`](Self::charged).
-    pub(crate) fn hold(&self, amount: Nano) {
+    /// Notes what is held for a request that runs.
+    pub(crate) fn hold(self: &Arc<Self>, amount: Nano) -> Held {
         let mut now = self.now();
         now.held = now.held.saturating_add(amount);
-    }
-
-    /// Notes the charge of a request for which so much was held, and tells what its answer says of it.
-    pub(crate) fn charged(&self, amount: Nano, held: Nano) -> Option<HeaderValue> {
-        {
-            let mut now = self.now();
-            now.spent = now.spent.saturating_add(amount);
-            now.held = now.held.saturating_sub(held);
+        drop(now);
+        Held {
+            channel: self.clone(),
+            amount,
         }
-        self.response(amount)
     }
 
-    /// What an answer says that costs nothing.
-    pub(crate) fn stands(&self) -> Option<HeaderValue> {
-        self.response(Nano::ZERO)
-    }
-
-    fn response(&self, charged_amount: Nano) -> Option<HeaderValue> {
+    /// What an answer says that cost so much.
+    pub(crate) fn response(&self, charged_amount: Nano) -> Option<HeaderValue> {
         let (channel_state, voucher_state) = self.state();
         let receipt = Receipt {
             success: true,
@@ -175,6 +167,29 @@ impl Channel {
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is held for a request of a channel. Dropped, nothing was charged.
+#[derive(Debug)]
+#[must_use = "what is dropped is held no more"]
+pub(crate) struct Held {
+    channel: Arc<Channel>,
+    amount: Nano,
+}
+
+impl Held {
+    /// The charge is durable.
+    pub(crate) fn charged(self, amount: Nano) {
+        let mut now = self.channel.now();
+        now.spent = now.spent.saturating_add(amount);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut now = self.channel.now();
+        now.held = now.held.saturating_sub(self.amount);
     }
 }
 
@@ -232,6 +247,37 @@ mod tests {
             created_at_ms: 0,
             closed_at_ms: None,
         }
+    }
+
+    /// What was held is charged once, whoever tells of it first.
+    #[test]
+    fn a_charge_is_counted_once() {
+        let nano = Nano::saturating;
+        let mut stored = stored();
+        let channel = Arc::new(Channel::new(&stored));
+        let standing = |spent, held| {
+            let state = channel.state().0;
+            assert_eq!(
+                (state.charged_cumulative_amount, state.held_amount),
+                (nano(spent), nano(held))
+            );
+        };
+        let (first, second) = (channel.hold(nano(50)), channel.hold(nano(30)));
+        standing(0, 80);
+        // The database has it before we hear of it.
+        stored.spent = nano(20);
+        channel.take_in(&stored);
+        first.charged(nano(20));
+        standing(20, 30);
+        drop(second);
+        standing(20, 0);
+        // Charges of others.
+        stored.spent = nano(45);
+        channel.take_in(&stored);
+        standing(45, 0);
+        stored.spent = nano(44);
+        channel.take_in(&stored);
+        standing(45, 0);
     }
 
     /// Whatever the address says: keys of a request are compared with those that are known.

@@ -12,7 +12,7 @@ use billing_ton::{
 };
 use tokio::sync::Semaphore;
 
-use super::{ASKING, Offered, Payments, Shared, key, known::Known};
+use super::{ASKING, Offered, Payments, Shared, key, known::Known, look::Looks};
 use crate::{config, ledger::Ledger, limiter::Limiters, tls};
 
 /// Why nobody can pay. In order of precedence.
@@ -69,6 +69,7 @@ impl Payments {
             ledger: ledger.clone(),
             limiters: limiters.clone(),
             known: Known::default(),
+            looks: Looks::default(),
             asking: Semaphore::new(ASKING),
             settings: settings.clone(),
         });

@@ -7,12 +7,12 @@ use billing::{
     Nano,
     channel::{payer::Phase, x402},
 };
-use billing_ton::{chain::ChainError, inquiry::InquiryError};
+use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::connect::{PayError, link::Why};
+use crate::connect::{CashierError, link::Why};
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
 use crate::payer::teller::TellerError;
 use crate::payments::{PaymentError, PaymentRequired};
@@ -150,6 +150,8 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
+        Box::new(PayError::NoAddress),
+        Box::new(PayError::Address(AddressError::Empty)),
         Box::new(EvidenceError::NoNonce { base64: true }),
         Box::new(EvidenceError::BadNonce { base64: false }),
         Box::new(EvidenceError::NotFound),
@@ -243,24 +245,24 @@ fn what_connect_says_is_documented() {
         ForwardError::Away(None),
         ForwardError::Late,
         ForwardError::Body("it broke".into()),
-        PayError::Gone.into(),
-        PayError::Greedy.into(),
-        PayError::Again.into(),
-        PayError::from(TellerError::Broken).into(),
-        PayError::from(TellerError::Doubted).into(),
-        PayError::from(TellerError::Leaving(name())).into(),
-        PayError::from(TellerError::Unready(Phase::Opening)).into(),
-        PayError::from(TellerError::Empty {
+        CashierError::Gone.into(),
+        CashierError::Greedy.into(),
+        CashierError::Again.into(),
+        CashierError::from(TellerError::Broken).into(),
+        CashierError::from(TellerError::Doubted).into(),
+        CashierError::from(TellerError::Leaving(name())).into(),
+        CashierError::from(TellerError::Unready(Phase::Opening)).into(),
+        CashierError::from(TellerError::Empty {
             name: name(),
             missing: Nano::ZERO,
         })
         .into(),
-        PayError::from(TellerError::Budget {
+        CashierError::from(TellerError::Budget {
             most: Nano::ZERO,
             left: Nano::ZERO,
         })
         .into(),
-        PayError::from(TellerError::Busy { most: Nano::ZERO }).into(),
+        CashierError::from(TellerError::Busy { most: Nano::ZERO }).into(),
     ] {
         let refusal = rescue(&BoxError::from(error));
         let code = refusal.code().expect("each has a code");

@@ -10,6 +10,7 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Floor, Serve},
 };
+use billing::Nano;
 use http::{HeaderValue, Method, Response, header};
 use openapi::model::ModelList;
 use serde::Serialize;
@@ -68,7 +69,10 @@ fn json(value: &impl Serialize, account: &Account) -> Result<Response<BoxBody>, 
     let mut response = Response::new(full(serde_json::to_vec(value)?));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let stands = account.channel.as_ref().and_then(|channel| channel.stands());
+    let stands = account
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.response(Nano::ZERO));
     headers.extend(stands.map(|stands| (PAYMENT_RESPONSE, stands)));
     Ok(response)
 }

@@ -8,7 +8,7 @@ use billing_ton::{
 use serde_json::json;
 
 use super::{
-    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look_alone, short, tell, tell_link, time, write,
+    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look_alone, short, tell, tell_elsewhere, time, write,
 };
 use crate::{
     chain_source::ChainSource,
@@ -76,7 +76,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
     };
     let bring = source.prices().await?.bring(operation);
     let rest = on_chain.deposited.saturating_sub(on_chain.claimed);
-    if counter.output == Output::Text && !way.link || way.dry_run {
+    if counter.output == Output::Text && !way.is_elsewhere() || way.dry_run {
         let cost = short(bring.saturating_add(SENDING));
         let text = match due {
             Due::Finish => format!(
@@ -107,14 +107,14 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
         body: Some(body.encode()),
         init: None,
     };
-    if !way.link {
+    if !way.is_elsewhere() {
         check_payer(counter, &kept, &due)?;
         confirm(way)?;
     }
     slate.reach(Stage::Leaving);
     kept.write_slate(&slate)?;
-    if way.link {
-        return tell_link(&payment, kept.id.network, way);
+    if way.is_elsewhere() {
+        return tell_elsewhere(&kept, &payment, None, way);
     }
     let file = counter.wallet_file()?;
     let secret = file.open(&counter.passphrase())?;

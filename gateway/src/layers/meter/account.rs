@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     layers::reserve::Coverage,
-    ledger::{Captured, Draft},
+    ledger::{Captured, Draft, Then},
     statement,
     wall_clock::unix_ms,
 };
@@ -110,9 +110,9 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
-        if let Some(channel) = self.channel.take() {
-            self.paid = channel.charged(charged.total, coverage.held());
-        }
+        // What is not charged below is held no more.
+        let held = self.held.take();
+        self.paid = held.is_some().then_some(charged.total);
         let cited = self.cited.take().or_else(|| self.cite());
         let rests_on = cited.map(|cited| cited.rests_on());
         let witness = self.witness.take();
@@ -133,7 +133,8 @@ impl JobMeter {
             witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated)
         });
         let Coverage { reservation, terms, .. } = coverage;
-        let captured = reservation.capture(Draft {
+        let then = held.map(|held| -> Then { Box::new(|charge| held.charged(charge.amount)) });
+        let draft = Draft {
             at_ms: unix_ms(),
             request_id: self.request_id.clone(),
             amount: amounts.total,
@@ -150,7 +151,8 @@ impl JobMeter {
             source: billed.source,
             tags: std::mem::take(&mut self.tags),
             evidence,
-        });
+        };
+        let captured = reservation.capture_and(draft, then);
         let captured = match self.recounting.take() {
             None => captured,
             Some(recounting) => {
