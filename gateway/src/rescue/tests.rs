@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use backends::error::Exclusion;
 use billing::{
     Nano,
-    channel::{payer::Phase, x402},
+    channel::{Account, payer::Phase, x402},
 };
+use billing_store::ledger::CloseError;
 use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
@@ -103,6 +104,14 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Payment(PaymentError::Known)),
         Box::new(PaymentError::Header(x402::DecodeError::Base64)),
         Box::new(PaymentError::Ended),
+        Box::new(PaymentError::NotFound),
+        Box::new(PaymentError::Close(CloseError::InFlight {
+            id: Account {
+                workchain: 0,
+                hash: [0; 32],
+            },
+            leased: Nano::ZERO,
+        })),
         Box::new(PaymentError::Busy),
         Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
         Box::new(PaymentRequired::for_tests()),
