@@ -140,6 +140,28 @@ impl Payments {
     }
 }
 
+impl Payments {
+    /// The same for the payer itself, who proves that it is.
+    pub(crate) async fn close_for(&self, header: &HeaderValue, meant: &ChannelId) -> Result<Shown, PaymentError> {
+        let shared = self.0.as_ref().ok_or(PaymentError::Off)?;
+        let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
+        let payment: Payment = x402::decode(text)?;
+        let (terms, keys) = payment.check(shared.offered.wanted.network)?;
+        let id = shared.id(contract::account(&terms, &keys));
+        if id != *meant {
+            return Err(PaymentError::Notice("it is for another channel than the payment"));
+        }
+        let access = payment.payload.access.ok_or(PaymentError::Unproved)?;
+        access.verify(&keys, &id, unix_seconds(), shared.settings.access_window.as_secs())?;
+        let known = shared.show(id.account).await?.stored;
+        if (&known.terms, &known.keys) != (&terms, &keys) {
+            return Err(PaymentError::Others);
+        }
+        tracing::info!(channel = %id.account, "the payer asks to close a channel together");
+        shared.close(id.account, "payer").await
+    }
+}
+
 impl Shared {
     fn id(&self, account: billing::channel::Account) -> ChannelId {
         ChannelId {

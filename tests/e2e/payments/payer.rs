@@ -77,7 +77,7 @@ impl Chain {
         until("the account has coins", async || self.balance(account).await > before).await;
     }
 
-    async fn balance(&self, account: Account) -> u128 {
+    pub(crate) async fn balance(&self, account: Account) -> u128 {
         self.chain.account(account).await.expect("it answers").balance
     }
 
