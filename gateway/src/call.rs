@@ -24,6 +24,7 @@ use crate::{
     limiter::Allowance,
     receipts::Witness,
     telemetry::RequestSpan,
+    wages::Errand,
 };
 
 /// How a request came here: what whoever sent it knows of us. The listener marks it; without a mark it is plain.
@@ -131,6 +132,8 @@ pub(crate) struct Job {
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// Where workers are paid for it. Meter takes it, and says what was earned.
+    pub(crate) errand: Option<Arc<Errand>>,
     /// What is held for it, where somebody pays. Meter takes it, and captures when the job ends.
     pub(crate) coverage: Option<Box<Coverage>>,
     /// What its stream is watched for.

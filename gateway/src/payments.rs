@@ -42,7 +42,7 @@ mod accept;
 mod channel;
 mod error;
 mod follow;
-mod key;
+pub(crate) mod key;
 mod known;
 mod look;
 mod offer;

@@ -41,7 +41,7 @@ use crate::{
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
-    routes::{evidence::EvidenceError, pay::PayError},
+    routes::{evidence::EvidenceError, pay::PageError},
 };
 
 mod sidecar;
@@ -180,7 +180,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 error.to_string(),
             )
             .param("model"),
-            ResolveError::NoModelNamed { .. } => Refusal::new(
+            ResolveError::NoModelNamed { .. } | ResolveError::NotForChannels { .. } => Refusal::new(
                 StatusCode::FORBIDDEN,
                 "permission_error",
                 "model_not_allowed",
@@ -216,7 +216,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<PaymentError>() {
         return from_payment(error);
     }
-    if let Some(error) = error.downcast_ref::<PayError>() {
+    if let Some(error) = error.downcast_ref::<PageError>() {
         return from_pay(error);
     }
     if let Some(error) = error.downcast_ref::<CoverError>() {
@@ -326,11 +326,11 @@ fn from_payment(error: &PaymentError) -> Refusal {
     }
 }
 
-fn from_pay(error: &PayError) -> Refusal {
+fn from_pay(error: &PageError) -> Refusal {
     let invalid = |code| Refusal::invalid(StatusCode::BAD_REQUEST, code, error.to_string()).param("address");
     match error {
-        PayError::NoAddress => invalid("missing_required_parameter"),
-        PayError::Address(_) => invalid("invalid_value"),
+        PageError::NoAddress => invalid("missing_required_parameter"),
+        PageError::Address(_) => invalid("invalid_value"),
     }
 }
 

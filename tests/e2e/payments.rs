@@ -2,6 +2,7 @@
 
 mod five;
 mod payer;
+mod reach;
 mod sidecar;
 mod streams;
 
@@ -21,7 +22,7 @@ struct Shop {
     gateway: Gateway,
     yaml: String,
     world: World,
-    _mock: Mock,
+    mock: Mock,
 }
 
 impl Shop {
@@ -49,7 +50,7 @@ impl Shop {
             gateway: world.gateway(&yaml),
             yaml,
             world,
-            _mock: mock,
+            mock,
         }
     }
 

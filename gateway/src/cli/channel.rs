@@ -16,6 +16,9 @@ pub(crate) struct ChannelArgs {
     /// Where channels to pay from are kept [default: mulberry/channels in $XDG_DATA_HOME, or in ~/.local/share]
     #[arg(long, global = true, env = "MULBERRY_CHANNELS", value_name = "FOLDER")]
     pub(crate) channels: Option<PathBuf>,
+    /// The channels that pay a worker instead, in its folder of earnings; its own process need not run
+    #[arg(long, global = true, value_name = "FOLDER", conflicts_with = "channels")]
+    pub(crate) worker_folder: Option<PathBuf>,
     /// How the result is written
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub(crate) output: Output,
@@ -48,9 +51,9 @@ pub(crate) enum ChannelCommand {
     },
     /// Show the payee's signature to the contract, which pays the payee; anybody may, and nobody else is paid
     Settle {
-        /// The settlement, as `export` or a gateway writes it; - for standard input
-        #[arg(value_name = "FILE")]
-        settlement: PathBuf,
+        /// The settlement, as `export` or a gateway writes it; - for standard input. With --worker-folder: which channel, by its address; may be left out where there is one
+        #[arg(value_name = "FILE", required_unless_present = "worker_folder")]
+        settlement: Option<PathBuf>,
         #[command(flatten)]
         way: WayArgs,
     },

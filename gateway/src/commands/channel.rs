@@ -40,9 +40,11 @@ use crate::{
     },
     terminal::{self, AskError},
     wallet_file::{self, WalletFile},
+    worker::income::journal::Folder,
 };
 
 mod close;
+mod earned;
 mod open;
 mod page;
 mod settle;
@@ -70,6 +72,7 @@ enum ChannelCommandError {
 }
 
 pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
+    let earnings = args.worker_folder.map(Folder::new);
     let shelf = Shelf::new(args.channels, home::data(&Process))?;
     let desk = Counter {
         shelf,
@@ -77,12 +80,18 @@ pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
         chain: args.chain,
         output: args.output,
     };
+    if let Some(folder) = earnings {
+        return earned::run(&desk, &folder, &args.command).await;
+    }
     match args.command {
         ChannelCommand::Open(args) => open::run(&desk, args).await,
         ChannelCommand::Topup { channel, amount, way } => top_up::run(&desk, &channel, amount, &way).await,
         ChannelCommand::List => view::list(&desk).await,
         ChannelCommand::Show { channel } => view::show(&desk, channel.as_deref()).await,
-        ChannelCommand::Settle { settlement, way } => settle::run(&desk, &settlement, &way).await,
+        ChannelCommand::Settle { settlement, way } => {
+            let path = settlement.unwrap_or_else(|| "-".into());
+            settle::run(&desk, &path, &way).await
+        }
         ChannelCommand::Close { channel, way } => close::run(&desk, channel.as_deref(), &way).await,
         ChannelCommand::Export { channel } => settle::export(&desk, channel.as_deref()),
     }

@@ -53,6 +53,7 @@ use crate::{
     recount::Recounts,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
+    wages::Errand,
     wall_clock::since_epoch,
 };
 use account::Charged;
@@ -159,6 +160,8 @@ struct JobMeter {
     span: Option<Arc<RequestSpan>>,
     /// What is held, until it is captured or released.
     coverage: Option<Box<Coverage>>,
+    /// Where the worker that answers is paid, until that is said.
+    errand: Option<Arc<Errand>>,
     /// The payment channel that pays.
     channel: Option<Arc<Channel>>,
     /// What is held of it.
@@ -214,6 +217,7 @@ impl JobMeter {
         let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
+            errand: job.errand.take(),
             channel,
             held,
             paid: None,

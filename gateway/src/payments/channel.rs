@@ -90,6 +90,12 @@ impl Channel {
         self.now().credited
     }
 
+    /// Whether nothing is left of what its vouchers and its deposit cover.
+    pub(crate) fn is_spent(&self) -> bool {
+        let now = self.now();
+        now.spent >= now.credited
+    }
+
     pub(super) fn on_chain(&self) -> OnChain {
         self.now().facts.on_chain
     }

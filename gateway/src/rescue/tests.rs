@@ -150,6 +150,9 @@ fn errors() -> Vec<BoxError> {
         Box::new(ResolveError::NoModelNamed {
             endpoint: Endpoint::Files,
         }),
+        Box::new(ResolveError::NotForChannels {
+            endpoint: Endpoint::Files,
+        }),
         Box::new(ResolveError::MissingModel),
         Box::new(ResolveError::NotServed {
             endpoint: Endpoint::Audio,
@@ -159,8 +162,8 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
-        Box::new(PayError::NoAddress),
-        Box::new(PayError::Address(AddressError::Empty)),
+        Box::new(PageError::NoAddress),
+        Box::new(PageError::Address(AddressError::Empty)),
         Box::new(EvidenceError::NoNonce { base64: true }),
         Box::new(EvidenceError::BadNonce { base64: false }),
         Box::new(EvidenceError::NotFound),

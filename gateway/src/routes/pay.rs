@@ -66,7 +66,7 @@ pub(crate) enum Asked<'a> {
 
 /// Why there is no answer about a channel, in order of precedence.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PayError {
+pub(crate) enum PageError {
     #[error("`address` is missing: that of a channel.")]
     NoAddress,
     #[error("`address` is no address: {0}.")]
@@ -112,8 +112,8 @@ impl Counter {
             Asked::Terms => Some(terms(&offer)?),
             Asked::Channel => {
                 let query = head.uri.query().unwrap_or_default();
-                let text = find(query, "address").ok_or(PayError::NoAddress)?;
-                let account = address::parse(&text, offer.network).map_err(PayError::from)?;
+                let text = find(query, "address").ok_or(PageError::NoAddress)?;
+                let account = address::parse(&text, offer.network).map_err(PageError::from)?;
                 Some(channel(self.payments.look(account).await?)?)
             }
             Asked::Manifest => Some(manifest(head)?),

@@ -46,6 +46,11 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
         path: path.display().to_string(),
         source,
     })?;
+    pay(counter, &blob, way).await
+}
+
+/// Hands a settlement to its contract.
+pub(super) async fn pay(counter: &Counter, blob: &Blob, way: &WayArgs) -> Result<(), BoxError> {
     let network = counter.wallet.network;
     if blob.network != network {
         return Err(ChannelCommandError::Network {

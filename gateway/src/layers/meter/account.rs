@@ -6,10 +6,10 @@ use billing::{
 };
 use bytes::Bytes;
 use http::HeaderValue;
-use openapi::response::Costs;
+use openapi::{response::Costs, stream::Facts};
 
 use super::{
-    JobMeter,
+    CLIENT_LEFT, JobMeter,
     charge::{self, Ending, Seen},
 };
 use crate::{
@@ -89,6 +89,7 @@ impl JobMeter {
         end: End,
         last: impl FnOnce(&Charged) -> Option<Bytes>,
     ) -> (Option<Captured>, Option<Bytes>) {
+        self.pay_worker(end);
         let Some(coverage) = self.coverage.take() else {
             return (None, None);
         };
@@ -161,6 +162,29 @@ impl JobMeter {
             }
         };
         (Some(captured), last)
+    }
+
+    /// Says what the worker earned that answered, once: what its client would pay for, at the worker's price, and all of
+    /// it where the answer is not what the client wanted.
+    fn pay_worker(&mut self, end: End) {
+        let Some(errand) = self.errand.take() else { return };
+        let steps = self.trail.steps();
+        let ending = self.ending_for(end, steps.is_dispatched);
+        let extent = self
+            .coverage
+            .as_ref()
+            .map_or_else(|| errand.extent(), |coverage| coverage.extent);
+        let seen = Seen {
+            given: Facts {
+                is_broken_json: false,
+                ..self.facts
+            },
+            in_flight: self.pending.deltas,
+            prompt: self.input_len.div_ceil(super::BYTES_PER_TOKEN),
+            has_hidden_reasoning: steps.has_hidden_reasoning,
+        };
+        let billed = charge::charge(ending, &seen, &extent).filter(|_| self.status < 300 || self.status == CLIENT_LEFT);
+        errand.earned(billed.map(|billed| billed.usage).as_ref());
     }
 
     /// A worker did not state what it did, or not truly.
