@@ -8,6 +8,7 @@ use billing::{
         ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
         x402::{self, ChannelState, Receipt, ReceiptExtra, VoucherState},
     },
+    receipt::PaidBy,
 };
 use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
 use http::{HeaderName, HeaderValue};
@@ -137,6 +138,24 @@ impl Channel {
         (state, now.voucher.as_ref().map(VoucherState::from))
     }
 
+    /// What a receipt says of a charge of so much; `None` where the voucher that covers it came to another gateway, and
+    /// was not heard of here.
+    pub(crate) fn covers(&self, amount: Nano) -> Option<Box<PaidBy>> {
+        let now = *self.now();
+        let voucher = now.voucher?;
+        let charged = now.spent.saturating_add(amount);
+        (charged <= voucher.max).then(|| {
+            Box::new(PaidBy {
+                network: self.id.network,
+                channel: self.id.account,
+                payer: self.keys.payer,
+                max: voucher.max,
+                signature: voucher.signature,
+                charged,
+            })
+        })
+    }
+
     /// Notes what is held for a request that runs.
     pub(crate) fn hold(self: &Arc<Self>, amount: Nano) -> Held {
         let mut now = self.now();
@@ -257,7 +276,10 @@ mod tests {
         let channel = Arc::new(Channel::new(&stored));
         let standing = |spent, held| {
             let state = channel.state().0;
-            assert_eq!((state.charged_cumulative_amount, state.held_amount), (nano(spent), nano(held)));
+            assert_eq!(
+                (state.charged_cumulative_amount, state.held_amount),
+                (nano(spent), nano(held))
+            );
         };
         let (first, second) = (channel.hold(nano(50)), channel.hold(nano(30)));
         standing(0, 80);

@@ -70,12 +70,17 @@ impl Chain {
         Self { url, chain }
     }
 
-    async fn balance(&self, account: Account) -> u128 {
+    /// Coins from nowhere.
+    pub(crate) fn fund(&self, account: Account, amount: u64) {
+        self.chain.fund(account, nano(amount)).expect("it is not halted");
+    }
+
+    pub(crate) async fn balance(&self, account: Account) -> u128 {
         self.chain.account(account).await.expect("it answers").balance
     }
 
     /// What the channel's contract says it paid out; `None` where there is none.
-    async fn claimed(&self, payer: &Payer) -> Option<u64> {
+    pub(crate) async fn claimed(&self, payer: &Payer) -> Option<u64> {
         let state = self.chain.account(payer.id.account).await.expect("it answers");
         match &state.status {
             Status::Active { data, .. } => Some(State::decode_boc(data).expect("its state").on_chain.claimed.get()),
