@@ -38,7 +38,7 @@
 
 mod access;
 mod address;
-mod decimal;
+pub(crate) mod decimal;
 mod gate;
 mod holds;
 pub mod journal;

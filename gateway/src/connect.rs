@@ -21,7 +21,7 @@ use crate::{
     listener::{self, Door, ListenerConfig, Speaks},
 };
 
-pub(crate) use cashier::{Cashier, Desk, PayError};
+pub(crate) use cashier::{Cashier, CashierError, Desk};
 pub(crate) use forward::{Forward, ForwardError};
 pub(crate) use link::{Link, Standing};
 

@@ -307,10 +307,11 @@ fn from_payment(error: &PaymentError) -> Refusal {
     match error {
         PaymentError::Off
         | PaymentError::Known
+        | PaymentError::Unproved
         | PaymentError::Others
         | PaymentError::Voucher(_)
         | PaymentError::Access(_) => unauthorized(message),
-        PaymentError::Header(_) | PaymentError::Payment(_) => {
+        PaymentError::Header(_) | PaymentError::Payment(_) | PaymentError::Notice(_) => {
             Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
         }
         PaymentError::Unwanted(_) | PaymentError::Ended | PaymentError::Used => refused(message),

@@ -57,7 +57,7 @@ pub(crate) enum ChannelCommand {
         #[command(flatten)]
         way: WayArgs,
     },
-    /// Get back what is left: starts the clock, and fetches the rest when it has run out
+    /// Get back what is left: at once with the payee's last signature, or starts the clock, and fetches the rest when it has run out
     Close {
         /// Its name or its address; may be left out where there is one channel
         #[arg(value_name = "CHANNEL")]

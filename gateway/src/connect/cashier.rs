@@ -50,7 +50,7 @@ enum Job {
 
 /// Why a request is not paid for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PayError {
+pub(crate) enum CashierError {
     #[error(transparent)]
     Teller(#[from] TellerError),
     #[error("The payer of this program has ended, or has too much to do; look at its log.")]
@@ -174,7 +174,7 @@ impl Cashier {
 
     /// Sets aside for a request, and gives its header. Waits for what may pass: for a channel that is not ready, and for
     /// requests under way that need all that may be at risk.
-    pub(super) async fn begin(&self, until: Instant) -> Result<(Paying, String), PayError> {
+    pub(super) async fn begin(&self, until: Instant) -> Result<(Paying, String), CashierError> {
         let count = self.about.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut bytes = [0; 16];
         for (byte, from) in bytes.iter_mut().zip(self.about.mark.into_iter().chain(count)) {
@@ -199,14 +199,14 @@ impl Cashier {
     }
 
     /// The header of a request that costs nothing.
-    pub(super) async fn pass(&self) -> Result<String, PayError> {
-        let header = self.ask(Teller::pass).await.ok_or(PayError::Gone)?;
+    pub(super) async fn pass(&self) -> Result<String, CashierError> {
+        let header = self.ask(Teller::pass).await.ok_or(CashierError::Gone)?;
         Ok(header?)
     }
 
     /// The header of a probe, where one is due.
-    pub(super) async fn probe(&self) -> Result<Option<String>, PayError> {
-        let header = self.ask(Teller::probe).await.ok_or(PayError::Gone)?;
+    pub(super) async fn probe(&self) -> Result<Option<String>, CashierError> {
+        let header = self.ask(Teller::probe).await.ok_or(CashierError::Gone)?;
         Ok(header?)
     }
 
@@ -223,7 +223,7 @@ impl Cashier {
     }
 
     /// Asks again, while the answer may be another before long.
-    async fn patient<T, F>(&self, until: Instant, work: F) -> Result<T, PayError>
+    async fn patient<T, F>(&self, until: Instant, work: F) -> Result<T, CashierError>
     where
         T: Send + 'static,
         F: Fn(&mut Teller, i64) -> Result<T, TellerError> + Clone + Send + 'static,
@@ -231,7 +231,7 @@ impl Cashier {
         let mut picture = self.picture.clone();
         loop {
             picture.mark_unchanged();
-            let done = self.ask(work.clone()).await.ok_or(PayError::Gone)?;
+            let done = self.ask(work.clone()).await.ok_or(CashierError::Gone)?;
             match done {
                 Err(error) if may_pass(&error) => {
                     if !matches!(timeout_at(until, picture.changed()).await, Ok(Ok(()))) {
@@ -274,7 +274,7 @@ impl Cashier {
 
 impl Paying {
     /// The gateway wants more: the header to repeat the request with.
-    pub(super) async fn refused(&self, required: Required, until: Instant) -> Result<String, PayError> {
+    pub(super) async fn refused(&self, required: Required, until: Instant) -> Result<String, CashierError> {
         let (id, required) = (self.id, Arc::new(required));
         let refused = move |teller: &mut Teller, now_ms| teller.refused(id, &required, now_ms);
         self.cashier.patient(until, refused).await

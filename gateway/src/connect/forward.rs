@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Guard, Link,
-    cashier::{Cashier, PayError, Paying},
+    cashier::{Cashier, CashierError, Paying},
     link::{self, Standing, Up, Why},
     pay::{self, Kept, Paid},
     relay::Relay,
@@ -54,7 +54,7 @@ pub(crate) enum ForwardError {
     #[error("The connection to the gateway ended before it answered.")]
     Lost(#[source] hyper::Error),
     #[error(transparent)]
-    Pay(#[from] PayError),
+    Pay(#[from] CashierError),
     #[error("The request's body ended early. Send it again.")]
     Body(#[source] BoxError),
 }
@@ -149,7 +149,7 @@ impl Forward {
             };
             if tries >= pay::TRIES {
                 paying.free();
-                return Err(PayError::Greedy.into());
+                return Err(CashierError::Greedy.into());
             }
             payment = match paying.refused(required, until.max(Instant::now() + PATIENCE)).await {
                 Ok(payment) => payment,
@@ -160,7 +160,7 @@ impl Forward {
             };
         }
         paying.free();
-        Err(PayError::Again.into())
+        Err(CashierError::Again.into())
     }
 
     /// Over a connection whose verdict stands.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Link,
-    cashier::{Cashier, PayError},
+    cashier::{Cashier, CashierError},
     forward::up,
     link,
     pay::{SIGNATURE, header_value, said},
@@ -60,7 +60,7 @@ async fn probe(link: Arc<Link>, mut cashier: Cashier) {
 
 /// One probe, where one is due.
 async fn ask(link: &Link, cashier: &Cashier) -> Result<(), String> {
-    let text = |error: PayError| Chain(&error).to_string();
+    let text = |error: CashierError| Chain(&error).to_string();
     let mut up = up(link, Instant::now() + PATIENCE)
         .await
         .map_err(|error| error.to_string())?;

@@ -13,7 +13,7 @@ use crate::{
         document,
         evidence::{self, Witnesses},
         models::Models,
-        pay,
+        notices, pay,
         receipts::{Asked, Counter},
     },
 };
@@ -82,6 +82,11 @@ impl Serve<Named> for Router {
                 }
                 if let Some(asked) = evidence::Asked::of(path) {
                     return self.witnesses.call(asked, request).await;
+                }
+                if path == notices::PATH {
+                    let (method, path) = (request.method().clone(), path.to_owned());
+                    let answer = notices::call(&self.pay.payments, request).await?;
+                    return answer.ok_or_else(|| RouteError::Path { method, path }.into());
                 }
                 let (head, _unread) = request.into_parts();
                 if let Some(asked) = pay::Asked::of(head.uri.path())

@@ -592,7 +592,7 @@ const fn policy(limits: Limits) -> PayerPolicy {
 }
 
 /// What the payee asked for when the channel was opened: its terms.
-fn offer(kept: &Kept) -> Offer {
+pub(crate) fn offer(kept: &Kept) -> Offer {
     let terms = &kept.terms;
     Offer {
         scheme: Scheme,

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::Refusal;
 use crate::{
-    connect::{ForwardError, PayError},
+    connect::{CashierError, ForwardError},
     payer::teller::TellerError,
 };
 
@@ -31,14 +31,14 @@ pub(super) fn from_forward(error: &ForwardError) -> Refusal {
 }
 
 /// What `mulberry connect` says where its channel does not pay.
-fn from_pay(error: &PayError) -> Refusal {
+fn from_pay(error: &CashierError) -> Refusal {
     let unpaid = |code| {
         let status = StatusCode::PAYMENT_REQUIRED;
         Refusal::new(status, "insufficient_quota", code, error.to_string()).never_retry()
     };
     let unavailable = |code| Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
     match error {
-        PayError::Teller(error) => match error {
+        CashierError::Teller(error) => match error {
             TellerError::Budget { .. } => unpaid("budget_used_up"),
             TellerError::Dear { .. } | TellerError::Busy { .. } => unpaid("exposure_used_up"),
             TellerError::Empty { .. } => unpaid("channel_used_up"),
@@ -54,9 +54,9 @@ fn from_pay(error: &PayError) -> Refusal {
             | TellerError::Hold(_)
             | TellerError::Commit(_) => unavailable("payment_failed").never_retry(),
         },
-        PayError::Gone => unavailable("payment_failed").never_retry(),
-        PayError::Greedy => Refusal::ours(StatusCode::BAD_GATEWAY, "payment_unheard", error.to_string()),
-        PayError::Again => {
+        CashierError::Gone => unavailable("payment_failed").never_retry(),
+        CashierError::Greedy => Refusal::ours(StatusCode::BAD_GATEWAY, "payment_unheard", error.to_string()),
+        CashierError::Again => {
             let status = StatusCode::PAYMENT_REQUIRED;
             Refusal::new(status, "insufficient_quota", "payment_repeat", error.to_string()).do_retry()
         }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use backends::error::Exclusion;
 use billing::{
     Nano,
-    channel::{payer::Phase, x402},
+    channel::{Account, payer::Phase, x402},
 };
+use billing_store::ledger::CloseError;
 use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::connect::{PayError, link::Why};
+use crate::connect::{CashierError, link::Why};
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
 use crate::payer::teller::TellerError;
 use crate::payments::{PaymentError, PaymentRequired};
@@ -103,6 +104,14 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Payment(PaymentError::Known)),
         Box::new(PaymentError::Header(x402::DecodeError::Base64)),
         Box::new(PaymentError::Ended),
+        Box::new(PaymentError::NotFound),
+        Box::new(PaymentError::Close(CloseError::InFlight {
+            id: Account {
+                workchain: 0,
+                hash: [0; 32],
+            },
+            leased: Nano::ZERO,
+        })),
         Box::new(PaymentError::Busy),
         Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
         Box::new(PaymentRequired::for_tests()),
@@ -248,24 +257,24 @@ fn what_connect_says_is_documented() {
         ForwardError::Away(None),
         ForwardError::Late,
         ForwardError::Body("it broke".into()),
-        PayError::Gone.into(),
-        PayError::Greedy.into(),
-        PayError::Again.into(),
-        PayError::from(TellerError::Broken).into(),
-        PayError::from(TellerError::Doubted).into(),
-        PayError::from(TellerError::Leaving(name())).into(),
-        PayError::from(TellerError::Unready(Phase::Opening)).into(),
-        PayError::from(TellerError::Empty {
+        CashierError::Gone.into(),
+        CashierError::Greedy.into(),
+        CashierError::Again.into(),
+        CashierError::from(TellerError::Broken).into(),
+        CashierError::from(TellerError::Doubted).into(),
+        CashierError::from(TellerError::Leaving(name())).into(),
+        CashierError::from(TellerError::Unready(Phase::Opening)).into(),
+        CashierError::from(TellerError::Empty {
             name: name(),
             missing: Nano::ZERO,
         })
         .into(),
-        PayError::from(TellerError::Budget {
+        CashierError::from(TellerError::Budget {
             most: Nano::ZERO,
             left: Nano::ZERO,
         })
         .into(),
-        PayError::from(TellerError::Busy { most: Nano::ZERO }).into(),
+        CashierError::from(TellerError::Busy { most: Nano::ZERO }).into(),
     ] {
         let refusal = rescue(&BoxError::from(error));
         let code = refusal.code().expect("each has a code");
