@@ -9,7 +9,8 @@ use http::{
 ///
 /// Gone are: credentials and cookies (ours stand in), what belongs to the client's connection or its address,
 /// `accept-encoding` (we must be able to read the answer), the client's organisation and project (they belong to
-/// another account than our key), and our own `x-mulberry-…` and `x-attest-policy`.
+/// another account than our key), what it pays with (whoever has that spends its channel, and knows who asks), and our
+/// own `x-mulberry-…` and `x-attest-policy`.
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let named = connection_options(client);
@@ -54,6 +55,7 @@ fn is_withheld(name: &HeaderName) -> bool {
                 | "true-client-ip"
                 | "x-attest-policy"
         )
+        || is_of_payment(name)
         || name.as_str().starts_with("x-forwarded-")
         || name.as_str().starts_with("x-mulberry-")
         || name.as_str().starts_with("sec-")
@@ -134,9 +136,18 @@ fn is_withheld_from_client(name: &HeaderName) -> bool {
                 | "x-receipt"
                 | "x-receipt-salt"
         )
+        || is_of_payment(name)
         || name.as_str().starts_with("access-control-")
         || name.as_str().starts_with("x-mulberry-")
         || name.as_str().starts_with("cf-")
+}
+
+/// Of x402, versions 2 and 1: between a client and the gateway that it pays, and nobody else.
+fn is_of_payment(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "payment-signature" | "payment-required" | "payment-response" | "x-payment" | "x-payment-response"
+    )
 }
 
 /// RFC 9110 section 7.6.1, and the two that never were standard.
@@ -210,6 +221,8 @@ mod tests {
             ("x-api-key", "sk-client"),
             ("x-goog-api-key", "sk-client"),
             ("cookie", "a=b"),
+            ("payment-signature", "a bearer token for five minutes"),
+            ("x-payment", "the same of version 1"),
             ("x-forwarded-for", "10.0.0.1"),
             ("connection", "keep-alive, x-private"),
             ("x-private", "1"),
@@ -230,6 +243,9 @@ mod tests {
             ("x-mulberry-upstream", "other"),
             ("x-receipt", "theirs"),
             ("x-receipt-salt", "theirs"),
+            ("payment-required", "pay them"),
+            ("payment-response", "forged"),
+            ("x-payment-response", "forged"),
             ("set-cookie", "a=b"),
             ("access-control-allow-origin", "*"),
             ("x-request-id", "theirs"),

@@ -39,7 +39,7 @@
 mod access;
 mod address;
 mod clock;
-mod decimal;
+pub(crate) mod decimal;
 mod gate;
 mod holds;
 pub mod journal;

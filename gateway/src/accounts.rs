@@ -153,9 +153,10 @@ impl Account {
         is_limited.then(|| limiter.remainder(limits, Instant::now()))
     }
 
-    /// Whether no model is closed to the account.
-    pub(crate) fn may_use_all(&self) -> bool {
-        self.models.iter().any(|pattern| pattern == "*")
+    /// Whether the account may use what upstreams keep for theirs (files, batches, stored responses), which is that of
+    /// all who ask here: with no model closed to it, by an operator who knows who it is. A channel anybody may open.
+    pub(crate) fn may_use_what_is_kept(&self) -> bool {
+        self.channel.is_none() && self.models.iter().any(|pattern| pattern == "*")
     }
 
     /// Whether the account may use a model of this name.

@@ -52,6 +52,7 @@ mod receipts;
 mod state;
 pub(crate) mod token;
 mod used;
+mod wages;
 
 /// What administrators see and move.
 #[derive(Debug, Clone)]
@@ -157,6 +158,7 @@ fn router(admin: Admin) -> Router {
         .merge(keys::router())
         .merge(money::router())
         .merge(channels::router())
+        .merge(wages::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,

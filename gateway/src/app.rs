@@ -32,6 +32,7 @@ use crate::{
     stack::{self, Parts, StackConfig, Switch},
     telemetry::{self, Exporter, TelemetryError},
     treasury::Treasury,
+    wages::{self, Wages},
     wall_clock::unix_seconds,
     workers::{self, Roster},
 };
@@ -69,6 +70,8 @@ pub(crate) enum StartError {
     Receipts(#[from] receipts::OpenError),
     #[error("clients cannot pay by channel")]
     Payments(#[from] payments::OpenError),
+    #[error("workers cannot be paid")]
+    Wages(#[from] wages::OpenError),
     #[error("traces cannot be exported")]
     Telemetry(#[from] TelemetryError),
 }
@@ -113,7 +116,11 @@ impl App {
         let keep = Duration::from_secs(u64::from(config.ledger.evidence_days) * 24 * 60 * 60);
         let (evidence, archivist) = Evidence::open(config.data_dir.as_deref(), keep);
         let own = Own::default();
-        let roster = Roster::new(config, evidence.clone(), own.clone());
+        let wages = match &config.workers.pay {
+            Some(settings) => Wages::open(settings, config.data_dir.as_deref()).await?,
+            None => Wages::default(),
+        };
+        let roster = Roster::new(config, evidence.clone(), own.clone(), wages.clone());
         let Assembled {
             installed,
             vocabularies,
@@ -199,6 +206,7 @@ impl App {
             records,
             ledger,
             payments,
+            wages,
             receipts,
             recounts,
             drain,
@@ -302,6 +310,7 @@ impl App {
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         background.spawn(parts.payments.clone().follow());
+        background.spawn(parts.wages.clone().run(parts.metrics.wages.clone()));
         if let Some(archivist) = archivist {
             background.spawn(archivist.run());
         }
@@ -395,6 +404,7 @@ impl App {
             }
         }
         background.abort_all();
+        parts.wages.flush().await;
         // Before the ledger ends: what is found still gives money back.
         let counted = tokio::time::timeout(RECOUNTING, async {
             parts.recounts.close().await;

@@ -24,6 +24,7 @@ use crate::{
     limiter::Allowance,
     receipts::Witness,
     telemetry::RequestSpan,
+    wages::Errand,
 };
 
 /// How a request came here: what whoever sent it knows of us. The listener marks it; without a mark it is plain.
@@ -92,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) awaited: Duration,
     /// When the client stops waiting, where it said so.
     pub(crate) deadline: Option<Instant>,
+    /// Whether the client reads what comes behind the body.
+    pub(crate) takes_trailers: bool,
     /// Where somebody must know whether the answer was whole: Meter says it.
     pub(crate) ending: Option<Arc<Ending>>,
     /// Of who is charged, for the receipt.
@@ -122,12 +125,15 @@ pub(crate) struct Job {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) awaited: Duration,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) takes_trailers: bool,
     pub(crate) ending: Option<Arc<Ending>>,
     /// Meter takes it, and hashes what the client is given.
     pub(crate) witness: Option<Box<Witness>>,
     pub(crate) offer: Arc<Offer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// Where workers are paid for it. Meter takes it, and says what was earned.
+    pub(crate) errand: Option<Arc<Errand>>,
     /// What is held for it, where somebody pays. Meter takes it, and captures when the job ends.
     pub(crate) coverage: Option<Box<Coverage>>,
     /// What its stream is watched for.

@@ -120,6 +120,14 @@ impl ChainSource {
         network: Network,
         environment: &dyn Environment,
     ) -> Result<Self, ChainSourceError> {
+        Self::with_key(named, api_key(api_key_file, environment)?, network)
+    }
+
+    pub(crate) fn with_key(
+        named: &[ChainFrom],
+        key: Option<String>,
+        network: Network,
+    ) -> Result<Self, ChainSourceError> {
         let default = if named.is_empty() { ChainFrom::of(network) } else { None };
         let asked: Vec<&ChainFrom> = named.iter().chain(&default).collect();
         let (first, second) = match asked[..] {
@@ -128,12 +136,16 @@ impl ChainSource {
             [first, second] => (first, Some(second)),
             _ => return Err(ChainSourceError::TooMany(asked.len())),
         };
-        let key = api_key(api_key_file, environment)?;
         let open = |from: &ChainFrom| open(from, key.clone(), network);
         Ok(Self {
             sources: Sources::new(open(first)?, second.map(open).transpose()?, ABOVE),
             names: asked.iter().map(|from| from.name().to_owned()).collect(),
         })
+    }
+
+    /// All of them, of which two are asked where much is at stake.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The one that messages are handed to.

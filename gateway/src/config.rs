@@ -36,6 +36,7 @@ mod tests;
 mod units;
 mod url;
 mod worker;
+mod workers;
 
 use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,6 +59,7 @@ pub(crate) use settings::{
 };
 pub(crate) use units::{Amount, Timestamp, duration};
 pub(crate) use worker::{Address, KeyDigest, Worker};
+pub(crate) use workers::{Pay, Workers};
 
 use decode::{Decode as _, unwritten};
 use document::Value;
@@ -94,6 +96,7 @@ section! {
         ledger: Ledger = unwritten(),
         /// How clients pay by payment channels on TON; without it they need a key.
         payments: Option<Payments> = None,
+        workers: Workers = unwritten(),
         limits: Limits = unwritten(),
         retry: Retry = unwritten(),
         cors: Option<Cors> = None,
@@ -200,6 +203,7 @@ impl Config {
             models,
             ledger,
             payments,
+            workers,
             limits,
             retry,
             cors,
@@ -225,6 +229,7 @@ impl Config {
             ("models", *models != other.models),
             ("ledger", *ledger != other.ledger),
             ("payments", *payments != other.payments),
+            ("workers", *workers != other.workers),
             ("limits", *limits != other.limits),
             ("retry", *retry != other.retry),
             ("cors", *cors != other.cors),

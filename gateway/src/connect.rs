@@ -3,6 +3,8 @@
 //! The app speaks plain HTTP to a loopback address and changes nothing but its base URL.
 //! Between here and the gateway is one attested connection ([`link`]): nothing of a request is sent before the gateway's evidence, of that very connection, was accepted, and nothing new once it no longer is.
 //! Requests and answers pass as they came ([`forward`]); nobody is told who asks but what the app itself says.
+//! Where a channel pays, it pays for the requests of apps that send no key ([`pay`]), within limits ([`cashier`]), and
+//! [`prober`] asks the gateway and the chain how it stands.
 //!
 //! Refused: another address than loopback unless it was asked for by its dangerous name, web pages, names that could be rebound to this machine; a gateway that shows no evidence, unless its key is pinned.
 
@@ -13,17 +15,22 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 
 use crate::{
+    chain_source::ChainSource,
     config::{Address, KeyDigest},
     drain::{Phase, drain},
     listener::{self, Door, ListenerConfig, Speaks},
 };
 
+pub(crate) use cashier::{Cashier, CashierError, Desk};
 pub(crate) use forward::{Forward, ForwardError};
 pub(crate) use link::{Link, Standing};
 
 pub(crate) mod acceptance;
+mod cashier;
 mod forward;
 pub(crate) mod link;
+mod pay;
+mod prober;
 mod relay;
 pub(crate) mod status;
 
@@ -64,11 +71,20 @@ pub(crate) struct Settings {
     pub(crate) patience: Duration,
 }
 
+/// What pays for requests.
+pub(crate) struct Payment {
+    pub(crate) cashier: Cashier,
+    pub(crate) desk: Desk,
+    /// Who tells of the channel's contract.
+    pub(crate) source: ChainSource,
+}
+
 /// Serves apps until `stop` is ready, then drains; `hurry` ends what is left.
 pub(crate) async fn run(
     settings: Settings,
     link: Arc<Link>,
     guard: Guard,
+    payment: Option<Payment>,
     stop: impl Future<Output = ()>,
     hurry: impl Future<Output = ()>,
 ) {
@@ -88,7 +104,14 @@ pub(crate) async fn run(
         body_write: Duration::from_secs(60),
         tls: None,
     };
-    let forward = Forward::new(link, guard, ending.clone());
+    let (cashier, desk, probing) = match payment {
+        Some(Payment { cashier, desk, source }) => {
+            let probing = tokio::spawn(prober::keep(link.clone(), cashier.clone(), source));
+            (Some(cashier), Some(desk), Some(probing))
+        }
+        None => (None, None, None),
+    };
+    let forward = Forward::new(link, guard, ending.clone(), cashier);
     let config = Arc::new(ArcSwap::from_pointee(config));
     let mut serving = tokio::spawn(listener::serve(door, config, Arc::new(forward), ending));
     tokio::select! {
@@ -115,6 +138,14 @@ pub(crate) async fn run(
         }
     }
     keeping.abort();
+    if let Some(probing) = probing {
+        probing.abort();
+    }
+    if let Some(desk) = desk
+        && tokio::task::spawn_blocking(|| desk.close()).await.is_err()
+    {
+        tracing::error!("the end of the payer was not seen");
+    }
     tracing::info!("stopped");
 }
 

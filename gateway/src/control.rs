@@ -13,7 +13,10 @@
 //! worker   {"type":"offer","engine":"vllm","models":[{"id":"m","context":32768}]}
 //! worker   {"type":"load","ready":true,"running":3,"waiting":0}        every few seconds at least
 //! worker   {"type":"drain"}                              no new requests, please
+//! both     {"type":"pay","message":{…}}                  a notice of a payment channel, from the welcome on: docs/channels.md
 //! ```
+//!
+//! An offer has `pay` where the worker wants to be paid: its prices, its key, where it is paid and on what terms.
 //!
 //! A peer may lie or flood: a line has at most [`MAX_LINE`] bytes, lines come at most [`LINES_PER_SECOND`] a second over time, and silence is an end.
 
@@ -28,6 +31,7 @@ use std::{
 use attestation::Hex;
 use attestation_ratls::channel::{self, Message};
 use backends::{body::BoxBody, serve::BoxError};
+use billing::channel::Envelope;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
@@ -35,8 +39,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
 pub(crate) use bond::{Bond, BondError, Heard};
+pub(crate) use pay::{Notices, PayOffer, Prices, notices};
 
 mod bond;
+mod pay;
 
 /// What both ends must speak below it.
 pub(crate) const ALPN: &[u8] = b"mulberry-worker/1";
@@ -78,6 +84,8 @@ pub(crate) enum FromGateway {
     Welcome { name: String },
     /// It does not, and the connection ends.
     TurnedAway { code: String },
+    /// Of a channel to the worker.
+    Pay { message: Box<Envelope> },
 }
 
 /// What a worker says.
@@ -102,6 +110,9 @@ pub(crate) enum FromWorker {
         /// The kind of its engine, as the configuration names it.
         engine: String,
         models: Vec<Offered>,
+        /// Where it wants to be paid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pay: Option<PayOffer>,
     },
     Load {
         /// The engine answers.
@@ -110,6 +121,10 @@ pub(crate) enum FromWorker {
         waiting: u32,
     },
     Drain {},
+    /// Of a channel to it.
+    Pay {
+        message: Box<Envelope>,
+    },
 }
 
 /// What a worker is known by where it has no key of its own. It is never shown.
@@ -314,6 +329,7 @@ mod tests {
                 id: "m".to_owned(),
                 context: None,
             }],
+            pay: None,
         };
         speaking.say(&said).await.expect("somebody listens");
         speaking.say(&FromWorker::Drain {}).await.expect("somebody listens");

@@ -14,6 +14,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use billing_ton::durable;
 
+pub(crate) use scribe::{Scribe, Then};
+
+mod scribe;
+
 /// Beyond it somebody else's file was named.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -78,10 +82,47 @@ impl Frames {
         })
     }
 
+    /// What is in a journal that another process may have open.
+    pub(crate) fn peek<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, FramesError> {
+        let unread = |source| FramesError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unread)?;
+        file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(unread)?;
+        let read = journal::read(&bytes).map_err(|source| FramesError::Foreign {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(read.records)
+    }
+
     /// Adds a record. It is on the disk when this returns; after an error nothing more may be added.
     pub(crate) fn add<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
-        let added = self.file.write_all(&journal::frame(record));
-        added.and_then(|()| self.file.sync_data()).map_err(written(&self.path))
+        self.put(record)?;
+        self.sync()
+    }
+
+    /// Adds a record that may be lost with the machine's power until [`sync`](Self::sync), and not with this process.
+    pub(crate) fn put<R: Serialize>(&mut self, record: &R) -> Result<(), FramesError> {
+        let put = self.file.write_all(&journal::frame(record));
+        put.map_err(written(&self.path))
+    }
+
+    /// All that was added is on the disk when this returns.
+    pub(crate) fn sync(&mut self) -> Result<(), FramesError> {
+        self.file.sync_data().map_err(written(&self.path))
+    }
+
+    /// Adds records, with one wait for the disk. A crash may leave the first ones of them, each whole.
+    pub(crate) fn add_all<'a, R: Serialize + 'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a R>,
+    ) -> Result<(), FramesError> {
+        let bytes: Vec<u8> = records.into_iter().flat_map(journal::frame).collect();
+        self.file.write_all(&bytes).map_err(written(&self.path))?;
+        self.sync()
     }
 
     /// Puts these in place of all that was added: the same journal, shorter.

@@ -41,7 +41,7 @@ mod tests;
 
 use accounts::AccountsError;
 pub(crate) use accounts::{Accounts, Charged};
-pub(crate) use committer::{CaptureError, Captured};
+pub(crate) use committer::{CaptureError, Captured, Then};
 pub(crate) use draft::Draft;
 pub(crate) use payers::{Known, Payers, account_of, accounts_without_key, default_account};
 pub(crate) use start::{LedgerError, Setting, node_name};
@@ -260,7 +260,7 @@ impl Ledger {
     /// Makes a charge durable that was never held: a refund. Its node and number are given here.
     pub(crate) fn post(&self, charge: Charge) -> Captured {
         let epoch = self.0.state().epoch;
-        self.0.queue.push(epoch, charge)
+        self.0.queue.push(epoch, charge, None)
     }
 
     /// What is free of these accounts' pots goes back to the ledger, which may grant less by now.
@@ -401,9 +401,9 @@ impl Reservation {
         &self.payer
     }
 
-    /// Takes the amount of the draft, never more than is held. What comes back is ready when that is durable; dropping
-    /// it changes nothing.
-    pub(crate) fn capture(mut self, draft: Draft) -> Captured {
+    /// Takes the amount of the draft, never more than is held. What comes back is ready when that is durable, and so
+    /// is what was to be done then; dropping it changes nothing.
+    pub(crate) fn capture_and(mut self, draft: Draft, then: Option<Then>) -> Captured {
         let Some(hold) = self.hold.take() else {
             return Captured::refused();
         };
@@ -413,10 +413,17 @@ impl Reservation {
         let captured = state.book.capture(hold, amount);
         drop(state);
         match captured {
-            Ok(captured) => self.ledger.queue.push(epoch, draft.charge(&self.payer, captured)),
+            Ok(captured) => self.ledger.queue.push(epoch, draft.charge(&self.payer, captured), then),
             // It was held in an incarnation of this node that is over.
             Err(_) => Captured::refused(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Reservation {
+    pub(crate) fn capture(self, draft: Draft) -> Captured {
+        self.capture_and(draft, None)
     }
 }
 

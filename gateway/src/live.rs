@@ -265,6 +265,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("data_dir", started.data_dir != now.data_dir),
         ("database", started.database != now.database),
         ("payments", started.payments != now.payments),
+        ("workers", started.workers != now.workers),
         ("ledger.node", started.ledger.node != now.ledger.node),
         ("ledger.journal", started.ledger.journal != now.ledger.journal),
         ("ledger.lease", started.ledger.lease != now.ledger.lease),

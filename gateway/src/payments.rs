@@ -7,13 +7,18 @@
 //! - [`Payments::speak`] says for which channel a request speaks; [`channel`] is a channel as this gateway knows it.
 //! - [`known`] keeps channels and proofs in memory, bounded; [`accept`] asks the chain about a new one.
 //! - [`follow`] asks the chain about those that are open, and signs what is to be taken.
-//! - [`offer`] is what a refusal says that we accept.
+//! - [`settling`] brings what was signed to the chain, where there is a wallet for it.
+//! - [`offer`] is what a refusal says that we accept, and [`look`] what the page at `/pay` is told.
 //!
 //! A voucher that is higher than any before is durable before its request goes on; what the access proof alone lets in
 //! waits for nothing. Where the chain cannot be reached, channels that are known go on up to what is known, and new
 //! ones are refused. What the chain and payers say is never asserted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use billing::{
     Nano,
@@ -42,19 +47,24 @@ mod accept;
 mod channel;
 mod error;
 mod follow;
-mod key;
+pub(crate) mod key;
 mod known;
+mod look;
 mod offer;
 mod open;
+mod settling;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
 pub(crate) use error::PaymentError;
 pub(crate) use known::Spoken;
+pub(crate) use look::{Look, Standing};
 pub(crate) use offer::PaymentRequired;
 pub(crate) use open::OpenError;
 
 use known::Known;
+use look::Looks;
 use offer::Terms as Offered;
+use settling::Settling;
 
 /// Who changes channels here, in the audit log.
 const ACTOR: &str = "payments";
@@ -75,8 +85,13 @@ struct Shared {
     ledger: Ledger,
     limiters: Arc<Limiters>,
     known: Known,
+    looks: Looks,
     asking: Semaphore,
     settings: config::Payments,
+    /// Closed here, with a last take that the chain has not shown to be paid.
+    parting: Mutex<HashSet<billing::channel::Account>>,
+    /// Until it runs.
+    settling: Mutex<Option<Settling>>,
 }
 
 /// A channel for an administrator.
@@ -133,6 +148,28 @@ impl Payments {
     pub(crate) async fn close(&self, account: billing::channel::Account, actor: &str) -> Result<Shown, PaymentError> {
         let shared = self.0.as_ref().ok_or(PaymentError::Off)?;
         shared.close(account, actor).await
+    }
+}
+
+impl Payments {
+    /// The same for the payer itself, who proves that it is.
+    pub(crate) async fn close_for(&self, header: &HeaderValue, meant: &ChannelId) -> Result<Shown, PaymentError> {
+        let shared = self.0.as_ref().ok_or(PaymentError::Off)?;
+        let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
+        let payment: Payment = x402::decode(text)?;
+        let (terms, keys) = payment.check(shared.offered.wanted.network)?;
+        let id = shared.id(contract::account(&terms, &keys));
+        if id != *meant {
+            return Err(PaymentError::Notice("it is for another channel than the payment"));
+        }
+        let access = payment.payload.access.ok_or(PaymentError::Unproved)?;
+        access.verify(&keys, &id, unix_seconds(), shared.settings.access_window.as_secs())?;
+        let known = shared.show(id.account).await?.stored;
+        if (&known.terms, &known.keys) != (&terms, &keys) {
+            return Err(PaymentError::Others);
+        }
+        tracing::info!(channel = %id.account, "the payer asks to close a channel together");
+        shared.close(id.account, "payer").await
     }
 }
 

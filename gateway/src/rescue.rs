@@ -41,8 +41,10 @@ use crate::{
     pricing::PricingError,
     receipts::ReceiptsError,
     replays::TurnError,
-    routes::evidence::EvidenceError,
+    routes::{evidence::EvidenceError, pay::PageError},
 };
+
+mod sidecar;
 
 /// Of a fault of ours the text is for the log.
 const INTERNAL: &str = "The gateway failed to handle this request. Report the request id to its operator.";
@@ -178,7 +180,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
                 error.to_string(),
             )
             .param("model"),
-            ResolveError::NoModelNamed { .. } => Refusal::new(
+            ResolveError::NoModelNamed { .. } | ResolveError::NotForChannels { .. } => Refusal::new(
                 StatusCode::FORBIDDEN,
                 "permission_error",
                 "model_not_allowed",
@@ -214,6 +216,9 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
     if let Some(error) = error.downcast_ref::<PaymentError>() {
         return from_payment(error);
     }
+    if let Some(error) = error.downcast_ref::<PageError>() {
+        return from_pay(error);
+    }
     if let Some(error) = error.downcast_ref::<CoverError>() {
         return from_cover(error);
     }
@@ -224,7 +229,7 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         return from_capture(*error);
     }
     if let Some(error) = error.downcast_ref::<ForwardError>() {
-        return from_forward(error);
+        return sidecar::from_forward(error);
     }
     if let Some(error) = error.downcast_ref::<ChannelError>() {
         return match error {
@@ -255,24 +260,6 @@ pub(crate) fn rescue(error: &BoxError) -> Refusal {
         "internal_error"
     };
     Refusal::ours(StatusCode::INTERNAL_SERVER_ERROR, code, INTERNAL)
-}
-
-/// What `mulberry connect` says where the gateway did not answer.
-fn from_forward(error: &ForwardError) -> Refusal {
-    let forbidden = |code| Refusal::new(StatusCode::FORBIDDEN, "permission_error", code, error.to_string());
-    let unavailable = |code| Refusal::ours(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
-    match error {
-        ForwardError::ForeignHost => forbidden("foreign_host"),
-        ForwardError::ForeignOrigin => forbidden("foreign_origin"),
-        ForwardError::Refused(why) => {
-            let mut refusal = unavailable("gateway_refused").never_retry();
-            refusal.body.code = Some(why.code.clone());
-            refusal
-        }
-        ForwardError::Away(_) => unavailable("gateway_unreachable").retry_after(Duration::from_secs(1)),
-        ForwardError::Late => unavailable("channel_late").retry_after(Duration::from_secs(1)),
-        ForwardError::Lost(_) => Refusal::ours(StatusCode::BAD_GATEWAY, "gateway_connection_lost", error.to_string()),
-    }
 }
 
 fn from_token(error: &TokenError) -> Refusal {
@@ -320,10 +307,11 @@ fn from_payment(error: &PaymentError) -> Refusal {
     match error {
         PaymentError::Off
         | PaymentError::Known
+        | PaymentError::Unproved
         | PaymentError::Others
         | PaymentError::Voucher(_)
         | PaymentError::Access(_) => unauthorized(message),
-        PaymentError::Header(_) | PaymentError::Payment(_) => {
+        PaymentError::Header(_) | PaymentError::Payment(_) | PaymentError::Notice(_) => {
             Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
         }
         PaymentError::Unwanted(_) | PaymentError::Ended | PaymentError::Used => refused(message),
@@ -335,6 +323,14 @@ fn from_payment(error: &PaymentError) -> Refusal {
             .retry_after(Duration::from_secs(2))
             .do_retry(),
         PaymentError::Store(_) => ledger_unavailable(message),
+    }
+}
+
+fn from_pay(error: &PageError) -> Refusal {
+    let invalid = |code| Refusal::invalid(StatusCode::BAD_REQUEST, code, error.to_string()).param("address");
+    match error {
+        PageError::NoAddress => invalid("missing_required_parameter"),
+        PageError::Address(_) => invalid("invalid_value"),
     }
 }
 

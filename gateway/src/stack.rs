@@ -54,8 +54,9 @@ use crate::{
     records::Records,
     recount::Recounts,
     replays::{Bounds, Replays},
-    routes::{evidence::Witnesses, models::Models, receipts::Counter},
+    routes::{evidence::Witnesses, models::Models, pay, receipts::Counter},
     telemetry::Telemetry,
+    wages::Wages,
 };
 
 /// What the floors share, and what outlives them when the configuration changes.
@@ -74,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     /// Who pays by channel.
     pub(crate) payments: Payments,
+    /// What workers are paid.
+    pub(crate) wages: Wages,
     pub(crate) receipts: Receipts,
     /// What the verdicts on workers rest on.
     pub(crate) evidence: Evidence,
@@ -156,6 +159,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
         .layer(ReserveLayer {
             ledger: parts.ledger.clone(),
             payments: parts.payments.clone(),
+            wages: parts.wages.clone(),
         })
         // Outside Failover too: counts only what the client received.
         .layer(MeterLayer {
@@ -195,6 +199,9 @@ pub(crate) fn edge(
             catalog: parts.catalog.clone(),
             evidence: parts.evidence.clone(),
             own: parts.own.clone(),
+        },
+        pay: pay::Counter {
+            payments: parts.payments.clone(),
         },
         models: Models {
             authenticator,

@@ -26,11 +26,13 @@ use crate::{
 };
 
 pub(crate) use engine::{Engine, EngineSettings};
+pub(crate) use income::{Income, IncomeSettings};
 use session::Session;
 pub(crate) use statements::Statements;
 
 pub(crate) mod engine;
 pub(crate) mod gpu;
+pub(crate) mod income;
 mod proxy;
 mod session;
 pub(crate) mod statements;
@@ -83,6 +85,8 @@ pub(crate) struct Settings {
     /// Gateways that dial us, besides.
     pub(crate) callers: Vec<KeyDigest>,
     pub(crate) listener: Option<TcpListener>,
+    /// Where its work is to be paid for.
+    pub(crate) income: Option<Income>,
     /// How long open answers may take once the end has begun.
     pub(crate) patience: Duration,
 }
@@ -107,6 +111,7 @@ pub(super) struct Party {
     /// None where the system has no random numbers.
     line: Option<Hex<16>>,
     engine: Arc<Engine>,
+    income: Option<Income>,
     ending: Drain,
 }
 
@@ -124,6 +129,7 @@ pub(crate) async fn run(
         gateways,
         callers,
         listener,
+        income,
         patience,
     } = settings;
     let pinned = gateways.iter().filter_map(|gateway| gateway.key);
@@ -149,8 +155,10 @@ pub(crate) async fn run(
         token,
         line: tls::random().map(Hex),
         engine: engine.clone(),
+        income: income.clone(),
         ending,
     };
+    let earning = income.clone().map(|income| tokio::spawn(income.run()));
     for gateway in gateways {
         serving.spawn(keep(gateway, party.clone()));
     }
@@ -182,6 +190,12 @@ pub(crate) async fn run(
     }
     serving.abort_all();
     watching.abort();
+    if let Some(earning) = earning {
+        earning.abort();
+    }
+    if let Some(income) = income {
+        income.flush().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -30,6 +30,7 @@ use crate::{
     evidence::{Evidence, Own},
     identity::{self, IdentityError, Shown},
     trust::{self, Judging, TrustError, TrustSettings},
+    wages::Wages,
 };
 
 mod adopt;
@@ -169,6 +170,8 @@ pub(crate) struct Roster {
     evidence: Evidence,
     /// Told what is shown to them.
     own: Own,
+    /// What they are paid.
+    wages: Wages,
     /// As it was at the start; what changes later is the policy and who may enrol.
     attestation: Attestation,
     staff: Mutex<Staff>,
@@ -177,7 +180,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    pub(crate) fn new(config: &Config, evidence: Evidence, own: Own) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, evidence: Evidence, own: Own, wages: Wages) -> Arc<Self> {
         let nobody = Staff {
             members: HashMap::new(),
             enrolment: Enrolment::Closed,
@@ -186,6 +189,7 @@ impl Roster {
         Arc::new(Self {
             evidence,
             own,
+            wages,
             folder: config.data_dir.clone(),
             attestation: config.attestation.clone(),
             staff: Mutex::new(nobody),

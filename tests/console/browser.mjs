@@ -36,10 +36,10 @@ export async function startBrowser() {
 }
 
 /**
- * A page at the gateway's console, in a profile of its own.
+ * A page of the gateway's, in a profile of its own; `prepare(page)` comes before it is opened.
  * `quiet()` asserts that nothing was amiss; `expect(status)` names an answer of which the browser will complain.
  */
-export async function openConsole(browser, gateway, { viewport = WIDE, scheme = "light" } = {}) {
+export async function openPage(browser, url, { viewport = WIDE, scheme = "light", prepare = async () => {} } = {}) {
   const context = await browser.newContext({ viewport, colorScheme: scheme, reducedMotion: "reduce" });
   context.setDefaultTimeout(SOON_MS);
   const page = await context.newPage();
@@ -50,7 +50,7 @@ export async function openConsole(browser, gateway, { viewport = WIDE, scheme = 
     process.stderr.write(`${text}\n`);
   };
   const expected = [];
-  const origin = new URL(gateway.admin).origin;
+  const { origin } = new URL(url);
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
     const at = expected.findIndex((status) => message.text().includes(`status of ${status}`));
@@ -70,20 +70,12 @@ export async function openConsole(browser, gateway, { viewport = WIDE, scheme = 
       globalThis.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
     });
   });
-  await page.goto(gateway.admin);
+  await prepare(page);
+  await page.goto(url);
 
-  const console = {
+  return {
     page,
     expect: (status) => expected.push(status),
-    async signIn() {
-      await page.getByLabel("Admin token").fill(gateway.token);
-      await page.keyboard.press("Enter");
-      await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
-    },
-    async visit(id) {
-      await page.evaluate((hash) => (location.hash = hash), `#/${id}`);
-      await page.getByRole("heading", { name: SECTIONS[id], level: 1 }).waitFor();
-    },
     async screenshot(name) {
       await mkdir(SCREENSHOTS, { recursive: true });
       const size = page.viewportSize().width;
@@ -107,7 +99,24 @@ export async function openConsole(browser, gateway, { viewport = WIDE, scheme = 
     },
     close: () => context.close(),
   };
-  return console;
+}
+
+/** A page at the gateway's console. */
+export async function openConsole(browser, gateway, options = {}) {
+  const console = await openPage(browser, gateway.admin, options);
+  const { page } = console;
+  return {
+    ...console,
+    async signIn() {
+      await page.getByLabel("Admin token").fill(gateway.token);
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+    },
+    async visit(id) {
+      await page.evaluate((hash) => (location.hash = hash), `#/${id}`);
+      await page.getByRole("heading", { name: SECTIONS[id], level: 1 }).waitFor();
+    },
+  };
 }
 
 /** Presses Tab until the wanted element has the focus, as a person without a mouse does, and sees that the focus can be seen. */

@@ -15,7 +15,7 @@ function required(name) {
 }
 
 /** Starts a process and waits for a line that matches; the groups of the match come with it. */
-async function started(args, stream, pattern) {
+export async function started(args, stream, pattern) {
   const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
   const said = { stdout: "", stderr: "" };
   const found = new Promise((resolve, reject) => {

@@ -30,7 +30,7 @@ mod strangers;
 const CANARY: &str = "quokka-7f3a9c-not-to-be-seen";
 
 /// By which the gateways here know a worker.
-const TOKEN: &str = "a-token-that-only-tests-have";
+pub(crate) const TOKEN: &str = "a-token-that-only-tests-have";
 
 /// A guest on the first platform of the software root.
 fn guest(name: &str) -> SoftTdx {
@@ -38,8 +38,8 @@ fn guest(name: &str) -> SoftTdx {
 }
 
 /// What everything here stands on: the files that nodes read, and the service of collateral.
-struct Ground {
-    world: World,
+pub(crate) struct Ground {
+    pub(crate) world: World,
     pccs: Pccs,
     seed: PathBuf,
     root: PathBuf,
@@ -49,7 +49,7 @@ struct Ground {
 
 impl Ground {
     /// Accepts the image `gateway` as a gateway, and these as workers.
-    fn of(images: &[&str]) -> Self {
+    pub(crate) fn of(images: &[&str]) -> Self {
         Self::with(images, vec![platform().collateral(now())])
     }
 
@@ -78,7 +78,7 @@ impl Ground {
     }
 
     /// The section of a gateway's configuration; `more` is added to it.
-    fn attestation(&self, more: &str) -> String {
+    pub(crate) fn attestation(&self, more: &str) -> String {
         self.attestation_from(&self.pccs.url(), more)
     }
 
@@ -110,6 +110,11 @@ impl Ground {
 
     /// A worker in this image, for a gateway that it knows by its key.
     fn worker(&self, engine: &str, image: &str, gateway: &str) -> Worker {
+        self.worker_with(engine, image, gateway, &[])
+    }
+
+    /// The same with flags more.
+    pub(crate) fn worker_with(&self, engine: &str, image: &str, gateway: &str, more: &[&str]) -> Worker {
         let evidence = format!("danger-software:{}#{image}", self.seed.display());
         let token = self.token.display().to_string();
         let flags = [
@@ -120,7 +125,7 @@ impl Ground {
             "--join-token-file",
             &token,
         ];
-        self.world.worker_in(&[], engine, &flags)
+        self.world.worker_in(&[], engine, &[&flags[..], more].concat())
     }
 
     /// The same for a gateway that proves itself, at this address.
@@ -147,7 +152,7 @@ impl Ground {
 }
 
 /// As the configuration names a token.
-fn digest(token: &str) -> String {
+pub(crate) fn digest(token: &str) -> String {
     let bytes: [u8; 32] = Sha256::digest(token).into();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -21,6 +21,7 @@ mod evidence;
 mod failover;
 mod faults;
 mod flow;
+mod hop;
 mod idempotency;
 mod import;
 mod keys;

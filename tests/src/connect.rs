@@ -95,6 +95,11 @@ impl Connect {
         self.process.signal(name);
     }
 
+    /// Ends it as a loss of power would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     pub async fn wait(&mut self, timeout: Duration) -> ExitStatus {
         self.process.wait(timeout).await
     }

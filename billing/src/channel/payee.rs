@@ -254,6 +254,27 @@ impl Payee {
         self.take.map_or(Nano::ZERO, |take| take.amount())
     }
 
+    /// All that was paid in, as far as it was seen.
+    pub fn deposited(&self) -> Nano {
+        self.view.deposited()
+    }
+
+    /// All that was paid out, as far as it was seen.
+    pub fn claimed(&self) -> Nano {
+        self.view.claimed()
+    }
+
+    /// Unix seconds from which the payer may have the rest, once it has asked.
+    pub fn close_at(&self) -> Option<u32> {
+        self.view.close_at()
+    }
+
+    /// The greatest take that was signed, with the voucher that covers it.
+    pub fn settlement(&self) -> Option<Settlement> {
+        // `check` asserts that the voucher covers the take.
+        Settlement::new(self.take?, self.counted).ok()
+    }
+
     /// What the next piece of work may cost, in nanoton.
     pub fn headroom(&self) -> Nano {
         let is_open = self.view.close_at().is_none() && !self.view.is_doubted() && !self.view.is_gone();

@@ -33,8 +33,8 @@ pub use self::{
     record::{Record, RestoreRefusal},
 };
 use super::{
-    Channel, Contradiction, Fact, HoldId, Purse, Signer, Take, TakeRefusal, Ticket, Tombstone, Voucher, VoucherRefusal,
-    gate::Gate, holds::Holds, notice::Notice, view::View,
+    Channel, Contradiction, Fact, HoldId, Purse, Settlement, Signer, Take, TakeRefusal, Ticket, Tombstone, Voucher,
+    VoucherRefusal, gate::Gate, holds::Holds, notice::Notice, view::View,
 };
 use crate::Nano;
 
@@ -244,6 +244,21 @@ impl Payer {
     /// Signed and not earned: what the payee could run away with.
     pub fn exposure(&self) -> Nano {
         self.voucher_max().saturating_sub(self.spent)
+    }
+
+    /// All that was paid in, as far as it was seen.
+    pub fn deposited(&self) -> Nano {
+        self.view.deposited()
+    }
+
+    /// All that was paid out, as far as it was seen.
+    pub fn claimed(&self) -> Nano {
+        self.view.claimed()
+    }
+
+    /// The payee's greatest take, with the voucher of ours that covers it.
+    pub fn settlement(&self) -> Option<Settlement> {
+        Settlement::new(self.take?, self.voucher).ok()
     }
 
     /// What the payee took and had not earned.

@@ -48,7 +48,7 @@ mod price;
 mod remittance;
 mod request;
 mod state;
-mod wire;
+pub(crate) mod wire;
 
 use billing::Nano;
 use billing::channel::{Account, Keys, Terms};

@@ -4,13 +4,17 @@
 
 pub mod address;
 pub mod chain;
+pub mod cocoon;
 pub mod contract;
 pub mod durable;
 pub mod follower;
 #[cfg(test)]
 mod golden;
+mod history;
 pub mod inquiry;
 pub mod keyfile;
+#[cfg(feature = "lite-server")]
+pub mod lite;
 pub mod mnemonic;
 pub mod reconciler;
 pub mod seed;

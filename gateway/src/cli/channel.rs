@@ -16,6 +16,9 @@ pub(crate) struct ChannelArgs {
     /// Where channels to pay from are kept [default: mulberry/channels in $XDG_DATA_HOME, or in ~/.local/share]
     #[arg(long, global = true, env = "MULBERRY_CHANNELS", value_name = "FOLDER")]
     pub(crate) channels: Option<PathBuf>,
+    /// The channels that pay a worker instead, in its folder of earnings; its own process need not run
+    #[arg(long, global = true, value_name = "FOLDER", conflicts_with = "channels")]
+    pub(crate) worker_folder: Option<PathBuf>,
     /// How the result is written
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub(crate) output: Output,
@@ -48,13 +51,13 @@ pub(crate) enum ChannelCommand {
     },
     /// Show the payee's signature to the contract, which pays the payee; anybody may, and nobody else is paid
     Settle {
-        /// The settlement, as `export` or a gateway writes it; - for standard input
-        #[arg(value_name = "FILE")]
-        settlement: PathBuf,
+        /// The settlement, as `export` or a gateway writes it; - for standard input. With --worker-folder: which channel, by its address; may be left out where there is one
+        #[arg(value_name = "FILE", required_unless_present = "worker_folder")]
+        settlement: Option<PathBuf>,
         #[command(flatten)]
         way: WayArgs,
     },
-    /// Get back what is left: starts the clock, and fetches the rest when it has run out
+    /// Get back what is left: at once with the payee's last signature, or starts the clock, and fetches the rest when it has run out
     Close {
         /// Its name or its address; may be left out where there is one channel
         #[arg(value_name = "CHANNEL")]
@@ -85,7 +88,7 @@ pub(crate) struct OpenArgs {
     #[arg(long, value_parser = crate::payer::shelf::name, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Who gets the rest back, where another wallet pays by a link: an address whose owner can send messages, not that of an exchange
-    #[arg(long, value_name = "ADDRESS", requires = "link")]
+    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
     pub(crate) payer: Option<String>,
     #[command(flatten)]
     pub(crate) way: WayArgs,
@@ -98,8 +101,11 @@ pub(crate) struct WayArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print a link for any other wallet program, instead of paying from the wallet here
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with = "dry_run", group = "elsewhere")]
     pub(crate) link: bool,
+    /// Print the address of the gateway's page instead, which asks a wallet in the browser to pay
+    #[arg(long, conflicts_with = "dry_run", group = "elsewhere")]
+    pub(crate) page: bool,
     /// Draw the link as a QR code
     #[arg(long, requires = "link")]
     pub(crate) qr: bool,
@@ -108,7 +114,14 @@ pub(crate) struct WayArgs {
     pub(crate) yes: bool,
 }
 
-pub(super) fn amount(text: &str) -> Result<Nano, String> {
+impl WayArgs {
+    /// Whether another wallet pays.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.link || self.page
+    }
+}
+
+pub(crate) fn amount(text: &str) -> Result<Nano, String> {
     let amount: Nano = text.parse().map_err(|error| format!("{error}"))?;
     if amount.is_zero() {
         Err("write more than nothing".to_owned())

@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use billing::Nano;
 use clap::{Args, Subcommand};
 
-use crate::{config::CollateralFrom, connect::Gateway};
+use super::{chain::ChainFlags, channel::amount};
+use crate::{config::CollateralFrom, connect::Gateway, payer::teller::Limits};
 
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
@@ -49,6 +51,51 @@ pub(crate) struct ConnectArgs {
     /// How long open answers may take once a signal has come, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) drain_timeout: u64,
+    #[command(flatten)]
+    pub(crate) pay: PayArgs,
+}
+
+/// How requests without a key are paid for.
+#[derive(Debug, Args)]
+pub(crate) struct PayArgs {
+    /// Pay for the requests of apps that send no key, or the key `channel`, from a channel of `mulberry channel`; its name or its address may be left out where there is one
+    #[arg(
+        long,
+        global = true,
+        env = "MULBERRY_CONNECT_PAY",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_name = "CHANNEL"
+    )]
+    pub(crate) pay: Option<String>,
+    /// What may be spent in a day of UTC, in GRAM (TON)
+    #[arg(long, global = true, env = "MULBERRY_CONNECT_BUDGET_DAY", value_parser = amount, default_value = "1", value_name = "AMOUNT")]
+    pub(crate) budget_day: Nano,
+    /// What may be at risk, in GRAM (TON): signed, and not yet charged for an answer
+    #[arg(long, global = true, env = "MULBERRY_CONNECT_EXPOSURE", value_parser = amount, default_value = "0.5", value_name = "AMOUNT")]
+    pub(crate) exposure: Nano,
+    /// What is signed ahead of need, in GRAM (TON)
+    #[arg(long, global = true, env = "MULBERRY_CONNECT_WINDOW", value_parser = amount, default_value = "0.1", value_name = "AMOUNT")]
+    pub(crate) window: Nano,
+    /// Where channels to pay from are kept [default: mulberry/channels in $XDG_DATA_HOME, or in ~/.local/share]
+    #[arg(long, global = true, env = "MULBERRY_CHANNELS", value_name = "FOLDER")]
+    pub(crate) channels: Option<PathBuf>,
+    /// A file with the passphrase of the channel's key, that only you may read; otherwise MULBERRY_WALLET_PASSPHRASE is taken, or the terminal asked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) chain: ChainFlags,
+}
+
+impl PayArgs {
+    /// What is signed ahead is at risk as well.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            exposure: self.exposure,
+            window: self.window.min(self.exposure),
+            day: self.budget_day,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,14 @@
 //! What `mulberry worker` takes.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use attestation_guest::gpu::Collector;
+use billing::{Nano, channel::Network};
 use clap::{Args, Subcommand};
 
+use super::chain::ChainFlags;
 use crate::{
-    config::{CollateralFrom, EvidenceFrom, KeyDigest},
+    config::{CollateralFrom, EvidenceFrom, KeyDigest, duration},
     identity::{LIFE, SHORTEST_LIFE},
     worker::{Gateway, gpu},
 };
@@ -98,9 +100,68 @@ pub(crate) struct WorkerArgs {
     /// The key of a gateway that dials this worker; those of --gateway may too
     #[arg(long, value_parser = key, env = "MULBERRY_WORKER_GATEWAY_KEY", value_delimiter = ',', value_name = "SHA256")]
     pub(crate) gateway_key: Vec<KeyDigest>,
+    #[command(flatten)]
+    pub(crate) pay: PayArgs,
     /// How long open answers may take once a signal has come, in seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub(crate) drain_timeout: u64,
+}
+
+/// What its work costs, and where it is paid.
+#[derive(Debug, Args)]
+pub(crate) struct PayArgs {
+    /// Where what it earns goes: an address of TON. Without it, it works for nothing
+    #[arg(long, env = "MULBERRY_WORKER_PAYOUT", value_name = "ADDRESS")]
+    pub(crate) payout: Option<String>,
+    /// Of a million tokens of prompt, in GRAM (TON)
+    #[arg(long, env = "MULBERRY_WORKER_PRICE_PROMPT", default_value = "0", value_parser = price, value_name = "AMOUNT")]
+    pub(crate) price_prompt: Nano,
+    /// Of a million tokens of prompt that the engine had in its cache [default: that of prompt]
+    #[arg(long, env = "MULBERRY_WORKER_PRICE_CACHED", value_parser = price, value_name = "AMOUNT")]
+    pub(crate) price_cached: Option<Nano>,
+    /// Of a million tokens of answer
+    #[arg(long, env = "MULBERRY_WORKER_PRICE_COMPLETION", default_value = "0", value_parser = price, value_name = "AMOUNT")]
+    pub(crate) price_completion: Nano,
+    /// Of each request, besides
+    #[arg(long, env = "MULBERRY_WORKER_PRICE_REQUEST", default_value = "0", value_parser = price, value_name = "AMOUNT")]
+    pub(crate) price_request: Nano,
+    /// Where its earnings are kept, with the key that signs what is taken [default: beside --key-file]
+    #[arg(long, env = "MULBERRY_WORKER_EARNINGS", value_name = "FOLDER")]
+    pub(crate) earnings: Option<PathBuf>,
+    /// The chain: mainnet, testnet, or the global id of another one
+    #[arg(long, env = "MULBERRY_NETWORK", default_value = "mainnet", value_parser = super::wallet::network, allow_hyphen_values = true)]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) chain: ChainFlags,
+    /// How often the chain is asked about its channels
+    #[arg(long, env = "MULBERRY_WORKER_CHAIN_EVERY", default_value = "30s", value_parser = time, value_name = "TIME")]
+    pub(crate) chain_every: Duration,
+    /// Signs what it takes, for gateways to settle, as soon as so much was earned, in GRAM (TON)
+    #[arg(long, env = "MULBERRY_WORKER_SETTLE_ABOVE", default_value = "0.5", value_parser = super::channel::amount, value_name = "AMOUNT")]
+    pub(crate) settle_above: Nano,
+    /// And whatever was earned, so often
+    #[arg(long, env = "MULBERRY_WORKER_SETTLE_EVERY", default_value = "24h", value_parser = time, value_name = "TIME")]
+    pub(crate) settle_every: Duration,
+    /// What a gateway may owe before it is served no more, in GRAM (TON)
+    #[arg(long, env = "MULBERRY_WORKER_CREDIT", default_value = "5", value_parser = price, value_name = "AMOUNT")]
+    pub(crate) credit: Nano,
+    /// How long a gateway must wait for its rest at least: the time that there is to settle in
+    #[arg(long, env = "MULBERRY_WORKER_MIN_CLOSE_DELAY", default_value = "24h", value_parser = time, value_name = "TIME")]
+    pub(crate) min_close_delay: Duration,
+    /// Parts of 10000 of what it takes that it lets go to --fee-dest
+    #[arg(long, env = "MULBERRY_WORKER_FEE_BPS", default_value_t = 0, value_name = "PARTS")]
+    pub(crate) fee_bps: u16,
+    /// Where that goes
+    #[arg(long, env = "MULBERRY_WORKER_FEE_DEST", value_name = "ADDRESS")]
+    pub(crate) fee_dest: Option<String>,
+}
+
+fn price(text: &str) -> Result<Nano, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s, 2m, 1h".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

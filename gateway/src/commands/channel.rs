@@ -35,15 +35,18 @@ use crate::{
     on_chain::{self, Stranger},
     passphrase::Source,
     payer::{
-        shelf::{Kept, Shelf, Slate, Stage},
+        shelf::{Kept, Lock, Shelf, ShelfError, Slate, Stage},
         till::Till,
     },
     terminal::{self, AskError},
     wallet_file::{self, WalletFile},
+    worker::income::journal::Folder,
 };
 
 mod close;
+mod earned;
 mod open;
+mod page;
 mod settle;
 mod top_up;
 mod view;
@@ -69,6 +72,7 @@ enum ChannelCommandError {
 }
 
 pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
+    let earnings = args.worker_folder.map(Folder::new);
     let shelf = Shelf::new(args.channels, home::data(&Process))?;
     let desk = Counter {
         shelf,
@@ -76,12 +80,18 @@ pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
         chain: args.chain,
         output: args.output,
     };
+    if let Some(folder) = earnings {
+        return earned::run(&desk, &folder, &args.command).await;
+    }
     match args.command {
         ChannelCommand::Open(args) => open::run(&desk, args).await,
         ChannelCommand::Topup { channel, amount, way } => top_up::run(&desk, &channel, amount, &way).await,
         ChannelCommand::List => view::list(&desk).await,
         ChannelCommand::Show { channel } => view::show(&desk, channel.as_deref()).await,
-        ChannelCommand::Settle { settlement, way } => settle::run(&desk, &settlement, &way).await,
+        ChannelCommand::Settle { settlement, way } => {
+            let path = settlement.unwrap_or_else(|| "-".into());
+            settle::run(&desk, &path, &way).await
+        }
         ChannelCommand::Close { channel, way } => close::run(&desk, channel.as_deref(), &way).await,
         ChannelCommand::Export { channel } => settle::export(&desk, channel.as_deref()),
     }
@@ -162,8 +172,22 @@ impl Seen {
     }
 }
 
-/// Looks at a channel, and writes down what is new about it.
+/// Looks at a channel, and writes down what is new about it, unless somebody pays from it just now, who does that.
 async fn look(source: &ChainSource, kept: &Kept) -> Result<(AccountState, Seen, Slate), BoxError> {
+    match kept.lock() {
+        Ok(lock) => look_alone(source, kept, &lock).await,
+        Err(ShelfError::InUse(_)) => {
+            let state = source.account(kept.id.account).await?;
+            let seen = Seen::of(kept, &state)?;
+            let slate = noted(&kept.slate()?, &seen);
+            Ok((state, seen, slate))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same for who has the channel to itself.
+async fn look_alone(source: &ChainSource, kept: &Kept, _lock: &Lock) -> Result<(AccountState, Seen, Slate), BoxError> {
     let state = source.account(kept.id.account).await?;
     let seen = Seen::of(kept, &state)?;
     let known = kept.slate()?;
@@ -245,10 +269,18 @@ fn link(payment: &Payment, network: Network) -> String {
     link
 }
 
-fn tell_link(payment: &Payment, network: Network, way: &WayArgs) -> Result<(), BoxError> {
-    let link = link(payment, network);
+/// How another wallet makes this payment: at the gateway's page, or by a link.
+fn tell_elsewhere(kept: &Kept, payment: &Payment, amount: Option<Nano>, way: &WayArgs) -> Result<(), BoxError> {
+    if way.page {
+        tell_text(&page::address(kept, amount)?, way)
+    } else {
+        tell_text(&link(payment, kept.id.network), way)
+    }
+}
+
+fn tell_text(link: &str, way: &WayArgs) -> Result<(), BoxError> {
     if way.qr {
-        write(&qr::draw(&link)?)?;
+        write(&qr::draw(link)?)?;
     }
     write(&format!("{link}\n"))
 }

@@ -1,17 +1,25 @@
 //! `mulberry connect`; `doctor` has a file of its own.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use attestation_ratls::Endpoint;
 use backends::serve::BoxError;
+use billing::channel::Signer;
 
 use crate::{
-    cli::connect::{ConnectArgs, ConnectCommand},
-    config,
-    connect::{self, Gateway, Guard, Link, Settings, acceptance::Acceptance},
-    identity, listener, logging,
+    chain_source::ChainSource,
+    cli::connect::{ConnectArgs, ConnectCommand, PayArgs},
+    config::{self, Process},
+    connect::{self, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
+    home, identity, listener, logging,
+    passphrase::Source,
+    payer::{
+        shelf::{Kept, Shelf, Stage},
+        teller::Teller,
+    },
     signal::{Hangup, Signals},
     trust::TrustSettings,
+    wall_clock::unix_ms,
 };
 
 mod doctor;
@@ -25,6 +33,10 @@ enum ArgsError {
         "{0} can be reached from other machines, which would send prompts to it in the clear; listen on 127.0.0.1, or say that it is meant with --danger-listen-beyond-loopback"
     )]
     Open(std::net::SocketAddr),
+    #[error("there are several open channels; say which one pays, with --pay NAME: {0}")]
+    Several(String),
+    #[error("this system gives no random numbers, or no thread for the payer")]
+    NoPayer,
 }
 
 pub(super) async fn run(args: ConnectArgs) -> Result<ExitCode, BoxError> {
@@ -48,6 +60,11 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
         return Err(ArgsError::Open(args.listen).into());
     }
     let acceptance = Acceptance::new(&accept(&args), &gateway)?;
+    // Before apps are listened to: a passphrase may be asked for.
+    let payment = match &args.pay.pay {
+        Some(named) => Some(open_payment(&args.pay, named)?),
+        None => None,
+    };
     let listener = listener::bind(args.listen)?;
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
     let mut hangup = Hangup::install()?;
@@ -71,10 +88,64 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
         listener,
         patience: Duration::from_secs(args.drain_timeout),
     };
-    connect::run(settings, link, guard, first.next(), hurry).await;
+    connect::run(settings, link, guard, payment, first.next(), hurry).await;
     heard.abort();
     keeping.abort();
     Ok(())
+}
+
+/// Opens what pays, with the channel's key; nobody else signs for the channel meanwhile.
+fn open_payment(args: &PayArgs, named: &str) -> Result<Payment, BoxError> {
+    let kept = pick(args, named)?;
+    let lock = kept.lock()?;
+    let chain = &args.chain;
+    let source = ChainSource::new(
+        &chain.chain,
+        chain.chain_api_key_file.as_deref(),
+        kept.id.network,
+        &Process,
+    )?;
+    let passphrase = Source {
+        file: args.passphrase_file.as_deref(),
+        environment: &Process,
+    };
+    let passphrase = passphrase.existing(&format!("the channel {}", kept.name))?;
+    let seed = kept.open(&passphrase)?;
+    let signer = Arc::new(Signer::from_seed(seed.reveal())?);
+    let teller = Teller::open(kept.clone(), lock, signer, args.limits(), unix_ms())?;
+    let now = teller.picture();
+    tracing::info!(
+        channel = kept.name, address = %kept.id.account, charged = %now.charged, at_risk = %now.at_risk,
+        budget_day = %now.limits.day, exposure = %now.limits.exposure,
+        "a channel pays for the requests of apps without a key"
+    );
+    let (cashier, desk) = Cashier::open(kept, teller).ok_or(ArgsError::NoPayer)?;
+    Ok(Payment { cashier, desk, source })
+}
+
+/// The channel that is meant; without a name the only one that is not closing or closed.
+fn pick(args: &PayArgs, named: &str) -> Result<Kept, BoxError> {
+    let shelf = Shelf::new(args.channels.clone(), home::data(&Process))?;
+    if !named.is_empty() {
+        return Ok(shelf.pick(Some(named))?);
+    }
+    let mut open = Vec::new();
+    for kept in shelf.all()? {
+        if kept.slate()?.stage < Stage::Leaving {
+            open.push(kept);
+        }
+    }
+    match open.len() {
+        0 | 1 => Ok(match open.pop() {
+            Some(only) => only,
+            // It says why there is none.
+            None => shelf.pick(None)?,
+        }),
+        _ => {
+            let names: Vec<&str> = open.iter().map(|kept| kept.name.as_str()).collect();
+            Err(ArgsError::Several(names.join(", ")).into())
+        }
+    }
 }
 
 /// What weakens trust is said at every start.

@@ -23,11 +23,12 @@ use crate::{
     signal::Signals,
     tls::{self, TlsError},
     trust::{Judging, TrustSettings},
-    worker::{self, Engine, EngineSettings, Settings, Statements, gpu::Gpus},
+    worker::{self, Engine, EngineSettings, Income, Settings, Statements, gpu::Gpus},
     workers::digest_of_token,
 };
 
 mod doctor;
+mod income;
 
 pub(super) async fn run(args: WorkerArgs) -> Result<ExitCode, BoxError> {
     match &args.command {
@@ -64,8 +65,10 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
     let listener = args.listen.map(listener::bind).transpose()?;
     let token = args.join_token_file.as_deref().map(read_token).transpose()?;
     let gpus = gpus(&args)?;
+    let income = income::open(&args)?;
     let shown = Shown::begin_in_time(Draft {
         receipt_key: Some(receipt_key),
+        payee_key: income.as_ref().map(|income| Hex(Income::key(income))),
         ..draft(&args, gpus.clone())?
     })
     .await?;
@@ -93,6 +96,7 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
         gateways: args.gateway,
         callers: args.gateway_key,
         listener,
+        income,
         patience: Duration::from_secs(args.drain_timeout),
     };
     Ok(worker::run(settings, Arc::new(engine), first.next(), hurry).await?)

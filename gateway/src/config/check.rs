@@ -117,6 +117,10 @@ impl Checker<'_> {
 
     /// A key is one machine's, and stands for one place.
     fn workers(&mut self, config: &Config) {
+        if config.workers.pay.is_some() && config.data_dir.is_none() {
+            let message = "what workers are paid could be kept nowhere";
+            self.report("workers.pay", message, "set `data_dir`");
+        }
         if let Some(workers) = config.worker_listen {
             let taken = [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)];
             let taken = taken

@@ -1,7 +1,8 @@
 //! Forward: an app's request to the gateway, and the answer back, as they came.
 //!
 //! Only what belongs to one connection is taken off: its own headers, the app's name for us, and `origin`, which was judged here.
-//! What the app says of itself (its API key, its ids) the gateway hears; we add nothing.
+//! What the app says of itself (its API key, its ids) the gateway hears; we add nothing but, where a channel pays
+//! ([`pay`]), the payment.
 //! A request waits for a connection for [`PATIENCE`], and is then refused with the reason: nothing of it has left this machine.
 
 use std::{sync::Arc, time::Duration};
@@ -19,7 +20,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Guard, Link,
+    cashier::{Cashier, CashierError, Paying},
     link::{self, Standing, Up, Why},
+    pay::{self, Kept, Paid},
     relay::Relay,
     status,
 };
@@ -50,6 +53,10 @@ pub(crate) enum ForwardError {
     Late,
     #[error("The connection to the gateway ended before it answered.")]
     Lost(#[source] hyper::Error),
+    #[error(transparent)]
+    Pay(#[from] CashierError),
+    #[error("The request's body ended early. Send it again.")]
+    Body(#[source] BoxError),
 }
 
 fn reason(why: Option<&Why>) -> &str {
@@ -60,79 +67,135 @@ pub(crate) struct Forward {
     link: Arc<Link>,
     guard: Guard,
     ending: Drain,
+    till: Option<Till>,
+}
+
+/// Where requests are paid for.
+struct Till {
+    cashier: Cashier,
+    kept: Kept,
 }
 
 impl Forward {
-    pub(crate) fn new(link: Arc<Link>, guard: Guard, ending: Drain) -> Self {
-        Self { link, guard, ending }
+    /// `cashier` pays for the requests of apps without a key.
+    pub(crate) fn new(link: Arc<Link>, guard: Guard, ending: Drain, cashier: Option<Cashier>) -> Self {
+        Self {
+            link,
+            guard,
+            ending,
+            till: cashier.map(|cashier| Till {
+                cashier,
+                kept: Kept::new(),
+            }),
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<BoxBody>, BoxError> {
         self.guard.admits(&request)?;
+        let till = self.till.as_ref();
         if request.uri().path() == status::PATH && request.method() == Method::GET {
-            return Ok(status::answer(&self.link));
+            return Ok(status::answer(&self.link, till.map(|till| &till.cashier)));
         }
         if self.ending.phase() >= Phase::Cutting {
             return Err(ShuttingDown.into());
         }
         let protocol = protocol(&request);
-        let until = Instant::now() + PATIENCE;
         let mut request = outgoing(request);
+        match till {
+            Some(till) if pay::is_ours(request.headers_mut()) => Ok(self.pay(till, request, protocol).await?),
+            _ => {
+                let (response, up) = self.send(request, Instant::now() + PATIENCE).await?;
+                Ok(self.answered(response, &up, protocol, None))
+            }
+        }
+    }
+
+    /// The answer to a request that the channel pays for.
+    async fn pay(
+        &self,
+        till: &Till,
+        request: Request<BoxBody>,
+        protocol: Protocol,
+    ) -> Result<Response<BoxBody>, ForwardError> {
+        let (mut parts, body) = request.into_parts();
+        if pay::is_free(&parts.method) {
+            let payment = till.cashier.pass().await?;
+            parts.headers.insert(pay::SIGNATURE, pay::header_value(&payment));
+            let (response, up) = self
+                .send(Request::from_parts(parts, body), Instant::now() + PATIENCE)
+                .await?;
+            return Ok(self.answered(response, &up, protocol, None));
+        }
+        let mut body = till.kept.keep(body).await.map_err(ForwardError::Body)?;
+        let until = Instant::now() + PATIENCE;
+        let (paying, mut payment) = till.cashier.begin(until).await?;
+        let mut tries = 0_u32;
+        while let Some(next) = body.next() {
+            tries = tries.saturating_add(1);
+            let mut parts = parts.clone();
+            parts.headers.insert(pay::SIGNATURE, pay::header_value(&payment));
+            let (response, up) = match self.send(Request::from_parts(parts, next), until).await {
+                Ok(answered) => answered,
+                // It was sent, and nobody says what became of it.
+                Err(error @ ForwardError::Lost(_)) => return Err(error),
+                Err(error) => {
+                    paying.free();
+                    return Err(error);
+                }
+            };
+            let Some(required) = pay::required(response.status(), response.headers()) else {
+                let paying = pay::at_head(paying, response.status(), response.headers());
+                return Ok(self.answered(response, &up, protocol, paying));
+            };
+            if tries >= pay::TRIES {
+                paying.free();
+                return Err(CashierError::Greedy.into());
+            }
+            payment = match paying.refused(required, until.max(Instant::now() + PATIENCE)).await {
+                Ok(payment) => payment,
+                Err(error) => {
+                    paying.free();
+                    return Err(error.into());
+                }
+            };
+        }
+        paying.free();
+        Err(CashierError::Again.into())
+    }
+
+    /// Over a connection whose verdict stands.
+    async fn send(
+        &self,
+        mut request: Request<BoxBody>,
+        until: Instant,
+    ) -> Result<(Response<Incoming>, Up), ForwardError> {
         loop {
             let mut standing = self.link.standing();
             standing.mark_unchanged();
-            let mut up = self.up(until).await?;
+            let mut up = up(&self.link, until).await?;
             match up.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.answered(response, &up, protocol)),
+                Ok(response) => return Ok((response, up)),
                 Err(mut failed) => match failed.take_message() {
                     // The connection was about to end, and none of it was sent: the next one takes it.
                     Some(unsent) => {
                         request = unsent;
                         if timeout_at(until, standing.changed()).await.is_err() {
-                            return Err(ForwardError::Away(None).into());
+                            return Err(ForwardError::Away(None));
                         }
                     }
-                    None => return Err(ForwardError::Lost(failed.into_error()).into()),
+                    None => return Err(ForwardError::Lost(failed.into_error())),
                 },
             }
         }
     }
 
-    /// A connection whose verdict stands.
-    async fn up(&self, until: Instant) -> Result<Up, ForwardError> {
-        let mut standing = self.link.standing();
-        loop {
-            let now = standing.borrow_and_update().clone();
-            let mut late = match now {
-                Standing::Up(up) if up.attested().is_some() => return Ok(up),
-                Standing::Up(up) => Some(up),
-                Standing::Refused(why) if !why.may_pass() => return Err(ForwardError::Refused(why)),
-                Standing::Refused(_) | Standing::Dialling(_) => None,
-            };
-            let changed = async {
-                let renewed = async {
-                    match &mut late {
-                        Some(up) => up.changed().await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    changed = standing.changed() => changed.is_ok(),
-                    () = renewed => true,
-                }
-            };
-            if !matches!(timeout_at(until, changed).await, Ok(true)) {
-                let now = standing.borrow().clone();
-                return Err(match now {
-                    Standing::Up(_) => ForwardError::Late,
-                    Standing::Refused(why) => ForwardError::Refused(why),
-                    Standing::Dialling(why) => ForwardError::Away(why),
-                });
-            }
-        }
-    }
-
-    fn answered(&self, response: Response<Incoming>, up: &Up, protocol: Protocol) -> Response<BoxBody> {
+    fn answered(
+        &self,
+        response: Response<Incoming>,
+        up: &Up,
+        protocol: Protocol,
+        paying: Option<Paying>,
+    ) -> Response<BoxBody> {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::default();
         without_connection(&mut parts.headers);
@@ -140,6 +203,7 @@ impl Forward {
         parts.headers.insert(X_MULBERRY_VIA, via);
         let kind = parts.headers.get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let body = Paid::new(body, paying);
         let relay = Relay::new(body, is_stream.then_some(protocol), self.ending.cut());
         let using = up.using();
         Response::from_parts(parts, BoxBody::new(OnEnd::new(relay, move |_| drop(using))))
@@ -160,6 +224,40 @@ impl Serve<Request<Incoming>> for Forward {
                 refusal.into_response(id.as_ref())
             }
         })
+    }
+}
+
+/// A connection whose verdict stands.
+pub(super) async fn up(link: &Link, until: Instant) -> Result<Up, ForwardError> {
+    let mut standing = link.standing();
+    loop {
+        let now = standing.borrow_and_update().clone();
+        let mut late = match now {
+            Standing::Up(up) if up.attested().is_some() => return Ok(up),
+            Standing::Up(up) => Some(up),
+            Standing::Refused(why) if !why.may_pass() => return Err(ForwardError::Refused(why)),
+            Standing::Refused(_) | Standing::Dialling(_) => None,
+        };
+        let changed = async {
+            let renewed = async {
+                match &mut late {
+                    Some(up) => up.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = standing.changed() => changed.is_ok(),
+                () = renewed => true,
+            }
+        };
+        if !matches!(timeout_at(until, changed).await, Ok(true)) {
+            let now = standing.borrow().clone();
+            return Err(match now {
+                Standing::Up(_) => ForwardError::Late,
+                Standing::Refused(why) => ForwardError::Refused(why),
+                Standing::Dialling(why) => ForwardError::Away(why),
+            });
+        }
     }
 }
 

@@ -206,7 +206,14 @@ impl Side {
         let stopped = async { drop(stopped.await) };
         let mut running = JoinSet::new();
         let guard = Guard { danger_open: false };
-        running.spawn(run(settings, link.clone(), guard, stopped, std::future::pending()));
+        running.spawn(run(
+            settings,
+            link.clone(),
+            guard,
+            None,
+            stopped,
+            std::future::pending(),
+        ));
         Self {
             address,
             link,

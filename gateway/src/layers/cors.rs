@@ -88,7 +88,8 @@ fn mark(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, openai-version, \
         x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, \
         x-ratelimit-reset-requests, x-ratelimit-reset-tokens, x-mulberry-backend, x-mulberry-upstream, x-mulberry-attempts, \
-        x-mulberry-overhead-ms, x-mulberry-tier, x-mulberry-via, x-mulberry-cost, x-receipt, x-receipt-salt, idempotency-replayed";
+        x-mulberry-overhead-ms, x-mulberry-tier, x-mulberry-via, x-mulberry-cost, x-receipt, x-receipt-salt, \
+        payment-required, payment-response, idempotency-replayed";
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
 }
 

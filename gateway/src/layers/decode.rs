@@ -21,7 +21,7 @@ use backends::{
     upload::Once,
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use openapi::{
@@ -150,6 +150,7 @@ impl BodyLimits {
             span: inbound.span,
             awaited,
             deadline,
+            takes_trailers: takes_trailers(&parts),
             ending: None,
             witness,
             outbound: Outbound {
@@ -240,6 +241,20 @@ fn patience(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get("x-stainless-read-timeout")?.to_str().ok()?.parse().ok()?;
     let is_sane = seconds.is_finite() && (1.0..=86_400.0).contains(&seconds);
     is_sane.then(|| Duration::from_secs_f64(seconds))
+}
+
+/// Whether what stands behind the body of the answer arrives: in HTTP/1.1 where the client says so, and each HTTP/2 has a
+/// place for it.
+fn takes_trailers(parts: &Parts) -> bool {
+    let says_so = |value: &HeaderValue| {
+        let words = value.to_str().unwrap_or_default().split(',');
+        words.map(str::trim).any(|word| word.eq_ignore_ascii_case("trailers"))
+    };
+    match parts.version {
+        Version::HTTP_2 => true,
+        Version::HTTP_11 => parts.headers.get_all(header::TE).iter().any(says_so),
+        _ => false,
+    }
 }
 
 /// A request body under its limits, with what was read ahead in front.

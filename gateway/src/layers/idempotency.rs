@@ -19,15 +19,18 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
 };
+use billing::Nano;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use tower_layer::Layer;
 
 use crate::{
+    accounts::Account,
     call::{Call, Resolved},
     limiter::AccountId,
+    payments::PAYMENT_RESPONSE,
     replays::{Bounds, Digest, Found, Replay, Replays, Turn},
     rescue::full,
 };
@@ -85,14 +88,14 @@ where
             return self.inner.call(resolved).await;
         };
         let turn = match self.replays.find(key, request, bounds, Instant::now())? {
-            Found::Again(replay) => return Ok(again(&replay)),
+            Found::Again(replay) => return Ok(again(&replay, &resolved.call.account)),
             Found::Turn(turn) => turn,
         };
         let ending = Arc::new(Ending::default());
         resolved.call.ending = Some(ending.clone());
         // The turn falls with this future: whoever leaves or fails frees the key.
         let (parts, body) = self.inner.call(resolved).await?.into_parts();
-        let recording = parts.status.is_success().then(|| (parts.status, parts.headers.clone()));
+        let recording = parts.status.is_success().then(|| (parts.status, kept(&parts.headers)));
         let recorder = Recorder {
             body: Some(body),
             turn: Some(turn),
@@ -167,13 +170,26 @@ fn digest<const N: usize>(parts: [&[u8]; N]) -> Digest {
     hash.finalize().into()
 }
 
-fn again(replay: &Replay) -> Response<BoxBody> {
+/// Of an answer's headers, what is true when it is given again.
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(PAYMENT_RESPONSE);
+    headers.remove(header::TRAILER);
+    headers
+}
+
+fn again(replay: &Replay, account: &Account) -> Response<BoxBody> {
     let mut response = Response::new(full(replay.body.clone()));
     *response.status_mut() = replay.status;
     *response.headers_mut() = replay.headers.clone();
-    response
-        .headers_mut()
-        .insert(REPLAYED, HeaderValue::from_static("true"));
+    let headers = response.headers_mut();
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    // It costs nothing the second time.
+    let stands = account
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.response(Nano::ZERO));
+    headers.extend(stands.map(|stands| (PAYMENT_RESPONSE, stands)));
     response
 }
 

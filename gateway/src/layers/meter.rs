@@ -19,7 +19,7 @@ use backends::{
 };
 use billing::{End, Nano, RequestRecord, Usage, UsageSource, channel::x402};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
 use openapi::{
     endpoint::Endpoint,
@@ -44,7 +44,7 @@ use crate::{
     ledger::Captured,
     limiter::Allowance,
     metrics::{EndedJob, ErrorType, Metrics, Server, operation},
-    payments::Channel,
+    payments::{Channel, Held, PAYMENT_RESPONSE},
     receipts::{
         Witness,
         witness::{RECEIPT, SALT},
@@ -53,6 +53,7 @@ use crate::{
     recount::Recounts,
     rescue::{self, full},
     telemetry::{RequestSpan, TracedJob},
+    wages::Errand,
     wall_clock::since_epoch,
 };
 use account::Charged;
@@ -69,8 +70,6 @@ mod stream;
 const BACKEND: HeaderName = HeaderName::from_static("x-mulberry-backend");
 const UPSTREAM: HeaderName = HeaderName::from_static("x-mulberry-upstream");
 const OVERHEAD_MS: HeaderName = HeaderName::from_static("x-mulberry-overhead-ms");
-/// What a channel paid, and where it stands.
-const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(x402::RESPONSE);
 const COST: HeaderName = HeaderName::from_static("x-mulberry-cost");
 /// What protected the prompt where it was answered.
 const TIER: HeaderName = HeaderName::from_static("x-mulberry-tier");
@@ -161,10 +160,16 @@ struct JobMeter {
     span: Option<Arc<RequestSpan>>,
     /// What is held, until it is captured or released.
     coverage: Option<Box<Coverage>>,
+    /// Where the worker that answers is paid, until that is said.
+    errand: Option<Arc<Errand>>,
     /// The payment channel that pays.
     channel: Option<Arc<Channel>>,
-    /// What its answer says of the payment.
-    paid: Option<HeaderValue>,
+    /// What is held of it.
+    held: Option<Held>,
+    /// What it paid, which its answer says: in front of a whole one, behind any other.
+    paid: Option<Nano>,
+    /// Whether the client reads what is behind.
+    takes_trailers: bool,
     /// What was captured.
     charged: Option<Charged>,
     /// Hashes what the client is given, until that is in a receipt.
@@ -199,6 +204,9 @@ impl JobMeter {
         let coverage = job.coverage.take();
         // What costs nothing has no receipt.
         let witness = job.witness.take().filter(|_| coverage.is_some());
+        let channel = job.account.channel.clone();
+        let held = channel.as_ref().zip(coverage.as_ref());
+        let held = held.map(|(channel, coverage)| channel.hold(coverage.held()));
         if let Some(witness) = &witness {
             job.trail.ask_statements(witness.statement_salt());
         }
@@ -209,8 +217,11 @@ impl JobMeter {
         let vocabulary = is_measured.then(|| job.catalog.tokenizer(&job.offer)).flatten();
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
-            channel: job.account.channel.clone(),
+            errand: job.errand.take(),
+            channel,
+            held,
             paid: None,
+            takes_trailers: job.takes_trailers,
             coverage,
             witness,
             charged: None,
@@ -262,6 +273,7 @@ impl JobMeter {
         if !is_sought {
             self.mark_tier(response.headers_mut());
         }
+        self.mark_payment(matches!(body, ServedBody::Whole(_)), response.headers_mut());
         // What the receipt will name is on its way to the disk while the answer passes; a whole one is here already.
         let cited = self.cite();
         if let (Some(cited), ServedBody::Whole(_)) = (&cited, &body)
@@ -369,7 +381,7 @@ impl JobMeter {
     }
 
     /// The headers that OpenAI's clients and our operators look for.
-    fn mark(&self, headers: &mut http::HeaderMap) {
+    fn mark(&self, headers: &mut HeaderMap) {
         let steps = self.trail.steps();
         if let Some(backend) = steps.backend.and_then(|name| HeaderValue::from_str(&name).ok()) {
             headers.insert(BACKEND, backend);
@@ -386,8 +398,31 @@ impl JobMeter {
         }
     }
 
+    /// Of who pays by channel: where it stands, before an answer that costs nothing, and that it comes behind one whose
+    /// cost is not known yet.
+    fn mark_payment(&self, is_whole: bool, headers: &mut HeaderMap) {
+        let Some(channel) = &self.channel else { return };
+        if self.coverage.is_none() {
+            headers.extend(channel.response(Nano::ZERO).map(|stands| (PAYMENT_RESPONSE, stands)));
+        } else if !is_whole && self.takes_trailers {
+            headers.insert(header::TRAILER, HeaderValue::from_static(x402::RESPONSE));
+        }
+    }
+
+    /// What stands behind an answer whose charge is durable.
+    fn trailers(&mut self) -> Option<HeaderMap> {
+        let paid = self.payment().filter(|_| self.takes_trailers)?;
+        Some(HeaderMap::from_iter([(PAYMENT_RESPONSE, paid)]))
+    }
+
+    /// What a channel paid, once, and where it stands now.
+    fn payment(&mut self) -> Option<HeaderValue> {
+        let paid = self.paid.take()?;
+        self.channel.as_ref()?.response(paid)
+    }
+
     /// Of an answer that has begun: the tier of who is still sought is not known.
-    fn mark_tier(&self, headers: &mut http::HeaderMap) {
+    fn mark_tier(&self, headers: &mut HeaderMap) {
         let steps = self.trail.steps();
         headers.insert(TIER, HeaderValue::from_static(steps.tier().name()));
     }
@@ -406,9 +441,9 @@ impl JobMeter {
     }
 
     /// Of a whole answer, whose usage is known before its head is sent.
-    fn mark_cost(&self, headers: &mut http::HeaderMap) {
+    fn mark_cost(&mut self, headers: &mut HeaderMap) {
+        headers.extend(self.payment().map(|payment| (PAYMENT_RESPONSE, payment)));
         if let Some(charged) = &self.charged {
-            headers.extend(self.paid.clone().map(|paid| (PAYMENT_RESPONSE, paid)));
             headers.insert(COST, charged.header());
             return;
         }

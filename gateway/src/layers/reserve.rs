@@ -18,7 +18,7 @@ use backends::{
 use billing::{Estimate, Nano, Output, Payer, PromptBound, Terms, Usage};
 use http::{Method, Response};
 use openapi::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Operation},
     request::Demand,
     stream::{BYTES_PER_TOKEN, Most, Watch},
 };
@@ -28,8 +28,9 @@ use super::meter::Extent;
 use crate::{
     call::{Allotted, Call, Job, Resolved},
     ledger::{Ledger, Reservation, ReserveError},
-    payments::{PaymentError, Payments},
+    payments::{PaymentError, PaymentRequired, Payments},
     pricing::PricingError,
+    wages::{Ask as Errands, Errand, Wages},
 };
 
 /// The least bound of an answer that an account can hardly afford: less is no answer.
@@ -61,6 +62,7 @@ pub(crate) enum CoverError {
 pub(crate) struct ReserveLayer {
     pub(crate) ledger: Ledger,
     pub(crate) payments: Payments,
+    pub(crate) wages: Wages,
 }
 
 impl<S> Layer<S> for ReserveLayer {
@@ -70,6 +72,7 @@ impl<S> Layer<S> for ReserveLayer {
         Reserve {
             ledger: self.ledger.clone(),
             payments: self.payments.clone(),
+            wages: self.wages.clone(),
             unpriced: Arc::new(Unpriced),
             inner,
         }
@@ -80,6 +83,7 @@ impl<S> Layer<S> for ReserveLayer {
 pub(crate) struct Reserve<S> {
     ledger: Ledger,
     payments: Payments,
+    wages: Wages,
     unpriced: Arc<dyn Hooks>,
     inner: S,
 }
@@ -98,6 +102,7 @@ where
                 Err(error) => return Err(self.told(error, &resolved.call)),
             },
         };
+        let errand = self.wages.is_on().then(|| Errand::new(&self.wages, ask(&mut resolved)));
         let Resolved { call, offer, catalog } = resolved;
         let watch = coverage
             .as_deref()
@@ -111,11 +116,16 @@ where
                 outbound: Arc::new(call.outbound),
                 awaited: call.awaited,
                 deadline: call.deadline,
+                takes_trailers: call.takes_trailers,
                 ending: call.ending,
                 witness: call.witness,
                 offer,
                 catalog,
-                hooks: self.unpriced.clone(),
+                hooks: match &errand {
+                    Some(errand) => errand.clone(),
+                    None => self.unpriced.clone(),
+                },
+                errand,
                 coverage,
                 watch,
                 trail: Arc::new(Trail::traced(call.span.as_ref().and_then(|span| span.context()))),
@@ -143,11 +153,21 @@ impl<S> Reserve<S> {
         }
     }
 
+    /// What costs nothing makes work all the same: a channel, which anybody may open, has something left that it can lose.
+    fn unpaid(&self, call: &Call) -> Option<PaymentRequired> {
+        let channel = call.account.channel.as_ref().filter(|channel| channel.is_spent())?;
+        let path = format!("/v1/{}", call.outbound.operation.path);
+        self.payments.short(channel, &path, Nano::saturating(1))
+    }
+
     /// Holds the ceiling of a call; `None` for what costs nothing.
     async fn cover(&self, payer: &Arc<Payer>, resolved: &mut Resolved) -> Result<Option<Box<Coverage>>, BoxError> {
-        let measure = measure(&resolved.call.outbound);
+        let outbound = &resolved.call.outbound;
+        let measure = measure(&outbound.method, &outbound.operation);
         if measure == Measure::Nothing {
-            return Ok(None);
+            return self
+                .unpaid(&resolved.call)
+                .map_or(Ok(None), |required| Err(required.into()));
         }
         let Resolved { call, offer, catalog } = resolved;
         let key = call.account.name.as_deref().unwrap_or_default();
@@ -209,6 +229,28 @@ impl<S> Reserve<S> {
     }
 }
 
+/// What workers may be asked for at most, who are paid for it.
+fn ask(resolved: &mut Resolved) -> Errands {
+    let Resolved { call, offer, catalog } = resolved;
+    let outbound = &mut call.outbound;
+    let measure = measure(&outbound.method, &outbound.operation);
+    let endpoint = outbound.operation.endpoint;
+    match (measure, outbound.json_mut()) {
+        (Measure::Nothing, _) => Errands::Nothing,
+        (Measure::Request, _) | (Measure::Tokens, None) => Errands::Request,
+        (Measure::Tokens, Some(body)) => {
+            let demand = body.demand(endpoint);
+            Errands::Tokens {
+                prompt: match demand.prompt {
+                    Some(bytes) => PromptBound::Bytes(bytes),
+                    None => PromptBound::Context(catalog.context(offer)),
+                },
+                output: output(endpoint, &demand, offer.max_output),
+            }
+        }
+    }
+}
+
 /// What is asked for.
 struct Ask<'a> {
     terms: &'a Terms,
@@ -267,7 +309,7 @@ impl Coverage {
 
 /// What an operation is charged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Measure {
+pub(crate) enum Measure {
     /// It runs no model.
     Nothing,
     Tokens,
@@ -275,9 +317,8 @@ enum Measure {
     Request,
 }
 
-fn measure(outbound: &Outbound) -> Measure {
-    let operation = &outbound.operation;
-    if outbound.method != Method::POST || operation.is_count_tokens() {
+pub(crate) fn measure(method: &Method, operation: &Operation) -> Measure {
+    if method != Method::POST || operation.is_count_tokens() {
         return Measure::Nothing;
     }
     let last = operation.path.rsplit('/').next().unwrap_or_default();

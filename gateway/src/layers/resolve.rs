@@ -7,8 +7,8 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Serve},
 };
-use http::Response;
-use openapi::endpoint::Endpoint;
+use http::{Method, Response};
+use openapi::endpoint::{Endpoint, Operation};
 use tower_layer::Layer;
 
 use crate::{
@@ -29,6 +29,10 @@ pub(crate) enum ResolveError {
         "Your API key is limited to some models, and this operation on '{endpoint}' names none. It needs a key for all models."
     )]
     NoModelNamed { endpoint: Endpoint },
+    #[error(
+        "A payment channel pays for what models do. This operation on '{endpoint}' belongs to the upstream's account, and needs an API key."
+    )]
+    NotForChannels { endpoint: Endpoint },
     #[error("Missing required parameter: 'model'.")]
     MissingModel,
     #[error("No backend behind this gateway serves '{endpoint}'{}.", model.as_ref().map(|model| format!(" for the model '{model}'")).unwrap_or_default())]
@@ -71,15 +75,23 @@ where
 }
 
 fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
-    let endpoint = call.outbound.operation.endpoint;
-    let Some(model) = call.outbound.model.as_deref() else {
-        let operation = &call.outbound.operation;
-        if endpoint.is_inference() && (operation.is_root_post || operation.is_count_tokens()) {
+    let operation = &call.outbound.operation;
+    let endpoint = operation.endpoint;
+    let named = call.outbound.model.as_deref();
+    // Files, batches and stored responses belong to the upstream's account, whatever model they are for or a path names.
+    let is_kept = match named {
+        Some(_) => !runs_model(&call.outbound.method, operation),
+        None => !(endpoint.is_inference() && (operation.is_root_post || operation.is_count_tokens())),
+    };
+    if is_kept && !call.account.may_use_what_is_kept() {
+        return Err(match call.account.channel {
+            Some(_) => ResolveError::NotForChannels { endpoint },
+            None => ResolveError::NoModelNamed { endpoint },
+        });
+    }
+    let Some(model) = named else {
+        if !is_kept {
             return unnamed(catalog, &call.account, endpoint);
-        }
-        // Files, batches and stored responses belong to the upstream's account, whatever model they are for.
-        if !call.account.may_use_all() {
-            return Err(ResolveError::NoModelNamed { endpoint });
         }
         return catalog
             .offer_without_model(endpoint)
@@ -96,10 +108,30 @@ fn resolve(catalog: &Catalog, call: &Call) -> Result<Arc<Offer>, ResolveError> {
     Ok(offer)
 }
 
+/// Whether an operation runs a model, or counts its tokens, and neither reads nor changes what an upstream keeps.
+fn runs_model(method: &Method, operation: &Operation) -> bool {
+    if method != Method::POST {
+        return false;
+    }
+    match operation.endpoint {
+        Endpoint::Files | Endpoint::Batches | Endpoint::Models => false,
+        Endpoint::Audio => matches!(
+            operation.path.as_str(),
+            "audio/speech" | "audio/transcriptions" | "audio/translations"
+        ),
+        Endpoint::Images => matches!(
+            operation.path.as_str(),
+            "images/generations" | "images/edits" | "images/variations"
+        ),
+        Endpoint::Responses if operation.path == "responses/input_tokens" => true,
+        _ => operation.is_root_post || operation.is_count_tokens(),
+    }
+}
+
 /// The offer for inference that names no model. A response may leave the choice to what it builds on, a stored prompt
-/// or an earlier response; so it needs an account that may use, and a route that takes, every name.
+/// or an earlier response; so it needs an account that may use what is kept, and a route that takes every name.
 fn unnamed(catalog: &Catalog, account: &Account, endpoint: Endpoint) -> Result<Arc<Offer>, ResolveError> {
-    let everything = catalog.offer("").filter(|_| account.may_use_all());
+    let everything = catalog.offer("").filter(|_| account.may_use_what_is_kept());
     let serving = everything.filter(|offer| endpoint == Endpoint::Responses && offer.route.serves(endpoint));
     serving.cloned().ok_or(ResolveError::MissingModel)
 }

@@ -13,6 +13,7 @@ use crate::{
         document,
         evidence::{self, Witnesses},
         models::Models,
+        notices, pay,
         receipts::{Asked, Counter},
     },
 };
@@ -41,6 +42,7 @@ pub(crate) struct Router {
     pub(crate) models: Models,
     pub(crate) receipts: Counter,
     pub(crate) witnesses: Witnesses,
+    pub(crate) pay: pay::Counter,
 }
 
 impl Serve<Named> for Router {
@@ -81,8 +83,19 @@ impl Serve<Named> for Router {
                 if let Some(asked) = evidence::Asked::of(path) {
                     return self.witnesses.call(asked, request).await;
                 }
-                let method = method.clone();
-                let path = shown(path);
+                if path == notices::PATH {
+                    let (method, path) = (request.method().clone(), path.to_owned());
+                    let answer = notices::call(&self.pay.payments, request).await?;
+                    return answer.ok_or_else(|| RouteError::Path { method, path }.into());
+                }
+                let (head, _unread) = request.into_parts();
+                if let Some(asked) = pay::Asked::of(head.uri.path())
+                    && let Some(answer) = self.pay.call(asked, &head).await?
+                {
+                    return Ok(answer);
+                }
+                let path = shown(head.uri.path());
+                let method = head.method;
                 Err(match unroutable {
                     Unroutable::Path => RouteError::Path { method, path },
                     Unroutable::Method { allow } => RouteError::Method { method, path, allow },

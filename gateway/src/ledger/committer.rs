@@ -62,6 +62,9 @@ pub(crate) enum CaptureError {
 
 type Outcome = Result<Receipted, CaptureError>;
 
+/// What is done once a charge is durable, whether or not somebody still waits for it then; dropped if it never is.
+pub(crate) type Then = Box<dyn FnOnce(&Charge) + Send>;
+
 /// A capture on its way to the disk.
 #[derive(Debug)]
 pub(crate) struct Captured(oneshot::Receiver<Outcome>);
@@ -124,10 +127,15 @@ struct Waiter {
     since: Instant,
     /// `None` once it was told.
     answer: Option<oneshot::Sender<Outcome>>,
+    then: Option<Then>,
 }
 
 impl Waiter {
     fn tell(mut self, outcome: Outcome) {
+        // First: whoever waits finds it done.
+        if let (Some(then), Ok(receipted)) = (self.then.take(), &outcome) {
+            then(&receipted.charge);
+        }
         if let Some(answer) = self.answer.take() {
             // Who asked may have left: its charge does not depend on it.
             drop(answer.send(outcome));
@@ -160,13 +168,14 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    pub(super) fn push(&self, epoch: u64, charge: Charge) -> Captured {
+    pub(super) fn push(&self, epoch: u64, charge: Charge, then: Option<Then>) -> Captured {
         let (answer, waiting) = oneshot::channel();
         self.len.fetch_add(1, Ordering::Relaxed);
         let waiter = Waiter {
             epoch,
             since: Instant::now(),
             answer: Some(answer),
+            then,
         };
         self.send(Queued::Charge(waiter, charge));
         Captured(waiting)

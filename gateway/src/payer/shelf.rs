@@ -119,6 +119,18 @@ pub(crate) struct Slate {
     pub(crate) claimed: Nano,
     #[serde(default)]
     pub(crate) stage: Stage,
+    /// The day on which something was last signed for requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) day: Option<Day>,
+}
+
+/// A day of UTC, and what was spent in all when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Day {
+    /// Days since 1970-01-01.
+    pub(crate) number: i64,
+    pub(crate) from: Nano,
 }
 
 /// How far a channel has come. No stage is left for an earlier one.

@@ -2,99 +2,162 @@
 //!
 //! [`Payer`] says what is signed and when; this carries what it says in the headers of x402, and what the gateway's headers
 //! say back to it. Over HTTP nothing is sent by itself:
-//! - a voucher rides on every request until the gateway shows that it has it;
-//! - the offer of a channel and the question after a crash are a *probe*: a request that costs nothing, with the access
-//!   proof, whose answer says where the channel stands;
+//! - a voucher rides on requests that need it until the gateway shows that it has it;
+//! - the offer of a channel, the question after a crash and a voucher ahead of need are a *probe*: a request that costs
+//!   nothing, with the access proof, whose answer says where the channel stands;
 //! - what a gateway still needs for a request comes with its 402, and the request may be repeated with what this gives back.
 //!
+//! What a request cost is what its answer says, within what was signed. Where an answer does not say it (it broke off, or
+//! the app left), the gateway is asked when nothing is under way, as after a crash: [`Payer`] counts all that is signed as
+//! owed until the gateway has said how much of it is.
+//!
 //! What was signed is in the journal beside the channel before anybody is shown it, and on the slate, which the other
-//! commands read. It does no I/O but that, and reads no clock.
+//! commands read. What was spent is written at once and is on the disk within a second: a crash loses nothing of it that
+//! the gateway cannot tell. It does no I/O but that, and reads no clock.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use billing::{
     Nano,
     channel::{
-        Access, Caps, Channel, ClaimedAccess, ClaimedVoucher, CommitRefusal, Fact, HoldId, NotTheSigner, Notice, Purse,
-        Signer, Standing,
+        Access, Caps, Channel, ClaimedAccess, ClaimedVoucher, Fact, HoldId, Notice, OnChain, Purse, Signer, Standing,
+        State, Ticket,
         payee::Books,
-        payer::{
-            Act, Alert, Coverage, Effect, Event, HoldRefusal, Payer, PayerPolicy, Phase, Record, RestoreRefusal, Trust,
+        payer::{Act, Coverage, Event, Payer, PayerPolicy, Phase, Record, Trust},
+        x402::{
+            self, Asset, ChannelConfig, Kind, Offer, OfferExtra, Payload, Payment, ReceiptExtra, Required, Scheme,
+            Version,
         },
-        x402::{self, ChannelConfig, Kind, Offer, Payload, Payment, ReceiptExtra, Required, Version, VoucherState},
     },
 };
+use billing_ton::contract;
 
-use super::shelf::{Kept, ShelfError};
-use crate::frames::{Frames, FramesError};
+use super::shelf::{Day, Kept, Lock, Slate, Stage};
+use crate::frames::Frames;
+
+mod books;
+mod refusal;
+
+pub(crate) use refusal::{Halt, TellerError, Warning, unready};
 
 /// An access proof is signed anew after so long: gateways take those of five minutes.
 const ACCESS_S: u64 = 60;
 /// Probes are repeated when they brought nothing.
-const RESEND_MS: i64 = 5_000;
+const RESEND_MS: i64 = 1_000;
 /// In nanoton: what a request is taken to need, until the gateway has said what it does.
 const FIRST_HOLD: Nano = Nano::saturating(1_000_000);
+/// What every request needs at least.
+const LEAST: Nano = Nano::saturating(1);
+/// How often what was spent is put on the slate, where nothing else is.
+const SLATE_MS: i64 = 10_000;
+const DAY_MS: i64 = 86_400_000;
 
-/// What may be at risk, in nanoton.
+/// What may be signed, in nanoton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Signed and not charged, at most.
     pub(crate) exposure: Nano,
     /// Signed ahead of what requests under way may need.
     pub(crate) window: Nano,
+    /// Charged in a day of UTC, at most.
+    pub(crate) day: Nano,
 }
 
-/// Why nothing can be paid, in order of precedence.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TellerError {
-    #[error(transparent)]
-    Journal(#[from] FramesError),
-    #[error(transparent)]
-    Shelf(#[from] ShelfError),
-    #[error("the channel's journal cannot be gone on with")]
-    Restore(#[from] RestoreRefusal),
-    #[error(transparent)]
-    Signer(#[from] NotTheSigner),
-    #[error("the channel does not pay for this request")]
-    Hold(#[from] HoldRefusal),
-    #[error(
-        "the gateway wants {asked} for one request, and at most {most} may be at risk; raise the limit, or use another gateway"
-    )]
-    Dear { asked: Nano, most: Nano },
-    #[error("what a request cost cannot be booked")]
-    Commit(#[from] CommitRefusal),
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Charged(Nano),
+    /// It was refused, or never sent.
+    Free,
+    /// Nobody said what it cost.
+    Unknown,
+}
+
+/// How it stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub(crate) phase: Phase,
+    pub(crate) deposited: Nano,
+    pub(crate) claimed: Nano,
+    /// Unix seconds from which the rest can be fetched, where the channel closes.
+    pub(crate) close_at: Option<u32>,
+    pub(crate) charged: Nano,
+    pub(crate) signed: Nano,
+    /// Signed and not charged.
+    pub(crate) at_risk: Nano,
+    /// Requests under way.
+    pub(crate) open: usize,
+    /// Of the day's budget.
+    pub(crate) left_today: Nano,
+    pub(crate) limits: Limits,
+    pub(crate) halt: Option<Halt>,
+    pub(crate) is_broken: bool,
+    /// The gateway is to be asked.
+    pub(crate) wants_probe: bool,
+}
+
+/// A request under way.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Set aside for it.
+    amount: Nano,
+    /// The most that the gateway may charge for it, by its own word, where it asked for more.
+    asked: Option<Nano>,
 }
 
 /// Pays one gateway.
 pub(crate) struct Teller {
     kept: Kept,
+    /// Nobody else signs or closes.
+    _lock: Lock,
+    slate: Slate,
+    /// When what was spent was put on it last.
+    slate_ms: i64,
     payer: Payer,
-    purse: Purse,
     signer: Arc<Signer>,
     journal: Frames,
+    /// Records in it.
+    length: usize,
+    /// The last of those that are not on the disk yet, and how many these are.
+    unsynced: Option<(Ticket, u32)>,
     limits: Limits,
     offer: Offer,
-    /// What the gateway has not shown to have.
-    unseen: Option<ClaimedVoucher>,
+    fact: Option<OnChain>,
+    /// The greatest that may be shown.
+    voucher: Option<ClaimedVoucher>,
+    /// What the gateway shows to have.
+    shown: Nano,
+    /// What a probe has carried.
+    pushed: Nano,
     access: Option<ClaimedAccess>,
     /// A probe is due: with the number of the question, where it is one.
     probe: Option<Option<u64>>,
-    /// What one request needed at most so far, by the gateway's word and within the limits.
-    dearest: Nano,
+    /// What requests need, by the gateway's word: forgotten slowly.
+    typical: Nano,
+    open: BTreeMap<HoldId, Open>,
+    /// A request ended of which nobody said what it cost.
+    is_unsure: bool,
+    /// The greatest sum of all charges that the gateway has told.
+    said: Nano,
+    halt: Option<Halt>,
+    is_broken: bool,
     acts: Vec<Act>,
-    alerts: Vec<Alert>,
+    warnings: Vec<Warning>,
 }
 
 impl Teller {
     /// Goes on where the channel's journal ends, or begins it.
     pub(crate) fn open(
         kept: Kept,
+        lock: Lock,
         signer: Arc<Signer>,
-        offer: Offer,
         limits: Limits,
         now_ms: i64,
     ) -> Result<Self, TellerError> {
         let slate = kept.slate()?;
+        if slate.stage >= Stage::Leaving {
+            return Err(TellerError::Leaving(kept.name));
+        }
         let mut opened = Frames::open::<Record>(&kept.journal_path())?;
         if opened.records.is_empty() {
             let (id, keys, terms) = (kept.id, kept.keys, kept.terms);
@@ -107,57 +170,74 @@ impl Teller {
         }
         // A backup of the journal may be older than the slate: what was signed counts.
         opened.records.extend(slate.voucher.map(Record::Voucher));
-        let policy = PayerPolicy {
-            trust: Trust::Attested,
-            exposure_cap: limits.exposure,
-            window: limits.window,
-            top_up_below: Nano::ZERO,
-            top_up_by: Nano::ZERO,
-            tally_every: Nano::MOST,
-            cooperate_ms: 60_000,
-            resend_ms: RESEND_MS,
-            books: Books::Own,
-        };
-        let payer = Payer::restore(opened.records, signer.clone(), policy, now_ms)?;
-        // Bounds across channels are those of who has several; a teller has one.
-        let purse = Purse::new(Caps {
-            exposure: limits.exposure,
-            capital: Nano::MOST,
-            capital_of_owner: Nano::MOST,
-            open_above: Nano::ZERO,
+        let length = opened.records.len();
+        let payer = Payer::restore(opened.records, signer.clone(), policy(limits), now_ms)?;
+        let snapshot = payer.snapshot();
+        let fact = snapshot.iter().find_map(|record| match record {
+            Record::Fact(fact) => shown(fact),
+            _ => None,
         });
-        Ok(Self {
-            unseen: slate.voucher,
+        let voucher = snapshot.iter().find_map(|record| match record {
+            Record::Voucher(voucher) => Some(*voucher),
+            _ => None,
+        });
+        let mut teller = Self {
+            offer: offer(&kept),
             kept,
+            _lock: lock,
+            slate,
+            slate_ms: now_ms,
             payer,
-            purse,
             signer,
             journal: opened.frames,
+            length,
+            unsynced: None,
             limits,
-            offer,
+            fact,
+            voucher,
+            shown: Nano::ZERO,
+            pushed: Nano::ZERO,
             access: None,
             probe: None,
-            dearest: FIRST_HOLD.min(limits.window),
+            typical: FIRST_HOLD.min(limits.window),
+            open: BTreeMap::new(),
+            is_unsure: false,
+            said: Nano::ZERO,
+            halt: None,
+            is_broken: false,
             acts: Vec::new(),
-            alerts: Vec::new(),
-        })
+            warnings: Vec::new(),
+        };
+        teller.shorten()?;
+        Ok(teller)
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.payer.phase()
-    }
-
-    pub(crate) fn spent(&self) -> Nano {
-        self.payer.spent()
-    }
-
-    pub(crate) fn exposure(&self) -> Nano {
-        self.payer.exposure()
+    pub(crate) fn picture(&self) -> Picture {
+        let on_chain = self.fact.unwrap_or(OnChain {
+            close_at: None,
+            deposited: self.slate.deposited,
+            claimed: self.slate.claimed,
+        });
+        Picture {
+            phase: self.payer.phase(),
+            deposited: on_chain.deposited,
+            claimed: on_chain.claimed,
+            close_at: on_chain.close_at,
+            charged: self.payer.spent(),
+            signed: self.payer.voucher_max(),
+            at_risk: self.payer.exposure(),
+            open: self.open.len(),
+            left_today: self.left_today(),
+            limits: self.limits,
+            halt: self.halt,
+            is_broken: self.is_broken,
+            wants_probe: self.wants_probe(),
+        }
     }
 
     /// What a person should look at, since the last time.
-    pub(crate) fn alerts(&mut self) -> Vec<Alert> {
-        std::mem::take(&mut self.alerts)
+    pub(crate) fn warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// What should be done on the chain, since the last time.
@@ -165,65 +245,115 @@ impl Teller {
         std::mem::take(&mut self.acts)
     }
 
-    /// Sets aside for a request, and gives the header to send it with.
+    /// Sets aside for a request, and gives the header to send it with. Where a voucher covers it already, what is signed
+    /// ahead for the next ones waits for [`catch_up`](Self::catch_up).
     pub(crate) fn begin(&mut self, id: HoldId, now_ms: i64) -> Result<String, TellerError> {
-        self.set_aside(id, self.dearest, now_ms)?;
-        self.header(now_ms)
+        self.may_pay()?;
+        self.is_open()?;
+        // What is left is enough for a request that is cheaper than the last ones; the gateway says whether this one is.
+        let held = self.payer.held();
+        let deposited = self.deposited().saturating_sub(self.payer.spent());
+        let left = self.room(now_ms)?.min(deposited).saturating_sub(held);
+        let amount = self.typical.min(left);
+        if amount.is_zero() {
+            return Err(self.too_much(LEAST, held));
+        }
+        self.set_aside(id, amount, held, now_ms)?;
+        self.open.insert(id, Open { amount, asked: None });
+        self.header(now_ms, false)
     }
 
     /// The gateway wants more for it: the header to repeat it with.
     pub(crate) fn refused(&mut self, id: HoldId, required: &Required, now_ms: i64) -> Result<String, TellerError> {
-        let offer = required
-            .accepts
-            .iter()
-            .find(|offer| offer.network == self.kept.id.network);
-        let asked = offer.and_then(|offer| offer.extra.required_cumulative);
-        let need = asked.unwrap_or_default().saturating_sub(self.payer.spent());
+        self.may_pay()?;
+        self.is_open()?;
+        let is_meant = |offer: &&Offer| offer.network == self.kept.id.network && offer.pay_to == self.kept.terms.payee;
+        let offer = required.accepts.iter().find(is_meant).ok_or(TellerError::Unheard)?;
+        let asked = offer.extra.required_cumulative.ok_or(TellerError::Unheard)?;
+        let spent = self.payer.spent();
+        let charged = offer.extra.channel_state;
+        let charged = charged.map_or(spent, |state| state.charged_cumulative_amount);
+        self.shown = offer
+            .extra
+            .voucher_state
+            .map_or(Nano::ZERO, |state| state.signed_max_claimable);
         // What others have set aside may be all that it asks beyond.
-        let more = need.saturating_sub(self.payer.held()).saturating_add(self.dearest);
-        if more > self.limits.exposure {
-            let most = self.limits.exposure;
-            return Err(TellerError::Dear { asked: more, most });
+        let own = self.open.get(&id).map_or(Nano::ZERO, |open| open.amount);
+        let others = self.payer.held().saturating_sub(own);
+        let need = asked.saturating_sub(spent);
+        let amount = need.saturating_sub(others).max(own);
+        self.set_aside(id, amount, others, now_ms)?;
+        self.typical = self.typical.max(amount).min(self.limits.window);
+        let asked_for_it = Some(asked.saturating_sub(charged));
+        let open = Open {
+            amount,
+            asked: asked_for_it,
+        };
+        self.open.insert(id, open);
+        let max = asked;
+        self.step(Event::Notice(Notice::Raise { max, spent }), now_ms)?;
+        if self.payer.voucher_max() < asked {
+            return Err(self.too_much(need, others));
         }
-        self.dearest = self.dearest.max(more.min(self.limits.window));
-        self.set_aside(id, more, now_ms)?;
-        self.step(
-            Event::Notice(Notice::Raise {
-                max: asked.unwrap_or_default(),
-                spent: self.payer.spent(),
-            }),
-            now_ms,
-        )?;
-        self.header(now_ms)
+        self.header(now_ms, true)
     }
 
-    /// What a request cost in the end; nothing where it was refused or never answered.
-    pub(crate) fn ended(&mut self, id: HoldId, charged: Nano, now_ms: i64) -> Result<(), TellerError> {
-        // Its price was more than was thought of: the payee may take it, so it is booked.
-        if charged > self.dearest {
-            self.set_aside(id, charged, now_ms)?;
-            self.dearest = charged.min(self.limits.window);
-        }
-        if charged.is_zero() {
-            self.payer.release(id)?;
-        } else {
-            self.payer.capture(&mut self.purse, id, charged)?;
+    /// What a request cost in the end.
+    pub(crate) fn ended(&mut self, id: HoldId, ended: Ended, now_ms: i64) -> Result<(), TellerError> {
+        let Some(Open { asked, .. }) = self.open.remove(&id) else {
+            return Ok(());
+        };
+        match ended {
+            Ended::Free => {
+                self.payer.release(id)?;
+            }
+            Ended::Unknown => self.is_unsure = true,
+            Ended::Charged(charged) => self.charged(id, charged, asked, now_ms)?,
         }
         self.step(Event::Tick, now_ms)
     }
 
-    /// The header of a request that costs nothing, where the gateway is to say how the channel stands.
+    /// The header of a request that costs nothing.
+    pub(crate) fn pass(&mut self, now_ms: i64) -> Result<String, TellerError> {
+        self.may_pay()?;
+        self.header(now_ms, false)
+    }
+
+    /// The header of a request that costs nothing, where the gateway is to say how the channel stands, or to be shown a
+    /// voucher.
     pub(crate) fn probe(&mut self, now_ms: i64) -> Result<Option<String>, TellerError> {
-        self.step(Event::Tick, now_ms)?;
-        match self.probe {
-            Some(_) => self.header(now_ms).map(Some),
-            None => Ok(None),
+        self.may_write()?;
+        if self.is_unsure && self.open.is_empty() {
+            self.sleep(now_ms)?;
         }
+        self.step(Event::Tick, now_ms)?;
+        if !self.wants_probe() {
+            return Ok(None);
+        }
+        self.pushed = self.payer.voucher_max();
+        self.header(now_ms, true).map(Some)
     }
 
     /// What an answer says of the channel; of a probe it is the answer to the question.
     pub(crate) fn told(&mut self, said: &ReceiptExtra, is_probe: bool, now_ms: i64) -> Result<(), TellerError> {
-        self.seen(said.voucher_state.as_ref());
+        self.may_write()?;
+        let state = &said.channel_state;
+        if state.channel_id != self.kept.id.account {
+            self.warn(Warning::OtherChannel);
+            return Ok(());
+        }
+        let has = said
+            .voucher_state
+            .map_or(Nano::ZERO, |voucher| voucher.signed_max_claimable);
+        // Answers overtake each other; that of a probe with nothing beside it is the newest there is.
+        let is_newest = is_probe && self.open.is_empty();
+        self.shown = if is_newest { has } else { self.shown.max(has) };
+        let says = state.charged_cumulative_amount;
+        if is_newest && says < self.said {
+            let said = self.said;
+            self.warn(Warning::Regressed { says, said });
+        }
+        self.said = if is_newest { says } else { self.said.max(says) };
         if !is_probe {
             return Ok(());
         }
@@ -237,60 +367,175 @@ impl Teller {
                         signature: state.signature,
                     }),
                     take: None,
-                    spent: said.channel_state.charged_cumulative_amount,
-                    // Who probes has nothing under way with it.
-                    open: Nano::ZERO,
+                    spent: says,
+                    // What ran for us before may run still.
+                    open: state.held_amount,
                 },
             },
-            _ => Notice::Accept {},
+            Some(None) => Notice::Accept {},
+            None => return Ok(()),
         };
         self.step(Event::Notice(notice), now_ms)
     }
 
     /// The gateway does not take the channel.
     pub(crate) fn turned_away(&mut self, code: String, text: String, now_ms: i64) -> Result<(), TellerError> {
+        self.may_write()?;
         self.probe = None;
         self.step(Event::Notice(Notice::Refuse { code, text }), now_ms)
     }
 
     /// What a source of the chain says.
     pub(crate) fn chain(&mut self, fact: Fact, now_ms: i64) -> Result<(), TellerError> {
+        self.may_write()?;
         self.step(Event::Chain(fact), now_ms)
     }
 
-    fn set_aside(&mut self, id: HoldId, amount: Nano, now_ms: i64) -> Result<(), TellerError> {
-        // What is signed for it is on the disk when this returns, and in the next header: the work may go.
-        let (Coverage::Sent | Coverage::When(_)) = self.payer.hold(&mut self.purse, id, amount)?;
+    /// What is due since the last call: signs ahead, and writes down.
+    pub(crate) fn catch_up(&mut self, now_ms: i64) -> Result<(), TellerError> {
+        self.may_write()?;
         let effects = self.payer.effects();
         self.perform(effects, now_ms)
     }
 
-    fn step(&mut self, event: Event, now_ms: i64) -> Result<(), TellerError> {
-        let effects = self.payer.step(&mut self.purse, event, now_ms);
-        self.perform(effects, now_ms)
+    /// All of it is on the disk, and on the slate, when this returns.
+    pub(crate) fn flush(&mut self, now_ms: i64) -> Result<(), TellerError> {
+        self.may_write()?;
+        self.sync(now_ms)?;
+        if self.payer.spent() > self.slate.charged {
+            self.write_slate(now_ms)?;
+        }
+        self.shorten()
     }
 
-    fn perform(&mut self, effects: Vec<Effect>, now_ms: i64) -> Result<(), TellerError> {
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Persist(record, ticket) => {
-                    self.journal.add(&record)?;
-                    self.on_slate(&record)?;
-                    effects.extend(self.payer.step(&mut self.purse, Event::Persisted(ticket), now_ms));
-                }
-                Effect::Send(notice) => self.say(notice),
-                Effect::Act(act) => self.acts.push(act),
-                Effect::Alert(alert) => self.alerts.push(alert),
-                Effect::Covered(_) | Effect::Captured(_) | Effect::Owed { .. } | Effect::Buried(_) => {}
-            }
+    /// The same, where it is time.
+    pub(crate) fn tick(&mut self, now_ms: i64) -> Result<(), TellerError> {
+        self.may_write()?;
+        self.step(Event::Tick, now_ms)?;
+        self.sync(now_ms)?;
+        let is_stale = now_ms.saturating_sub(self.slate_ms) >= SLATE_MS && self.payer.spent() > self.slate.charged;
+        if is_stale {
+            self.flush(now_ms)?;
         }
         Ok(())
     }
 
+    fn charged(&mut self, id: HoldId, charged: Nano, asked: Option<Nano>, now_ms: i64) -> Result<(), TellerError> {
+        let signed = self.payer.exposure();
+        let halt = match asked {
+            _ if charged > signed => Some(Halt::Unsigned { charged }),
+            Some(most) if charged > most => Some(Halt::Overcharged { charged, most }),
+            _ => None,
+        };
+        if let Some(halt) = halt {
+            self.halt.get_or_insert(halt);
+            self.warn(halt.into());
+        }
+        // It can take what was signed, and no more.
+        let charged = charged.min(signed);
+        // What one needed is a guess at what the next does, and an old one soon forgotten.
+        let faded = Nano::saturating(self.typical.get() / 8 * 7);
+        self.typical = faded.max(charged).max(FIRST_HOLD).min(self.limits.window);
+        if charged.is_zero() {
+            self.payer.release(id)?;
+            return Ok(());
+        }
+        self.payer.stretch(id, charged)?;
+        let mut purse = self.purse(now_ms)?;
+        self.payer.capture(&mut purse, id, charged)?;
+        Ok(())
+    }
+
+    /// As after a crash: all that is signed counts as owed until the gateway has said how much of it is.
+    fn sleep(&mut self, now_ms: i64) -> Result<(), TellerError> {
+        self.catch_up(now_ms)?;
+        self.sync(now_ms)?;
+        self.payer = Payer::restore(self.payer.snapshot(), self.signer.clone(), policy(self.limits), now_ms)?;
+        self.is_unsure = false;
+        self.probe = None;
+        Ok(())
+    }
+
+    fn wants_probe(&self) -> bool {
+        let ahead = self.shown.max(self.pushed);
+        let is_open = self.payer.phase() == Phase::Open && self.halt.is_none();
+        let is_ahead = is_open && self.voucher.is_some_and(|voucher| voucher.max > ahead);
+        self.probe.is_some() || is_ahead || (self.is_unsure && self.open.is_empty())
+    }
+
+    fn may_write(&self) -> Result<(), TellerError> {
+        if self.is_broken {
+            Err(TellerError::Broken)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn may_pay(&self) -> Result<(), TellerError> {
+        self.may_write()?;
+        match self.halt {
+            Some(halt) => Err(TellerError::Halted(halt)),
+            None => Ok(()),
+        }
+    }
+
+    fn left_today(&self) -> Nano {
+        let spent = self.payer.spent();
+        let from = self.slate.day.map_or(spent, |day| day.from);
+        from.saturating_add(self.limits.day).saturating_sub(spent)
+    }
+
+    /// The most that may be signed and not charged now.
+    fn room(&mut self, now_ms: i64) -> Result<Nano, TellerError> {
+        let number = now_ms.div_euclid(DAY_MS);
+        // A clock that was set back begins no day again.
+        if self.slate.day.is_none_or(|day| number > day.number) {
+            let from = self.payer.spent();
+            self.slate.day = Some(Day { number, from });
+            self.write_slate(now_ms)?;
+        }
+        Ok(match self.halt {
+            Some(_) => Nano::ZERO,
+            None => self.limits.exposure.min(self.left_today()),
+        })
+    }
+
+    /// Bounds across channels are those of who has several; a teller has one.
+    fn purse(&mut self, now_ms: i64) -> Result<Purse, TellerError> {
+        Ok(Purse::new(Caps {
+            exposure: self.room(now_ms)?,
+            capital: Nano::MOST,
+            capital_of_owner: Nano::MOST,
+            open_above: Nano::ZERO,
+        }))
+    }
+
+    fn set_aside(&mut self, id: HoldId, amount: Nano, others: Nano, now_ms: i64) -> Result<(), TellerError> {
+        let mut purse = self.purse(now_ms)?;
+        let held = self.payer.hold(&mut purse, id, amount);
+        match held.map_err(|refusal| self.refusal(refusal, amount, others))? {
+            Coverage::Sent => Ok(()),
+            // What is signed for it is on the disk when this returns, and in the next header: the work may go.
+            Coverage::When(_) => self.catch_up(now_ms),
+        }
+    }
+
+    fn deposited(&self) -> Nano {
+        self.fact.map_or(Nano::ZERO, |fact| fact.deposited)
+    }
+
+    fn step(&mut self, event: Event, now_ms: i64) -> Result<(), TellerError> {
+        if let Event::Chain(fact) = &event {
+            self.fact = shown(fact).or(self.fact);
+        }
+        let mut purse = self.purse(now_ms)?;
+        let effects = self.payer.step(&mut purse, event, now_ms);
+        self.perform(effects, now_ms)
+    }
+
     fn say(&mut self, notice: Notice) {
         match notice {
-            Notice::Voucher { voucher, .. } => self.unseen = Some(voucher),
+            Notice::Voucher { voucher, .. } => self.voucher = Some(voucher),
             Notice::Offer { .. } => self.probe = Some(None),
             Notice::Reestablish { question, .. } => self.probe = Some(Some(question)),
             // HTTP has no word for them: a gateway knows what it charged, and is asked to close by `channel close`.
@@ -300,25 +545,16 @@ impl Teller {
         }
     }
 
-    /// Where the other commands look.
-    fn on_slate(&self, record: &Record) -> Result<(), TellerError> {
-        let Record::Voucher(voucher) = record else {
-            return Ok(());
-        };
-        let mut slate = self.kept.slate()?;
-        // What was charged is in the journal with each request; here once a window is enough.
-        slate.charged = slate.charged.max(self.payer.spent());
-        slate.voucher = slate.voucher.filter(|known| known.max > voucher.max).or(Some(*voucher));
-        Ok(self.kept.write_slate(&slate)?)
+    fn warn(&mut self, warning: Warning) {
+        // Who lies often is told of once a look.
+        if !self.warnings.contains(&warning) && self.warnings.len() < 64 {
+            self.warnings.push(warning);
+        }
     }
 
-    fn seen(&mut self, state: Option<&VoucherState>) {
-        let has = state.map_or(Nano::ZERO, |state| state.signed_max_claimable);
-        self.unseen = self.unseen.filter(|voucher| voucher.max > has);
-    }
-
-    /// `PAYMENT-SIGNATURE`, as of now.
-    fn header(&mut self, now_ms: i64) -> Result<String, TellerError> {
+    /// `PAYMENT-SIGNATURE`, as of now. The voucher is in it where it must be, or what the gateway has does not cover what
+    /// is under way: one that rides on every request would have the gateway look at each.
+    fn header(&mut self, now_ms: i64, must_show: bool) -> Result<String, TellerError> {
         let now_s = u64::try_from(now_ms / 1000).unwrap_or_default();
         let is_fresh = |access: &ClaimedAccess| now_s.abs_diff(access.at_s) < ACCESS_S;
         let access = match self.access.filter(is_fresh) {
@@ -326,16 +562,62 @@ impl Teller {
             None => Access::sign(&self.signer, &self.kept.keys, &self.kept.id, now_s)?,
         };
         self.access = Some(access);
+        let need = self.payer.spent().saturating_add(self.payer.held());
+        let is_shown = must_show || need > self.shown;
         Ok(x402::encode(&Payment {
             x402_version: Version,
             accepted: self.offer.clone(),
             payload: Payload {
                 kind: Kind,
                 channel_config: ChannelConfig::new(&self.kept.terms, &self.kept.keys),
-                voucher: self.unseen,
+                voucher: self.voucher.filter(|voucher| is_shown && voucher.max > self.shown),
                 access: Some(access),
             },
         }))
+    }
+}
+
+const fn policy(limits: Limits) -> PayerPolicy {
+    PayerPolicy {
+        trust: Trust::Attested,
+        exposure_cap: limits.exposure,
+        window: limits.window,
+        top_up_below: Nano::ZERO,
+        top_up_by: Nano::ZERO,
+        tally_every: Nano::MOST,
+        cooperate_ms: 60_000,
+        resend_ms: RESEND_MS,
+        books: Books::Own,
+    }
+}
+
+/// What the payee asked for when the channel was opened: its terms.
+pub(crate) fn offer(kept: &Kept) -> Offer {
+    let terms = &kept.terms;
+    Offer {
+        scheme: Scheme,
+        network: kept.id.network,
+        asset: Asset,
+        amount: Nano::ZERO,
+        pay_to: terms.payee,
+        max_timeout_seconds: 60,
+        extra: OfferExtra {
+            code_hash: contract::CODE_HASH,
+            receiver_authorizer: kept.keys.payee,
+            withdraw_delay: terms.close_delay_s,
+            fee_bps: terms.fee_bps,
+            fee_dest: terms.fee_dest,
+            channel_state: None,
+            voucher_state: None,
+            required_cumulative: None,
+        },
+    }
+}
+
+const fn shown(fact: &Fact) -> Option<OnChain> {
+    match fact.state {
+        State::Open(on_chain) => Some(on_chain),
+        State::Absent { .. } => None,
     }
 }
 

@@ -28,13 +28,44 @@ impl AcceptError {
     /// Whether the same may be taken later: the chain says nothing, or does not show the channel yet.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Inquiry(InquiryError::Unacceptable(why)) => matches!(
-                why,
-                Unacceptable::NotThere | Unacceptable::History | Unacceptable::Transaction { .. }
-            ),
-            Self::Inquiry(InquiryError::LongHistory | InquiryError::BusyPayee) | Self::Moved => false,
-            Self::Inquiry(_) | Self::Sources(_) | Self::Moving => true,
+            Self::Inquiry(InquiryError::Unacceptable(why)) => may_come(why),
+            Self::Inquiry(InquiryError::LongHistory) | Self::Moved => false,
+            // The operator can do something about a busy payee's account; the channel is as good as any.
+            Self::Inquiry(
+                InquiryError::Chain(_) | InquiryError::Stale { .. } | InquiryError::Payee(_) | InquiryError::BusyPayee,
+            )
+            | Self::Sources(_)
+            | Self::Moving => true,
         }
+    }
+}
+
+/// Whether a source that is asked again may show a channel that is taken: it shows none yet, or not all that belongs to it.
+/// The payee hears of an opening a block later than the channel is there.
+fn may_come(why: &Unacceptable) -> bool {
+    match why {
+        Unacceptable::NotThere
+        | Unacceptable::History
+        | Unacceptable::Transaction { .. }
+        | Unacceptable::PayeeHistory
+        | Unacceptable::PayeeTransaction { .. }
+        | Unacceptable::Unheard => true,
+        Unacceptable::Network { .. }
+        | Unacceptable::Workchain { .. }
+        | Unacceptable::Frozen
+        | Unacceptable::Code
+        | Unacceptable::Data(_)
+        | Unacceptable::Address
+        | Unacceptable::TermsNetwork { .. }
+        | Unacceptable::PayeeKey
+        | Unacceptable::Payee
+        | Unacceptable::FeeBps { .. }
+        | Unacceptable::FeeDest
+        | Unacceptable::CloseDelay { .. }
+        | Unacceptable::Terms(_)
+        | Unacceptable::Closing { .. }
+        | Unacceptable::Redeployed { .. }
+        | Unacceptable::HeardBefore { .. } => false,
     }
 }
 
@@ -78,4 +109,27 @@ pub(super) fn read(state: &AccountState) -> Option<State> {
     };
     let read: Result<State, Malformed> = State::decode_boc(data);
     read.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A payer that is told "never" closes its channel, and its deposit waits for a day.
+    #[test]
+    fn what_the_chain_does_not_show_yet_is_not_refused_for_good() {
+        let check = |error: InquiryError, expect| {
+            let error = AcceptError::Inquiry(error);
+            assert_eq!(error.may_pass(), expect, "{error}");
+        };
+        let unacceptable = InquiryError::Unacceptable;
+        check(unacceptable(Unacceptable::NotThere), true);
+        check(unacceptable(Unacceptable::Unheard), true);
+        check(unacceptable(Unacceptable::PayeeHistory), true);
+        check(InquiryError::BusyPayee, true);
+        check(InquiryError::Stale { age_s: 600 }, true);
+        check(unacceptable(Unacceptable::Closing { close_at: 1 }), false);
+        check(unacceptable(Unacceptable::HeardBefore { lt: 1 }), false);
+        check(InquiryError::LongHistory, false);
+    }
 }

@@ -6,13 +6,18 @@ use billing::{
     AccountId, Currency, Nano, Payer, Span,
     channel::{
         ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
-        x402::{ChannelState, Receipt, ReceiptExtra, VoucherState},
+        x402::{self, ChannelState, Receipt, ReceiptExtra, VoucherState},
     },
+    receipt::PaidBy,
 };
 use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
+use http::{HeaderName, HeaderValue};
 
 use super::PaymentError;
 use crate::{accounts::Account, limiter::Limiters};
+
+/// Of answers to who pays by channel: what was charged, and where the channel stands.
+pub(crate) const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(x402::RESPONSE);
 
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
@@ -34,6 +39,8 @@ struct Now {
     credited: Nano,
     /// What was charged, as far as it is known here: other gateways may have charged more.
     spent: Nano,
+    /// What is held here for requests that run.
+    held: Nano,
 }
 
 impl Channel {
@@ -57,6 +64,7 @@ impl Channel {
                 voucher: stored.voucher,
                 credited: stored.credited,
                 spent: stored.spent,
+                held: Nano::ZERO,
             }),
         }
     }
@@ -81,6 +89,12 @@ impl Channel {
 
     pub(super) fn credited(&self) -> Nano {
         self.now().credited
+    }
+
+    /// Whether nothing is left of what its vouchers and its deposit cover.
+    pub(crate) fn is_spent(&self) -> bool {
+        let now = self.now();
+        now.spent >= now.credited
     }
 
     pub(super) fn on_chain(&self) -> OnChain {
@@ -116,7 +130,8 @@ impl Channel {
         if stored.voucher.map(|voucher| voucher.max) > now.voucher.map(|voucher| voucher.max) {
             now.voucher = stored.voucher;
         }
-        now.spent = now.spent.max(stored.spent);
+        // Charges on their way may be in there, and are added when this process hears that they are durable.
+        now.spent = now.spent.max(stored.spent.saturating_sub(now.held));
         let is_more = stored.credited > now.credited;
         now.credited = now.credited.max(stored.credited);
         is_more
@@ -125,32 +140,81 @@ impl Channel {
     /// Where it stands, as far as is known here.
     pub(super) fn state(&self) -> (ChannelState, Option<VoucherState>) {
         let now = *self.now();
-        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent);
+        let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent).holding(now.held);
         (state, now.voucher.as_ref().map(VoucherState::from))
     }
 
-    /// Notes a charge, and tells what its answer says of it.
-    pub(crate) fn charged(&self, amount: Nano) -> Receipt {
-        {
-            let mut now = self.now();
-            now.spent = now.spent.saturating_add(amount);
+    /// What a receipt says of a charge of so much; `None` where the voucher that covers it came to another gateway, and
+    /// was not heard of here.
+    pub(crate) fn covers(&self, amount: Nano) -> Option<Box<PaidBy>> {
+        let now = *self.now();
+        let voucher = now.voucher?;
+        let charged = now.spent.saturating_add(amount);
+        (charged <= voucher.max).then(|| {
+            Box::new(PaidBy {
+                network: self.id.network,
+                channel: self.id.account,
+                payer: self.keys.payer,
+                max: voucher.max,
+                signature: voucher.signature,
+                charged,
+            })
+        })
+    }
+
+    /// Notes what is held for a request that runs.
+    pub(crate) fn hold(self: &Arc<Self>, amount: Nano) -> Held {
+        let mut now = self.now();
+        now.held = now.held.saturating_add(amount);
+        drop(now);
+        Held {
+            channel: self.clone(),
+            amount,
         }
+    }
+
+    /// What an answer says that cost so much.
+    pub(crate) fn response(&self, charged_amount: Nano) -> Option<HeaderValue> {
         let (channel_state, voucher_state) = self.state();
-        Receipt {
+        let receipt = Receipt {
             success: true,
             transaction: String::new(),
             network: self.id.network,
             payer: self.terms.payer,
             extra: ReceiptExtra {
-                charged_amount: amount,
+                charged_amount,
                 channel_state,
                 voucher_state,
             },
-        }
+        };
+        HeaderValue::try_from(x402::encode(&receipt)).ok()
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is held for a request of a channel. Dropped, nothing was charged.
+#[derive(Debug)]
+#[must_use = "what is dropped is held no more"]
+pub(crate) struct Held {
+    channel: Arc<Channel>,
+    amount: Nano,
+}
+
+impl Held {
+    /// The charge is durable.
+    pub(crate) fn charged(self, amount: Nano) {
+        let mut now = self.channel.now();
+        now.spent = now.spent.saturating_add(amount);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut now = self.channel.now();
+        now.held = now.held.saturating_sub(self.amount);
     }
 }
 
@@ -208,6 +272,37 @@ mod tests {
             created_at_ms: 0,
             closed_at_ms: None,
         }
+    }
+
+    /// What was held is charged once, whoever tells of it first.
+    #[test]
+    fn a_charge_is_counted_once() {
+        let nano = Nano::saturating;
+        let mut stored = stored();
+        let channel = Arc::new(Channel::new(&stored));
+        let standing = |spent, held| {
+            let state = channel.state().0;
+            assert_eq!(
+                (state.charged_cumulative_amount, state.held_amount),
+                (nano(spent), nano(held))
+            );
+        };
+        let (first, second) = (channel.hold(nano(50)), channel.hold(nano(30)));
+        standing(0, 80);
+        // The database has it before we hear of it.
+        stored.spent = nano(20);
+        channel.take_in(&stored);
+        first.charged(nano(20));
+        standing(20, 30);
+        drop(second);
+        standing(20, 0);
+        // Charges of others.
+        stored.spent = nano(45);
+        channel.take_in(&stored);
+        standing(45, 0);
+        stored.spent = nano(44);
+        channel.take_in(&stored);
+        standing(45, 0);
     }
 
     /// Whatever the address says: keys of a request are compared with those that are known.

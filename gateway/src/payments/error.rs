@@ -33,6 +33,10 @@ pub(crate) enum PaymentError {
     Used,
     #[error("This voucher is known already, and whoever has seen it may show it. Show an access proof.")]
     Known,
+    #[error("Show an access proof in PAYMENT-SIGNATURE.")]
+    Unproved,
+    #[error("The notice is not understood: {0}.")]
+    Notice(&'static str),
     #[error("Too many new channels are being looked up. Retry.")]
     Busy,
     /// The chain has something against it, or says nothing.

@@ -54,7 +54,8 @@ fn read(path: &Path) -> Result<Signer, KeyError> {
     Signer::from_seed(&seed).map_err(|_| KeyError::Malformed { path: shown() })
 }
 
-fn read_or_make(path: &Path) -> Result<Signer, KeyError> {
+/// The key of this file; made if there is none.
+pub(crate) fn read_or_make(path: &Path) -> Result<Signer, KeyError> {
     match read(path) {
         Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let seed: [u8; 32] = tls::random().ok_or(KeyError::Random)?;

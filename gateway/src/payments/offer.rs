@@ -150,7 +150,7 @@ impl Terms {
         }
     }
 
-    fn offer(&self, amount: Nano) -> Offer {
+    pub(super) fn offer(&self, amount: Nano) -> Offer {
         let wanted = &self.wanted;
         let key: PublicKey = wanted.payee_key;
         Offer {

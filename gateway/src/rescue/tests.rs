@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 
 use backends::error::Exclusion;
-use billing::channel::x402;
-use billing_ton::{chain::ChainError, inquiry::InquiryError};
+use billing::{
+    Nano,
+    channel::{Account, payer::Phase, x402},
+};
+use billing_store::ledger::CloseError;
+use billing_ton::{address::AddressError, chain::ChainError, inquiry::InquiryError};
 use http::Method;
 use openapi::{dialect::Untranslatable, endpoint::Endpoint, sse::TooLong};
 
 use super::*;
-use crate::connect::link::Why;
+use crate::connect::{CashierError, link::Why};
 use crate::layers::{decode::DemandError, failover::ShuttingDown};
+use crate::payer::teller::TellerError;
 use crate::payments::{PaymentError, PaymentRequired};
 
 /// `status | type | code`, as the table begins its rows.
@@ -99,6 +104,14 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Payment(PaymentError::Known)),
         Box::new(PaymentError::Header(x402::DecodeError::Base64)),
         Box::new(PaymentError::Ended),
+        Box::new(PaymentError::NotFound),
+        Box::new(PaymentError::Close(CloseError::InFlight {
+            id: Account {
+                workchain: 0,
+                hash: [0; 32],
+            },
+            leased: Nano::ZERO,
+        })),
         Box::new(PaymentError::Busy),
         Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
         Box::new(PaymentRequired::for_tests()),
@@ -137,6 +150,9 @@ fn errors() -> Vec<BoxError> {
         Box::new(ResolveError::NoModelNamed {
             endpoint: Endpoint::Files,
         }),
+        Box::new(ResolveError::NotForChannels {
+            endpoint: Endpoint::Files,
+        }),
         Box::new(ResolveError::MissingModel),
         Box::new(ResolveError::NotServed {
             endpoint: Endpoint::Audio,
@@ -146,6 +162,8 @@ fn errors() -> Vec<BoxError> {
         Box::new(ReceiptsError::NotFound { id: "req_1".to_owned() }),
         Box::new(ReceiptsError::NoChain),
         Box::new(ReceiptsError::Late),
+        Box::new(PageError::NoAddress),
+        Box::new(PageError::Address(AddressError::Empty)),
         Box::new(EvidenceError::NoNonce { base64: true }),
         Box::new(EvidenceError::BadNonce { base64: false }),
         Box::new(EvidenceError::NotFound),
@@ -223,6 +241,7 @@ fn the_documented_table_is_this_one() {
 
 #[test]
 fn what_connect_says_is_documented() {
+    let name = || "work".to_owned();
     let document = include_str!("../../../docs/errors.md");
     let mut sections = document.split("\n## ");
     let section = sections.find(|section| section.starts_with("Of `mulberry connect`"));
@@ -237,6 +256,25 @@ fn what_connect_says_is_documented() {
         ForwardError::Refused(refused),
         ForwardError::Away(None),
         ForwardError::Late,
+        ForwardError::Body("it broke".into()),
+        CashierError::Gone.into(),
+        CashierError::Greedy.into(),
+        CashierError::Again.into(),
+        CashierError::from(TellerError::Broken).into(),
+        CashierError::from(TellerError::Doubted).into(),
+        CashierError::from(TellerError::Leaving(name())).into(),
+        CashierError::from(TellerError::Unready(Phase::Opening)).into(),
+        CashierError::from(TellerError::Empty {
+            name: name(),
+            missing: Nano::ZERO,
+        })
+        .into(),
+        CashierError::from(TellerError::Budget {
+            most: Nano::ZERO,
+            left: Nano::ZERO,
+        })
+        .into(),
+        CashierError::from(TellerError::Busy { most: Nano::ZERO }).into(),
     ] {
         let refusal = rescue(&BoxError::from(error));
         let code = refusal.code().expect("each has a code");

@@ -10,14 +10,17 @@ use backends::{
     body::BoxBody,
     serve::{BoxError, Floor, Serve},
 };
+use billing::Nano;
 use http::{HeaderValue, Method, Response, header};
 use openapi::model::ModelList;
 use serde::Serialize;
 
 use crate::{
+    accounts::Account,
     call::Inbound,
     catalog::Catalog,
     layers::{authenticate::Authenticator, resolve, route::RouteError},
+    payments::PAYMENT_RESPONSE,
     rescue::full,
 };
 
@@ -36,7 +39,7 @@ impl Models {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         let is_list = inbound.operation.path == "models";
         if is_list && is_read {
-            return json(&ModelList::new(catalog.cards(|name| account.may_use(name))));
+            return json(&ModelList::new(catalog.cards(|name| account.may_use(name))), &account);
         }
         if is_list || !(is_read || *method == Method::DELETE) {
             let path = inbound.request.uri().path().chars().take(200).collect();
@@ -53,7 +56,7 @@ impl Models {
         let offer = resolve::find(&catalog, &account, &id)?;
         let cards = catalog.cards(|name| name == id);
         match cards.first() {
-            Some(card) if is_read => json(card),
+            Some(card) if is_read => json(card, &account),
             // Under a pattern the upstream may know more than its list said.
             _ if offer.is_pattern() && !catalog.is_listed(&id) => self.call.call(inbound).await,
             _ => Err(resolve::ResolveError::UnknownModel { model: id }.into()),
@@ -61,10 +64,15 @@ impl Models {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<Response<BoxBody>, BoxError> {
+/// For who pays by channel with where the channel stands: it costs nothing to ask.
+fn json(value: &impl Serialize, account: &Account) -> Result<Response<BoxBody>, BoxError> {
     let mut response = Response::new(full(serde_json::to_vec(value)?));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let stands = account
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.response(Nano::ZERO));
+    headers.extend(stands.map(|stands| (PAYMENT_RESPONSE, stands)));
     Ok(response)
 }

@@ -21,22 +21,39 @@ use openapi::{
     error::ErrorBody,
 };
 
-use super::Engine;
-use crate::layers::rescue::Chain;
+use super::{
+    Engine,
+    income::{Earning, Unserved},
+};
+use crate::layers::{
+    rescue::Chain,
+    reserve::{Measure, measure},
+};
 
 /// Answers one request from the engine. `shown`: what our certificate on this connection says, of who states answers.
+/// `begin`: where work is paid for, begins to count it, or says why it is not done.
 pub(super) async fn forward(
     engine: &Arc<Engine>,
     shown: Option<Signer>,
+    begin: impl FnOnce() -> Option<Result<Earning, Unserved>>,
     request: Request<BoxBody>,
 ) -> Response<BoxBody> {
-    let protocol = match operation(request.method(), request.uri().path()) {
-        Ok(endpoint) => endpoint.protocol(),
+    let operation = match operation(request.method(), request.uri().path()) {
+        Ok(operation) => operation,
         Err(Unroutable::Path) => return refusal(StatusCode::NOT_FOUND, "this worker has no such path"),
         Err(Unroutable::Method { .. }) => {
             return refusal(StatusCode::METHOD_NOT_ALLOWED, "this worker does not do that here");
         }
     };
+    let is_paid = measure(request.method(), &operation) != Measure::Nothing;
+    let earning = match is_paid.then(begin).flatten().transpose() {
+        Ok(earning) => earning,
+        Err(why) => {
+            tracing::warn!(%why, "this worker does no work for a gateway");
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, why.told());
+        }
+    };
+    let protocol = operation.endpoint.protocol();
     let under_way = engine.begin();
     let (parts, body) = request.into_parts();
     let is_empty = body.is_end_stream();
@@ -66,6 +83,10 @@ pub(super) async fn forward(
         Ok(answer) => {
             let (parts, body) = answer.into_parts();
             let body = BoxBody::new(OnEnd::new(body, move |_| drop(under_way)));
+            let body = match earning.filter(|_| parts.status.is_success()) {
+                Some(earning) => earning.count(body),
+                None => body,
+            };
             let mut response = Response::new(match stating {
                 Some(stating) => stating.response(body, parts.status, protocol),
                 None => body,
@@ -84,7 +105,7 @@ pub(super) async fn forward(
 }
 
 /// What an engine is asked by gateways: inference, and which models there are.
-fn operation(method: &Method, path: &str) -> Result<Endpoint, Unroutable> {
+fn operation(method: &Method, path: &str) -> Result<Operation, Unroutable> {
     let operation = Operation::parse(method.as_str(), path)?;
     if operation.deployment.is_some() {
         return Err(Unroutable::Path);
@@ -93,7 +114,7 @@ fn operation(method: &Method, path: &str) -> Result<Endpoint, Unroutable> {
     if operation.endpoint == Endpoint::Models && !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Unroutable::Method { allow: "GET" });
     }
-    Ok(operation.endpoint)
+    Ok(operation)
 }
 
 /// An error in OpenAI's words.

@@ -27,11 +27,12 @@ use tokio::{
     sync::{Notify, mpsc, watch},
 };
 
-use super::{Party, proxy};
+use super::{Party, income::Income, proxy};
 use crate::{
+    config::KeyDigest,
     control::{
         BINDING, Bond, BondError, ControlError, EVERY, FromGateway, FromWorker, GREETING, Heard, Listening, PATH,
-        Speaking, VERSION, speaking,
+        Speaking, VERSION, notices, speaking,
     },
     crew::Crew,
     drain::Phase,
@@ -82,6 +83,8 @@ impl fmt::Display for Ended {
 
 pub(super) struct Session {
     gateway: String,
+    /// As whom its work is paid for.
+    key: Option<KeyDigest>,
     party: Party,
     /// Taken by the control stream, of which there is one.
     binder: Mutex<Option<Binder>>,
@@ -109,6 +112,7 @@ impl Session {
         let dismissed = Crew::hire();
         let session = Arc::new(Self {
             gateway: gateway.to_owned(),
+            key: stream.peer().map(|peer| KeyDigest(*peer.spki_sha256())),
             party,
             shown: stream.identity().and_then(|identity| Signer::of(identity.claims())),
             footing: binder.footing(),
@@ -188,7 +192,13 @@ impl Session {
             return proxy::refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is about to stop");
         }
         let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-        proxy::forward(&self.party.engine, self.shown, request).await
+        let begin = || self.income().map(|(income, gateway)| income.begin(gateway));
+        proxy::forward(&self.party.engine, self.shown, begin, request).await
+    }
+
+    /// Where work for this gateway is paid for.
+    fn income(&self) -> Option<(&Income, KeyDigest)> {
+        self.party.income.as_ref().zip(self.key)
     }
 
     /// The control stream, from the greeting on.
@@ -197,7 +207,7 @@ impl Session {
         match listening.next(GREETING).await? {
             FromGateway::Hello { v: VERSION, .. } => {}
             FromGateway::Hello { v, .. } => return Err(ControlError::Version { theirs: v }.into()),
-            FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } => {
+            FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } | FromGateway::Pay { .. } => {
                 return Err(ControlError::NotUnderstood.into());
             }
         }
@@ -211,10 +221,28 @@ impl Session {
         let footing = bond.footing();
         let verdict = footing.ready().map(|attested| attested.verdict());
         tracing::info!(gateway = %self.gateway, %name, tier = verdict.map(|verdict| verdict.tier().name()), "connected");
+        let _link = self.income().map(|(income, gateway)| {
+            let (notices, waiting) = notices();
+            let speaking = speaking.clone();
+            self.crew.execute(async move {
+                // Whoever listens hears why a connection ended.
+                let line = |message| FromWorker::Pay {
+                    message: Box::new(message),
+                };
+                drop(waiting.say(speaking, line).await);
+            });
+            income.meet(gateway, notices)
+        });
         let heard = async {
             loop {
                 match bond.next::<FromGateway, _>(&mut listening, NOTHING_TO_SAY).await {
                     Ok(Heard::Footing) => {}
+                    Ok(Heard::Said(FromGateway::Pay { message })) => {
+                        // Of a gateway that pays who asks for nothing, nothing is heard.
+                        if let Some((income, gateway)) = self.income() {
+                            income.hear(gateway, *message);
+                        }
+                    }
                     Ok(Heard::Said(_)) => return BondError::from(ControlError::NotUnderstood),
                     Err(error) => return error,
                 }
@@ -274,7 +302,8 @@ impl Session {
                 offered = Some((offer.0, offer.1.clone()));
                 let engine = offer.0.to_owned();
                 let models = now.models.clone();
-                speaking.say(&FromWorker::Offer { engine, models }).await?;
+                let pay = self.party.income.as_ref().map(Income::offer);
+                speaking.say(&FromWorker::Offer { engine, models, pay }).await?;
             }
             if self.party.ending.phase() >= Phase::Draining && !has_said_drain {
                 has_said_drain = true;

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The end of an answer, in which the usage is looked for.
-const TAIL: usize = 4096;
+pub(super) const TAIL: usize = 4096;
 
 /// Signs the statements of one worker.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ struct Stated {
 }
 
 /// Keeps the last bytes of what has passed.
-fn keep(tail: &mut Vec<u8>, data: &[u8]) {
+pub(super) fn keep(tail: &mut Vec<u8>, data: &[u8]) {
     let new = data.get(data.len().saturating_sub(TAIL)..).unwrap_or_default();
     let surplus = (tail.len() + new.len()).saturating_sub(TAIL);
     tail.drain(..surplus);
@@ -191,7 +191,7 @@ impl Body for Stated {
 
 /// The last usage that the end of an answer tells. Within a text the quotes would be escaped, so that no words of a model
 /// pass for it.
-fn last_usage(tail: &[u8]) -> Option<Usage> {
+pub(super) fn last_usage(tail: &[u8]) -> Option<Usage> {
     const NAME: &[u8] = b"\"usage\":";
     let at = memchr::memmem::rfind(tail, NAME)?;
     let value = tail.get(at + NAME.len()..)?.trim_ascii_start();

@@ -88,7 +88,7 @@ pub(crate) async fn visit(gateway: &Gateway, shown: &Shown, judging: &Judging) -
     };
     match heard.map_err(VisitError::Control)? {
         FromGateway::Hello { v, now } => Ok(Heard { version: v, now, tier }),
-        FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } => {
+        FromGateway::Welcome { .. } | FromGateway::TurnedAway { .. } | FromGateway::Pay { .. } => {
             Err(VisitError::Control(ControlError::NotUnderstood))
         }
     }

@@ -24,13 +24,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use openapi::model::Model;
 use tokio::{net::TcpStream, sync::oneshot};
 
+use attestation::Tier;
+use billing::channel::payer::Trust;
+
 use super::{Asks, Known, Meeting, Named, Roster, TurnedAway};
 use crate::{
     control::{
-        BINDING, Bond, BondError, ControlError, FromGateway, FromWorker, GREETING, Heard, Listening, MAX_MODELS, PATH,
-        SILENCE, Speaking, VERSION, speaking,
+        BINDING, Bond, BondError, ControlError, FromGateway, FromWorker, GREETING, Heard, Listening, MAX_MODELS,
+        Notices, PATH, PayOffer, SILENCE, Speaking, VERSION, notices, speaking,
     },
     crew::Crew,
+    wages::Post,
     wall_clock::unix_seconds,
 };
 
@@ -156,8 +160,23 @@ async fn follow(
         .worker
         .connect(sender, roster.assurance(&named, &peer, &attested), line);
     let mut stays = named.stays.clone();
+    let (notices, waiting) = notices();
+    crew.execute(async move {
+        // Whoever listens hears why a connection ended.
+        let line = |message| FromGateway::Pay {
+            message: Box::new(message),
+        };
+        drop(waiting.say(speaking, line).await);
+    });
+    let mut wage = Wage {
+        notices,
+        claimed: attested.verdict().claims().payee_key.map(|key| key.0),
+        is_attested: attested.verdict().tier() >= Tier::Tee,
+        offer: None,
+        post: None,
+    };
     let why = tokio::select! {
-        why = serve(&connected, &mut bond, &mut listening, roster, &peer, &named) => why,
+        why = serve(&connected, &mut bond, &mut listening, roster, &peer, &named, &mut wage) => why,
         () = connected.relieved() => AdoptError::Relieved,
         _ = stays.changed() => AdoptError::Dismissed,
     };
@@ -257,6 +276,41 @@ async fn joined(bond: &mut Bond, listening: &mut Listening<Incoming>) -> Result<
     }
 }
 
+/// What the worker is paid, if it wants to be.
+struct Wage {
+    notices: Notices,
+    /// The key that its claims name.
+    claimed: Option<[u8; 32]>,
+    /// A quote vouches for its claims.
+    is_attested: bool,
+    offer: Option<PayOffer>,
+    post: Option<Post>,
+}
+
+impl Wage {
+    /// What the worker says of it now.
+    fn hear(&mut self, roster: &Roster, named: &Named, offer: Option<PayOffer>) {
+        let place = &named.place;
+        if self.offer == offer {
+            return;
+        }
+        self.offer = offer;
+        self.post = None;
+        let Some(offer) = offer else { return };
+        if self.claimed != Some(offer.payee_key.0) {
+            tracing::warn!(worker = %place, "a worker names another key for its payment than its claims do, and works for nothing");
+            return;
+        }
+        let trust = if self.is_attested {
+            Trust::Attested
+        } else {
+            Trust::Credit
+        };
+        let is_named = named.seated.is_none();
+        self.post = roster.wages.meet(place, is_named, offer, trust, self.notices.clone());
+    }
+}
+
 /// Hears the worker out.
 async fn serve(
     connected: &Connected,
@@ -265,6 +319,7 @@ async fn serve(
     roster: &Roster,
     peer: &Peer,
     named: &Named,
+    wage: &mut Wage,
 ) -> AdoptError {
     let place = &named.place;
     let mut is_leaving = false;
@@ -291,11 +346,17 @@ async fn serve(
                 }
             },
             Ok(Heard::Said(FromWorker::Hello { .. } | FromWorker::Join { .. })) => return AdoptError::OutOfOrder,
-            Ok(Heard::Said(FromWorker::Offer { engine, models })) => {
+            Ok(Heard::Said(FromWorker::Pay { message })) => {
+                if let Some(post) = &wage.post {
+                    post.hear(*message);
+                }
+            }
+            Ok(Heard::Said(FromWorker::Offer { engine, models, pay })) => {
                 if models.len() > MAX_MODELS {
                     return AdoptError::TooManyModels;
                 }
                 tracing::debug!(worker = %place, %engine, models = models.len(), "a worker offers");
+                wage.hear(roster, named, pay);
                 connected.offer(models.into_iter().map(|model| Model::new(model.id, 0, "")).collect());
             }
             Ok(Heard::Said(FromWorker::Load {

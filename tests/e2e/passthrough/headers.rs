@@ -70,6 +70,8 @@ async fn credentials_and_addresses_of_the_client_stop_here() {
             "openai-project",
             "x-mulberry-secret",
             "proxy-authorization",
+            "payment-signature",
+            "x-payment",
         ]
         .into_iter()
         .fold(request, |request, name| request.header(name, "clients-own"));

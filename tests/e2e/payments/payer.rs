@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 pub(crate) const PAYOUT: &str = "0:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// Waits for what the chain will show.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + e2e::wait::SOON;
     while !holds().await {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -70,12 +70,19 @@ impl Chain {
         Self { url, chain }
     }
 
-    async fn balance(&self, account: Account) -> u128 {
+    /// Gives an account coins out of nothing, and waits until it has them.
+    pub(crate) async fn fund(&self, account: Account, amount: u64) {
+        let before = self.balance(account).await;
+        self.chain.fund(account, nano(amount)).expect("it is not halted");
+        until("the account has coins", async || self.balance(account).await > before).await;
+    }
+
+    pub(crate) async fn balance(&self, account: Account) -> u128 {
         self.chain.account(account).await.expect("it answers").balance
     }
 
     /// What the channel's contract says it paid out; `None` where there is none.
-    async fn claimed(&self, payer: &Payer) -> Option<u64> {
+    pub(crate) async fn claimed(&self, payer: &Payer) -> Option<u64> {
         let state = self.chain.account(payer.id.account).await.expect("it answers");
         match &state.status {
             Status::Active { data, .. } => Some(State::decode_boc(data).expect("its state").on_chain.claimed.get()),
@@ -169,14 +176,7 @@ impl Payer {
     /// With a channel that is on the chain.
     pub(crate) async fn open(chain: &Chain, offer: &Value, seed: u8, deposit: u64) -> Self {
         let payer = Self::new(offer, seed);
-        chain
-            .chain
-            .fund(payer.terms.payer, nano(10 * Nano::UNIT))
-            .expect("it is not halted");
-        until("the wallet has coins", async || {
-            chain.balance(payer.terms.payer).await > 0
-        })
-        .await;
+        chain.fund(payer.terms.payer, 10 * Nano::UNIT).await;
         let body = Request::TopUp {
             query_id: 1,
             amount: nano(deposit),

@@ -1,6 +1,6 @@
 //! Signing takes and showing them to the contract.
 
-use super::{Alert, Effect, Notice, Payee, Phase, Record, Settlement, Take, Then, Tombstone};
+use super::{Alert, Effect, Notice, Payee, Phase, Record, Take, Then, Tombstone};
 use crate::{Nano, channel::clock::is_past};
 
 impl Payee {
@@ -67,11 +67,6 @@ impl Payee {
             self.after(Then::Do(Effect::Watch(settlement.claim())));
         }
         self.after(Then::Do(Effect::Send(Notice::Take { take: take.claim() })));
-    }
-
-    fn settlement(&self) -> Option<Settlement> {
-        // `check` asserts that the voucher covers the take.
-        Settlement::new(self.take?, self.counted).ok()
     }
 
     /// Shows the take, and again after a while, until the chain shows that it took effect.

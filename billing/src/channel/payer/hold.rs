@@ -121,6 +121,23 @@ impl Payer {
         Ok(resolved)
     }
 
+    /// Makes what is held for a piece of work `amount` where that is more, for work that is done and cost more than was
+    /// thought. Nothing is signed for it: what the last voucher does not cover is refused.
+    pub fn stretch(&mut self, id: HoldId, amount: Nano) -> Result<(), CommitRefusal> {
+        if self.policy.books == Books::Told {
+            return Err(CommitRefusal::KeptElsewhere);
+        }
+        let held = self.holds.held(id).ok_or(CommitRefusal::Unknown)?;
+        if amount <= held {
+            return Ok(());
+        }
+        let above = CommitRefusal::AboveHeld { held, amount };
+        if amount > self.exposure() {
+            return Err(above);
+        }
+        self.holds.set(id, amount).ok_or(above)
+    }
+
     /// Gives back what is held: the payee has earned nothing of it. The same again is no error.
     pub fn release(&mut self, id: HoldId) -> Result<Resolved, CommitRefusal> {
         if self.policy.books == Books::Told {

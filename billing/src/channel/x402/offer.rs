@@ -81,6 +81,9 @@ pub struct ChannelState {
     /// All that requests were charged.
     #[serde(with = "decimal::nano")]
     pub charged_cumulative_amount: Nano,
+    /// What is held for requests that run now: more than they will be charged, or as much.
+    #[serde(with = "decimal::nano")]
+    pub held_amount: Nano,
 }
 
 /// The highest voucher that the payee has.
@@ -117,7 +120,7 @@ pub struct ReceiptExtra {
 }
 
 impl ChannelState {
-    /// `charged` is what requests were charged in all.
+    /// `charged` is what requests were charged in all; nothing runs.
     #[must_use]
     pub fn new(channel: &ChannelId, terms: &Terms, on_chain: &OnChain, charged: Nano) -> Self {
         Self {
@@ -128,6 +131,16 @@ impl ChannelState {
                 .close_at
                 .map_or(0, |close_at| close_at.saturating_sub(terms.close_delay_s)),
             charged_cumulative_amount: charged,
+            held_amount: Nano::ZERO,
+        }
+    }
+
+    /// The same while so much is held.
+    #[must_use]
+    pub fn holding(self, held: Nano) -> Self {
+        Self {
+            held_amount: held,
+            ..self
         }
     }
 }

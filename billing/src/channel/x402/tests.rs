@@ -68,7 +68,9 @@ fn offer() -> Offer {
             withdraw_delay: 86_400,
             fee_bps: 250,
             fee_dest: account(0x33),
-            channel_state: Some(ChannelState::new(&channel(), &terms(), &on_chain, nano(1_900_000))),
+            channel_state: Some(
+                ChannelState::new(&channel(), &terms(), &on_chain, nano(1_900_000)).holding(nano(40_000)),
+            ),
             voucher_state: Some(VoucherState::from(&voucher().claim())),
             required_cumulative: Some(nano(2_250_000)),
         },

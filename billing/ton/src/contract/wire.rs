@@ -32,26 +32,26 @@ impl From<Error> for Malformed {
 }
 
 /// A cell of parts whose sizes are fixed.
-pub(super) fn cell(fill: impl FnOnce(&mut CellBuilder) -> Result<(), Error>) -> Cell {
+pub(crate) fn cell(fill: impl FnOnce(&mut CellBuilder) -> Result<(), Error>) -> Cell {
     let mut builder = CellBuilder::new();
     fill(&mut builder).expect("every layout of the scheme is below 1023 bits");
     builder.build().expect("every layout of the scheme is an ordinary cell")
 }
 
-pub(super) fn begin(cell: &Cell) -> Result<CellSlice<'_>, Malformed> {
+pub(crate) fn begin(cell: &Cell) -> Result<CellSlice<'_>, Malformed> {
     cell.as_slice().map_err(|_| Malformed::Short)
 }
 
 /// Nothing is left over.
-pub(super) fn end(slice: &CellSlice<'_>) -> Result<(), Malformed> {
+pub(crate) fn end(slice: &CellSlice<'_>) -> Result<(), Malformed> {
     if slice.is_empty() { Ok(()) } else { Err(Malformed::Long) }
 }
 
-pub(super) fn store_amount(to: &mut CellBuilder, amount: Nano) -> Result<(), Error> {
+pub(crate) fn store_amount(to: &mut CellBuilder, amount: Nano) -> Result<(), Error> {
     Tokens::new(u128::from(amount.get())).store_into(to, Cell::empty_context())
 }
 
-pub(super) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Result<Nano, Malformed> {
+pub(crate) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Result<Nano, Malformed> {
     let nano = Tokens::load_from(from)?.into_inner();
     u64::try_from(nano)
         .ok()
@@ -59,12 +59,12 @@ pub(super) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Resu
         .ok_or(Malformed::TooLarge { field, nano })
 }
 
-pub(super) fn store_account(to: &mut CellBuilder, account: &Account) -> Result<(), Error> {
+pub(crate) fn store_account(to: &mut CellBuilder, account: &Account) -> Result<(), Error> {
     StdAddr::new(account.workchain, HashBytes(account.hash)).store_into(to, Cell::empty_context())
 }
 
 /// As the contract reads it: no anycast, no other form.
-pub(super) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Account, Malformed> {
+pub(crate) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Account, Malformed> {
     match StdAddr::load_from(from) {
         Ok(StdAddr {
             anycast: None,
@@ -78,9 +78,9 @@ pub(super) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Res
     }
 }
 
-pub(super) type Signature = [u8; 64];
+pub(crate) type Signature = [u8; 64];
 
-pub(super) fn load_signature(from: &mut CellSlice<'_>) -> Result<Signature, Malformed> {
+pub(crate) fn load_signature(from: &mut CellSlice<'_>) -> Result<Signature, Malformed> {
     let mut signature = [0; 64];
     from.load_raw(&mut signature, 512)?;
     Ok(signature)

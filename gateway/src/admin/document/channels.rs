@@ -4,7 +4,7 @@ use openapi::document;
 use utoipa::openapi::{Components, HttpMethod, Type};
 
 use super::{Row, get, list, one};
-use crate::admin::channels::ChannelView;
+use crate::admin::{channels::ChannelView, wages::WageView};
 
 pub(super) fn rows() -> Vec<Row> {
     let post = |row: Row| Row {
@@ -12,6 +12,13 @@ pub(super) fn rows() -> Vec<Row> {
         ..row
     };
     vec![
+        get(
+            "/wages",
+            "listWages",
+            "What workers are paid: their channels, and what is owed beside",
+            &[],
+            list::<WageView>(),
+        ),
         get(
             "/channels",
             "listChannels",
@@ -48,4 +55,5 @@ pub(super) fn rows() -> Vec<Row> {
 
 pub(super) fn register(components: &mut Components) {
     document::register::<ChannelView>(components);
+    document::register::<WageView>(components);
 }

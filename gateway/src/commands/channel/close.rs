@@ -1,21 +1,29 @@
 //! `mulberry channel close`: whatever is due next until the rest is back.
 
+use billing::channel::{Access, Envelope, Notice, Settlement, Signer, x402};
 use billing_ton::{
     chain::Status,
-    contract::{Operation, Request},
+    contract::{Operation, Request, Settle},
     wallet::{Mode, Payment},
 };
 use serde_json::json;
 
-use super::{BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look, short, tell, tell_link, time, write};
+use super::{
+    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look_alone, short, tell, tell_elsewhere, time, write,
+};
 use crate::{
     chain_source::ChainSource,
     cli::{channel::WayArgs, key::Output},
     commands::wallet,
+    layers::rescue::Chain,
+    passphrase::Passphrase,
     payer::{
-        shelf::{Kept, Stage},
-        till::SENDING,
+        parting,
+        shelf::{Kept, Lock, Slate, Stage},
+        teller::offer,
+        till::{SENDING, Till},
     },
+    wall_clock::unix_seconds,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +48,9 @@ enum Due {
 pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs) -> Result<(), BoxError> {
     let kept = counter.pick(channel)?;
     // Nobody signs while it closes.
-    let _lock = kept.lock()?;
+    let lock = kept.lock()?;
     let source = counter.source(kept.id.network)?;
-    let (state, seen, mut slate) = look(&source, &kept).await?;
+    let (state, seen, mut slate) = look_alone(&source, &kept, &lock).await?;
     let on_chain = match seen {
         Seen::Open(on_chain) => on_chain,
         Seen::Absent if slate.stage == Stage::Over => {
@@ -74,7 +82,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
     };
     let bring = source.prices().await?.bring(operation);
     let rest = on_chain.deposited.saturating_sub(on_chain.claimed);
-    if counter.output == Output::Text && !way.link || way.dry_run {
+    if counter.output == Output::Text && !way.is_elsewhere() || way.dry_run {
         let cost = short(bring.saturating_add(SENDING));
         let text = match due {
             Due::Finish => format!(
@@ -83,9 +91,16 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 wallet::shown(kept.terms.payer, kept.id.network)
             ),
             _ => format!(
-                "This starts the clock of the channel {}: the payee has {} to take what you signed for, at most {} GRAM (TON) \
+                "{} channel {}: the payee has {} to take what you signed for, at most {} GRAM (TON) \
                  more, and then the rest of {} is yours.\n\
                  Nothing can be paid in any more, and nothing more is signed. It takes at most {cost} for gas.\n",
+                match kept.payee_url {
+                    Some(_) => {
+                        "This asks the payee for its last signature, with which the rest is back at once.\n\
+                         Where it gives none, it starts the clock of the"
+                    }
+                    None => "This starts the clock of the",
+                },
                 kept.name,
                 delay(kept.terms.close_delay_s),
                 short(slate.signed().min(on_chain.deposited).saturating_sub(on_chain.claimed)),
@@ -105,25 +120,38 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
         body: Some(body.encode()),
         init: None,
     };
-    if !way.link {
+    if !way.is_elsewhere() {
         check_payer(counter, &kept, &due)?;
         confirm(way)?;
     }
     slate.reach(Stage::Leaving);
     kept.write_slate(&slate)?;
-    if way.link {
-        return tell_link(&payment, kept.id.network, way);
+    if way.is_elsewhere() {
+        return tell_elsewhere(&kept, &payment, None, way);
     }
     let file = counter.wallet_file()?;
-    let secret = file.open(&counter.passphrase())?;
+    let passphrase = counter
+        .passphrase()
+        .existing(&format!("the wallet {}", file.path().display()))?;
+    let secret = file.open_with(&passphrase)?;
     let till = counter.till(&source, &file, &secret);
+    if let (Due::Request, Some(url)) = (&due, &kept.payee_url) {
+        match part(&kept, &passphrase, url, &mut slate).await {
+            Ok(settlement) => return together(counter, &source, &kept, &lock, &till, &settlement).await,
+            Err(error) => tell(&format!(
+                "{} does not close with us: {}; the clock is started instead",
+                url,
+                Chain(&*error)
+            ))?,
+        }
+    }
     match due {
         Due::Finish => {
             till.pay(payment, |state| {
                 matches!(state.status, Status::Nonexistent | Status::Uninitialised)
             })
             .await?;
-            look(&source, &kept).await?;
+            look_alone(&source, &kept, &lock).await?;
             let text = format!("Closed: {} GRAM (TON) and the reserve are back.\n", short(rest));
             done(counter, &kept, "closed", &text)
         }
@@ -133,9 +161,70 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 |state| matches!(Seen::of(&kept, state), Ok(Seen::Open(on_chain)) if on_chain.close_at.is_some()),
             )
             .await?;
-            requested(counter, &source, &kept).await
+            requested(counter, &source, &kept, &lock).await
         }
     }
+}
+
+/// The payee's last take, with our voucher. Nothing more is signed by then, and what it says is on the disk.
+async fn part(kept: &Kept, passphrase: &Passphrase, url: &str, slate: &mut Slate) -> Result<Settlement, BoxError> {
+    let signer = Signer::from_seed(kept.open(passphrase)?.reveal())?;
+    let access = Access::sign(&signer, &kept.keys, &kept.id, unix_seconds())?;
+    let payment = x402::encode(&x402::Payment {
+        x402_version: x402::Version,
+        accepted: offer(kept),
+        payload: x402::Payload {
+            kind: x402::Kind,
+            channel_config: x402::ChannelConfig::new(&kept.terms, &kept.keys),
+            voucher: None,
+            access: Some(access),
+        },
+    });
+    let spent = slate.charged;
+    let notice = Envelope::new(&kept.id, Notice::Close { spent });
+    let take = parting::ask(url, &payment, &notice).await?;
+    take.verify(&kept.keys, &kept.id)?;
+    slate.take = Some(take);
+    kept.write_slate(slate)?;
+    if take.amount > spent {
+        tell(&format!(
+            "the payee takes {} GRAM (TON), and our records have {} that were used; compare its receipts",
+            short(take.amount),
+            short(spent)
+        ))?;
+    }
+    Ok(slate.settlement(kept).ok_or("there is no take")??)
+}
+
+/// Closes with what both have signed.
+async fn together(
+    counter: &Counter,
+    source: &ChainSource,
+    kept: &Kept,
+    lock: &Lock,
+    till: &Till<'_>,
+    settlement: &Settlement,
+) -> Result<(), BoxError> {
+    let payment = Payment {
+        to: kept.id.account,
+        amount: source.prices().await?.bring(Operation::Close),
+        bounce: true,
+        mode: Mode::FeesApart,
+        body: Some(Request::Settle(Settle::of(settlement, 0)).encode()),
+        init: None,
+    };
+    till.pay(payment, |state| {
+        matches!(state.status, Status::Nonexistent | Status::Uninitialised)
+    })
+    .await?;
+    let (_, _, slate) = look_alone(source, kept, lock).await?;
+    let taken = settlement.take().amount();
+    let text = format!(
+        "Closed with the payee: it has {} GRAM (TON) in all; {} and the reserve are back.\n",
+        short(taken),
+        short(slate.deposited.saturating_sub(taken))
+    );
+    done(counter, kept, "closed", &text)
 }
 
 /// Only the payer's account can start the clock; anybody can end it.
@@ -151,8 +240,8 @@ fn check_payer(counter: &Counter, kept: &Kept, due: &Due) -> Result<(), BoxError
     .into())
 }
 
-async fn requested(counter: &Counter, source: &ChainSource, kept: &Kept) -> Result<(), BoxError> {
-    let (_, seen, _) = look(source, kept).await?;
+async fn requested(counter: &Counter, source: &ChainSource, kept: &Kept, lock: &Lock) -> Result<(), BoxError> {
+    let (_, seen, _) = look_alone(source, kept, lock).await?;
     let close_at = seen.on_chain().and_then(|on_chain| on_chain.close_at);
     let when = close_at.map_or_else(|| "the end of the delay".to_owned(), time);
     let text = format!(

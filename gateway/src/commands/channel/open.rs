@@ -11,7 +11,9 @@ use billing_ton::{
 };
 use serde_json::json;
 
-use super::{BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look, short, shown, tell, tell_link, write};
+use super::{
+    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look, short, shown, tell, tell_elsewhere, write,
+};
 use crate::{
     cli::{channel::OpenArgs, key::Output},
     commands::{columns::list, wallet},
@@ -81,18 +83,18 @@ pub(super) async fn run(counter: &Counter, args: OpenArgs) -> Result<(), BoxErro
     if args.way.dry_run {
         return Ok(());
     }
-    if !args.way.link {
+    if !args.way.is_elsewhere() {
         confirm(&args.way)?;
     }
     // The wallet's passphrase is that of the channel's key too: it is tried before anything is written.
     let passphrase = match &wallet {
-        Some(file) if !args.way.link => counter
+        Some(file) if !args.way.is_elsewhere() => counter
             .passphrase()
             .existing(&format!("the wallet {}", file.path().display()))?,
         _ => counter.passphrase().new_one("the channel's key")?,
     };
     let secret = match &wallet {
-        Some(file) if !args.way.link => Some(file.open_with(&passphrase)?),
+        Some(file) if !args.way.is_elsewhere() => Some(file.open_with(&passphrase)?),
         _ => None,
     };
     let seed = Seed::generate()?;
@@ -104,12 +106,14 @@ pub(super) async fn run(counter: &Counter, args: OpenArgs) -> Result<(), BoxErro
     let payment = payment(&kept, args.amount, value);
     let (Some(file), Some(secret)) = (&wallet, &secret) else {
         tell(&format!(
-            "the channel is kept as {}; pay into it from the wallet {} with this link, then look with `mulberry channel show {}`",
+            "the channel is kept as {}, at {}; pay into it from the wallet {} with this {}, then look with `mulberry channel show {}`",
             kept.name,
+            shown(kept.id.account, network),
             wallet::shown(payer, network),
+            if args.way.page { "page" } else { "link" },
             kept.name
         ))?;
-        return tell_link(&payment, network, &args.way);
+        return tell_elsewhere(&kept, &payment, Some(args.amount), &args.way);
     };
     let till = counter.till(&source, file, secret);
     let amount = args.amount;

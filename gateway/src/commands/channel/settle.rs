@@ -9,7 +9,7 @@ use billing_ton::{
 };
 use serde_json::json;
 
-use super::{BoxError, ChannelCommandError, Counter, confirm, read, short, shown, tell, tell_link, write};
+use super::{BoxError, ChannelCommandError, Counter, confirm, read, short, shown, tell, tell_text, write};
 use crate::{
     cli::{channel::WayArgs, key::Output},
     commands::wallet,
@@ -34,13 +34,23 @@ enum SettleError {
         "the payee of this channel never showed us a signature, so there is nothing to write; what it earned it settles itself"
     )]
     Nothing,
+    #[error("the gateway's page does not settle; use --link")]
+    NoPage,
 }
 
 pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result<(), BoxError> {
+    if way.page {
+        return Err(SettleError::NoPage.into());
+    }
     let blob: Blob = serde_json::from_slice(&read(path, MAX_FILE)?).map_err(|source| SettleError::Malformed {
         path: path.display().to_string(),
         source,
     })?;
+    pay(counter, &blob, way).await
+}
+
+/// Hands a settlement to its contract.
+pub(super) async fn pay(counter: &Counter, blob: &Blob, way: &WayArgs) -> Result<(), BoxError> {
     let network = counter.wallet.network;
     if blob.network != network {
         return Err(ChannelCommandError::Network {
@@ -101,7 +111,7 @@ pub(super) async fn run(counter: &Counter, path: &Path, way: &WayArgs) -> Result
         init: None,
     };
     if way.link {
-        return tell_link(&payment, network, way);
+        return tell_text(&super::link(&payment, network), way);
     }
     confirm(way)?;
     let file = counter.wallet_file()?;

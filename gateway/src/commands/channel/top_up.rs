@@ -6,7 +6,7 @@ use billing_ton::{
     wallet::{Mode, Payment},
 };
 
-use super::{BoxError, ChannelCommandError, Counter, Seen, confirm, look, open, short, tell_link, view, write};
+use super::{BoxError, ChannelCommandError, Counter, Seen, confirm, look, open, short, tell_elsewhere, view, write};
 use crate::{
     cli::{channel::WayArgs, key::Output},
     payer::{shelf::Stage, till::SENDING},
@@ -37,7 +37,7 @@ pub(super) async fn run(counter: &Counter, channel: &str, amount: Nano, way: &Wa
             init: None,
         },
     };
-    if counter.output == Output::Text && !way.link || way.dry_run {
+    if counter.output == Output::Text && !way.is_elsewhere() || way.dry_run {
         let reserve = match before {
             None => format!(", {} for rent that comes back at the end,", short(RENT_RESERVE)),
             Some(_) => String::new(),
@@ -52,8 +52,8 @@ pub(super) async fn run(counter: &Counter, channel: &str, amount: Nano, way: &Wa
     if way.dry_run {
         return Ok(());
     }
-    if way.link {
-        return tell_link(&payment, network, way);
+    if way.is_elsewhere() {
+        return tell_elsewhere(&kept, &payment, Some(amount), way);
     }
     confirm(way)?;
     let file = counter.wallet_file()?;

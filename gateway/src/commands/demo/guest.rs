@@ -129,6 +129,7 @@ impl Guest {
             gateways: vec![Gateway { key: None, address }],
             callers: Vec::new(),
             listener: None,
+            income: None,
             patience: PATIENCE,
         };
         // It drains beside the gateway, and ends with the process.

@@ -2,20 +2,19 @@
 
 use billing::{
     Amounts, Currency, End, Nano, Tariff, Terms, Usage,
-    channel::x402,
     receipt::statement::{Absence, Word},
 };
 use bytes::Bytes;
 use http::HeaderValue;
-use openapi::response::Costs;
+use openapi::{response::Costs, stream::Facts};
 
 use super::{
-    JobMeter,
+    CLIENT_LEFT, JobMeter,
     charge::{self, Ending, Seen},
 };
 use crate::{
     layers::reserve::Coverage,
-    ledger::{Captured, Draft},
+    ledger::{Captured, Draft, Then},
     statement,
     wall_clock::unix_ms,
 };
@@ -90,6 +89,7 @@ impl JobMeter {
         end: End,
         last: impl FnOnce(&Charged) -> Option<Bytes>,
     ) -> (Option<Captured>, Option<Bytes>) {
+        self.pay_worker(end);
         let Some(coverage) = self.coverage.take() else {
             return (None, None);
         };
@@ -111,10 +111,9 @@ impl JobMeter {
         let charged = Charged::new(amounts, &coverage.terms, &usage, currency);
         let last = last(&charged);
         self.charged = Some(charged);
-        if let Some(channel) = self.channel.take() {
-            let receipt = channel.charged(charged.total);
-            self.paid = HeaderValue::try_from(x402::encode(&receipt)).ok();
-        }
+        // What is not charged below is held no more.
+        let held = self.held.take();
+        self.paid = held.is_some().then_some(charged.total);
         let cited = self.cited.take().or_else(|| self.cite());
         let rests_on = cited.map(|cited| cited.rests_on());
         let witness = self.witness.take();
@@ -132,10 +131,14 @@ impl JobMeter {
             {
                 self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
             }
-            witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated)
+            let mut evidence = witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated);
+            let channel = self.channel.as_ref();
+            evidence.paid_by = channel.and_then(|channel| channel.covers(amounts.total));
+            evidence
         });
         let Coverage { reservation, terms, .. } = coverage;
-        let captured = reservation.capture(Draft {
+        let then = held.map(|held| -> Then { Box::new(|charge| held.charged(charge.amount)) });
+        let draft = Draft {
             at_ms: unix_ms(),
             request_id: self.request_id.clone(),
             amount: amounts.total,
@@ -152,7 +155,8 @@ impl JobMeter {
             source: billed.source,
             tags: std::mem::take(&mut self.tags),
             evidence,
-        });
+        };
+        let captured = reservation.capture_and(draft, then);
         let captured = match self.recounting.take() {
             None => captured,
             Some(recounting) => {
@@ -161,6 +165,29 @@ impl JobMeter {
             }
         };
         (Some(captured), last)
+    }
+
+    /// Says what the worker earned that answered, once: what its client would pay for, at the worker's price, and all of
+    /// it where the answer is not what the client wanted.
+    fn pay_worker(&mut self, end: End) {
+        let Some(errand) = self.errand.take() else { return };
+        let steps = self.trail.steps();
+        let ending = self.ending_for(end, steps.is_dispatched);
+        let extent = self
+            .coverage
+            .as_ref()
+            .map_or_else(|| errand.extent(), |coverage| coverage.extent);
+        let seen = Seen {
+            given: Facts {
+                is_broken_json: false,
+                ..self.facts
+            },
+            in_flight: self.pending.deltas,
+            prompt: self.input_len.div_ceil(super::BYTES_PER_TOKEN),
+            has_hidden_reasoning: steps.has_hidden_reasoning,
+        };
+        let billed = charge::charge(ending, &seen, &extent).filter(|_| self.status < 300 || self.status == CLIENT_LEFT);
+        errand.earned(billed.map(|billed| billed.usage).as_ref());
     }
 
     /// A worker did not state what it did, or not truly.

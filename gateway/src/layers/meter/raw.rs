@@ -2,6 +2,7 @@
 //!
 //! Which piece is the last is known when the next does not come, so that each waits for the one behind it, unless the
 //! answer said how long it is.
+//! Who pays by channel is told of it behind the last, in a trailer.
 
 use std::{
     pin::Pin,
@@ -11,6 +12,7 @@ use std::{
 use backends::{answer::Raw, serve::BoxError};
 use billing::End;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::JobMeter;
@@ -20,6 +22,8 @@ pub(super) struct ChargedRaw {
     raw: Raw,
     meter: JobMeter,
     held: Option<Frame<Bytes>>,
+    /// What stands behind the last piece.
+    behind: Option<HeaderMap>,
     state: State,
 }
 
@@ -35,6 +39,7 @@ impl ChargedRaw {
             raw,
             meter,
             held: None,
+            behind: None,
             state: State::Flowing,
         }
     }
@@ -50,10 +55,16 @@ impl ChargedRaw {
         self.state = match self.meter.settle_whole(|_| last).0 {
             Some(captured) => State::Capturing(captured),
             None => {
-                self.meter.finish(End::Complete);
+                self.over();
                 State::Over
             }
         };
+    }
+
+    /// The charge is durable.
+    fn over(&mut self) {
+        self.meter.finish(End::Complete);
+        self.behind = self.meter.trailers();
     }
 }
 
@@ -65,7 +76,10 @@ impl Body for ChargedRaw {
         let this = &mut *self;
         loop {
             match &mut this.state {
-                State::Over => return Poll::Ready(this.held.take().map(Ok)),
+                State::Over => {
+                    let last = this.held.take().or_else(|| this.behind.take().map(Frame::trailers));
+                    return Poll::Ready(last.map(Ok));
+                }
                 State::Capturing(captured) => {
                     let done = ready!(Pin::new(captured).poll(cx));
                     this.state = State::Over;
@@ -74,7 +88,7 @@ impl Body for ChargedRaw {
                         this.meter.finish(End::Failed);
                         return Poll::Ready(Some(Err(error.into())));
                     }
-                    this.meter.finish(End::Complete);
+                    this.over();
                 }
                 State::Flowing => {
                     let frame = match ready!(Pin::new(&mut this.raw).poll_frame(cx)) {
@@ -107,7 +121,7 @@ impl Body for ChargedRaw {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over) && self.held.is_none()
+        matches!(self.state, State::Over) && self.held.is_none() && self.behind.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

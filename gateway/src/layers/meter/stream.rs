@@ -3,6 +3,9 @@
 //! Of a charged account its end waits: from where the client would take the answer for finished, nothing is given
 //! before the charge is durable. All before that flows at once, and heartbeats pass while it waits. A charge that cannot
 //! be made durable ends the stream with an error, and no `[DONE]`.
+//!
+//! Who pays by channel is told the cost of the stream behind it, in a trailer, once it is durable: also of one that broke
+//! off.
 
 use std::{
     pin::Pin,
@@ -40,6 +43,10 @@ enum Tail {
     /// Given when the charge is durable.
     Capturing(Captured, Bytes),
     Given,
+    /// It broke off; what it cost is told when that is durable.
+    Billing(Captured),
+    /// Nothing follows but trailers.
+    Over,
 }
 
 impl MeteredStream {
@@ -51,8 +58,8 @@ impl MeteredStream {
         }
     }
 
-    /// The stream has ended, well or with an error event.
-    fn finish(&mut self) {
+    /// The stream has ended, well or with an error event. What is not durable yet comes back.
+    fn finish(&mut self) -> Option<Captured> {
         let end = match self.relay.failure() {
             Some(code) => {
                 self.meter.error_code = Some(code.to_owned());
@@ -60,7 +67,9 @@ impl MeteredStream {
             }
             None => End::Complete,
         };
+        let captured = self.meter.settle(end);
         self.meter.finish(end);
+        captured
     }
 
     /// Takes a piece of a charged stream, and gives what of it may pass.
@@ -145,6 +154,7 @@ impl MeteredStream {
             Ok(_) => end,
             Err(error) => {
                 tracing::error!(request = %self.meter.request_id, %error, "a charge is not durable; its stream fails");
+                self.meter.paid = None;
                 self.relay.refuse(&rescue::from_capture(error).body)
             }
         })
@@ -158,13 +168,29 @@ impl Body for MeteredStream {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
-            if matches!(this.tail, Tail::Capturing(..)) {
-                let bytes = ready!(this.poll_captured(cx));
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            match &mut this.tail {
+                Tail::Capturing(..) => {
+                    let bytes = ready!(this.poll_captured(cx));
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Tail::Billing(captured) => {
+                    if ready!(Pin::new(captured).poll(cx)).is_err() {
+                        // Nobody can say what it cost.
+                        this.meter.paid = None;
+                    }
+                    this.tail = Tail::Over;
+                }
+                Tail::Flowing | Tail::Held(_) | Tail::Given | Tail::Over => {}
+            }
+            if matches!(this.tail, Tail::Over) {
+                return Poll::Ready(this.meter.trailers().map(|trailers| Ok(Frame::trailers(trailers))));
             }
             let Some(piece) = ready!(this.relay.poll_next(cx)) else {
-                this.finish();
-                return Poll::Ready(None);
+                this.tail = match this.finish() {
+                    Some(captured) => Tail::Billing(captured),
+                    None => Tail::Over,
+                };
+                continue;
             };
             if piece.facts.frames > 0 && this.meter.first_frame.is_none() {
                 this.meter.begin();
@@ -194,7 +220,8 @@ impl Drop for MeteredStream {
     fn drop(&mut self) {
         // The client had its last frame and did not wait for the end of the body. One whose end is still held had not.
         if self.relay.is_over() && !matches!(self.tail, Tail::Held(_) | Tail::Capturing(..)) {
-            self.finish();
+            // Captures go on without anybody who waits.
+            drop(self.finish());
         }
     }
 }

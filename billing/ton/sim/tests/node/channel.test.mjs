@@ -61,14 +61,14 @@ function signed(tag, keys, amount) {
   return sign(bytes, keys.secretKey);
 }
 
-const settle = (take, max) =>
+const settle = (take, max, { close = false, payeeBy = payeeKeys } = {}) =>
   beginCell()
     .storeUint(0x7063736c, 32)
     .storeUint(1, 64)
-    .storeBit(false)
+    .storeBit(close)
     .storeCoins(take)
     .storeCoins(max)
-    .storeBuffer(signed('STL1', payeeKeys, take))
+    .storeBuffer(signed(close ? 'CLS1' : 'STL1', payeeBy, take))
     .storeMaybeRef(beginCell().storeBuffer(signed('VCH1', payerKeys, max)).endCell())
     .endCell();
 
@@ -82,12 +82,13 @@ async function data() {
   return { closeAt: from.loadUint(32), deposited: from.loadCoins(), claimed: from.loadCoins() };
 }
 
-test('a channel is opened, topped up, settled, read and closed', async () => {
+/** A channel that nobody opened yet. */
+function born(salt) {
   const terms = beginCell()
     .storeInt(NETWORK, 32)
     .storeUint(DAY, 32)
     .storeUint(500, 16)
-    .storeUint(0x5eed, 128)
+    .storeUint(salt, 128)
     .storeAddress(wallet.address)
     .storeAddress(payee)
     .storeAddress(feeDest)
@@ -101,9 +102,12 @@ test('a channel is opened, topped up, settled, read and closed', async () => {
     .storeRef(terms)
     .endCell();
   const init = { code, data: first };
-  channel = { init, address: contractAddress(0, init) };
+  return { init, address: contractAddress(0, init) };
+}
 
-  await send(channel.address, toNano('5.1'), topUp(toNano('5')), init);
+test('a channel is opened, topped up, settled, read and closed', async () => {
+  channel = born(0x5eed);
+  await send(channel.address, toNano('5.1'), topUp(toNano('5')), channel.init);
   assert.deepEqual(await data(), { closeAt: 0, deposited: toNano('5'), claimed: 0n });
   await send(channel.address, toNano('1.1'), topUp(toNano('1')));
   assert.deepEqual(await data(), { closeAt: 0, deposited: toNano('6'), claimed: 0n });
@@ -132,4 +136,38 @@ test('a channel is opened, topped up, settled, read and closed', async () => {
   assert.equal(await data(), null);
   const back = (await wallet.getBalance()) - before;
   assert.ok(back > toNano('2.99') && back < toNano('3.03'), `${back}`);
+});
+
+test('a channel is closed at once with both signatures, and its history tells it', async () => {
+  channel = born(0xc105e);
+  const { address, init } = channel;
+  await send(address, toNano('2.1'), topUp(toNano('2')), init);
+  // Any wallet can pay in with a comment: all that came is credited, less the cost.
+  await send(address, toNano('1'), beginCell().storeUint(0, 32).storeStringTail('for June').endCell());
+  const { deposited } = await data();
+  assert.ok(deposited > toNano('2.99') && deposited < toNano('3'), `${deposited}`);
+  const fee = (await client.runMethod(address, 'get_topup_fee')).stack.readBigNumber();
+  assert.ok(fee > 0n && fee < toNano('0.01'), `${fee}`);
+
+  // Not without the payee: the payer signed, and that lets nobody close.
+  await send(address, toNano('0.1'), settle(toNano('1'), toNano('2'), { close: true, payeeBy: payerKeys }));
+  assert.equal((await data()).claimed, 0n);
+  const history = await client.getTransactions(address, { limit: 10 });
+  assert.equal(history[0].description.computePhase.exitCode, 205);
+  assert.deepEqual(
+    history.slice(1).map((one) => one.inMessage.body.beginParse().loadUint(32)),
+    [0, 0x70637470],
+  );
+
+  const before = await wallet.getBalance();
+  await send(address, toNano('0.1'), settle(toNano('1'), toNano('2'), { close: true }));
+  assert.equal(await data(), null);
+  // By the messages, for rent takes a little of what accounts have.
+  for (const [account, op, amount] of [[payee, 0x70637061, '0.95'], [feeDest, 0x70636665, '0.05']]) {
+    const [{ inMessage }] = await client.getTransactions(account, { limit: 1 });
+    assert.equal(inMessage.info.value.coins, toNano(amount));
+    assert.equal(inMessage.body.beginParse().loadUint(32), op);
+  }
+  const back = (await wallet.getBalance()) - before;
+  assert.ok(back > deposited - toNano('1') && back < deposited - toNano('0.97'), `${back}`);
 });

@@ -1,0 +1,287 @@
+//! A worker that is paid: its channel, what it is owed beyond that, and what of both may still be disputed.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use billing::{
+    Nano,
+    channel::{
+        Account, Channel, ChannelId, FundRefusal, HoldId, Keys, Payer, PublicKey, Purse, Signer, Terms,
+        payer::{Effect, Event, OpenRefusal, PayerPolicy, Phase, Trust},
+    },
+};
+use billing_ton::contract;
+use sha2::{Digest as _, Sha256};
+
+use crate::control::{Notices, PayOffer};
+
+/// Amounts that mature apart; what comes within a second goes together.
+const APART_MS: i64 = 1_000;
+/// A worker that was not seen for a week has its channel closed.
+const AWAY_MS: i64 = 7 * 24 * 3_600_000;
+/// Of what is owed, what goes into the channel in one look.
+const PIECES: usize = 64;
+
+/// A worker that is paid at an address, as [`id`] makes it.
+pub(super) type PayeeId = [u8; 32];
+
+/// Who is paid where: nobody who names another's key has what the other earned, or changes where it goes. A worker that
+/// an operator named is one of its place; of those that enrolled themselves all with one key and one address are one.
+pub(super) fn id(place: Option<&Arc<str>>, offer: &PayOffer) -> PayeeId {
+    let place = place.map(|place| place.as_bytes()).unwrap_or_default();
+    Sha256::new()
+        .chain_update(u64::try_from(place.len()).unwrap_or(u64::MAX).to_be_bytes())
+        .chain_update(place)
+        .chain_update(offer.network.0.to_be_bytes())
+        .chain_update(offer.payee_key.0)
+        .chain_update(offer.payout.hash)
+        .chain_update(offer.fee_bps.to_be_bytes())
+        .chain_update(offer.fee_dest.hash)
+        .finalize()
+        .into()
+}
+
+pub(super) struct Payee {
+    pub(super) key: PayeeId,
+    /// What it said last.
+    pub(super) offer: Option<PayOffer>,
+    pub(super) trust: Trust,
+    /// Earned, and in no channel.
+    pub(super) owed: Nano,
+    /// Of `owed` and of what its channel has spent, what may still be disputed: when it was earned, the oldest first.
+    fresh: VecDeque<(i64, Nano)>,
+    told_matured: Nano,
+    pub(super) channel: Option<Payer>,
+    /// Channels that are over: their addresses are never paid into again.
+    pub(super) buried: BTreeSet<Account>,
+    /// It took more than it had earned.
+    pub(super) is_quarantined: bool,
+    pub(super) loss: Nano,
+    /// The take that is on its way to the contract.
+    pub(super) settling: Nano,
+    pub(super) links: Vec<(u64, Notices)>,
+    refused: Option<FundRefusal>,
+    /// Since when it is not connected.
+    away_ms: Option<i64>,
+}
+
+/// What opening a channel takes.
+pub(super) struct Opening<'a> {
+    pub(super) signer: &'a Arc<Signer>,
+    pub(super) wallet: Account,
+    pub(super) salt: u128,
+    pub(super) deposit: Nano,
+    pub(super) policy: PayerPolicy,
+    pub(super) open_above: Nano,
+}
+
+/// Why no channel is opened where one is due.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpeningError {
+    #[error("its terms do not work out")]
+    Terms(#[from] contract::BadTerms),
+    #[error(transparent)]
+    Refused(#[from] OpenRefusal),
+}
+
+impl Payee {
+    pub(super) fn new(key: PayeeId) -> Self {
+        Self {
+            key,
+            offer: None,
+            trust: Trust::Credit,
+            owed: Nano::ZERO,
+            fresh: VecDeque::new(),
+            told_matured: Nano::ZERO,
+            channel: None,
+            buried: BTreeSet::new(),
+            is_quarantined: false,
+            loss: Nano::ZERO,
+            settling: Nano::ZERO,
+            links: Vec::new(),
+            refused: None,
+            away_ms: None,
+        }
+    }
+
+    /// The key that signs what it takes, once that is known.
+    pub(super) fn public(&self) -> Option<PublicKey> {
+        let of_channel = self.channel.as_ref().map(|payer| payer.channel().keys.payee);
+        of_channel.or_else(|| Some(self.offer?.payee_key.0))
+    }
+
+    /// Whether it has not been seen for so long that its deposit is wanted back.
+    pub(super) fn is_away_for_good(&mut self, now_ms: i64) -> bool {
+        if !self.links.is_empty() {
+            self.away_ms = None;
+            return false;
+        }
+        let since = *self.away_ms.get_or_insert(now_ms);
+        now_ms.saturating_sub(since.min(now_ms)) >= AWAY_MS
+    }
+
+    /// After a restart: when what was earned was earned is not known, and so all of it is as if it were new.
+    pub(super) fn restored(&mut self, now_ms: i64) {
+        let uncovered = self
+            .channel
+            .as_ref()
+            .map_or(Nano::ZERO, |payer| payer.spent().saturating_sub(payer.voucher_max()));
+        self.note(uncovered.saturating_add(self.owed), now_ms);
+    }
+
+    /// So much was earned.
+    pub(super) fn note(&mut self, amount: Nano, now_ms: i64) {
+        if amount.is_zero() {
+            return;
+        }
+        match self.fresh.back_mut() {
+            Some((since, sum)) if now_ms.saturating_sub(*since) < APART_MS => *sum = sum.saturating_add(amount),
+            _ => self.fresh.push_back((now_ms, amount)),
+        }
+    }
+
+    fn immature(&self) -> Nano {
+        let amounts = self.fresh.iter().map(|(_, amount)| *amount);
+        amounts.fold(Nano::ZERO, Nano::saturating_add)
+    }
+
+    /// What has been earned for so long cannot be disputed any more; what the channel is to be told of it.
+    pub(super) fn mature(&mut self, after: Duration, now_ms: i64) -> Option<Nano> {
+        let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        // A clock that was set back makes nothing wait for years.
+        for (since, _) in &mut self.fresh {
+            *since = (*since).min(now_ms);
+        }
+        while let Some((since, _)) = self.fresh.front()
+            && now_ms.saturating_sub(*since) >= after_ms
+        {
+            self.fresh.pop_front();
+        }
+        let immature = self.immature();
+        let payer = self.channel.as_ref()?;
+        // What is owed beside the channel is the newest.
+        let matured = payer.spent().saturating_sub(immature.saturating_sub(self.owed));
+        let is_new = matured > self.told_matured;
+        self.told_matured = self.told_matured.max(matured);
+        is_new.then_some(matured)
+    }
+
+    /// What is owed beside the channel goes into it as far as that has room; what is still owed then.
+    pub(super) fn fold(&mut self, purse: &mut Purse, policy: &PayerPolicy, fresh: impl Fn() -> HoldId) -> Option<Nano> {
+        let before = self.owed;
+        for _ in 0..PIECES {
+            let Some(payer) = self.channel.as_mut().filter(|payer| payer.phase() == Phase::Open) else {
+                break;
+            };
+            let room = payer
+                .deposited()
+                .saturating_sub(payer.spent())
+                .saturating_sub(payer.held());
+            // A voucher ahead of work covers no more than may be at risk.
+            let half = Nano::saturating(policy.exposure_cap.get().div_ceil(2));
+            let part = self.owed.min(room).min(half);
+            let hold = fresh();
+            if part.is_zero() || payer.hold(purse, hold, part).is_err() {
+                break;
+            }
+            if payer.capture(purse, hold, part).is_err() {
+                payer.release(hold).ok();
+                break;
+            }
+            self.owed = self.owed.saturating_sub(part);
+        }
+        (self.owed != before).then_some(self.owed)
+    }
+
+    /// Opens a channel where enough has matured and nobody has one; says whether it did.
+    pub(super) fn open(
+        &mut self,
+        purse: &mut Purse,
+        opening: &Opening<'_>,
+        now_ms: i64,
+    ) -> Result<Option<ChannelId>, OpeningError> {
+        let matured = self.owed.saturating_sub(self.immature());
+        let is_due = self.channel.is_none() && !self.is_quarantined && !self.links.is_empty();
+        let Some(offer) = self.offer.filter(|_| is_due && matured >= opening.open_above) else {
+            return Ok(None);
+        };
+        let terms = Terms {
+            network: offer.network,
+            close_delay_s: offer.close_delay_s,
+            fee_bps: offer.fee_bps,
+            salt: opening.salt,
+            payer: opening.wallet,
+            payee: offer.payout,
+            fee_dest: offer.fee_dest,
+        };
+        contract::check_terms(&terms)?;
+        let keys = Keys {
+            payer: opening.signer.public(),
+            payee: offer.payee_key.0,
+        };
+        let account = contract::account(&terms, &keys);
+        let id = ChannelId {
+            network: terms.network,
+            account,
+        };
+        let policy = PayerPolicy {
+            trust: self.trust,
+            ..opening.policy
+        };
+        let opened = Payer::open(
+            Channel { id, keys, terms },
+            opening.signer.clone(),
+            policy,
+            opening.deposit,
+            matured,
+            self.buried.contains(&account),
+            purse,
+            now_ms,
+        );
+        match opened {
+            Ok(payer) => {
+                self.channel = Some(payer);
+                self.told_matured = Nano::ZERO;
+                self.settling = Nano::ZERO;
+                self.refused = None;
+                Ok(Some(id))
+            }
+            // Told once: it is tried again and again.
+            Err(OpenRefusal::Fund(refusal)) if self.refused == Some(refusal) => Ok(None),
+            Err(error) => {
+                if let OpenRefusal::Fund(refusal) = error {
+                    self.refused = Some(refusal);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What the worker says now of its terms.
+    pub(super) fn take_offer(&mut self, offer: PayOffer, trust: Trust) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.trust != trust {
+            self.trust = trust;
+            events.push(Event::Trust(trust));
+        }
+        self.offer = Some(offer);
+        events.push(Event::Connected);
+        events
+    }
+
+    /// One event for its channel.
+    pub(super) fn step(&mut self, purse: &mut Purse, event: Event, now_ms: i64) -> Vec<Effect> {
+        match &mut self.channel {
+            Some(payer) => payer.step(purse, event, now_ms),
+            None => Vec::new(),
+        }
+    }
+
+    /// What calls between events have caused.
+    pub(super) fn effects(&mut self) -> Vec<Effect> {
+        self.channel.as_mut().map(Payer::effects).unwrap_or_default()
+    }
+}
