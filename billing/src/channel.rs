@@ -38,6 +38,7 @@
 
 mod access;
 mod address;
+mod clock;
 pub(crate) mod decimal;
 mod gate;
 mod holds;
