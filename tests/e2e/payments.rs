@@ -1,5 +1,6 @@
 //! A client that pays by channel: the payer is written here, the chain is simulated, the gateway a real process.
 
+mod closing;
 mod payer;
 mod reach;
 mod sidecar;
@@ -27,6 +28,11 @@ struct Shop {
 impl Shop {
     /// A request of [`BODY`] is held for about 0.0003 GRAM and costs less.
     fn open(chain: &str) -> Self {
+        Self::with(chain, "")
+    }
+
+    /// With more lines of the section `payments`.
+    fn with(chain: &str, more: &str) -> Self {
         let world = World::new();
         let mock = world.mock(&[]);
         let yaml = format!(
@@ -40,7 +46,7 @@ impl Shop {
              \x20 chain: ['{chain}/api/v2']\n\
              \x20 payout: '{}'\n\
              \x20 follow: 200ms\n\
-             \x20 min_close_delay: 1h\n",
+             \x20 min_close_delay: 1h\n{more}",
             world.dir().join("data").display(),
             mock.url(),
             payer::PAYOUT,

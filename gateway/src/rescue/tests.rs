@@ -1,6 +1,6 @@
 //! Every error that a layer can make has its row in docs/errors.md, and every row an error.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use backends::error::Exclusion;
 use billing::{
@@ -103,8 +103,11 @@ fn errors() -> Vec<BoxError> {
         Box::new(AuthenticateError::Payment(PaymentError::Known)),
         Box::new(PaymentError::Header(x402::DecodeError::Base64)),
         Box::new(PaymentError::Ended),
+        Box::new(PaymentError::Unseen),
         Box::new(PaymentError::Busy),
-        Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
+        Box::new(PaymentError::Chain(Arc::new(
+            InquiryError::Chain(ChainError::Limited).into(),
+        ))),
         Box::new(PaymentRequired::for_tests()),
         Box::new(LimitError::Requests {
             limit: 1,
