@@ -38,7 +38,8 @@
 
 mod access;
 mod address;
-mod decimal;
+mod clock;
+pub(crate) mod decimal;
 mod gate;
 mod holds;
 pub mod journal;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Bounds, Currency, End, Nano, Pot, Span, Tariff, Usage, UsageSource, Windows, receipt::statement::Word,
+    AccountId, Bounds, Currency, End, Nano, Pot, Span, Tariff, Usage, UsageSource, Windows,
+    receipt::{PaidBy, statement::Word},
     tariff,
 };
 
@@ -199,6 +200,9 @@ pub struct Evidence {
     /// Whose evidence that is; `None` where nobody showed any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rests_on: Option<RestsOn>,
+    /// Of a payment channel; `None` also where the node that charged did not have a voucher at hand that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_by: Option<Box<PaidBy>>,
 }
 
 /// What is archived of the evidence of who answered.

@@ -20,6 +20,7 @@ mod document;
 mod facts;
 mod hex;
 mod key;
+mod paid_by;
 mod seal;
 pub mod statement;
 mod verify;
@@ -34,6 +35,7 @@ pub use facts::{
 };
 pub use hex::{from_hex, to_hex};
 pub use key::{BadKey, KeyId, PublicKey, SigningKey};
+pub use paid_by::PaidBy;
 pub use seal::{Head, Sealed, Sealer};
 pub use verify::{Keys, Refused, Verified, verify};
 

@@ -31,9 +31,12 @@ export function found() {
 /** Asks a wallet to let itself be used here. Throws what it said, in words. */
 export async function connect({ name, bridge, title }) {
   const request = { manifestUrl: new URL("../tonconnect-manifest.json", location.href).href, items: [{ name: "ton_addr" }] };
-  const event = await bridge.connect(PROTOCOL, request).catch((error) => {
+  let event;
+  try {
+    event = await bridge.connect(PROTOCOL, request);
+  } catch (error) {
     throw new Error(`${title} gave no answer: ${reason(error)}`);
-  });
+  }
   const connected = opened({ name, bridge, title }, event);
   keep(name);
   return connected;

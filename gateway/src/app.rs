@@ -310,7 +310,7 @@ impl App {
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         background.spawn(parts.payments.clone().follow());
-        background.spawn(parts.wages.clone().run());
+        background.spawn(parts.wages.clone().run(parts.metrics.wages.clone()));
         if let Some(archivist) = archivist {
             background.spawn(archivist.run());
         }

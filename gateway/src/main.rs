@@ -11,6 +11,7 @@ mod assembly;
 mod backoff;
 mod binding;
 mod call;
+mod cashing;
 mod catalog;
 mod chain_source;
 mod cli;

@@ -27,6 +27,7 @@ pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use ledger::LedgerMetrics;
 pub(crate) use recent::Snapshot;
 pub(crate) use recounted::RecountOutcome;
+pub(crate) use wages::{WagesMetrics, WagesNow};
 
 mod histogram;
 mod job;
@@ -35,6 +36,7 @@ mod observed;
 mod recent;
 mod recounted;
 mod series;
+mod wages;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByEndpoint {
@@ -118,6 +120,7 @@ pub(crate) struct Metrics {
     /// 1 while the keys in the database cannot be read.
     pub(crate) keys_stale: Gauge,
     pub(crate) ledger: LedgerMetrics,
+    pub(crate) wages: WagesMetrics,
     pub(crate) spans_exported: Counter,
     pub(crate) spans_dropped: Counter,
     refused: Family<ByKind, Counter>,
@@ -148,6 +151,7 @@ impl Metrics {
             connections: Gauge::default(),
             keys_stale: Gauge::default(),
             ledger: LedgerMetrics::default(),
+            wages: WagesMetrics::default(),
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
             refused: Family::default(),
@@ -229,6 +233,7 @@ impl Metrics {
         let help = "1 while API keys in the database cannot be read, and those known before stay in force";
         registry.register("keys_stale", help, self.keys_stale.clone());
         self.ledger.register(registry);
+        self.wages.register(registry);
         let help = "Spans that a collector of traces took";
         registry.register("spans_exported", help, self.spans_exported.clone());
         let help = "Spans that were lost: the queue was full, or the collector did not take them";

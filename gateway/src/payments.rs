@@ -7,13 +7,18 @@
 //! - [`Payments::speak`] says for which channel a request speaks; [`channel`] is a channel as this gateway knows it.
 //! - [`known`] keeps channels and proofs in memory, bounded; [`accept`] asks the chain about a new one.
 //! - [`follow`] asks the chain about those that are open, and signs what is to be taken.
+//! - [`settling`] brings what was signed to the chain, where there is a wallet for it.
 //! - [`offer`] is what a refusal says that we accept, and [`look`] what the page at `/pay` is told.
 //!
 //! A voucher that is higher than any before is durable before its request goes on; what the access proof alone lets in
 //! waits for nothing. Where the chain cannot be reached, channels that are known go on up to what is known, and new
 //! ones are refused. What the chain and payers say is never asserted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use billing::{
     Nano,
@@ -47,6 +52,7 @@ mod known;
 mod look;
 mod offer;
 mod open;
+mod settling;
 
 pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
 pub(crate) use error::PaymentError;
@@ -58,6 +64,7 @@ pub(crate) use open::OpenError;
 use known::Known;
 use look::Looks;
 use offer::Terms as Offered;
+use settling::Settling;
 
 /// Who changes channels here, in the audit log.
 const ACTOR: &str = "payments";
@@ -81,6 +88,10 @@ struct Shared {
     looks: Looks,
     asking: Semaphore,
     settings: config::Payments,
+    /// Closed here, with a last take that the chain has not shown to be paid.
+    parting: Mutex<HashSet<billing::channel::Account>>,
+    /// Until it runs.
+    settling: Mutex<Option<Settling>>,
 }
 
 /// A channel for an administrator.

@@ -128,10 +128,10 @@ impl Receipts {
     }
 
     /// Those that the account's own key paid for: other keys of its organisation have receipts of their own. Who needs no
-    /// key is one and the same, and has those of no key.
+    /// key is one and the same, and has those of no key; so is who pays by one channel.
     pub(crate) async fn of_account(&self, id: &str, account: &Account) -> Result<Vec<StoredReceipt>, ReceiptsError> {
         let not_found = || ReceiptsError::NotFound { id: id.to_owned() };
-        let is_one = |payer: &&Payer| payer.key.is_some() || account.name.is_none();
+        let is_one = |payer: &&Payer| payer.key.is_some() || account.name.is_none() || account.channel.is_some();
         let payer = account.payer.as_deref().filter(is_one).ok_or_else(not_found)?;
         let mut receipts = self.of_request(id).await?;
         receipts.retain(|receipt| receipt.key == payer.key && receipt.organisation == payer.organisation);

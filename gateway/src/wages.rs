@@ -35,6 +35,7 @@ use crate::{
     facts::Facts,
     frames::{Scribe, Then},
     layers::rescue::Chain,
+    metrics::{WagesMetrics, WagesNow},
     tls,
     wall_clock::unix_ms,
 };
@@ -43,7 +44,7 @@ pub(crate) use errand::{Ask, Errand};
 pub(crate) use open::OpenError;
 
 use journal::{Line, Payees};
-use payee::{Opening, Payee};
+use payee::{Opening, Payee, PayeeId};
 
 mod acts;
 mod errand;
@@ -53,6 +54,8 @@ mod payee;
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(200);
+/// Entries after which the journal is made shorter.
+const LONG: u64 = 200_000;
 /// For the journal at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Workers with a key of their own that are known at a time: a stranger may show as many keys as it likes.
@@ -85,6 +88,10 @@ struct Payments {
 struct State {
     purse: Purse,
     payees: Payees,
+    /// What is kept of channels that are over.
+    tombstones: Vec<Vec<Line>>,
+    /// Entries since the journal was made shorter.
+    entries: u64,
     /// Who is at which upstream now.
     places: BTreeMap<Arc<str>, Place>,
     serial: u64,
@@ -98,7 +105,7 @@ struct State {
 /// A worker that is connected and wants to be paid.
 struct Place {
     serial: u64,
-    payee: PublicKey,
+    payee: PayeeId,
     tariff: Tariff,
     /// It asks more than we pay.
     is_too_dear: bool,
@@ -114,7 +121,7 @@ struct Entry {
 /// What is held for a worker that serves a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
-    payee: PublicKey,
+    payee: PayeeId,
     pub(crate) tariff: Tariff,
     /// The channel that it is held in; without one it will be owed.
     channel: Option<Account>,
@@ -159,8 +166,16 @@ impl Wages {
         self.0.is_some()
     }
 
-    /// A worker that is connected says on what terms it works. `None` where nobody is paid here, or it cannot be.
-    pub(crate) fn meet(&self, place: &Arc<str>, offer: PayOffer, trust: Trust, notices: Notices) -> Option<Post> {
+    /// A worker that is connected says on what terms it works. `is_named`: an operator named it, so that nobody else is
+    /// in its place. `None` where nobody is paid here, or it cannot be.
+    pub(crate) fn meet(
+        &self,
+        place: &Arc<str>,
+        is_named: bool,
+        offer: PayOffer,
+        trust: Trust,
+        notices: Notices,
+    ) -> Option<Post> {
         let shared = self.0.as_ref()?;
         if offer.network != shared.chain_network() {
             tracing::warn!(worker = %place, theirs = %offer.network, ours = %shared.chain_network(), "a worker wants to be paid on another network, and works for nothing");
@@ -170,12 +185,13 @@ impl Wages {
         if is_too_dear {
             tracing::warn!(worker = %place, "a worker asks more than max_price, and gets no requests");
         }
+        let key = payee::id(is_named.then_some(place), &offer);
         let serial = shared.with(|state, entry| {
-            if state.payees.len() >= PAYEES && !state.payees.contains_key(&offer.payee_key.0) {
+            if state.payees.len() >= PAYEES && !state.payees.contains_key(&key) {
                 return None;
             }
             state.serial = state.serial.saturating_add(1);
-            let (serial, key, now_ms) = (state.serial, offer.payee_key.0, unix_ms());
+            let (serial, now_ms) = (state.serial, unix_ms());
             let payee = state.payees.entry(key).or_insert_with(|| Payee::new(key));
             payee.links.push((serial, notices));
             let events = payee.take_offer(offer, trust);
@@ -194,7 +210,7 @@ impl Wages {
         Some(Post {
             wages: self.clone(),
             place: place.clone(),
-            payee: offer.payee_key.0,
+            payee: key,
             serial,
         })
     }
@@ -272,7 +288,7 @@ impl Wages {
         let Some(shared) = &self.0 else { return Vec::new() };
         let state = shared.lock();
         let wage = |payee: &Payee| Wage {
-            payee: payee.key,
+            payee: payee.public().unwrap_or_default(),
             at: state
                 .places
                 .iter()
@@ -296,7 +312,7 @@ impl Wages {
     }
 
     /// Looks after channels until dropped.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self, metrics: WagesMetrics) {
         let Some(shared) = self.0 else { return };
         let Some(payments) = shared.payments.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
@@ -316,7 +332,10 @@ impl Wages {
         let look = async {
             loop {
                 tokio::select! {
-                    _ = ticks.tick() => shared.look(&mut facts, &orders).await,
+                    _ = ticks.tick() => {
+                        shared.look(&mut facts, &orders).await;
+                        metrics.set(&shared.now());
+                    }
                     Some(news) = news.recv() => shared.hear(&news),
                 }
             }
@@ -356,8 +375,28 @@ impl Shared {
             && !(entry.lines.is_empty() && entry.then.is_empty())
         {
             scribe.add(entry.lines, entry.then);
+            state.entries = state.entries.saturating_add(1);
+            if state.entries > LONG {
+                state.entries = 0;
+                scribe.replace(journal::snapshot(&state.payees, &state.tombstones));
+            }
         }
         outcome
+    }
+
+    fn now(&self) -> WagesNow {
+        let state = self.lock();
+        let mut now = WagesNow::default();
+        for payee in state.payees.values() {
+            now.owed = now.owed.saturating_add(payee.owed);
+            now.lost = now.lost.saturating_add(payee.loss);
+            now.quarantined += usize::from(payee.is_quarantined);
+            if let Some(payer) = &payee.channel {
+                now.channels += 1;
+                now.exposure = now.exposure.saturating_add(payer.exposure());
+            }
+        }
+        now
     }
 
     fn chain_network(&self) -> billing::channel::Network {
@@ -397,7 +436,7 @@ impl Shared {
                 }
             });
         }
-        let keys: Vec<PublicKey> = self.lock().payees.keys().copied().collect();
+        let keys: Vec<PayeeId> = self.lock().payees.keys().copied().collect();
         for key in keys {
             self.with(|state, entry| self.tend(state, entry, &key));
         }
@@ -419,7 +458,7 @@ impl Shared {
     }
 
     /// What is due for one worker.
-    fn tend(&self, state: &mut State, entry: &mut Entry, key: &PublicKey) {
+    fn tend(&self, state: &mut State, entry: &mut Entry, key: &PayeeId) {
         let now_ms = unix_ms();
         let Some(payee) = state.payees.get_mut(key) else { return };
         if let Some(matured) = payee.mature(self.settings.matures_after, now_ms) {
@@ -435,12 +474,16 @@ impl Shared {
             entry.owed(payee);
             state.after(entry, key);
         }
+        let Some(payee) = state.payees.get_mut(key) else { return };
+        if payee.is_away_for_good(now_ms) {
+            state.step(entry, key, Event::Close, now_ms);
+        }
         self.open_if_due(state, entry, key, now_ms);
         state.step(entry, key, Event::Tick, now_ms);
         self.settle_if_due(state, key);
     }
 
-    fn open_if_due(&self, state: &mut State, entry: &mut Entry, key: &PublicKey, now_ms: i64) {
+    fn open_if_due(&self, state: &mut State, entry: &mut Entry, key: &PayeeId, now_ms: i64) {
         let Some(payee) = state.payees.get_mut(key) else { return };
         let Some(salt) = tls::random().map(u128::from_be_bytes) else {
             return;
@@ -467,7 +510,7 @@ impl Shared {
     }
 
     /// The worker asks by signing what it takes; we pay the gas.
-    fn settle_if_due(&self, state: &mut State, key: &PublicKey) {
+    fn settle_if_due(&self, state: &mut State, key: &PayeeId) {
         let Some(payee) = state.payees.get_mut(key) else { return };
         let Some(payer) = &payee.channel else { return };
         let Some(settlement) = payer.settlement() else { return };
@@ -483,7 +526,7 @@ impl Shared {
 }
 
 impl State {
-    fn payee_of(&self, account: &Account) -> Option<PublicKey> {
+    fn payee_of(&self, account: &Account) -> Option<PayeeId> {
         let has = |payee: &&Payee| {
             let channel = payee.channel.as_ref();
             channel.is_some_and(|payer| payer.channel().id.account == *account)
@@ -491,7 +534,7 @@ impl State {
         self.payees.values().find(has).map(|payee| payee.key)
     }
 
-    fn step(&mut self, entry: &mut Entry, key: &PublicKey, event: Event, now_ms: i64) {
+    fn step(&mut self, entry: &mut Entry, key: &PayeeId, event: Event, now_ms: i64) {
         if let Some(payee) = self.payees.get_mut(key) {
             let effects = payee.step(&mut self.purse, event, now_ms);
             self.perform(entry, key, effects);
@@ -499,14 +542,14 @@ impl State {
     }
 
     /// What a call has caused.
-    fn after(&mut self, entry: &mut Entry, key: &PublicKey) {
+    fn after(&mut self, entry: &mut Entry, key: &PayeeId) {
         if let Some(payee) = self.payees.get_mut(key) {
             let effects = payee.effects();
             self.perform(entry, key, effects);
         }
     }
 
-    fn perform(&mut self, entry: &mut Entry, key: &PublicKey, effects: Vec<Effect>) {
+    fn perform(&mut self, entry: &mut Entry, key: &PayeeId, effects: Vec<Effect>) {
         let Some(payee) = self.payees.get_mut(key) else { return };
         let Some(id) = payee.channel.as_ref().map(|payer| payer.channel().id) else {
             return;
@@ -545,7 +588,9 @@ impl State {
                 Effect::Buried(tombstone) => {
                     tracing::info!(channel = %account, spent = %tombstone.spent, claimed = %tombstone.claimed, "a channel to a worker is over");
                     payee.buried.insert(account);
-                    payee.channel = None;
+                    if let Some(payer) = payee.channel.take() {
+                        self.tombstones.extend(journal::lines(*key, &payer));
+                    }
                     self.over.push(account);
                 }
             }
@@ -586,7 +631,7 @@ fn written(shared: &Weak<Shared>, thens: Vec<Then>) {
 pub(crate) struct Post {
     wages: Wages,
     place: Arc<str>,
-    payee: PublicKey,
+    payee: PayeeId,
     serial: u64,
 }
 

@@ -27,17 +27,18 @@ use billing::{
 };
 use billing_ton::{
     Seed, Wallet,
-    contract::{Operation, Prices, Request, Settle},
+    contract::Prices,
     follower::{self, Life, Position, What},
     settler::{
-        self, Goal, Job, JournalError, Key, Kind, Seen, Settler,
-        drive::{self, DriveError, FileKeep, LoadError, Orders, Stopped},
+        Key, Kind, Seen,
+        drive::{self, DriveError, Orders, Stopped},
     },
 };
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     backoff::Backoff,
+    cashing::{SettlerError, job, operation, settler, unpaid},
     chain_source::ChainSource,
     drain::{Phase, drain},
     frames::{Frames, FramesError},
@@ -97,12 +98,8 @@ pub(crate) enum WatchError {
     InUse(PathBuf),
     #[error(transparent)]
     Frames(#[from] FramesError),
-    #[error("the wallet cannot go on with the payments in '{}'", path.display())]
-    Load { path: PathBuf, source: LoadError },
-    #[error("the wallet cannot go on with the payments in '{}'; use the wallet that began them, or another --state", path.display())]
-    Journal { path: PathBuf, source: JournalError },
-    #[error("the key is not that of the wallet")]
-    Wallet(#[from] settler::StartError),
+    #[error(transparent)]
+    Settler(#[from] SettlerError),
     #[error(transparent)]
     Drive(#[from] DriveError),
     #[error(transparent)]
@@ -202,23 +199,6 @@ fn kept(tower: &Watchtower, channel: &ChannelId) -> Option<Record> {
         keys: *tower.keys(channel)?,
         blob: tower.best(channel)?.claim(),
     })
-}
-
-async fn settler(path: &Path, wallet: Wallet, seed: Seed) -> Result<(Settler, FileKeep), WatchError> {
-    let keep = FileKeep(path.to_owned());
-    let journal = keep.load().await.map_err(|source| WatchError::Load {
-        path: path.to_owned(),
-        source,
-    })?;
-    let usual = settler::Settings::USUAL;
-    let settler = match journal {
-        None => Settler::new(wallet, seed, usual)?,
-        Some(journal) => Settler::restore(wallet, seed, usual, &journal).map_err(|source| WatchError::Journal {
-            path: path.to_owned(),
-            source,
-        })?,
-    };
-    Ok((settler, keep))
 }
 
 /// A settlement of a channel whose keys are not known yet.
@@ -577,34 +557,5 @@ impl Watch {
             .filter_map(|(channel, seen)| Some(unpaid(self.tower.best(channel)?, seen)));
         let unpaid = unpaid.fold(Nano::ZERO, Nano::saturating_add);
         self.board.unpaid.set(i64::try_from(unpaid.get()).unwrap_or(i64::MAX));
-    }
-}
-
-/// What a settlement brings where the channel stands.
-fn unpaid(settlement: &Settlement, on_chain: &OnChain) -> Nano {
-    let due = settlement.take().amount().min(on_chain.deposited);
-    due.saturating_sub(on_chain.claimed)
-}
-
-fn operation(settlement: &Settlement) -> Operation {
-    if settlement.take().is_last() {
-        Operation::Close
-    } else {
-        Operation::Settle
-    }
-}
-
-fn job(settlement: &Settlement, operation: Operation, prices: &Prices) -> Job {
-    let goal = match operation {
-        // It pays, gives the rest back, and is gone.
-        Operation::Close => Goal::Gone,
-        _ => Goal::Claimed(settlement.take().amount()),
-    };
-    Job {
-        channel: settlement.channel().account,
-        goal,
-        amount: prices.bring(operation),
-        body: Request::Settle(Settle::of(settlement, 0)).encode(),
-        init: None,
     }
 }

@@ -396,7 +396,7 @@ test("what the gateway serves is bounded, and there only where it is paid by cha
   // Strangers together make it ask the chain once a second.
   const all = await Promise.all(Array.from({ length: 40 }, (_, i) => fetch(`${shop.url}/pay/channel?address=0:${i.toString(16).padStart(64, "0")}`)));
   const refused = all.filter(({ status }) => status === 503).length;
-  assert.ok(refused >= 30 && all.every(({ status }) => [200, 503].includes(status)), `${refused}`);
+  assert.ok(refused >= 20 && all.every(({ status }) => [200, 503].includes(status)), `${refused}`);
 
   const plain = await startGateway();
   for (const path of ["/pay/", "/pay/terms", "/tonconnect-manifest.json"]) assert.equal((await fetch(`${plain.url}${path}`)).status, 404, path);

@@ -3,6 +3,8 @@
 mod five;
 mod payer;
 mod reach;
+mod receipts;
+mod settles;
 mod sidecar;
 mod streams;
 
@@ -28,7 +30,11 @@ struct Shop {
 impl Shop {
     /// A request of [`BODY`] is held for about 0.0003 GRAM and costs less.
     fn open(chain: &str) -> Self {
-        let world = World::new();
+        Self::in_world(World::new(), chain, "")
+    }
+
+    /// With more in the section `payments`.
+    fn in_world(world: World, chain: &str, more: &str) -> Self {
         let mock = world.mock(&[]);
         let yaml = format!(
             "data_dir: {}\n\
@@ -41,7 +47,8 @@ impl Shop {
              \x20 chain: ['{chain}/api/v2']\n\
              \x20 payout: '{}'\n\
              \x20 follow: 200ms\n\
-             \x20 min_close_delay: 1h\n",
+             \x20 min_close_delay: 1h\n\
+             {more}",
             world.dir().join("data").display(),
             mock.url(),
             payer::PAYOUT,

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Account, Network};
-use crate::receipt::{from_hex, to_hex};
+use crate::{
+    AccountId,
+    receipt::{from_hex, to_hex},
+};
 
 /// Not an account's address, or not in its one spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +18,14 @@ pub struct BadAccount;
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.workchain, to_hex(&self.hash))
+    }
+}
+
+impl Account {
+    /// The account of the ledger that a channel at this address is, at its payee.
+    pub fn organisation(&self) -> AccountId {
+        let name = format!("channel-{}", to_hex(&self.hash));
+        AccountId::organisation(&name).expect("a word and 64 digits are the name of an organisation")
     }
 }
 

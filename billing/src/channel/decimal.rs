@@ -1,16 +1,16 @@
 //! Amounts and bytes as x402 writes them in JSON: decimal digits in a string, lowercase hexadecimal digits.
 
 /// Nanoton in a string of decimal digits, for JavaScript reads numbers as floats.
-pub(super) mod nano {
+pub(crate) mod nano {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::Nano;
 
-    pub(in crate::channel) fn serialize<S: Serializer>(amount: &Nano, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(amount: &Nano, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&amount.get())
     }
 
-    pub(in crate::channel) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nano, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nano, D::Error> {
         let text = String::deserialize(deserializer)?;
         let is_plain = text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         if !is_plain || text.is_empty() {
@@ -25,24 +25,19 @@ pub(super) mod nano {
 }
 
 /// Nanoton that may be absent.
-pub(super) mod maybe_nano {
+pub(crate) mod maybe_nano {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::Nano;
 
-    pub(in crate::channel) fn serialize<S: Serializer>(
-        amount: &Option<Nano>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(amount: &Option<Nano>, serializer: S) -> Result<S::Ok, S::Error> {
         match amount {
             Some(amount) => super::nano::serialize(amount, serializer),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(in crate::channel) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Nano>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Nano>, D::Error> {
         #[derive(Deserialize)]
         #[serde(transparent)]
         struct Amount(#[serde(with = "super::nano")] Nano);
@@ -51,21 +46,16 @@ pub(super) mod maybe_nano {
 }
 
 /// Bytes of a fixed number as lowercase hexadecimal digits.
-pub(super) mod hex {
+pub(crate) mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::receipt::{from_hex, to_hex};
 
-    pub(in crate::channel) fn serialize<S: Serializer, const N: usize>(
-        bytes: &[u8; N],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&to_hex(bytes))
     }
 
-    pub(in crate::channel) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        deserializer: D,
-    ) -> Result<[u8; N], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
         let text = String::deserialize(deserializer)?;
         from_hex(&text)
             .ok_or_else(|| D::Error::custom(format_args!("expected {N} bytes as lowercase hexadecimal digits")))

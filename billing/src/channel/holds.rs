@@ -89,6 +89,16 @@ impl Holds {
         }
     }
 
+    /// Ends the hold and adds what was captured of it to `spent`.
+    pub(super) fn capture(&mut self, spent: &mut Nano, id: HoldId, amount: Nano) -> Result<Resolved, CommitRefusal> {
+        let sum = spent.checked_add(amount).ok_or(CommitRefusal::TooLarge)?;
+        let resolved = self.resolve(id, amount)?;
+        if resolved == Resolved::Now {
+            *spent = sum;
+        }
+        Ok(resolved)
+    }
+
     pub(super) fn remember(&mut self, id: HoldId, amount: Nano) {
         if self.resolved.insert(id, amount).is_none() {
             self.order.push_back(id);

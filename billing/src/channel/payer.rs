@@ -379,7 +379,3 @@ impl Timers {
         }
     }
 }
-
-const fn is_past(since_ms: i64, span_ms: i64, now_ms: i64) -> bool {
-    now_ms.saturating_sub(since_ms) >= span_ms
-}

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, ChannelId, Keys, NotTheSigner, Signature, Signer, Tag, decimal,
+    Account, ChannelId, Keys, Network, NotTheSigner, PublicKey, Signature, Signer, Tag, decimal,
     signer::is_signed,
     take::{read_signed, write_signed},
 };
@@ -120,6 +120,15 @@ impl ClaimedVoucher {
             max: self.max,
             signature: self.signature,
         })
+    }
+
+    /// Whether this key signed it for its channel on a network. Whether it is the payer's, others say.
+    pub(crate) fn is_signed_by(&self, key: &PublicKey, network: Network) -> bool {
+        let channel = ChannelId {
+            network,
+            account: self.account,
+        };
+        self.account.workchain == 0 && is_signed(key, Tag::Voucher, &channel, self.max, &self.signature)
     }
 
     /// `V`, workchain, account, amount as `u64` big-endian, signature: 106 bytes.

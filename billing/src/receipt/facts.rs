@@ -9,6 +9,7 @@ use super::{
     document::Document,
     hex::from_hex,
     key::{KeyId, PublicKey},
+    paid_by::PaidBy,
     statement::Signed,
 };
 use crate::{AccountId, Currency, End, Fee, Nano, Tariff, Terms, Usage, UsageSource};
@@ -41,6 +42,8 @@ pub struct Facts {
     /// SHA-256 of the bundle that the verdict is in.
     #[serde(deserialize_with = "named_hash_or_null")]
     pub evidence: Option<Hash>,
+    /// The payment channel that pays.
+    pub voucher: Option<PaidBy>,
 }
 
 /// The receipt before, of the same organisation and node.

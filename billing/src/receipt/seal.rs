@@ -142,7 +142,10 @@ impl Sealer {
             o.text("source", charge.source.as_str());
         });
         body.count("v", VERSION);
-        body.null("voucher");
+        match &evidence.paid_by {
+            Some(paid_by) => body.object("voucher", |o| paid_by.write(o)),
+            None => body.null("voucher"),
+        }
         body.object("worker_statement", |o| match &evidence.word {
             Word::Absent(why) => o.text("absent", why.as_str()),
             Word::Signed { key, statement } => {

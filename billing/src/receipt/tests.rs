@@ -8,6 +8,7 @@ use super::{
     statement::{Absence, Ended, Exchange, Seen, Signed, Statement, Word},
     *,
 };
+use crate::channel::{self, ChannelId, Network, Signer, Voucher};
 use crate::{AccountId, Charge, ChargeKind, Currency, End, Evidence, Fee, Nano, Tariff, Terms, Usage, UsageSource};
 
 /// The seed of RFC 8032, 7.1, test 1: no key that anybody uses.
@@ -86,6 +87,7 @@ fn charge(seq: u64) -> Charge {
             forwarded: None,
             word: Word::default(),
             rests_on: None,
+            paid_by: None,
         })),
     }
 }
@@ -325,6 +327,81 @@ fn what_a_gateway_may_not_sign_is_refused() {
     check(&|charge| charge.amount = Nano::saturating(72_001), "amounts");
     check(&|charge| charge.billed.completion = 349, "amounts");
     check(&|charge| charge.fee = Nano::saturating(72_001), "amounts");
+}
+
+/// A charge of a channel whose voucher covers it.
+fn of_channel(max: u64, charged: u64) -> Charge {
+    let nano = Nano::saturating;
+    let id = ChannelId {
+        network: Network::TESTNET,
+        account: channel::Account {
+            workchain: 0,
+            hash: [9; 32],
+        },
+    };
+    let signer = Signer::from_seed(&[1; 32]).expect("a seed");
+    let keys = channel::Keys {
+        payer: signer.public(),
+        payee: [2; 32],
+    };
+    let voucher = Voucher::sign(&signer, &keys, &id, nano(max)).expect("the payer's key");
+    let mut charge = charge(1);
+    (charge.organisation, charge.team, charge.key) = (id.account.organisation(), None, None);
+    charge.evidence.as_mut().expect("it is there").paid_by = Some(Box::new(PaidBy {
+        network: id.network,
+        channel: id.account,
+        payer: keys.payer,
+        max: nano(max),
+        signature: *voucher.signature(),
+        charged: nano(charged),
+    }));
+    charge
+}
+
+#[test]
+fn a_voucher_covers_its_charge_or_the_receipt_is_refused() {
+    let good = sealer().seal(&of_channel(500_000, 500_000)).expect("evidence");
+    let facts = checked(&good.json).expect("good").facts().clone();
+    let paid_by = facts.voucher.expect("a channel pays");
+    assert_eq!(
+        (paid_by.max, paid_by.charged),
+        (Nano::saturating(500_000), Nano::saturating(500_000))
+    );
+    assert!(!format!("{paid_by:?}").contains(&to_hex(&paid_by.signature)[..16]));
+    let check = |charged: u64, change: &dyn Fn(&mut Charge, &mut PaidBy), field: &str| {
+        let mut charge = of_channel(500_000, charged);
+        let mut paid_by = charge
+            .evidence
+            .as_mut()
+            .and_then(|evidence| evidence.paid_by.take())
+            .expect("there");
+        change(&mut charge, &mut paid_by);
+        charge.evidence.as_mut().expect("there").paid_by = Some(paid_by);
+        let sealed = sealer().seal(&charge).expect("evidence");
+        assert_eq!(checked(&sealed.json).expect_err("not covered").field, field);
+    };
+    let acme = AccountId::organisation("acme").expect("a name");
+    check(
+        72_000,
+        &|charge, _| charge.organisation = acme.clone(),
+        "voucher.channel",
+    );
+    check(72_000, &|charge, _| charge.currency = Currency::USD, "voucher.channel");
+    check(500_001, &|_, _| {}, "voucher.charged");
+    check(71_999, &|_, _| {}, "voucher.charged");
+    let signature = "voucher.signature";
+    check(72_000, &|_, paid_by| paid_by.max = Nano::saturating(500_001), signature);
+    check(72_000, &|_, paid_by| paid_by.network = Network::MAINNET, signature);
+    check(72_000, &|_, paid_by| paid_by.payer = [2; 32], signature);
+    check(72_000, &|_, paid_by| paid_by.signature[0] ^= 1, signature);
+    check(
+        72_000,
+        &|charge, paid_by| {
+            paid_by.channel.workchain = -1;
+            charge.organisation = paid_by.channel.organisation();
+        },
+        signature,
+    );
 }
 
 fn statement() -> Statement {

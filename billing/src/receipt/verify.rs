@@ -227,6 +227,9 @@ fn consistent(document: &Document) -> Result<Facts, Refused> {
         ));
     }
     worker_statement(&facts)?;
+    if let Some(paid_by) = &facts.voucher {
+        paid_by.check(&facts)?;
+    }
     Ok(facts)
 }
 

@@ -15,20 +15,18 @@ mod ending;
 mod nodes;
 #[path = "../simulation/random.rs"]
 mod random;
+#[path = "../simulation/seeds.rs"]
+mod seeds;
 mod stats;
 mod work;
 mod world;
 
 use std::{
     panic,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
+use seeds::{asked, play_all};
 use stats::Stats;
 use world::{Step, World};
 
@@ -78,14 +76,6 @@ fn tell(seed: u64) -> String {
     )
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration; its seed comes from who runs it"
-)]
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
 /// How often what happened, for who asks with `--nocapture`.
 #[expect(clippy::print_stdout, reason = "the harness shows it where it is asked to")]
 fn count(stats: &Stats) {
@@ -96,45 +86,27 @@ fn count(stats: &Stats) {
 
 #[test]
 fn the_invariants_hold_in_every_history() {
-    if let Some(seed) = number("MULBERRY_CHANNELS_SEED") {
+    if let Some(seed) = asked("MULBERRY_CHANNELS_SEED") {
         let (_, end) = play(seed, STEPS, None);
         assert!(end.is_ok(), "{}", tell(seed));
         return;
     }
-    let most = number("MULBERRY_CHANNELS_HISTORIES");
-    let seconds = number("MULBERRY_CHANNELS_S").unwrap_or(if most.is_some() { u64::MAX } else { SECONDS });
+    let most = asked("MULBERRY_CHANNELS_HISTORIES");
+    let seconds = asked("MULBERRY_CHANNELS_S").unwrap_or(if most.is_some() { u64::MAX } else { SECONDS });
     let until = Instant::now().checked_add(Duration::from_secs(seconds));
-    let next = AtomicU64::new(0);
-    let wrong = AtomicU64::new(u64::MAX);
-    let sum = Mutex::new(Stats::default());
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let is_late = || until.is_some_and(|until| Instant::now() >= until);
+    let is_enough = |seed| (seed >= LEAST && is_late()) || seed >= most.unwrap_or(u64::MAX);
+    let play_one = |seed, sum: &mut Stats| {
+        let (world, end) = play(seed, STEPS, None);
+        sum.add(&world.stats);
+        end.is_ok()
+    };
     // What machines say when they stop is told once, in the end.
     panic::set_hook(Box::new(|_| {}));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut stats = Stats::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let is_late = seed >= LEAST && until.is_some_and(|until| Instant::now() >= until);
-                    if is_late || seed >= most.unwrap_or(u64::MAX) || seed >= wrong.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let (world, end) = play(seed, STEPS, None);
-                    stats.add(&world.stats);
-                    if end.is_err() {
-                        wrong.fetch_min(seed, Ordering::Relaxed);
-                    }
-                }
-                sum.lock().expect("no thread panicked").add(&stats);
-            });
-        }
-    });
-    let wrong = wrong.into_inner();
-    let told = (wrong != u64::MAX).then(|| tell(wrong));
+    let (stats, wrong) = play_all(is_enough, play_one, Stats::add);
+    let told = wrong.map(tell);
     drop(panic::take_hook());
     assert!(told.is_none(), "{}", told.unwrap_or_default());
-    let stats = sum.into_inner().expect("no thread panicked");
     count(&stats);
     let never: Vec<_> = stats.counts().filter(|(_, count)| *count == 0).collect();
     assert!(

@@ -56,6 +56,7 @@ pub(crate) struct TowerNode {
     pub(crate) machine: Option<Watchtower>,
     pub(crate) todo: VecDeque<watchtower::Effect>,
     pub(crate) disk: Disk<watchtower::Record>,
+    pub(crate) skew_ms: i64,
     /// The most that it said it kept.
     pub(crate) kept: Nano,
 }

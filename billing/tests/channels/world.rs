@@ -177,6 +177,7 @@ impl World {
                 machine: Some(Watchtower::new(RESEND)),
                 todo: VecDeque::new(),
                 disk: Disk::new(),
+                skew_ms: 0,
                 kept: Nano::ZERO,
             },
             to_payer: Vec::new(),

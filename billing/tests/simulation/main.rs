@@ -11,16 +11,10 @@
 mod ending;
 mod node;
 mod random;
+mod seeds;
 mod world;
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
-
+use seeds::{asked, play_all};
 use world::{Stats, Step, World};
 
 const HISTORIES: u64 = 100_000;
@@ -54,48 +48,21 @@ fn tell(seed: u64) -> String {
     format!("{trace}\n\n{end}\n\nreplay it: MULBERRY_SIM_SEED={seed} cargo test -p billing --test simulation")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration; its seed comes from who runs it"
-)]
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
 #[test]
 fn the_invariants_hold_in_every_history() {
-    if let Some(seed) = number("MULBERRY_SIM_SEED") {
+    if let Some(seed) = asked("MULBERRY_SIM_SEED") {
         let (_, end) = play(seed, None);
         assert!(end.is_ok(), "{}", tell(seed));
         return;
     }
-    let histories = number("MULBERRY_SIM_HISTORIES").unwrap_or(HISTORIES);
-    let next = AtomicU64::new(0);
-    let wrong = AtomicU64::new(u64::MAX);
-    let sum = Mutex::new(Stats::default());
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut stats = Stats::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= histories.min(wrong.load(Ordering::Relaxed)) {
-                        break;
-                    }
-                    let (world, end) = play(seed, None);
-                    stats.add(&world.stats);
-                    if end.is_err() {
-                        wrong.fetch_min(seed, Ordering::Relaxed);
-                    }
-                }
-                sum.lock().expect("no thread panicked").add(&stats);
-            });
-        }
-    });
-    let wrong = wrong.into_inner();
-    assert!(wrong == u64::MAX, "{}", tell(wrong));
-    let stats = sum.into_inner().expect("no thread panicked");
+    let histories = asked("MULBERRY_SIM_HISTORIES").unwrap_or(HISTORIES);
+    let play_one = |seed, sum: &mut Stats| {
+        let (world, end) = play(seed, None);
+        sum.add(&world.stats);
+        end.is_ok()
+    };
+    let (stats, wrong) = play_all(|seed| seed >= histories, play_one, Stats::add);
+    assert!(wrong.is_none(), "{}", wrong.map(tell).unwrap_or_default());
     let never: Vec<_> = stats.counts().into_iter().filter(|(_, count)| *count == 0).collect();
     assert!(
         never.is_empty(),

@@ -10,8 +10,11 @@ pub mod durable;
 pub mod follower;
 #[cfg(test)]
 mod golden;
+mod history;
 pub mod inquiry;
 pub mod keyfile;
+#[cfg(feature = "lite-server")]
+pub mod lite;
 pub mod mnemonic;
 pub mod reconciler;
 pub mod seed;

@@ -24,7 +24,7 @@
 //! # Ok(()) }
 //! ```
 
-use std::{collections::VecDeque, fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::channel::{Account, Network};
@@ -37,12 +37,13 @@ use tokio::{sync::OnceCell, time::timeout};
 use crate::{
     address,
     chain::{AccountState, Chain, ChainError, Cursor, Head, Transaction},
+    history::{self, Linked},
 };
 
 mod answer;
 mod post;
 
-use answer::{AddressInformation, ConfigInfo, Envelope, Linked, RawTransaction};
+use answer::{AddressInformation, ConfigInfo, Envelope, RawTransaction};
 use post::{Client, PostError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,8 +56,6 @@ const A_QUESTION_EACH: Duration = Duration::from_secs(1);
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Transactions in one answer. One of a wallet with 255 payments has a hundred kilobytes.
 const PAGE: usize = 32;
-/// How far one question goes back from the newest transaction.
-const MAX_PAGES: usize = 256;
 /// Of a reason that a server gives.
 const MAX_REASON: usize = 200;
 /// An account that nobody owns, and that has no data: what is asked of it is how far the chain is.
@@ -234,50 +233,7 @@ impl Toncenter {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<Transaction>, ChainError> {
-        // The API goes back from the newest; wanted are the oldest, so that of what was seen the last are kept.
-        let mut kept: VecDeque<Transaction> = VecDeque::new();
-        let mut expected = None;
-        for _ in 0..MAX_PAGES {
-            let page = self.page(account, expected, after).await?;
-            if page.is_empty() {
-                return match expected {
-                    None => Ok(kept.into()),
-                    Some(_) => Err(unreadable("it does not have the account's older transactions")),
-                };
-            }
-            for Linked { transaction, previous } in page {
-                if let Some(after) = after
-                    && transaction.at.lt <= after.lt
-                {
-                    // Only when nothing is new is the cursor met here; else the one after it has named it.
-                    return if transaction.at == after {
-                        Ok(kept.into())
-                    } else {
-                        Err(lost(after))
-                    };
-                }
-                if expected.is_some_and(|expected| expected != transaction.at) {
-                    return Err(unreadable("a transaction is missing in an account's history"));
-                }
-                if kept.len() >= limit {
-                    kept.pop_back();
-                }
-                if limit > 0 {
-                    kept.push_front(transaction);
-                }
-                match (previous, after) {
-                    // The account's first, ever or since it was deleted: which of the two, nobody says here.
-                    (None, None) => return Ok(kept.into()),
-                    (None, Some(after)) => return Err(ChainError::Anew { after: after.lt }),
-                    (Some(previous), Some(after)) if previous == after => return Ok(kept.into()),
-                    (Some(previous), Some(after)) if previous.lt <= after.lt => return Err(lost(after)),
-                    (Some(_), _) => expected = previous,
-                }
-            }
-        }
-        Err(unreadable(
-            "an account has more new transactions than can be read at once",
-        ))
+        history::read(after, limit, |from| self.page(account, from, after)).await
     }
 }
 
@@ -371,13 +327,6 @@ fn unreached(error: PostError) -> ChainError {
 
 fn unreadable(reason: &'static str) -> ChainError {
     ChainError::Unreadable(reason.to_owned())
-}
-
-fn lost(cursor: Cursor) -> ChainError {
-    ChainError::Contradiction(format!(
-        "the account's history no longer has the transaction at logical time {} that was seen there",
-        cursor.lt
-    ))
 }
 
 #[cfg(test)]

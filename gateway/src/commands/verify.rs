@@ -16,7 +16,7 @@ use std::{
 
 use backends::serve::BoxError;
 use billing::receipt::{
-    BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, statement::Ended, verify,
+    BodyHash, Chains, Checkpoint, Document, Facts, Hash, Keys, Kind, Malformed, statement::Ended, to_hex, verify,
 };
 use openapi::sse::without_heartbeats;
 use serde_json::value::RawValue;
@@ -142,6 +142,17 @@ fn check(args: &VerifyArgs, out: &mut impl io::Write) -> Result<Result<(), Refus
                         )));
                     }
                 }
+            }
+            if let Some(paid_by) = &facts.voucher {
+                drop(writeln!(
+                    out,
+                    "      paid by the channel {} on {}: {} charged so far, {} signed by the payer's key {}",
+                    paid_by.channel,
+                    paid_by.network,
+                    paid_by.charged,
+                    paid_by.max,
+                    to_hex(&paid_by.payer),
+                ));
             }
             is_evidence_open |= facts.evidence.is_some() && args.evidence.is_empty();
             if let Some(told) = bundles.tell(facts) {

@@ -8,6 +8,7 @@ use billing::{
         ChannelId, ClaimedVoucher, Keys, OnChain, Terms,
         x402::{self, ChannelState, Receipt, ReceiptExtra, VoucherState},
     },
+    receipt::PaidBy,
 };
 use billing_store::ledger::{Facts, Stage, StoredChannel, channel_account};
 use http::{HeaderName, HeaderValue};
@@ -141,6 +142,24 @@ impl Channel {
         let now = *self.now();
         let state = ChannelState::new(&self.id, &self.terms, &now.facts.on_chain, now.spent).holding(now.held);
         (state, now.voucher.as_ref().map(VoucherState::from))
+    }
+
+    /// What a receipt says of a charge of so much; `None` where the voucher that covers it came to another gateway, and
+    /// was not heard of here.
+    pub(crate) fn covers(&self, amount: Nano) -> Option<Box<PaidBy>> {
+        let now = *self.now();
+        let voucher = now.voucher?;
+        let charged = now.spent.saturating_add(amount);
+        (charged <= voucher.max).then(|| {
+            Box::new(PaidBy {
+                network: self.id.network,
+                channel: self.id.account,
+                payer: self.keys.payer,
+                max: voucher.max,
+                signature: voucher.signature,
+                charged,
+            })
+        })
     }
 
     /// Notes what is held for a request that runs.

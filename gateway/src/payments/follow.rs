@@ -3,7 +3,11 @@
 //! Nothing that the chain says stops us: a channel that closes takes no new work and has its take signed, one that is
 //! gone is buried, and what does not fit is told in the log.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use billing::{Nano, channel};
 use billing_store::{
@@ -13,11 +17,13 @@ use billing_store::{
 use billing_ton::chain::{AccountState, Status};
 use tokio::time::{Instant, sleep};
 
-use super::{ACTOR, Channel, PaymentError, Payments, Shared, accept, by};
-use crate::layers::rescue::Chain;
+use super::{ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, settlement, settling::Cashier};
+use crate::{layers::rescue::Chain, wall_clock::unix_ms};
+
+/// How long the last take of a closed channel is brought to the chain: 90 days.
+const PARTING_MS: i64 = 90 * 86_400_000;
 
 /// What is remembered between two looks.
-#[derive(Default)]
 struct Watched {
     /// The generation of channels that was read last.
     generation: i64,
@@ -26,9 +32,20 @@ struct Watched {
     /// What was told in the log already.
     objections: HashMap<channel::Account, Objection>,
     is_failing: bool,
+    cashier: Cashier,
 }
 
 impl Watched {
+    fn new(cashier: Cashier) -> Self {
+        Self {
+            generation: 0,
+            signed: HashMap::new(),
+            objections: HashMap::new(),
+            is_failing: false,
+            cashier,
+        }
+    }
+
     /// Tells of a objection once.
     fn objection(&mut self, channel: channel::Account, objection: Option<Objection>) {
         let Some(objection) = objection else {
@@ -45,15 +62,27 @@ impl Payments {
     /// Follows until dropped.
     pub(crate) async fn follow(self) {
         let Some(shared) = self.0 else { return };
-        let mut watched = Watched::default();
-        loop {
-            sleep(shared.settings.follow).await;
-            shared.look(&mut watched).await;
-        }
+        let settling = shared.settling.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (orders, settle) = settling.map(Settling::start).unzip();
+        let settle = async {
+            if let Some(settle) = settle {
+                settle.await;
+            }
+        };
+        let cashier = Cashier::new(orders, shared.settings.watch.clone());
+        tokio::join!(shared.watch_over(cashier), settle);
     }
 }
 
 impl Shared {
+    async fn watch_over(&self, cashier: Cashier) {
+        let mut watched = Watched::new(cashier);
+        loop {
+            sleep(self.settings.follow).await;
+            self.look(&mut watched).await;
+        }
+    }
+
     /// Reads channels that changed after a generation.
     pub(super) async fn read(&self, since: i64) -> Result<i64, LedgerFault> {
         let mut since = since;
@@ -74,6 +103,9 @@ impl Shared {
     fn heard(&self, stored: &StoredChannel) {
         if stored.side != Side::Payee || stored.id.network != self.offered.wanted.network {
             return;
+        }
+        if is_parting(stored, unix_ms()) {
+            self.parting().insert(stored.id.account);
         }
         match self.known.find(&stored.id.account) {
             Some(channel) => {
@@ -97,6 +129,17 @@ impl Shared {
         for channel in self.known.all() {
             if let Err(cause) = self.look_at(&channel, watched).await {
                 failed = Some(cause);
+            }
+        }
+        let parting: Vec<_> = self.parting().iter().copied().collect();
+        for account in parting {
+            match self.see_off(account, watched).await {
+                Ok(true) => {
+                    self.parting().remove(&account);
+                    watched.cashier.forget(&account);
+                }
+                Ok(false) => {}
+                Err(cause) => failed = Some(cause),
             }
         }
         match failed {
@@ -123,9 +166,42 @@ impl Shared {
             let observed = self.observe(channel, &state, word).await;
             watched.objection(account, observed.map_err(|error| Chain(&error).to_string())?);
         }
-        self.settle_when_due(channel, watched)
-            .await
-            .map_err(|error| Chain(&error).to_string())
+        let stored = self.settle_when_due(channel, watched).await;
+        let stored = stored.map_err(|error| Chain(&error).to_string())?;
+        let signed = stored.and_then(|stored| Some((settlement(&stored)?, stored.facts.on_chain)));
+        match signed {
+            Some((settlement, on_chain)) => {
+                let brought = watched.cashier.bring(&self.sources, &settlement, &on_chain).await;
+                brought.map_err(|error| Chain(&error).to_string())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A channel that is closed here: its last take is to be paid. Says whether there is nothing more to do.
+    async fn see_off(&self, account: channel::Account, watched: &mut Watched) -> Result<bool, String> {
+        let id = self.id(account);
+        let stored = self.store.channel(&id).await;
+        let stored = stored.map_err(|error| Chain(&error).to_string())?;
+        let Some(stored) = stored else { return Ok(true) };
+        let Some(settlement) = settlement(&stored) else {
+            return Ok(true);
+        };
+        let state = self.sources.first().account(account).await;
+        let state = state.map_err(|error| Chain(&error).to_string())?;
+        let Some(now) = accept::read(&state) else {
+            return Ok(!matches!(state.status, Status::Active { .. } | Status::Frozen));
+        };
+        if (now.terms, now.keys) != (stored.terms, stored.keys) {
+            return Ok(true);
+        }
+        let brought = watched.cashier.bring(&self.sources, &settlement, &now.on_chain).await;
+        brought.map_err(|error| Chain(&error).to_string())?;
+        Ok(false)
+    }
+
+    fn parting(&self) -> MutexGuard<'_, HashSet<channel::Account>> {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_news(&self, channel: &Channel, state: &AccountState) -> bool {
@@ -191,9 +267,13 @@ impl Shared {
     }
 
     /// Signs what was earned where that is enough, or the channel ends, or it is time.
-    async fn settle_when_due(&self, channel: &Arc<Channel>, watched: &mut Watched) -> Result<(), PaymentError> {
-        let Some(stored) = self.store.channel(&channel.id).await? else {
-            return Ok(());
+    async fn settle_when_due(
+        &self,
+        channel: &Arc<Channel>,
+        watched: &mut Watched,
+    ) -> Result<Option<StoredChannel>, PaymentError> {
+        let Some(mut stored) = self.store.channel(&channel.id).await? else {
+            return Ok(None);
         };
         self.take_in(channel, &stored);
         let earned = stored.spent.min(stored.credited);
@@ -201,20 +281,29 @@ impl Shared {
         let unsigned = earned.saturating_sub(stored.taken());
         let since = *watched.signed.entry(channel.id.account).or_insert_with(Instant::now);
         let rule = &self.settings.settle;
-        if !is_due(unsigned, since.elapsed(), stored.stage, rule.above, rule.every) {
-            return Ok(());
-        }
-        if let Some(take) = self.store.take(&channel.id, &self.signer).await? {
+        let is_due = is_due(unsigned, since.elapsed(), stored.stage, rule.above, rule.every);
+        if is_due && let Some(take) = self.store.take(&channel.id, &self.signer).await? {
             watched.signed.insert(channel.id.account, Instant::now());
             tracing::info!(channel = %channel.id.account, take = %take.amount, "what a channel earned is signed, and can be settled");
+            stored.take = Some(take);
         }
-        Ok(())
+        Ok(Some(stored))
     }
 }
 
 /// Whether what was earned and not signed yet is to be signed now.
 fn is_due(unsigned: Nano, since: Duration, stage: Stage, above: Nano, every: Duration) -> bool {
     !unsigned.is_zero() && (unsigned >= above || stage != Stage::Open || since >= every)
+}
+
+/// Whether a channel that was closed here may have something to be paid. After so long its payer has its rest.
+fn is_parting(stored: &StoredChannel, now_ms: i64) -> bool {
+    let is_last = stored.take.is_some_and(|take| take.is_last);
+    let is_unpaid = stored.taken() > stored.facts.on_chain.claimed;
+    let since_ms = stored
+        .closed_at_ms
+        .map_or(i64::MAX, |at_ms| now_ms.saturating_sub(at_ms));
+    stored.stage == Stage::Closed && is_last && is_unpaid && since_ms < PARTING_MS
 }
 
 #[cfg(test)]

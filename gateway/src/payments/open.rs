@@ -1,6 +1,9 @@
 //! From the section `payments` to what is at work.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use billing::channel::Network;
 use billing_store::{LedgerFault, Store};
@@ -12,7 +15,12 @@ use billing_ton::{
 };
 use tokio::sync::Semaphore;
 
-use super::{ASKING, Offered, Payments, Shared, key, known::Known, look::Looks};
+use super::{
+    ASKING, Offered, Payments, Shared, key,
+    known::Known,
+    look::Looks,
+    settling::{Settling, SettlingError},
+};
 use crate::{config, ledger::Ledger, limiter::Limiters, tls};
 
 /// Why nobody can pay. In order of precedence.
@@ -30,6 +38,8 @@ pub(crate) enum OpenError {
     Source(#[from] toncenter::SettingsError),
     #[error("the roots for the sources of the chain cannot be had")]
     Tls(#[from] tls::TlsError),
+    #[error(transparent)]
+    Settling(#[from] SettlingError),
     #[error("the channels in the database cannot be read")]
     Read(#[from] LedgerFault),
 }
@@ -61,6 +71,7 @@ impl Payments {
             .into_iter();
         let first = chains.next().ok_or(OpenError::NoSource)?;
         let sources = Sources::new(first, chains.next(), settings.two_sources_above);
+        let settling = Settling::open(settings, folder, &sources).await?;
         let shared = Arc::new(Shared {
             offered: Offered { wanted },
             signer,
@@ -72,6 +83,8 @@ impl Payments {
             looks: Looks::default(),
             asking: Semaphore::new(ASKING),
             settings: settings.clone(),
+            parting: Mutex::default(),
+            settling: Mutex::new(settling),
         });
         shared.read(0).await?;
         Ok(Self(Some(shared)))

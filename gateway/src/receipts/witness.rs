@@ -107,6 +107,7 @@ impl Witness {
             forwarded: stated.forwarded,
             word: stated.word,
             rests_on,
+            paid_by: None,
         })
     }
 }

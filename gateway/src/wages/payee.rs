@@ -14,16 +14,38 @@ use billing::{
     },
 };
 use billing_ton::contract;
+use sha2::{Digest as _, Sha256};
 
 use crate::control::{Notices, PayOffer};
 
 /// Amounts that mature apart; what comes within a second goes together.
 const APART_MS: i64 = 1_000;
+/// A worker that was not seen for a week has its channel closed.
+const AWAY_MS: i64 = 7 * 24 * 3_600_000;
 /// Of what is owed, what goes into the channel in one look.
 const PIECES: usize = 64;
 
+/// A worker that is paid at an address, as [`id`] makes it.
+pub(super) type PayeeId = [u8; 32];
+
+/// Who is paid where: nobody who names another's key has what the other earned, or changes where it goes. A worker that
+/// an operator named is one of its place; of those that enrolled themselves all with one key and one address are one.
+pub(super) fn id(place: Option<&Arc<str>>, offer: &PayOffer) -> PayeeId {
+    let place = place.map(|place| place.as_bytes()).unwrap_or_default();
+    Sha256::new()
+        .chain_update(u64::try_from(place.len()).unwrap_or(u64::MAX).to_be_bytes())
+        .chain_update(place)
+        .chain_update(offer.network.0.to_be_bytes())
+        .chain_update(offer.payee_key.0)
+        .chain_update(offer.payout.hash)
+        .chain_update(offer.fee_bps.to_be_bytes())
+        .chain_update(offer.fee_dest.hash)
+        .finalize()
+        .into()
+}
+
 pub(super) struct Payee {
-    pub(super) key: PublicKey,
+    pub(super) key: PayeeId,
     /// What it said last.
     pub(super) offer: Option<PayOffer>,
     pub(super) trust: Trust,
@@ -42,6 +64,8 @@ pub(super) struct Payee {
     pub(super) settling: Nano,
     pub(super) links: Vec<(u64, Notices)>,
     refused: Option<FundRefusal>,
+    /// Since when it is not connected.
+    away_ms: Option<i64>,
 }
 
 /// What opening a channel takes.
@@ -64,7 +88,7 @@ pub(super) enum OpeningError {
 }
 
 impl Payee {
-    pub(super) fn new(key: PublicKey) -> Self {
+    pub(super) fn new(key: PayeeId) -> Self {
         Self {
             key,
             offer: None,
@@ -79,7 +103,24 @@ impl Payee {
             settling: Nano::ZERO,
             links: Vec::new(),
             refused: None,
+            away_ms: None,
         }
+    }
+
+    /// The key that signs what it takes, once that is known.
+    pub(super) fn public(&self) -> Option<PublicKey> {
+        let of_channel = self.channel.as_ref().map(|payer| payer.channel().keys.payee);
+        of_channel.or_else(|| Some(self.offer?.payee_key.0))
+    }
+
+    /// Whether it has not been seen for so long that its deposit is wanted back.
+    pub(super) fn is_away_for_good(&mut self, now_ms: i64) -> bool {
+        if !self.links.is_empty() {
+            self.away_ms = None;
+            return false;
+        }
+        let since = *self.away_ms.get_or_insert(now_ms);
+        now_ms.saturating_sub(since.min(now_ms)) >= AWAY_MS
     }
 
     /// After a restart: when what was earned was earned is not known, and so all of it is as if it were new.
@@ -179,7 +220,7 @@ impl Payee {
         contract::check_terms(&terms)?;
         let keys = Keys {
             payer: opening.signer.public(),
-            payee: self.key,
+            payee: offer.payee_key.0,
         };
         let account = contract::account(&terms, &keys);
         let id = ChannelId {
@@ -219,20 +260,12 @@ impl Payee {
         }
     }
 
-    /// What the worker says now of its terms: a channel of other terms is given up.
+    /// What the worker says now of its terms.
     pub(super) fn take_offer(&mut self, offer: PayOffer, trust: Trust) -> Vec<Event> {
         let mut events = Vec::new();
         if self.trust != trust {
             self.trust = trust;
             events.push(Event::Trust(trust));
-        }
-        let is_other = self.channel.as_ref().is_some_and(|payer| {
-            let terms = payer.channel().terms;
-            terms.payee != offer.payout || terms.fee_bps != offer.fee_bps || terms.network != offer.network
-        });
-        if is_other {
-            tracing::info!("a worker wants to be paid elsewhere than its channel pays; the channel is closed");
-            events.push(Event::Close);
         }
         self.offer = Some(offer);
         events.push(Event::Connected);
@@ -250,5 +283,90 @@ impl Payee {
     /// What calls between events have caused.
     pub(super) fn effects(&mut self) -> Vec<Effect> {
         self.channel.as_mut().map(Payer::effects).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attestation::Hex;
+    use billing::channel::Network;
+
+    use super::*;
+    use crate::control::Prices;
+
+    fn offer(payout: u8) -> PayOffer {
+        let account = |byte| Account {
+            workchain: 0,
+            hash: [byte; 32],
+        };
+        PayOffer {
+            network: Network::TESTNET,
+            payee_key: Hex([7; 32]),
+            payout: account(payout),
+            fee_bps: 0,
+            fee_dest: account(payout),
+            close_delay_s: 86_400,
+            price: Prices {
+                prompt: 1,
+                cached: 1,
+                completion: 1,
+                request: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn who_names_another_s_key_is_another() {
+        let place = |name: &str| Arc::<str>::from(name);
+        let (one, other) = (place("gpu/one"), place("gpu/other"));
+        let honest = id(Some(&one), &offer(1));
+        assert_eq!(honest, id(Some(&one), &offer(1)));
+        assert_ne!(honest, id(Some(&one), &offer(2)), "another address");
+        assert_ne!(honest, id(Some(&other), &offer(1)), "another place");
+        assert_ne!(honest, id(None, &offer(1)), "nobody named it");
+        let fee = PayOffer { fee_bps: 1, ..offer(1) };
+        assert_ne!(honest, id(Some(&one), &fee));
+        let price = PayOffer {
+            close_delay_s: 172_800,
+            ..offer(1)
+        };
+        assert_eq!(
+            honest,
+            id(Some(&one), &price),
+            "terms of the next channel change nothing"
+        );
+    }
+
+    #[test]
+    fn what_was_earned_matures_in_its_time() {
+        let mut payee = Payee::new([1; 32]);
+        let nano = Nano::saturating;
+        let after = Duration::from_secs(10);
+        for (amount, at_ms) in [(3, 0), (4, 900), (5, 5_000)] {
+            payee.note(nano(amount), at_ms);
+            payee.owed = payee.owed.saturating_add(nano(amount));
+        }
+        payee.mature(after, 9_999);
+        assert_eq!(payee.immature(), nano(12));
+        // What comes within a second goes together.
+        payee.mature(after, 10_000);
+        assert_eq!(payee.immature(), nano(5));
+        // A clock that was set back makes nothing wait for years.
+        payee.mature(after, 1_000);
+        payee.mature(after, 11_000);
+        assert_eq!(payee.immature(), Nano::ZERO);
+    }
+
+    #[test]
+    fn a_worker_is_away_for_good_after_a_week() {
+        let mut payee = Payee::new([1; 32]);
+        assert!(!payee.is_away_for_good(0));
+        assert!(!payee.is_away_for_good(AWAY_MS - 1));
+        assert!(payee.is_away_for_good(AWAY_MS));
+        let (notices, _waiting) = crate::control::notices();
+        payee.links.push((1, notices));
+        assert!(!payee.is_away_for_good(2 * AWAY_MS));
+        payee.links.clear();
+        assert!(!payee.is_away_for_good(2 * AWAY_MS), "counted anew");
     }
 }

@@ -289,7 +289,8 @@ struct Wage {
 
 impl Wage {
     /// What the worker says of it now.
-    fn hear(&mut self, roster: &Roster, place: &Arc<str>, offer: Option<PayOffer>) {
+    fn hear(&mut self, roster: &Roster, named: &Named, offer: Option<PayOffer>) {
+        let place = &named.place;
         if self.offer == offer {
             return;
         }
@@ -305,7 +306,8 @@ impl Wage {
         } else {
             Trust::Credit
         };
-        self.post = roster.wages.meet(place, offer, trust, self.notices.clone());
+        let is_named = named.seated.is_none();
+        self.post = roster.wages.meet(place, is_named, offer, trust, self.notices.clone());
     }
 }
 
@@ -354,7 +356,7 @@ async fn serve(
                     return AdoptError::TooManyModels;
                 }
                 tracing::debug!(worker = %place, %engine, models = models.len(), "a worker offers");
-                wage.hear(roster, place, pay);
+                wage.hear(roster, named, pay);
                 connected.offer(models.into_iter().map(|model| Model::new(model.id, 0, "")).collect());
             }
             Ok(Heard::Said(FromWorker::Load {

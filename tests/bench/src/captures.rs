@@ -16,7 +16,7 @@ use billing_store::{By, Journal, LedgerStore, Location, SealedCharge, Store, Wri
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A moment within a window, so that no day ends while it is measured.
 const NOW_MS: i64 = 1_795_348_800_000;
@@ -75,7 +75,7 @@ pub fn in_memory(time: Duration) -> Result<InMemory, Failure> {
 }
 
 /// What this thread has run for: a neighbour on the same core does not count.
-fn cpu_time() -> Option<Duration> {
+pub(crate) fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(stat.split_whitespace().next()?.parse().ok()?))
 }
@@ -214,15 +214,21 @@ pub async fn durable(mut place: Place, enders: usize, time: Duration) -> Result<
     let mut waits: Vec<Duration> = tasks.join_all().await.concat();
     let took = began.elapsed();
     let (groups, place) = committer.await??;
-    waits.sort_unstable();
-    let at = |percent: usize| waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)));
+    let (p50, p99) = median_and_p99(&mut waits);
     let figures = Durable {
         captures_a_second: waits.len() as f64 / took.as_secs_f64(),
         group: waits.len() as f64 / groups.max(1) as f64,
-        p50: at(50).copied().unwrap_or_default(),
-        p99: at(99).copied().unwrap_or_default(),
+        p50,
+        p99,
     };
     Ok((figures, place))
+}
+
+/// Of what was waited; nothing is zero.
+pub(crate) fn median_and_p99(waits: &mut [Duration]) -> (Duration, Duration) {
+    waits.sort_unstable();
+    let at = |percent: usize| waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)));
+    (at(50).copied().unwrap_or_default(), at(99).copied().unwrap_or_default())
 }
 
 /// The golden request: 1200 tokens of prompt, 800 of them cached, and 350 of an answer.

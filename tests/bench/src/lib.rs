@@ -9,7 +9,8 @@
 //! They refuse to be fooled: an answer counts only if it is complete, in order, about this very
 //! request, and reports the right usage ([`verdict`]).
 //!
-//! Beside it `bench-billing` measures what the ledger can do ([`captures`]); it needs no gateway.
+//! Beside it `bench-billing` measures what the ledger can do ([`captures`]), and `bench-vouchers` what a voucher costs
+//! ([`vouchers`]); they need no gateway.
 
 pub mod captures;
 pub mod histogram;
@@ -21,3 +22,4 @@ pub mod run;
 pub mod table;
 pub mod upstream;
 pub mod verdict;
+pub mod vouchers;

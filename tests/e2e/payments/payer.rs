@@ -82,7 +82,7 @@ impl Chain {
     }
 
     /// What the channel's contract says it paid out; `None` where there is none.
-    async fn claimed(&self, payer: &Payer) -> Option<u64> {
+    pub(crate) async fn claimed(&self, payer: &Payer) -> Option<u64> {
         let state = self.chain.account(payer.id.account).await.expect("it answers");
         match &state.status {
             Status::Active { data, .. } => Some(State::decode_boc(data).expect("its state").on_chain.claimed.get()),

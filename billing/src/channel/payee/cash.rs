@@ -1,7 +1,7 @@
 //! Signing takes and showing them to the contract.
 
-use super::{Alert, Effect, Notice, Payee, Phase, Record, Take, Then, Tombstone, is_past};
-use crate::Nano;
+use super::{Alert, Effect, Notice, Payee, Phase, Record, Take, Then, Tombstone};
+use crate::{Nano, channel::clock::is_past};
 
 impl Payee {
     /// Signs what may be taken where enough has come together, and shows it to the contract where that is due.

@@ -1,7 +1,7 @@
 //! Headroom for work: reserve, commit, release; and asking for more of it.
 
-use super::{Books, CommitRefusal, Effect, HoldId, Holds, Notice, Payee, Phase, Record, Resolved, Then, is_past};
-use crate::Nano;
+use super::{Books, CommitRefusal, Effect, HoldId, Holds, Notice, Payee, Phase, Record, Resolved, Then};
+use crate::{Nano, channel::clock::is_past};
 
 /// Why nothing was reserved. In order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,12 +69,10 @@ impl Payee {
         if self.policy.books == Books::Told {
             return Err(CommitRefusal::KeptElsewhere);
         }
-        let spent = self.spent.checked_add(amount).ok_or(CommitRefusal::TooLarge)?;
-        let resolved = self.holds.resolve(id, amount)?;
+        let resolved = self.holds.capture(&mut self.spent, id, amount)?;
         if resolved == Resolved::Now {
-            self.spent = spent;
             self.persist(Record::Spent {
-                spent,
+                spent: self.spent,
                 hold: Some((id, amount)),
             });
         }

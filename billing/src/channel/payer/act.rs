@@ -1,9 +1,9 @@
 //! What is done on the chain, once, and again only where that does no harm.
 
-use super::{Alert, Effect, Payer, Phase, Purse, Record, is_past};
+use super::{Alert, Effect, Payer, Phase, Purse, Record};
 use crate::{
     Nano,
-    channel::{FundRefusal, Settlement, Tombstone, view::View},
+    channel::{FundRefusal, Settlement, Tombstone, clock::is_past, view::View},
 };
 
 /// Something to do on the chain.

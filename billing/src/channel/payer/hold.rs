@@ -107,12 +107,10 @@ impl Payer {
         if self.policy.books == Books::Told {
             return Err(CommitRefusal::KeptElsewhere);
         }
-        let spent = self.spent.checked_add(amount).ok_or(CommitRefusal::TooLarge)?;
-        let resolved = self.holds.resolve(id, amount)?;
+        let resolved = self.holds.capture(&mut self.spent, id, amount)?;
         if resolved == Resolved::Now {
-            self.spent = spent;
             self.persist(Record::Spent {
-                spent,
+                spent: self.spent,
                 hold: Some((id, amount)),
             });
             self.watch_takes();

@@ -1,9 +1,9 @@
 //! What the payee says, and what the chain shows of it.
 
-use super::{Alert, Books, Effect, Fact, Notice, Payer, Phase, Record, Take, Trust, is_past};
+use super::{Alert, Books, Effect, Fact, Notice, Payer, Phase, Record, Take, Trust};
 use crate::{
     Nano,
-    channel::{ClaimedTake, ClaimedVoucher, Standing, view::News},
+    channel::{ClaimedTake, ClaimedVoucher, Standing, clock::is_past, view::News},
 };
 
 impl Payer {

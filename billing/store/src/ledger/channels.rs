@@ -318,6 +318,5 @@ impl StoredChannel {
 
 /// The account of a payee's channel.
 pub fn channel_account(id: &ChannelId) -> AccountId {
-    let name = format!("channel-{}", billing::receipt::to_hex(&id.account.hash));
-    AccountId::organisation(&name).expect("a word and 64 digits are the name of an organisation")
+    id.account.organisation()
 }

@@ -75,6 +75,7 @@ fn sealed(sealer: &mut Sealer, node: &str, seq: u64) -> SealedCharge {
         forwarded: None,
         word: billing::receipt::statement::Word::default(),
         rests_on: None,
+        paid_by: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {

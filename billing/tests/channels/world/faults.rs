@@ -21,10 +21,10 @@ impl World {
     pub(crate) fn step_a_clock(&mut self) {
         self.stats.clock_steps += 1;
         let hour = i64::try_from(self.random.below(7_200_000)).expect("small") - 3_600_000;
-        if self.random.is_one_in(2) {
-            self.payer.skew_ms = hour;
-        } else {
-            self.payee.skew_ms = hour;
+        match self.random.below(5) {
+            0 | 1 => self.payer.skew_ms = hour,
+            2 | 3 => self.payee.skew_ms = hour,
+            _ => self.tower.skew_ms = hour,
         }
         // A clock ahead is patience that ends.
         self.is_apart = true;

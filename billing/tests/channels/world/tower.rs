@@ -11,7 +11,7 @@ use crate::chain::Sender;
 
 impl World {
     fn tower_event(&mut self, event: Event) {
-        let now_ms = self.now_ms;
+        let now_ms = self.now_ms + self.tower.skew_ms;
         if let Some(machine) = &mut self.tower.machine {
             self.tower.todo.extend(machine.step(event, now_ms));
         }
@@ -31,7 +31,12 @@ impl World {
             return;
         }
         let at = self.random.place(self.to_tower.len());
-        let blob = self.to_tower.swap_remove(at);
+        let is_kept = !self.is_calm && self.random.is_one_in(10);
+        let blob = if is_kept {
+            self.to_tower[at]
+        } else {
+            self.to_tower.swap_remove(at)
+        };
         if self.random.is_one_in(10) && !self.is_calm {
             return;
         }

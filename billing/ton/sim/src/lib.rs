@@ -14,6 +14,8 @@ mod faulty;
 mod forwarder;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "lite-server")]
+pub mod lite;
 pub mod machine;
 mod simulated;
 mod world;

@@ -38,7 +38,7 @@ use tycho_vm::BehaviourModifiers;
 
 use crate::config::{BadConfig, Prices, prepared};
 
-mod getter;
+pub(crate) mod getter;
 
 pub(crate) use getter::method_id;
 pub use getter::{GetError, Got, Value};

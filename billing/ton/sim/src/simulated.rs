@@ -44,7 +44,7 @@ use crate::machine::Machine;
 use crate::world::{External, Making, Mint, Refused, World};
 
 mod answers;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "lite-server"))]
 mod ask;
 mod blocks;
 mod contract;
@@ -52,7 +52,9 @@ mod replay;
 
 #[cfg(feature = "http")]
 pub(crate) use answers::MESSAGE_BYTES;
-#[cfg(feature = "http")]
+#[cfg(feature = "lite-server")]
+pub(crate) use ask::Newest;
+#[cfg(any(feature = "http", feature = "lite-server"))]
 pub(crate) use ask::Which;
 
 /// The network id of simulated chains: what is signed for one is worth nothing on a network that has value.

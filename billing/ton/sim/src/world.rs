@@ -159,6 +159,13 @@ impl World {
             .map_or_else(|| self.state(account), |(_, before)| before.as_ref())
     }
 
+    /// All accounts that ever were, as of the newest final block.
+    #[cfg(feature = "lite-server")]
+    pub(crate) fn final_states(&self) -> impl Iterator<Item = (&Account, &State)> {
+        let states = self.accounts.keys().map(|account| (account, self.final_state(account)));
+        states.filter_map(|(account, state)| Some((account, state?)))
+    }
+
     /// An account's transactions in final blocks, oldest first.
     pub(crate) fn final_transactions(&self, account: &Account) -> &[Kept] {
         let Some(record) = self.accounts.get(account) else {
@@ -170,7 +177,7 @@ impl World {
     }
 
     /// A final block by its number, if it is one of the last.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "lite-server"))]
     pub(crate) fn block(&self, seqno: u32) -> Option<&BlockInfo> {
         let first = self.blocks.front()?.head.seqno;
         let index = usize::try_from(seqno.checked_sub(first)?).ok()?;
@@ -180,14 +187,14 @@ impl World {
     }
 
     /// The first final block that has a transaction of `lt`, or a later one.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "lite-server"))]
     pub(crate) fn block_at_lt(&self, lt: u64) -> Option<&BlockInfo> {
         let index = self.blocks.partition_point(|block| block.lt < lt);
         self.block(self.blocks.get(index)?.head.seqno)
     }
 
     /// The last final block of `time` or before.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "lite-server"))]
     pub(crate) fn block_at_time(&self, time: u32) -> Option<&BlockInfo> {
         let index = self.blocks.partition_point(|block| block.head.time <= time);
         self.block(self.blocks.get(index.checked_sub(1)?)?.head.seqno)

@@ -11,7 +11,7 @@ use tycho_types::boc::Boc;
 
 use crate::{
     chain::{AccountState, Cursor, Head, Status, Transaction},
-    transaction::Happened,
+    history::Linked,
 };
 
 /// Around every answer.
@@ -166,13 +166,6 @@ impl AddressInformation {
     }
 }
 
-/// A transaction whose cell was read.
-pub(super) struct Linked {
-    pub(super) transaction: Transaction,
-    /// The account's transaction before it; `None` for the first.
-    pub(super) previous: Option<Cursor>,
-}
-
 impl RawTransaction {
     /// `account` is whom we asked about.
     pub(super) fn checked(self, account: &Account) -> Result<Linked, String> {
@@ -185,11 +178,7 @@ impl RawTransaction {
             time: self.utime,
             cell: self.data.bag().ok_or("a transaction is no bag of cells")?,
         };
-        let happened = Happened::read(account, &transaction).map_err(|error| error.to_string())?;
-        Ok(Linked {
-            transaction,
-            previous: happened.previous,
-        })
+        Linked::read(account, transaction).map_err(|error| error.to_string())
     }
 }
 

@@ -131,7 +131,10 @@ impl JobMeter {
             {
                 self.strike(steps.upstream.as_deref().unwrap_or_default(), why, stated.disagrees);
             }
-            witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated)
+            let mut evidence = witness.evidence(last.is_some(), steps.tier().name(), rests_on, stated);
+            let channel = self.channel.as_ref();
+            evidence.paid_by = channel.and_then(|channel| channel.covers(amounts.total));
+            evidence
         });
         let Coverage { reservation, terms, .. } = coverage;
         let then = held.map(|held| -> Then { Box::new(|charge| held.charged(charge.amount)) });

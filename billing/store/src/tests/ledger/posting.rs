@@ -41,6 +41,7 @@ pub(super) fn with_receipt(sealer: &mut Sealer, mut charge: Charge) -> SealedCha
         forwarded: None,
         word: billing::receipt::statement::Word::default(),
         rests_on: None,
+        paid_by: None,
     }));
     let receipt = sealer.seal(&charge).expect("there is evidence");
     SealedCharge {

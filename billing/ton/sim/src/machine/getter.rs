@@ -112,7 +112,7 @@ pub(crate) fn method_id(name: &str) -> u32 {
     u32::from(tycho_types::crc::crc_16(name.as_bytes())) | 0x1_0000
 }
 
-fn push(value: Value, depth: usize) -> Result<RcStackValue, GetError> {
+pub(crate) fn push(value: Value, depth: usize) -> Result<RcStackValue, GetError> {
     if depth > MAX_DEPTH {
         return Err(GetError::Answer);
     }
@@ -138,7 +138,7 @@ fn push(value: Value, depth: usize) -> Result<RcStackValue, GetError> {
     })
 }
 
-fn read(value: &RcStackValue, depth: usize) -> Result<Value, GetError> {
+pub(crate) fn read(value: &RcStackValue, depth: usize) -> Result<Value, GetError> {
     if depth > MAX_DEPTH {
         return Err(GetError::Answer);
     }

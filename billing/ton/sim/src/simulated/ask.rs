@@ -1,4 +1,4 @@
-//! What can be asked of the chain beyond [`billing_ton::Chain`], for its HTTP front.
+//! What can be asked of the chain beyond [`billing_ton::Chain`], for its fronts.
 
 use billing::channel::Account;
 use billing_ton::chain::ChainError;
@@ -6,6 +6,8 @@ use tycho_types::cell::Cell;
 
 use super::Simulated;
 use crate::world::{BlockInfo, Kept};
+#[cfg(feature = "lite-server")]
+use crate::world::{Tip, World};
 
 /// Which block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,38 @@ impl Simulated {
     }
 
     /// The root of the configuration's dictionary.
+    #[cfg(feature = "http")]
     pub(crate) fn parameters(&self) -> Result<Option<Cell>, ChainError> {
         self.ask(|state| Ok(state.machine(state.world.final_tip().prices).parameters()))
     }
+
+    /// The newest final block with all that it left: as `known` has it, where that is still the newest; else as `make` does.
+    #[cfg(feature = "lite-server")]
+    pub(crate) fn newest<T>(
+        &self,
+        known: impl FnOnce(u32) -> Option<T>,
+        make: impl FnOnce(&Newest<'_>) -> T,
+    ) -> Result<T, ChainError> {
+        self.ask(|state| {
+            let tip = state.world.final_tip();
+            if let Some(known) = known(tip.head.seqno) {
+                return Ok(known);
+            }
+            Ok(make(&Newest {
+                tip,
+                before: tip.head.seqno.checked_sub(1).and_then(|seqno| state.world.block(seqno)),
+                parameters: state.machine(tip.prices).parameters(),
+                world: &state.world,
+            }))
+        })
+    }
+}
+
+/// The newest final block, for who shows it as TON writes it.
+#[cfg(feature = "lite-server")]
+pub(crate) struct Newest<'a> {
+    pub(crate) tip: &'a Tip,
+    pub(crate) before: Option<&'a BlockInfo>,
+    pub(crate) parameters: Option<Cell>,
+    pub(crate) world: &'a World,
 }

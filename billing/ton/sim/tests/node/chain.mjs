@@ -6,10 +6,14 @@ import { createInterface } from 'node:readline';
 export async function startChain() {
   const chain = spawn(process.env.MULBERRY_CHAIN, [], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: chain.stdout });
-  const endpoint = await new Promise((resolve, reject) => {
-    lines.once('line', resolve);
-    chain.once('exit', (code) => reject(new Error(`the chain ended with ${code}`)));
-  });
+  const line = () =>
+    new Promise((resolve, reject) => {
+      lines.once('line', resolve);
+      chain.once('exit', (code) => reject(new Error(`the chain ended with ${code}`)));
+    });
+  const endpoint = await line();
+  // As `lite-server HOST:PORT KEY`, from a build that has one.
+  const [, liteServer, liteKey] = (await line()).split(' ');
 
   async function danger(route, query) {
     const answer = await fetch(new URL(`/${route}?${new URLSearchParams(query)}`, endpoint), { method: 'POST' });
@@ -20,6 +24,8 @@ export async function startChain() {
 
   return {
     endpoint,
+    liteServer,
+    liteKey,
     danger,
     fund: (address, nano) => danger('danger_faucet', { address: address.toString(), amount: String(nano) }),
     async stop() {
