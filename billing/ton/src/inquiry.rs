@@ -79,7 +79,7 @@ pub enum Looked {
     /// It is taken, and the source would have shown a former life of it.
     Accepted(Accepted),
     /// Nothing is wrong with it, as far as the source remembers.
-    Pending(Box<Pending>),
+    Pending(Pending),
 }
 
 /// A channel of which it is not known yet whether its address was used before.
@@ -142,7 +142,7 @@ pub async fn look(chain: &dyn Chain, account: Account, wanted: &Wanted, now_s: u
     }
     match pending.judge(Former::Known(None)) {
         Ok(accepted) => Ok(Looked::Accepted(accepted)),
-        Err(InquiryError::Unacceptable(Unacceptable::Unheard)) => Ok(Looked::Pending(Box::new(pending))),
+        Err(InquiryError::Unacceptable(Unacceptable::Unheard)) => Ok(Looked::Pending(pending)),
         Err(error) => Err(error),
     }
 }
