@@ -323,6 +323,31 @@ async fn a_worker_without_coins_is_paid_to_the_nanoton_and_cashes_the_rest_when_
         },
     )
     .await;
+    // Something is left that the worker has not signed yet, and all that it signed is settled.
+    let mut left = 0;
+    for _ in 0..20 {
+        site.serve(1).await;
+        until(
+            "both books say the same",
+            || logs(&site, &worker),
+            async || sum(&site.books()) == site.earned && site.owed().await == site.earned,
+        )
+        .await;
+        until(
+            "what the worker signed is settled",
+            || logs(&site, &worker),
+            async || {
+                let claimed = site.chain.claimed(&channel).await.expect("it is open");
+                site.earned - claimed < 30_000_000
+            },
+        )
+        .await;
+        left = site.earned - site.chain.claimed(&channel).await.expect("it is open");
+        if left > 0 {
+            break;
+        }
+    }
+    assert!(left > 0, "{}", logs(&site, &worker));
     // The gateway is gone for good, and then the worker: what vouchers cover is taken by its owner's hand.
     site.gateway.kill();
     worker.kill();
