@@ -24,8 +24,6 @@ const NETWORK: Network = DEVELOPMENT;
 const PAYOUT: &str = "0:4444444444444444444444444444444444444444444444444444444444444444";
 /// For blocks, polls and the settler's own waits, on a busy machine.
 const SETTLED: Duration = Duration::from_secs(90);
-/// In nanoton: what the gateway does not settle, as its configuration says.
-const SETTLE_LEAST: u64 = 20_000_000;
 /// What the workers here ask: in nanoton for a million tokens, and for a request.
 const PRICE: Tariff = Tariff {
     prompt: 10_000_000_000,
@@ -325,20 +323,31 @@ async fn a_worker_without_coins_is_paid_to_the_nanoton_and_cashes_the_rest_when_
         },
     )
     .await;
-    // Something is left that is too little for the gateway to settle it.
-    for _ in 0..10 {
-        let claimed = site.chain.claimed(&channel).await.expect("it is open");
-        if (1..SETTLE_LEAST).contains(&(site.earned - claimed)) {
-            break;
-        }
+    // Something is left that the worker has not signed yet, and all that it signed is settled.
+    let mut left = 0;
+    for _ in 0..20 {
         site.serve(1).await;
         until(
-            "both books have it",
+            "both books say the same",
             || logs(&site, &worker),
             async || sum(&site.books()) == site.earned && site.owed().await == site.earned,
         )
         .await;
+        until(
+            "what the worker signed is settled",
+            || logs(&site, &worker),
+            async || {
+                let claimed = site.chain.claimed(&channel).await.expect("it is open");
+                site.earned - claimed < 30_000_000
+            },
+        )
+        .await;
+        left = site.earned - site.chain.claimed(&channel).await.expect("it is open");
+        if left > 0 {
+            break;
+        }
     }
+    assert!(left > 0, "{}", logs(&site, &worker));
     // The gateway is gone for good, and then the worker: what vouchers cover is taken by its owner's hand.
     site.gateway.kill();
     worker.kill();

@@ -121,6 +121,18 @@ impl Checker<'_> {
             let message = "what workers are paid could be kept nowhere";
             self.report("workers.pay", message, "set `data_dir`");
         }
+        let settles = config
+            .payments
+            .as_ref()
+            .and_then(|payments| payments.wallet_file.as_ref());
+        if let Some(pay) = &config.workers.pay
+            && settles == Some(&pay.wallet_file)
+        {
+            let message =
+                "is that of `payments.wallet_file` too, and two who pay from one wallet undo each other's messages";
+            let fix = "make another with `mulberry wallet create --wallet FILE`";
+            self.report("workers.pay.wallet_file", message, fix);
+        }
         if let Some(workers) = config.worker_listen {
             let taken = [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)];
             let taken = taken

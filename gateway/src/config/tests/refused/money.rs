@@ -180,3 +180,22 @@ fn accounts_and_budgets_of_keys() {
         ],
     );
 }
+
+#[test]
+fn what_workers_are_paid() {
+    let payout = "0:8383838383838383838383838383838383838383838383838383838383838383";
+    check(
+        &format!(
+            "{B}payments: {{chain: ['http://a'], payout: '{payout}', wallet_file: w.json}}\n\
+             workers: {{pay: {{wallet_file: w.json, window: 2, deposit: 0.5}}}}"
+        ),
+        &[
+            "m.yaml:3:30: `workers.pay.wallet_file`: is that of `payments.wallet_file` too, and two who pay from one wallet undo each other's messages",
+            "fix: make another with `mulberry wallet create --wallet FILE`",
+            "m.yaml:3:46: `workers.pay.window`: is more than `exposure_cap` allows to be at risk",
+            "fix: make `window` less, or `exposure_cap` more",
+            "m.yaml:3:58: `workers.pay.deposit`: is less than `open_above`: what is owed would not fit",
+            "fix: pay in at least what is owed by then",
+        ],
+    );
+}
