@@ -33,7 +33,7 @@ async def main(at, key, account, message=None):
             "seqno": block.seqno,
             "same_block": looked_up == block,
             "time": header.info.gen_utime,
-            "shards": [(await client.get_all_shards_info())[0].seqno],
+            "shards": [(await client.get_all_shards_info(block))[0].seqno],
             "nobody": nobody[0] is None,
             "parameters": sorted(parameters),
             "all_parameters": len(everything),
