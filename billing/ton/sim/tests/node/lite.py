@@ -18,6 +18,8 @@ async def main(at, key, account, message=None):
     # 1: every proof but those of validators, of which the simulated chain has none.
     client = LiteClient(host, int(port), key, trust_level=1)
     await client.connect()
+    # It would wait for each next block, and the front answers one question of a connection after the other.
+    client.updater.cancel()
     try:
         if message is not None:
             await client.raw_send_message(base64.b64decode(message))
