@@ -6,11 +6,13 @@ import { createInterface } from 'node:readline';
 export async function startChain() {
   const chain = spawn(process.env.MULBERRY_CHAIN, [], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: chain.stdout });
-  const line = () =>
-    new Promise((resolve, reject) => {
-      lines.once('line', resolve);
-      chain.once('exit', (code) => reject(new Error(`the chain ended with ${code}`)));
-    });
+  // Kept until they are asked for: both may come at once.
+  const printed = lines[Symbol.asyncIterator]();
+  const line = async () => {
+    const { value, done } = await printed.next();
+    assert.ok(!done, 'the chain ended');
+    return value;
+  };
   const endpoint = await line();
   // As `lite-server HOST:PORT KEY`, from a build that has one.
   const [, liteServer, liteKey] = (await line()).split(' ');

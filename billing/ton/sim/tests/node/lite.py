@@ -18,6 +18,8 @@ async def main(at, key, account, message=None):
     # 1: every proof but those of validators, of which the simulated chain has none.
     client = LiteClient(host, int(port), key, trust_level=1)
     await client.connect()
+    # It would wait for each next block, and the front answers one question of a connection after the other.
+    client.updater.cancel()
     try:
         if message is not None:
             await client.raw_send_message(base64.b64decode(message))
@@ -33,7 +35,7 @@ async def main(at, key, account, message=None):
             "seqno": block.seqno,
             "same_block": looked_up == block,
             "time": header.info.gen_utime,
-            "shards": [(await client.get_all_shards_info())[0].seqno],
+            "shards": [(await client.get_all_shards_info(block))[0].seqno],
             "nobody": nobody[0] is None,
             "parameters": sorted(parameters),
             "all_parameters": len(everything),
