@@ -829,6 +829,65 @@ fn a_watchtower_settles_what_closes_until_it_is_paid() {
     assert_eq!(tower.best(&id).map(|best| best.take().amount()), Some(nano(40)));
 }
 
+fn see_of(source: usize, fact: Fact) -> watchtower::Event {
+    let channel = channel().id;
+    watchtower::Event::Source { source, channel, fact }
+}
+
+fn is_forgotten(effects: &[watchtower::Effect]) -> bool {
+    let forgets = |effect: &watchtower::Effect| matches!(effect, watchtower::Effect::Forget(_));
+    effects.iter().any(forgets)
+}
+
+/// Whatever one source says of blocks far ahead, of payments or of an end: another one that shows a close is enough.
+#[test]
+fn a_watchtower_settles_whatever_one_of_its_sources_hides() {
+    let gone = |seqno| Fact {
+        seqno,
+        time_s: seqno,
+        state: State::Absent {
+            claimed: Some(nano(1000)),
+        },
+    };
+    for lie in [
+        fact(u32::MAX, 1000, 0, None),
+        fact(u32::MAX, 1000, 1000, Some(99)),
+        fact(1, 10, 10, None),
+        gone(u32::MAX),
+    ] {
+        let mut tower = Watchtower::new(1000).with_sources(2);
+        tower.step(bring(30, 90), 0);
+        let effects = tower.step(see_of(0, lie), 0);
+        assert!(!is_forgotten(&effects), "{lie:?}");
+        assert_eq!(
+            shown(tower.step(see_of(1, fact(2, 1000, 0, Some(99))), 0)),
+            30,
+            "{lie:?}"
+        );
+        tower.step(see_of(0, lie), 1);
+        assert_eq!(shown(tower.step(watchtower::Event::Tick, 1000)), 30, "still: {lie:?}");
+        // It is paid, and gone.
+        assert_eq!(
+            shown(tower.step(see_of(1, fact(3, 1000, 30, Some(99))), 2000)),
+            0,
+            "{lie:?}"
+        );
+    }
+    let mut tower = Watchtower::new(1000).with_sources(2);
+    let ticket = written(tower.step(bring(30, 90), 0)).1.expect("it is written");
+    tower.step(watchtower::Event::Persisted(ticket), 0);
+    assert!(!is_forgotten(&tower.step(see_of(0, gone(5)), 0)), "only one says so");
+    tower.step(see_of(1, gone(5)), 0);
+    assert_eq!(tower.watched().count(), 0, "both do");
+    // Where the other one never says anything, a day has to do.
+    tower.step(bring(30, 90), 0);
+    tower.step(see_of(0, gone(6)), 0);
+    tower.step(watchtower::Event::Tick, Watchtower::GONE_AFTER_MS - 1);
+    assert_eq!(tower.watched().count(), 1);
+    tower.step(watchtower::Event::Tick, Watchtower::GONE_AFTER_MS);
+    assert_eq!(tower.watched().count(), 0);
+}
+
 #[test]
 fn a_watchtower_says_that_it_keeps_what_is_on_its_disk() {
     let mut tower = Watchtower::new(1000);

@@ -1,7 +1,8 @@
 //! Frames: a journal on disk that is only added to, and of which every record is whole or not there.
 //!
 //! The form is that of [`billing::channel::journal`]. A crash cuts a record short at most at the end, where nothing waits
-//! for it yet; what is after the last whole one is cut off when the journal is opened.
+//! for it yet; what is after the last whole one is cut off when the journal is opened, and kept beside it.
+//! After a write that failed nothing is added any more: half a frame with whole ones behind it would be damage.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,8 +19,10 @@ pub(crate) use scribe::{Scribe, Then};
 
 mod scribe;
 
-/// Beyond it somebody else's file was named.
-const MOST_BYTES: u64 = 1 << 30;
+/// Beyond it somebody else's file was named. Ours are made shorter long before ([`Frames::is_long`]).
+const MOST_BYTES: u64 = 1 << 32;
+/// One that is shorter is not worth making it shorter.
+const LONG: u64 = 8 << 20;
 
 /// Why a journal cannot be gone on with, in order of precedence.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,17 @@ pub(crate) enum FramesError {
 #[derive(Debug)]
 pub(crate) struct Frames {
     path: PathBuf,
+    file: Pen,
+}
+
+/// A file that is written at its end, until a write fails.
+#[derive(Debug)]
+struct Pen {
     file: File,
+    is_broken: bool,
+    length: u64,
+    /// How long it was when it was read or made shorter.
+    began: u64,
 }
 
 /// What was in a journal.
@@ -70,11 +83,13 @@ impl Frames {
             path: path.to_owned(),
             source,
         })?;
-        let mut frames = Self {
+        if let Some(torn) = bytes.get(read.whole..).filter(|torn| !torn.is_empty()) {
+            durable::replace(&path.with_extension("torn"), torn).map_err(written(path))?;
+        }
+        let frames = Self {
             path: path.to_owned(),
-            file,
+            file: Pen::at(file, read.whole).map_err(written(path))?,
         };
-        frames.cut(read.whole).map_err(written(path))?;
         Ok(Opened {
             frames,
             records: read.records,
@@ -125,6 +140,12 @@ impl Frames {
         self.sync()
     }
 
+    /// Whether it has grown so much that it is time for [`replace`](Self::replace).
+    pub(crate) fn is_long(&self) -> bool {
+        let grown = self.file.length.saturating_sub(self.file.began);
+        grown >= LONG.max(self.file.began)
+    }
+
     /// Puts these in place of all that was added: the same journal, shorter.
     pub(crate) fn replace<'a, R: Serialize + 'a>(
         &mut self,
@@ -133,18 +154,57 @@ impl Frames {
         let bytes: Vec<u8> = records.flat_map(journal::frame).collect();
         let replaced = durable::replace(&self.path, &bytes)
             .and_then(|()| OpenOptions::new().read(true).write(true).open(&self.path))
-            .and_then(|mut file| file.seek(io::SeekFrom::End(0)).map(|_| file));
-        self.file = replaced.map_err(written(&self.path))?;
+            .and_then(|file| Pen::at(file, bytes.len()));
+        match replaced {
+            Ok(pen) => self.file = pen,
+            // Which of the two files has the name, nobody knows here.
+            Err(error) => {
+                self.file.is_broken = true;
+                return Err(written(&self.path)(error));
+            }
+        }
         Ok(())
     }
+}
 
-    fn cut(&mut self, whole: usize) -> io::Result<()> {
+impl Pen {
+    /// At the end of what is whole; what is behind is cut off.
+    fn at(mut file: File, whole: usize) -> io::Result<Self> {
         let end = u64::try_from(whole).unwrap_or(u64::MAX);
-        if self.file.metadata()?.len() != end {
-            self.file.set_len(end)?;
-            self.file.sync_all()?;
+        if file.metadata()?.len() != end {
+            file.set_len(end)?;
+            file.sync_all()?;
         }
-        self.file.seek(io::SeekFrom::Start(end)).map(drop)
+        file.seek(io::SeekFrom::Start(end))?;
+        Ok(Self {
+            file,
+            is_broken: false,
+            length: end,
+            began: end,
+        })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.whole()?;
+        let written = self.file.write_all(bytes);
+        self.is_broken = written.is_err();
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        written
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.whole()?;
+        let synced = self.file.sync_data();
+        // What of it is on the disk is not known any more, and asking again says nothing.
+        self.is_broken = synced.is_err();
+        synced
+    }
+
+    fn whole(&self) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +260,66 @@ mod tests {
             drop(opened);
             assert_eq!(records(&path), (vec![1, 2, 4], 0));
         }
+    }
+
+    /// What is behind a flipped bit was confirmed.
+    #[test]
+    fn damage_is_no_torn_end() {
+        let folder = Folder::new("damaged");
+        let path = folder.0.join("journal");
+        let mut frames = Frames::open::<u32>(&path).expect("it is begun").frames;
+        for number in 0..5_u32 {
+            frames.add(&number).expect("there is room");
+        }
+        drop(frames);
+        let whole = fs::read(&path).expect("it is there");
+        for at in 0..whole.len() * 4 / 5 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).expect("there is room");
+            let error = Frames::open::<u32>(&path).expect_err("it is damaged");
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            assert!(
+                source.is_some_and(|source| source.contains("cut it at byte")),
+                "{at}: {error}"
+            );
+            assert_eq!(fs::read(&path).expect("it is there"), bytes, "nothing is cut");
+        }
+        // In the last one it may be a write that was cut short, and a copy is kept.
+        let mut bytes = whole.clone();
+        *bytes.last_mut().expect("it is not empty") ^= 1;
+        fs::write(&path, &bytes).expect("there is room");
+        assert_eq!(records(&path), (vec![0, 1, 2, 3], whole.len() / 5));
+        let torn = fs::read(folder.0.join("journal.torn")).expect("it is kept");
+        assert_eq!(torn, bytes[whole.len() * 4 / 5..]);
+    }
+
+    #[test]
+    fn after_a_write_that_failed_nothing_is_added() {
+        let folder = Folder::new("broken");
+        let path = folder.0.join("journal");
+        drop(Frames::open::<u32>(&path).expect("it is begun"));
+        let mut pen = Pen::at(File::open(&path).expect("it is there"), 0).expect("it is empty");
+        assert!(pen.write_all(b"it is read only").is_err());
+        let error = pen.write_all(b"").expect_err("it is broken");
+        assert!(error.to_string().contains("earlier write"), "{error}");
+        assert!(pen.sync_data().is_err());
+    }
+
+    #[test]
+    fn a_journal_says_when_it_is_long() {
+        let folder = Folder::new("long");
+        let path = folder.0.join("journal");
+        let mut frames = Frames::open::<String>(&path).expect("it is begun").frames;
+        let record = "a".repeat(60_000);
+        let mut added = 0_u64;
+        while !frames.is_long() {
+            frames.add(&record).expect("there is room");
+            added += 60_000;
+        }
+        assert!((LONG..LONG + 120_000).contains(&(added + added / 1000)), "{added}");
+        frames.replace([&record].into_iter()).expect("there is room");
+        assert!(!frames.is_long());
     }
 
     #[test]

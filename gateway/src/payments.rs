@@ -17,7 +17,6 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use billing::{
@@ -34,7 +33,6 @@ use billing_store::{
 use billing_ton::{contract, sources::Sources};
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
-use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     config,
@@ -47,11 +45,14 @@ mod accept;
 mod channel;
 mod error;
 mod follow;
+mod hear;
 pub(crate) mod key;
 mod known;
 mod look;
 mod offer;
 mod open;
+mod refused;
+mod senders;
 mod settling;
 
 pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};
@@ -64,14 +65,12 @@ pub(crate) use open::OpenError;
 use known::Known;
 use look::Looks;
 use offer::Terms as Offered;
+use refused::Refused;
+use senders::Senders;
 use settling::Settling;
 
 /// Who changes channels here, in the audit log.
 const ACTOR: &str = "payments";
-/// How many strangers' channels are asked about at a time.
-const ASKING: usize = 4;
-/// How long a stranger waits for its turn.
-const TURN: Duration = Duration::from_secs(5);
 
 /// How this gateway is paid. Cheap to clone; off where there is no section `payments`.
 #[derive(Clone, Default)]
@@ -81,12 +80,15 @@ struct Shared {
     offered: Offered,
     signer: Signer,
     sources: Sources,
+    /// The same, for what anybody can make us ask.
+    for_strangers: Sources,
+    senders: Senders,
+    refused: Refused,
     store: ChannelStore,
     ledger: Ledger,
     limiters: Arc<Limiters>,
     known: Known,
     looks: Looks,
-    asking: Semaphore,
     settings: config::Payments,
     /// Closed here, with a last take that the chain has not shown to be paid.
     parting: Mutex<HashSet<billing::channel::Account>>,
@@ -191,8 +193,11 @@ impl Shared {
         let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
         let payment: Payment = x402::decode(text)?;
         let (terms, keys) = payment.check(self.offered.wanted.network)?;
-        self.offered.check(&terms, &keys)?;
         let id = self.id(contract::account(&terms, &keys));
+        // Those that are known have the terms that we took then.
+        if self.known.find(&id.account).is_none() {
+            self.offered.check(&terms, &keys)?;
+        }
         // Signatures first: nobody makes us ask the chain about a channel that is another's. The keys are the request's
         // own so far, and only the address binds them; what is known of the channel is compared below.
         let window_s = self.settings.access_window.as_secs();
@@ -246,21 +251,22 @@ impl Shared {
         if let Some(channel) = self.known.find(&id.account) {
             return Ok(channel);
         }
+        self.refused.check(&id.account)?;
         if let Some(stored) = self.store.channel(id).await? {
             return self.keep(stored);
         }
-        let turn = timeout(TURN, self.asking.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(PaymentError::Busy);
-        };
-        // Whoever had the turn before may have brought it.
+        let _turn = self.refused.turn().await?;
+        // Whoever had the turn before may have brought it, or learnt that there is nothing to bring.
         if let Some(channel) = self.known.find(&id.account) {
             return Ok(channel);
         }
-        let new = accept::accept(&self.sources, &self.offered.wanted, id).await?;
+        self.refused.check(&id.account)?;
+        let wanted = &self.offered.wanted;
+        let asked = accept::accept(&self.for_strangers, &self.senders, wanted, id).await;
+        let new = asked.map_err(|why| self.refused.note(id.account, why))?;
         if (&new.terms, &new.keys) != (terms, keys) {
             // The address follows from both, so that this is never reached by who found no collision.
-            return Err(PaymentError::Chain(accept::AcceptError::Moved));
+            return Err(accept::AcceptError::Moved.into());
         }
         let stored = self.store.add(&new, by(ACTOR)).await?;
         tracing::info!(channel = %id.account, deposited = %stored.facts.on_chain.deposited, "a channel was accepted");

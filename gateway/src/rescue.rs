@@ -315,6 +315,7 @@ fn from_payment(error: &PaymentError) -> Refusal {
             Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_payment", message).param("PAYMENT-SIGNATURE")
         }
         PaymentError::Unwanted(_) | PaymentError::Ended | PaymentError::Used => refused(message),
+        PaymentError::Unseen => unavailable(message),
         PaymentError::Chain(cause) if cause.may_pass() => unavailable(message),
         PaymentError::Chain(_) => refused(message),
         PaymentError::Busy => overloaded(message),

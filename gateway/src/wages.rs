@@ -54,6 +54,8 @@ mod payee;
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(200);
+/// Entries after which the journal is made shorter.
+const LONG: u64 = 200_000;
 /// For the journal at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Workers with a key of their own that are known at a time: a stranger may show as many keys as it likes.
@@ -86,6 +88,10 @@ struct Payments {
 struct State {
     purse: Purse,
     payees: Payees,
+    /// What is kept of channels that are over.
+    tombstones: Vec<Vec<Line>>,
+    /// Entries since the journal was made shorter.
+    entries: u64,
     /// Who is at which upstream now.
     places: BTreeMap<Arc<str>, Place>,
     serial: u64,
@@ -369,6 +375,11 @@ impl Shared {
             && !(entry.lines.is_empty() && entry.then.is_empty())
         {
             scribe.add(entry.lines, entry.then);
+            state.entries = state.entries.saturating_add(1);
+            if state.entries > LONG {
+                state.entries = 0;
+                scribe.replace(journal::snapshot(&state.payees, &state.tombstones));
+            }
         }
         outcome
     }
@@ -577,7 +588,9 @@ impl State {
                 Effect::Buried(tombstone) => {
                     tracing::info!(channel = %account, spent = %tombstone.spent, claimed = %tombstone.claimed, "a channel to a worker is over");
                     payee.buried.insert(account);
-                    payee.channel = None;
+                    if let Some(payer) = payee.channel.take() {
+                        self.tombstones.extend(journal::lines(*key, &payer));
+                    }
                     self.over.push(account);
                 }
             }

@@ -118,6 +118,7 @@ pub(crate) async fn run(
     let alarm = Alarm::new(settings.alert_command.clone());
     let network = wallet.network();
     let (journal, tower) = restored(&settings.folder.join("settlements.journal"))?;
+    let tower = tower.with_sources(settings.sources.len());
     let (settler, keep) = settler(&settings.folder.join("payments.json"), wallet, seed).await?;
     let chain = settings.sources.first().map(|source| source.chain().clone());
     let Some(chain) = chain else { return Err(Stopped.into()) };
@@ -186,11 +187,15 @@ fn restored(path: &Path) -> Result<(Frames, Watchtower), WatchError> {
     let channels = tower.watched().count();
     // Each channel's best is enough.
     if records.len() > channels.saturating_mul(2).saturating_add(1000) {
-        let best: Vec<Record> = tower.watched().filter_map(|channel| kept(&tower, channel)).collect();
-        journal.replace(best.iter())?;
+        shorten(&mut journal, &tower)?;
     }
     tracing::info!(channels, "what is watched was read");
     Ok((journal, tower))
+}
+
+fn shorten(journal: &mut Frames, tower: &Watchtower) -> Result<(), FramesError> {
+    let best: Vec<Record> = tower.watched().filter_map(|channel| kept(tower, channel)).collect();
+    journal.replace(best.iter())
 }
 
 fn kept(tower: &Watchtower, channel: &ChannelId) -> Option<Record> {
@@ -217,10 +222,10 @@ struct Watch {
     sources: Vec<Source>,
     intake: Intake,
     waiting: VecDeque<Waiting>,
-    /// What the chain said last of each that is open.
-    seen: BTreeMap<ChannelId, OnChain>,
-    /// Since when, by the chain's time, nothing was there, of those of which no end was told.
-    absent: BTreeMap<ChannelId, u32>,
+    /// What each source said last of each that is open: one that lies hides nothing that another one shows.
+    seen: BTreeMap<(ChannelId, usize), OnChain>,
+    /// Since when, by a source's time, nothing was there, of those of which no end was told.
+    absent: BTreeMap<(ChannelId, usize), u32>,
     /// To be shown to the contract as soon as the chain's prices are known.
     due: BTreeMap<ChannelId, Settlement>,
     /// Of no use to settle any more.
@@ -354,7 +359,36 @@ impl Watch {
             return Ok(());
         };
         for event in source.poll(now_s, &self.board, &self.alarm).await {
+            if let (What::CloseRequested { .. }, None) = (&event.what, event.at) {
+                self.closes(at, event.account).await?;
+            }
             self.happened(at, event)?;
+        }
+        Ok(())
+    }
+
+    /// A close shows before all that happened was read: it is not waited for.
+    async fn closes(&mut self, at: usize, account: Account) -> Result<(), WatchError> {
+        let channel = ChannelId {
+            network: self.network,
+            account,
+        };
+        let Some(source) = self.sources.get(at) else {
+            return Ok(());
+        };
+        // Where it says nothing now, it says it again in time.
+        let Ok(state) = source.chain.chain().account(account).await else {
+            return Ok(());
+        };
+        if let Ok(Some(now)) = on_chain::read(&state, &channel) {
+            self.seen.insert((channel, at), now.on_chain);
+            let fact = Fact {
+                seqno: state.head.seqno,
+                time_s: state.head.time,
+                state: State::Open(now.on_chain),
+            };
+            let source = at;
+            self.step(Event::Source { source, channel, fact })?;
         }
         Ok(())
     }
@@ -370,12 +404,13 @@ impl Watch {
                     return Ok(());
                 };
                 if let State::Open(on_chain) = state {
-                    self.seen.insert(channel, on_chain);
+                    self.seen.insert((channel, at), on_chain);
                     self.settle_early(&channel, &on_chain);
                 }
                 let (seqno, time_s) = (head.seqno, head.time);
                 let fact = Fact { seqno, time_s, state };
-                self.step(Event::Chain { channel, fact })?;
+                let source = at;
+                self.step(Event::Source { source, channel, fact })?;
             }
             What::Lost => {
                 self.alert(
@@ -411,12 +446,12 @@ impl Watch {
         match seen {
             Seen::Foreign => None,
             Seen::Open(on_chain) => {
-                self.absent.remove(channel);
+                self.absent.remove(&(*channel, at));
                 Some(State::Open(on_chain))
             }
             // What was brought for it was checked against the contract, so that it was there once.
             Seen::Absent => {
-                let since = *self.absent.entry(*channel).or_insert(time);
+                let since = *self.absent.entry((*channel, at)).or_insert(time);
                 let is_over = position.life == Life::Ended || time.saturating_sub(since) >= GONE_AFTER_S;
                 is_over.then_some(State::Absent {
                     claimed: Some(position.on_chain.claimed),
@@ -444,6 +479,9 @@ impl Watch {
                     Effect::Persist(record, ticket) => {
                         // Waits for the disk: nothing is more urgent, and it is some milliseconds.
                         self.journal.add(&record)?;
+                        if self.journal.is_long() {
+                            shorten(&mut self.journal, &self.tower)?;
+                        }
                         events.push_back(Event::Persisted(ticket));
                     }
                     Effect::Kept { channel, take } => {
@@ -474,8 +512,10 @@ impl Watch {
         for source in &mut self.sources {
             source.follower.forget(&channel.account);
         }
-        self.seen.remove(channel);
-        self.absent.remove(channel);
+        for at in 0..self.sources.len() {
+            self.seen.remove(&(*channel, at));
+            self.absent.remove(&(*channel, at));
+        }
         self.due.remove(channel);
         self.over.push(channel.account);
     }
@@ -494,10 +534,8 @@ impl Watch {
             return Ok(());
         };
         for (channel, settlement) in std::mem::take(&mut self.due) {
-            let left = self
-                .seen
-                .get(&channel)
-                .map_or(Nano::MOST, |seen| unpaid(&settlement, seen));
+            let seen = (0..self.sources.len()).filter_map(|at| self.seen.get(&(channel, at)));
+            let left = seen.map(|seen| unpaid(&settlement, seen)).max().unwrap_or(Nano::MOST);
             let operation = operation(&settlement);
             if left <= prices.least(operation) {
                 tracing::debug!(channel = %channel.account, %left, "a settlement would cost more than it brings");
@@ -548,14 +586,19 @@ impl Watch {
     /// On the board.
     fn tell(&self) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let closing = self.seen.values().filter(|seen| seen.close_at.is_some());
+        // Of each channel what the worst source says.
+        let mut worst: BTreeMap<&ChannelId, (bool, Nano)> = BTreeMap::new();
+        for ((channel, _), seen) in &self.seen {
+            let Some(best) = self.tower.best(channel) else { continue };
+            let (closes, owed) = worst.entry(channel).or_default();
+            *closes |= seen.close_at.is_some();
+            *owed = unpaid(best, seen).max(*owed);
+        }
+        let closing = worst.values().filter(|(closes, _)| *closes);
         self.board.channels.set(count(self.tower.watched().count()));
         self.board.closing.set(count(closing.count()));
-        let unpaid = self
-            .seen
-            .iter()
-            .filter_map(|(channel, seen)| Some(unpaid(self.tower.best(channel)?, seen)));
-        let unpaid = unpaid.fold(Nano::ZERO, Nano::saturating_add);
+        let owed = worst.values().map(|(_, owed)| *owed);
+        let unpaid = owed.fold(Nano::ZERO, Nano::saturating_add);
         self.board.unpaid.set(i64::try_from(unpaid.get()).unwrap_or(i64::MAX));
     }
 }

@@ -271,10 +271,10 @@ async fn the_document_describes_what_is_answered() {
                 .flatten()
                 .map(move |(method, operation)| (path, method, operation))
         })
-        // What ends the gateway, what needs a second one or a charge, and what is no JSON, is tried where these are.
+        // What ends the gateway, what needs a second one, a charge or a chain, and what is no JSON, is tried where these are.
         .filter(|(path, ..)| {
             let elsewhere = ["/drain", "/forget", "/receipts/{id}", "/ledger/export"];
-            !elsewhere.iter().any(|end| path.ends_with(end))
+            !elsewhere.iter().any(|end| path.ends_with(end)) && !path.contains("/channels")
         })
         .collect();
     let founded = gateway.admin(reqwest::Method::POST, "accounts");
@@ -307,7 +307,7 @@ async fn the_document_describes_what_is_answered() {
         described(&document, schema, &answered.json(), &format!("{method} {path}"));
         asked += 1;
     }
-    assert_eq!(asked, 27, "an operation is not in the document, or new");
+    assert_eq!(asked, 28, "an operation is not in the document, or new");
 }
 
 #[tokio::test]

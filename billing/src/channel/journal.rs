@@ -2,7 +2,8 @@
 //!
 //! A frame is the length of its body as `u32` big-endian, the first eight bytes of the body's SHA-256, and the body, a
 //! JSON document. A write that a crash cut short leaves a torn frame at the end; it was never confirmed, so nothing
-//! waits on it.
+//! waits on it. What is no frame and has whole ones behind it, or is longer than any, is no torn end but damage, and what
+//! follows it was confirmed: that is for a person to look at.
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -21,13 +22,22 @@ pub struct Read<R> {
     pub torn: usize,
 }
 
-/// The body of a whole frame is no record: written by another version, or by somebody else.
+/// What is there cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
-#[error("the record at byte {at} is whole and cannot be read; use the version of the program that wrote it")]
-pub struct Foreign {
-    pub at: usize,
-    #[source]
-    source: serde_json::Error,
+pub enum Foreign {
+    /// The body of a whole frame is no record: written by another version, or by somebody else.
+    #[error("the record at byte {at} is whole and cannot be read; use the version of the program that wrote it")]
+    Record {
+        at: usize,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A bad disk, or somebody's editor.
+    #[error(
+        "it is damaged at byte {at}, and there are {rest} bytes behind; restore it from a backup, or cut it at byte {at} \
+         and lose what is behind"
+    )]
+    Damaged { at: usize, rest: usize },
 }
 
 /// The frame of a record, to be added to a journal.
@@ -44,14 +54,34 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<Read<R>, Foreign> {
     let mut rest = bytes;
     while let Some((body, after)) = split(rest) {
         let at = bytes.len().saturating_sub(rest.len());
-        records.push(serde_json::from_slice(body).map_err(|source| Foreign { at, source })?);
+        records.push(serde_json::from_slice(body).map_err(|source| Foreign::Record { at, source })?);
         rest = after;
+    }
+    let whole = bytes.len().saturating_sub(rest.len());
+    if is_damage(rest) {
+        let rest = rest.len();
+        return Err(Foreign::Damaged { at: whole, rest });
     }
     Ok(Read {
         records,
-        whole: bytes.len().saturating_sub(rest.len()),
+        whole,
         torn: rest.len(),
     })
+}
+
+/// Whether this, which begins with no whole frame, is more than a write that was cut short.
+fn is_damage(rest: &[u8]) -> bool {
+    // Zeros are what some file systems leave of a write whose data did not come.
+    if rest.iter().all(|byte| *byte == 0) {
+        return false;
+    }
+    let is_long = rest.len() > HEAD + MOST_BYTES;
+    is_long
+        || (1..rest.len()).any(|from| {
+            rest.get(from..)
+                .and_then(split)
+                .is_some_and(|(body, _)| !body.is_empty())
+        })
 }
 
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

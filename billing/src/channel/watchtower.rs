@@ -4,6 +4,9 @@
 //! when a close was requested, again and again until the contract has paid it. It can neither take money nor make
 //! anybody lose any: recipients are fixed, and what it shows was signed by both sides.
 //!
+//! Sources of the chain may lie, each for itself: what one says is compared with what the same one said before, and with
+//! nobody else's. One that shows a close that is not paid is enough to settle; that a channel is over, all must say.
+//!
 //! A restored older state does no harm that the next blob does not repair: settlements only grow.
 
 use std::collections::BTreeMap;
@@ -24,8 +27,14 @@ use crate::Nano;
 pub enum Event {
     /// A payee, or its copy, brings a settlement. The keys are what it says they are; the contract knows.
     Blob { channel: ChannelId, keys: Keys, blob: Blob },
-    /// A source of the chain says this.
+    /// The first source of the chain says this.
     Chain { channel: ChannelId, fact: Fact },
+    /// One of several says this, by its place among them.
+    Source {
+        source: usize,
+        channel: ChannelId,
+        fact: Fact,
+    },
     /// The record of this ticket is on disk, and all before it.
     Persisted(Ticket),
     /// Time has passed.
@@ -89,6 +98,7 @@ pub enum Record {
 #[derive(Debug)]
 pub struct Watchtower {
     resend_ms: i64,
+    sources: usize,
     channels: BTreeMap<ChannelId, Entry>,
     gate: Gate<Effect>,
     out: Vec<Effect>,
@@ -98,7 +108,10 @@ pub struct Watchtower {
 struct Entry {
     keys: Keys,
     best: Settlement,
-    view: View,
+    /// What each source says.
+    views: Vec<View>,
+    /// Since when one says that it is over.
+    gone_ms: Option<i64>,
     shown: Option<(Nano, i64)>,
     was_closing: bool,
 }
@@ -107,14 +120,28 @@ impl Watchtower {
     /// Watched at a time.
     pub const MOST: usize = 100_000;
 
+    /// What a source says that is over is kept for so long, where another one has said nothing of it.
+    pub const GONE_AFTER_MS: i64 = 86_400_000;
+
     /// Shows a settlement again when it had no effect for so long.
     pub const fn new(resend_ms: i64) -> Self {
         Self {
             resend_ms,
+            sources: 1,
             channels: BTreeMap::new(),
             gate: Gate::new(),
             out: Vec::new(),
         }
+    }
+
+    /// With so many sources of the chain, of which none knows what another one says.
+    #[must_use]
+    pub fn with_sources(mut self, sources: usize) -> Self {
+        self.sources = sources.max(1);
+        for entry in self.channels.values_mut() {
+            entry.views.resize_with(self.sources, View::default);
+        }
+        self
     }
 
     /// From its journal. What is no settlement any more is left out: it was verified before it was written.
@@ -154,10 +181,12 @@ impl Watchtower {
     pub fn step(&mut self, event: Event, now_ms: i64) -> Vec<Effect> {
         match event {
             Event::Blob { channel, keys, blob } => self.bring(channel, keys, &blob),
-            Event::Chain { channel, fact } => self.see(channel, fact),
+            Event::Chain { channel, fact } => self.see(channel, 0, fact, now_ms),
+            Event::Source { source, channel, fact } => self.see(channel, source, fact, now_ms),
             Event::Persisted(ticket) => self.out.extend(self.gate.open(&ticket)),
             Event::Tick => {}
         }
+        self.bury(now_ms);
         self.settle(now_ms);
         std::mem::take(&mut self.out)
     }
@@ -190,7 +219,8 @@ impl Watchtower {
             let entry = Entry {
                 keys,
                 best: settlement,
-                view: View::default(),
+                views: (0..self.sources).map(|_| View::default()).collect(),
+                gone_ms: None,
                 shown: None,
                 was_closing: false,
             };
@@ -207,20 +237,36 @@ impl Watchtower {
         true
     }
 
-    fn see(&mut self, channel: ChannelId, fact: Fact) {
+    fn see(&mut self, channel: ChannelId, source: usize, fact: Fact, now_ms: i64) {
         let Some(entry) = self.channels.get_mut(&channel) else {
             return;
         };
-        if let News::Contradicts(why) = entry.view.look(fact) {
+        let Some(view) = entry.views.get_mut(source) else {
+            return;
+        };
+        let news = view.look(fact);
+        if view.is_gone() {
+            entry.gone_ms.get_or_insert(now_ms);
+        }
+        let close_at = view.close_at();
+        if let News::Contradicts(why) = news {
             return self.out.push(Effect::Alert(Alert::Contradiction { channel, why }));
         }
-        if let (Some(close_at), false) = (entry.view.close_at(), entry.was_closing) {
+        if let (Some(close_at), false) = (close_at, entry.was_closing) {
             entry.was_closing = true;
             self.out.push(Effect::Alert(Alert::Closing { channel, close_at }));
         }
-        if entry.view.is_gone() {
-            let due = entry.best.take().amount().min(entry.view.deposited());
-            let lost = due.saturating_sub(entry.view.claimed());
+    }
+
+    /// What all sources say is over; or one of them, for long, and nobody else anything.
+    fn bury(&mut self, now_ms: i64) {
+        let gone = self
+            .channels
+            .iter()
+            .filter(|(_, entry)| entry.is_over(now_ms))
+            .map(|(channel, entry)| (*channel, entry.lost()));
+        let gone: Vec<(ChannelId, Nano)> = gone.collect();
+        for (channel, lost) in gone {
             self.channels.remove(&channel);
             if !lost.is_zero() {
                 self.out.push(Effect::Alert(Alert::Missed { channel, lost }));
@@ -237,8 +283,7 @@ impl Watchtower {
         let mut due = Vec::new();
         for entry in self.channels.values_mut() {
             let amount = entry.best.take().amount();
-            let is_paid = entry.view.claimed() >= amount.min(entry.view.deposited());
-            if entry.view.open().is_none() || entry.view.close_at().is_none() || is_paid {
+            if !entry.views.iter().any(|view| is_owed(view, amount)) {
                 continue;
             }
             let is_shown = matches!(entry.shown, Some((shown, at))
@@ -255,4 +300,32 @@ impl Watchtower {
     fn after(&mut self, effect: Effect) {
         self.out.extend(self.gate.after(effect));
     }
+}
+
+impl Entry {
+    fn is_over(&self, now_ms: i64) -> bool {
+        let Some(gone_ms) = self.gone_ms else { return false };
+        // Who has it open says that the other one lies.
+        if self.views.iter().any(|view| view.open().is_some()) {
+            return false;
+        }
+        let waited_ms = now_ms.saturating_sub(gone_ms);
+        self.views.iter().all(View::is_gone) || waited_ms >= Watchtower::GONE_AFTER_MS
+    }
+
+    /// The most that any source says was not paid.
+    fn lost(&self) -> Nano {
+        let gone = self.views.iter().filter(|view| view.is_gone());
+        let lost = gone.map(|view| {
+            let due = self.best.take().amount().min(view.deposited());
+            due.saturating_sub(view.claimed())
+        });
+        lost.max().unwrap_or(Nano::ZERO)
+    }
+}
+
+/// Whether a source shows that the payer is closing, and that so much was not paid.
+fn is_owed(view: &View, amount: Nano) -> bool {
+    let is_paid = view.claimed() >= amount.min(view.deposited());
+    view.open().is_some() && view.close_at().is_some() && !is_paid
 }

@@ -43,7 +43,7 @@ pub use accounts::{
 };
 pub use channels::{
     AddError, ChannelChanges, ChannelQuery, ChannelStore, CloseError, Facts, NewChannel, Objection, RaiseError, Raised,
-    Side, Stage, StoredChannel, Word, channel_account,
+    Reached, Sender, Side, Stage, StoredChannel, Word, channel_account,
 };
 pub use charges::{ChargeQuery, Paid, PostedCharge, SealedCharge, StoredReceipt};
 pub use export::ExportError;

@@ -4,6 +4,7 @@
 
 mod channels;
 mod copying;
+mod heard;
 mod keys;
 mod ledger;
 mod opening;

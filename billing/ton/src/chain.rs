@@ -1,5 +1,7 @@
 //! What we ask of a chain, whoever answers: the simulated one, a toncenter, lite-servers.
 
+use std::sync::Arc;
+
 use billing::channel::{Account, Network};
 use futures_util::future::BoxFuture;
 
@@ -28,6 +30,12 @@ pub trait Chain: Send + Sync + 'static {
     /// itself forgets it: a second life looks like a first one. Who cannot promise it says no.
     fn shows_former_lives(&self) -> bool {
         false
+    }
+
+    /// The same source for questions that others can make us ask: whatever they do, enough of what the source allows is left
+    /// for our own. `None` where nothing is paced.
+    fn for_strangers(&self) -> Option<Arc<dyn Chain>> {
+        None
     }
 
     /// Hands over an external message, serialised as a bag of cells. `Ok` says only that it was taken, not that it will

@@ -60,7 +60,7 @@ pub use accept::{
     Accepted, BadTerms, LEAST_CLOSE_DELAY_S, MOST_CLOSE_DELAY_S, Seen, Unacceptable, Wanted, accept, check_terms,
 };
 pub use failure::Failure;
-pub use former::{Former, Heard};
+pub use former::{Former, Heard, heard};
 pub use price::{BadPrices, LEAST_FORWARDING, LEAST_GAS, MOST_NEEDED, Operation, Prices};
 pub use remittance::Remittance;
 pub use request::{Request, Settle};

@@ -7,6 +7,9 @@
 //!
 //! An account whose state names the transaction that we are at costs one question; others cost their history since.
 //! Each transaction names the one before it, so that a gap is seen and asked again.
+//! That a payer closes is told as soon as a state shows it, before the history that leads there was read: who fills a
+//! channel's history with dust gains no time by it. States are asked again while a history is being read, for the same
+//! reason.
 //! Where the chain no longer has the transaction that we were at (it was reset, or somebody lies), an account is *lost*,
 //! and stays so until the caller says [`Follower::restart`]: going on would be guessing.
 //!
@@ -49,7 +52,7 @@ pub use position::{Life, Position, PositionError};
 /// Accounts at a time; more are not followed.
 pub const MAX_ACCOUNTS: usize = 65_536;
 /// Transactions of one answer.
-const PAGE: usize = 64;
+const PAGE: usize = 256;
 /// Questions of one round, so that one round has an end.
 const MAX_ASKS: usize = 64;
 
@@ -123,8 +126,6 @@ pub enum What {
 pub struct Follower {
     accounts: BTreeMap<Account, Followed>,
     every_s: u64,
-    /// Where the next round goes on, so that nobody waits for ever.
-    next: Option<Account>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +133,8 @@ struct Followed {
     position: Position,
     /// In the caller's seconds.
     asked_s: Option<u64>,
+    /// When its state was.
+    state_s: Option<u64>,
     /// A state that is ahead of the position: its history is to be asked.
     pending: Option<AccountState>,
     /// Gaps in a row.
@@ -151,7 +154,6 @@ impl Follower {
         Self {
             accounts: BTreeMap::new(),
             every_s,
-            next: None,
         }
     }
 
@@ -205,38 +207,30 @@ impl Follower {
         }
     }
 
-    /// What to ask now: histories of who is behind, and states of who was not asked for long. `now_s` only paces.
+    /// What to ask now: histories of who is behind, and states of who was not asked for long. Who waited longest comes
+    /// first, so that nobody waits for ever. `now_s` only paces.
     pub fn asks(&mut self, now_s: u64) -> Vec<Ask> {
         let every_s = self.every_s;
-        let mut asks = Vec::new();
-        let from = self.next.take();
-        // In a ring, from where the last round ended.
-        let (before, after): (Vec<_>, Vec<_>) = self
-            .accounts
-            .iter_mut()
-            .partition(|(account, _)| from.is_some_and(|from| **account < from));
-        for (account, followed) in after.into_iter().chain(before) {
-            let is_due = followed
-                .asked_s
-                .is_none_or(|asked_s| now_s.abs_diff(asked_s) >= every_s);
-            if followed.is_lost || !(is_due || followed.pending.is_some()) {
-                continue;
-            }
-            if asks.len() >= MAX_ASKS {
-                self.next = Some(*account);
-                break;
-            }
+        let is_past = |asked_s: Option<u64>| asked_s.is_none_or(|asked_s| now_s.abs_diff(asked_s) >= every_s);
+        let due = self.accounts.iter_mut().filter(|(_, followed)| {
+            let is_due = is_past(followed.asked_s) || followed.pending.is_some();
+            is_due && !followed.is_lost
+        });
+        let mut due: Vec<(&Account, &mut Followed)> = due.collect();
+        due.sort_by_key(|(_, followed)| followed.asked_s);
+        let asks = due.into_iter().take(MAX_ASKS).map(|(account, followed)| {
             followed.asked_s = Some(now_s);
-            asks.push(match followed.pending {
-                Some(_) => Ask::History {
+            if followed.pending.is_some() && !is_past(followed.state_s) {
+                return Ask::History {
                     account: *account,
                     after: followed.position.cursor,
                     limit: PAGE,
-                },
-                None => Ask::State(*account),
-            });
-        }
-        asks
+                };
+            }
+            followed.state_s = Some(now_s);
+            Ask::State(*account)
+        });
+        asks.collect()
     }
 
     pub fn step(&mut self, told: Told) -> Vec<Event> {
@@ -285,6 +279,7 @@ impl Followed {
         Self {
             position,
             asked_s: None,
+            state_s: None,
             pending: None,
             gaps: 0,
             is_lost: false,
@@ -299,10 +294,27 @@ impl Followed {
             return;
         }
         match (state.last, self.position.cursor) {
-            (last, cursor) if last == cursor => self.current(&state, events),
+            (last, cursor) if last == cursor => {
+                self.pending = None;
+                self.current(&state, events);
+            }
             // It was seen with more than it has now: an older block, of a source that we do not know yet.
             (Some(last), Some(cursor)) if last.lt < cursor.lt => {}
-            _ => self.pending = Some(state),
+            _ => {
+                self.closing(&state, events);
+                self.pending = Some(state);
+            }
+        }
+    }
+
+    /// What cannot wait for the history. What else it says is told in order.
+    fn closing(&mut self, state: &AccountState, events: &mut Events) {
+        let Seen::Open(on_chain) = Seen::read(&events.account, state) else {
+            return;
+        };
+        if let (Some(close_at), None) = (on_chain.close_at, self.position.on_chain.close_at) {
+            self.position.on_chain.close_at = Some(close_at);
+            events.push(None, state.head.time, What::CloseRequested { close_at });
         }
     }
 
@@ -355,7 +367,8 @@ impl Followed {
         }
     }
 
-    /// It is asked again. Some sources fail for ever where an account is no more: then its absence has to do.
+    /// Its state is asked again, for what it shows by then. Some sources fail for ever where an account is no more: then its
+    /// absence has to do.
     fn failed(&mut self, events: &mut Events) {
         let is_gone = self.pending.as_ref().is_some_and(|state| state.last.is_none());
         if is_gone {
@@ -365,6 +378,8 @@ impl Followed {
             {
                 self.current(&state, events);
             }
+        } else {
+            self.pending = None;
         }
     }
 

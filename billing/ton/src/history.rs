@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How far one question goes back from the newest transaction, in pages.
-const MAX_PAGES: usize = 256;
+pub(crate) const MAX_PAGES: u32 = 256;
 
 /// A transaction whose cell was read.
 pub(crate) struct Linked {

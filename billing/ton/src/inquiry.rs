@@ -12,10 +12,10 @@
 //! # Ok(()) }
 //! ```
 
-use billing::channel::Account;
+use billing::channel::{Account, Network};
 
 use crate::{
-    chain::{Chain, ChainError, Cursor, Transaction},
+    chain::{AccountState, Chain, ChainError, Cursor, Status, Transaction},
     contract::{Accepted, Former, Heard, Seen, Unacceptable, Wanted, accept},
     reconciler::STALE_S,
 };
@@ -60,42 +60,91 @@ pub async fn channel(
     since: Option<Cursor>,
     now_s: u64,
 ) -> Result<Accepted, InquiryError> {
+    match look(chain, account, wanted, now_s).await? {
+        Looked::Accepted(accepted) => Ok(accepted),
+        Looked::Pending(pending) => {
+            let heard = upto(chain, wanted.payee, since, MOST_OF_PAYEE)
+                .await
+                .map_err(InquiryError::Payee)?;
+            // The oldest are what counts, and they are there: but who cannot be read whole is not known.
+            let heard = heard.ok_or(InquiryError::BusyPayee)?;
+            pending.judge(Former::AtPayee(Heard { since, history: &heard }))
+        }
+    }
+}
+
+/// What one source says of a channel itself.
+#[derive(Debug)]
+pub enum Looked {
+    /// It is taken, and the source would have shown a former life of it.
+    Accepted(Accepted),
+    /// Nothing is wrong with it, as far as the source remembers.
+    Pending(Pending),
+}
+
+/// A channel of which it is not known yet whether its address was used before.
+#[derive(Debug)]
+pub struct Pending {
+    network: Network,
+    account: Account,
+    wanted: Wanted,
+    state: AccountState,
+    history: Vec<Transaction>,
+}
+
+impl Pending {
+    /// With when the channel's address first wrote to the payee's account, as [`contract::heard`](crate::contract::heard)
+    /// tells who keeps it.
+    pub fn first_heard(&self, sent_lt: Option<u64>) -> Result<Accepted, InquiryError> {
+        self.judge(Former::Known(sent_lt))
+    }
+
+    fn judge(&self, former: Former<'_>) -> Result<Accepted, InquiryError> {
+        let seen = Seen {
+            network: self.network,
+            account: self.account,
+            state: &self.state,
+            history: &self.history,
+            former,
+        };
+        accept(&seen, &self.wanted).map_err(InquiryError::Unacceptable)
+    }
+}
+
+/// The same as [`channel`], without the payee's account: what is wrong with the channel itself is cheaper to know.
+pub async fn look(chain: &dyn Chain, account: Account, wanted: &Wanted, now_s: u64) -> Result<Looked, InquiryError> {
     let state = chain.account(account).await.map_err(InquiryError::Chain)?;
     let age_s = now_s.saturating_sub(state.head.time.into());
     if age_s > STALE_S {
         return Err(InquiryError::Stale { age_s });
+    }
+    let mut pending = Pending {
+        network: chain.network(),
+        account,
+        wanted: *wanted,
+        state,
+        history: Vec::new(),
+    };
+    // Without a contract there is nothing to ask the history of, for strangers ask about any address.
+    if !matches!(pending.state.status, Status::Active { .. }) {
+        return pending.judge(Former::InHistory).map(Looked::Accepted);
     }
     let mut history = upto(chain, account, None, MOST_OF_CHANNEL)
         .await
         .map_err(InquiryError::Chain)?
         .ok_or(InquiryError::LongHistory)?;
     // What came since the state was read is not in it.
-    history.retain(|transaction| state.last.is_none_or(|last| transaction.at.lt <= last.lt));
-    let judge = |former| {
-        let seen = Seen {
-            network: chain.network(),
-            account,
-            state: &state,
-            history: &history,
-            former,
-        };
-        accept(&seen, wanted)
-    };
+    let last = pending.state.last;
+    history.retain(|transaction| last.is_none_or(|last| transaction.at.lt <= last.lt));
+    pending.history = history;
     if chain.shows_former_lives() {
-        return judge(Former::InHistory).map_err(InquiryError::Unacceptable);
+        return pending.judge(Former::InHistory).map(Looked::Accepted);
     }
-    // Whatever else is wrong with it is cheaper to know.
-    let nothing = Former::AtPayee(Heard { since, history: &[] });
-    match judge(nothing) {
-        Err(Unacceptable::Unheard) => {}
-        judged => return judged.map_err(InquiryError::Unacceptable),
+    match pending.judge(Former::Known(None)) {
+        Ok(accepted) => Ok(Looked::Accepted(accepted)),
+        Err(InquiryError::Unacceptable(Unacceptable::Unheard)) => Ok(Looked::Pending(pending)),
+        Err(error) => Err(error),
     }
-    let heard = upto(chain, wanted.payee, since, MOST_OF_PAYEE)
-        .await
-        .map_err(InquiryError::Payee)?;
-    // The oldest are what counts, and they are there: but who cannot be read whole is not known.
-    let heard = heard.ok_or(InquiryError::BusyPayee)?;
-    judge(Former::AtPayee(Heard { since, history: &heard })).map_err(InquiryError::Unacceptable)
 }
 
 /// `None` where there are more than `most`.

@@ -92,6 +92,19 @@ impl Sources {
         &self.first
     }
 
+    /// The same for questions that others can make us ask ([`Chain::for_strangers`]). What depends on one source's word is
+    /// counted together.
+    #[must_use]
+    pub fn for_strangers(&self) -> Self {
+        let slower = |chain: &Arc<dyn Chain>| chain.for_strangers().unwrap_or_else(|| chain.clone());
+        Self {
+            first: slower(&self.first),
+            second: self.second.as_ref().map(slower),
+            above: self.above,
+            trusted: self.trusted.clone(),
+        }
+    }
+
     /// What may depend on one source alone.
     pub const fn above(&self) -> Nano {
         self.above

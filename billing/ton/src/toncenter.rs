@@ -6,7 +6,11 @@
 //!
 //! Before anything else it is asked once for the network's number (parameter 19 of the configuration): a server of another
 //! network is refused, and so is one that does not say.
-//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most, a minute for a whole history.
+//! It refuses redirects, answers beyond 8 MiB, and waits 20 seconds at most, for a whole history a minute and the places in
+//! time of its pages.
+//! Questions are paced ([`pace`]): a public server without a key is asked once a second, with one ten times, one of this
+//! machine as fast as it answers; each as fast as it turns out to allow. [`Chain::for_strangers`] is the same server for what
+//! others can make us ask, and has a third of the places at most.
 //! An account that was deleted has no history here: the API of version 2 finds it through the account. Its absence is
 //! seen by its state; one that began anew since it was last asked about is an error, [`ChainError::Anew`].
 //!
@@ -24,7 +28,7 @@
 //! # Ok(()) }
 //! ```
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::channel::{Account, Network};
@@ -41,18 +45,23 @@ use crate::{
 };
 
 mod answer;
+mod pace;
 mod post;
 
 use answer::{AddressInformation, ConfigInfo, Envelope, RawTransaction};
+use pace::Pace;
 use post::{Client, PostError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For all pages of one history: each may take its time, and all of them may not take for ever.
+/// For all pages of one history: each may take its time, and all of them may not take for ever. Waiting for the pages' turns
+/// comes on top.
 const PATIENCE_FOR_HISTORY: Duration = Duration::from_secs(60);
 /// Parameter of the configuration: the number that tells networks apart.
 const GLOBAL_ID: u32 = 19;
-/// Without a key a public toncenter allows that.
-const A_QUESTION_EACH: Duration = Duration::from_secs(1);
+/// A question that was too much is asked again so often.
+const MOST_TRIES: u32 = 4;
+/// Of so many places strangers have one.
+const STRANGERS: u32 = 3;
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Transactions in one answer. One of a wallet with 255 payments has a hundred kilobytes.
 const PAGE: usize = 32;
@@ -71,7 +80,7 @@ pub struct Settings {
     pub network: Network,
     /// Up to `/api/v2`, as its documentation writes it.
     pub url: String,
-    /// Without one a public toncenter allows a request a second. Goes over https, or to this machine.
+    /// Without one a public toncenter allows a request a second, which is waited for. Goes over https, or to this machine.
     pub api_key: Option<String>,
 }
 
@@ -98,12 +107,22 @@ pub enum SettingsError {
     NoTls,
 }
 
-/// One toncenter.
+/// One toncenter. Cheap to clone.
+#[derive(Clone)]
 pub struct Toncenter {
+    server: Arc<Server>,
+    /// Where what is asked is for strangers: what they have asked takes its places here before.
+    strangers: Option<Arc<Pace>>,
+}
+
+struct Server {
     network: Network,
     /// Set once the server has said that it is of this network.
     is_of_network: OnceCell<()>,
     for_history: Duration,
+    pace: Pace,
+    /// What strangers take of it.
+    strangers: Arc<Pace>,
     client: Client,
 }
 
@@ -134,31 +153,35 @@ impl Toncenter {
             Ok(value)
         });
         let api_key = api_key.transpose()?;
-        if !is_https && api_key.is_some() && !is_this_machine(url.host().unwrap_or_default()) {
+        let is_ours = is_this_machine(url.host().unwrap_or_default());
+        if !is_https && api_key.is_some() && !is_ours {
             return Err(SettingsError::KeyInClear);
         }
         if is_https && tls.is_none() {
             return Err(SettingsError::NoTls);
         }
+        let interval = match &api_key {
+            _ if is_ours => Duration::ZERO,
+            Some(_) => pace::WITH_KEY,
+            None => pace::WITHOUT_KEY,
+        };
         Ok(Self {
-            network: settings.network,
-            is_of_network: OnceCell::new(),
-            for_history: PATIENCE_FOR_HISTORY,
-            client: Client::new(url, api_key, tls, patience, MAX_BODY),
+            server: Arc::new(Server {
+                network: settings.network,
+                is_of_network: OnceCell::new(),
+                for_history: PATIENCE_FOR_HISTORY,
+                pace: Pace::new(interval),
+                strangers: Arc::new(Pace::new(Duration::ZERO)),
+                client: Client::new(url, api_key, tls, patience, MAX_BODY),
+            }),
+            strangers: None,
         })
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
-        let is_first = !self.is_of_network.initialized();
-        self.is_of_network.get_or_try_init(|| self.check_network()).await?;
-        match self.ask_anyone(method, &params).await {
-            // Who has no key has one question a second, and that was the one about the network.
-            Err(ChainError::Limited) if is_first => {
-                tokio::time::sleep(A_QUESTION_EACH).await;
-                self.ask_anyone(method, &params).await
-            }
-            answer => answer,
-        }
+        let is_of_network = &self.server.is_of_network;
+        is_of_network.get_or_try_init(|| self.check_network()).await?;
+        self.ask_anyone(method, &params).await
     }
 
     /// Coins of another network look the same, and a channel's state there says nothing about ours.
@@ -166,7 +189,7 @@ impl Toncenter {
         let params = json!({ "config_id": GLOBAL_ID });
         let info: ConfigInfo = self.ask_anyone("getConfigParam", &params).await?;
         let found = info.network().map_err(unreadable)?;
-        let wanted = self.network;
+        let wanted = self.server.network;
         if found == wanted {
             Ok(())
         } else {
@@ -174,10 +197,40 @@ impl Toncenter {
         }
     }
 
-    /// Whatever network the server is of.
+    /// Whatever network the server is of. Waits for its turn, and for another one where it was too much for the server.
     async fn ask_anyone<T: DeserializeOwned>(&self, method: &'static str, params: &Value) -> Result<T, ChainError> {
+        let pace = &self.server.pace;
+        let mut tries = 1;
+        loop {
+            let turn = async {
+                if let Some(strangers) = &self.strangers {
+                    strangers.turn_after(pace.interval().saturating_mul(STRANGERS)).await?;
+                }
+                pace.turn().await
+            };
+            turn.await.map_err(|pace::Crowded| ChainError::Limited)?;
+            match self.ask_now(method, params).await {
+                Err(ChainError::Limited) => {
+                    pace.too_much();
+                    if tries >= MOST_TRIES {
+                        return Err(ChainError::Limited);
+                    }
+                    tries += 1;
+                }
+                answer => {
+                    if !matches!(answer, Err(ChainError::Unreachable(_))) {
+                        pace.answered();
+                    }
+                    return answer;
+                }
+            }
+        }
+    }
+
+    async fn ask_now<T: DeserializeOwned>(&self, method: &'static str, params: &Value) -> Result<T, ChainError> {
         let question = json!({ "id": "1", "jsonrpc": "2.0", "method": method, "params": params });
-        let answer = self.client.post(question.to_string().into()).await.map_err(unreached)?;
+        let answer = self.server.client.post(question.to_string().into()).await;
+        let answer = answer.map_err(unreached)?;
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ChainError::Limited);
         }
@@ -239,7 +292,7 @@ impl Toncenter {
 
 impl Chain for Toncenter {
     fn network(&self) -> Network {
-        self.network
+        self.server.network
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, ChainError>> {
@@ -258,8 +311,10 @@ impl Chain for Toncenter {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>> {
         async move {
-            let history = timeout(self.for_history, self.history(&account, after, limit));
-            let late = |_| ChainError::Unreachable(format!("a history took longer than {:?}", self.for_history));
+            let turns = self.server.pace.interval().saturating_mul(history::MAX_PAGES);
+            let patience = self.server.for_history.saturating_add(turns);
+            let history = timeout(patience, self.history(&account, after, limit));
+            let late = |_| ChainError::Unreachable(format!("a history took longer than {patience:?}"));
             history.await.map_err(late)?
         }
         .boxed()
@@ -280,11 +335,18 @@ impl Chain for Toncenter {
         }
         .boxed()
     }
+
+    fn for_strangers(&self) -> Option<Arc<dyn Chain>> {
+        Some(Arc::new(Self {
+            server: self.server.clone(),
+            strangers: Some(self.server.strangers.clone()),
+        }))
+    }
 }
 
 impl fmt::Debug for Toncenter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Toncenter({})", self.network)
+        write!(f, "Toncenter({})", self.server.network)
     }
 }
 

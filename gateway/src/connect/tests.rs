@@ -30,6 +30,8 @@ use tokio::{
     time::timeout,
 };
 
+mod liars;
+
 use super::{Gateway, Guard, Link, Settings, Standing, run, status};
 use crate::{
     call::Via,
@@ -140,29 +142,38 @@ struct Served {
     _control: DrainControl,
 }
 
+/// A listener that answers as a gateway does, whatever is behind it; where it is, and its key.
+async fn serving<E>(draft: &Draft, engine: Arc<E>) -> (SocketAddr, KeyDigest, DrainControl)
+where
+    E: Serve<Request<Incoming>, Response = Response<BoxBody>> + 'static,
+{
+    let endpoint = endpoint(trust(any_key()), Some(draft));
+    let identity = endpoint.identities.as_ref().expect("it has one").current();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (control, ending) = drain();
+    let door = Door {
+        listener,
+        connections: 64,
+        closes: Phase::Closing,
+        open: prometheus_client::metrics::gauge::Gauge::default(),
+        speaks: Speaks::Attested(Attested::new(&endpoint)),
+    };
+    tokio::spawn(listener::serve(door, config(), engine, ending));
+    (address, KeyDigest(*identity.spki_sha256()), control)
+}
+
 impl Served {
     async fn new(draft: &Draft) -> Self {
-        let endpoint = endpoint(trust(any_key()), Some(draft));
-        let identity = endpoint.identities.as_ref().expect("it has one").current();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (control, ending) = drain();
         let engine = Arc::new(Engine {
             heard: Heard::default(),
             streams: Mutex::default(),
         });
-        let door = Door {
-            listener,
-            connections: 64,
-            closes: Phase::Closing,
-            open: prometheus_client::metrics::gauge::Gauge::default(),
-            speaks: Speaks::Attested(Attested::new(&endpoint)),
-        };
-        tokio::spawn(listener::serve(door, config(), engine.clone(), ending));
+        let (address, key, control) = serving(draft, engine.clone()).await;
         Self {
             address,
             engine,
-            key: KeyDigest(*identity.spki_sha256()),
+            key,
             _control: control,
         }
     }
@@ -190,6 +201,15 @@ struct Side {
 
 impl Side {
     async fn new(gateway: SocketAddr, key: Option<KeyDigest>, policy: Policy) -> Self {
+        Self::paying(gateway, key, policy, None).await
+    }
+
+    async fn paying(
+        gateway: SocketAddr,
+        key: Option<KeyDigest>,
+        policy: Policy,
+        payment: Option<super::Payment>,
+    ) -> Self {
         let trust = trust(policy);
         let gateway = Gateway {
             address: Address::parse(&gateway.to_string()).expect("a host and a port"),
@@ -210,7 +230,7 @@ impl Side {
             settings,
             link.clone(),
             guard,
-            None,
+            payment,
             stopped,
             std::future::pending(),
         ));

@@ -50,7 +50,7 @@ const FIRST_HOLD: Nano = Nano::saturating(1_000_000);
 const LEAST: Nano = Nano::saturating(1);
 /// How often what was spent is put on the slate, where nothing else is.
 const SLATE_MS: i64 = 10_000;
-const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// What may be signed, in nanoton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,8 @@ use crate::chain_source::{ChainSilent, ChainSource};
 
 /// How long a message is good, by the chain's clock, in seconds.
 const VALID_S: u32 = 90;
+/// A message that was not seen is dead only so long after its end, by the clock of the reading that does not show it.
+const SLACK_S: u32 = 30;
 /// And how long its effect may take after the wallet sent it.
 const EFFECT: u32 = 60;
 /// However the chain's clock goes.
@@ -124,15 +126,13 @@ impl Till<'_> {
                 return Ok(state);
             }
             let now = state.head.time;
-            let is_sent = match self.source.account(self.wallet.account()).await {
-                Ok(wallet) => self
-                    .wallet
-                    .standing(&wallet)
-                    .is_ok_and(|standing| standing.seqno > seqno),
-                Err(_) => continue,
+            let Ok(wallet) = self.source.account(self.wallet.account()).await else {
+                continue;
             };
+            let reached = self.wallet.standing(&wallet).ok().map(|standing| standing.seqno);
+            let is_sent = reached.is_some_and(|reached| reached > seqno);
             match (is_sent, sent_at) {
-                (false, _) if now > until.saturating_add(10) => return Err(TillError::Expired),
+                (false, _) if is_dead(reached, &wallet, until) => return Err(TillError::Expired),
                 (false, _) => {}
                 (true, None) => sent_at = Some(now),
                 (true, Some(at)) => {
@@ -159,5 +159,37 @@ impl Till<'_> {
             }
             Failure::from_exit_code(happened.exit_code?)
         })
+    }
+}
+
+/// Whether a message that is good until then never was taken and never will be: the wallet itself, read from a block
+/// after its end, has not got so far. Another account's reading may be of a newer block, of a source that is ahead.
+fn is_dead(reached: Option<u32>, wallet: &AccountState, until: u32) -> bool {
+    reached.is_some() && wallet.head.time > until.saturating_add(SLACK_S)
+}
+
+#[cfg(test)]
+mod tests {
+    use billing_ton::chain::{Head, Status};
+
+    use super::*;
+
+    /// Who is told "nothing was paid" pays again.
+    #[test]
+    fn a_payment_is_given_up_by_the_wallets_own_block_alone() {
+        let check = |time, reached, expect| {
+            let wallet = AccountState {
+                head: Head { seqno: 1, time },
+                balance: 0,
+                last: None,
+                status: Status::Uninitialised,
+            };
+            assert_eq!(is_dead(reached, &wallet, 1000), expect, "at {time}");
+        };
+        check(985, Some(4), false);
+        check(1000 + SLACK_S, Some(4), false);
+        check(1001 + SLACK_S, Some(4), true);
+        // One that cannot be read says nothing.
+        check(9000, None, false);
     }
 }

@@ -5,10 +5,11 @@ use billing_store::ledger::{Facts, NewChannel, Side, Word};
 use billing_ton::{
     chain::{AccountState, Status},
     contract::{Malformed, State, Unacceptable, Wanted},
-    inquiry::{self, InquiryError},
+    inquiry::{self, InquiryError, Looked},
     sources::{Sources, SourcesError},
 };
 
+use super::senders::{Senders, SendersError};
 use crate::wall_clock::unix_seconds;
 
 /// Why a channel is not taken. In order of precedence.
@@ -16,6 +17,8 @@ use crate::wall_clock::unix_seconds;
 pub(crate) enum AcceptError {
     #[error(transparent)]
     Inquiry(#[from] InquiryError),
+    #[error("whether its address was used before is not known yet: {0}")]
+    Senders(#[from] SendersError),
     #[error("the chain's sources give no answer that can be believed; try again, or tell the gateway's operator")]
     Sources(#[from] SourcesError),
     #[error("the chain's sources show the channel at different times; try again")]
@@ -34,6 +37,7 @@ impl AcceptError {
             Self::Inquiry(
                 InquiryError::Chain(_) | InquiryError::Stale { .. } | InquiryError::Payee(_) | InquiryError::BusyPayee,
             )
+            | Self::Senders(_)
             | Self::Sources(_)
             | Self::Moving => true,
         }
@@ -70,8 +74,16 @@ fn may_come(why: &Unacceptable) -> bool {
 }
 
 /// Asks the chain about a channel that nobody here knows.
-pub(super) async fn accept(sources: &Sources, wanted: &Wanted, id: &ChannelId) -> Result<NewChannel, AcceptError> {
-    let accepted = inquiry::channel(&**sources.first(), id.account, wanted, None, unix_seconds()).await?;
+pub(super) async fn accept(
+    sources: &Sources,
+    senders: &Senders,
+    wanted: &Wanted,
+    id: &ChannelId,
+) -> Result<NewChannel, AcceptError> {
+    let accepted = match inquiry::look(&**sources.first(), id.account, wanted, unix_seconds()).await? {
+        Looked::Accepted(accepted) => accepted,
+        Looked::Pending(pending) => pending.first_heard(senders.first(&id.account).await?)?,
+    };
     // What one source alone says is believed for so much.
     let deposited = accepted.on_chain().deposited;
     let agreed = sources.account(id.account, deposited).await?;

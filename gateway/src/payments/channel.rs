@@ -41,6 +41,8 @@ struct Now {
     spent: Nano,
     /// What is held here for requests that run.
     held: Nano,
+    /// Since when, by the chain's time, a source shows no contract.
+    absent_since: Option<u32>,
 }
 
 impl Channel {
@@ -65,6 +67,7 @@ impl Channel {
                 credited: stored.credited,
                 spent: stored.spent,
                 held: Nano::ZERO,
+                absent_since: None,
             }),
         }
     }
@@ -97,6 +100,29 @@ impl Channel {
         now.spent >= now.credited
     }
 
+    /// What was earned and not claimed, as far as it is known here.
+    pub(super) fn owed(&self) -> Nano {
+        let now = self.now();
+        let earned = now.spent.min(now.credited);
+        earned.saturating_sub(now.facts.on_chain.claimed)
+    }
+
+    /// The newest block that something was taken of.
+    pub(super) fn seqno(&self) -> u32 {
+        self.now().facts.seqno
+    }
+
+    /// The chain shows it.
+    pub(super) fn shown(&self) {
+        self.now().absent_since = None;
+    }
+
+    /// The chain does not show it, at this time of its own; says whether it has not for so long.
+    pub(super) fn is_gone(&self, time: u32, after_s: u32) -> bool {
+        let since = *self.now().absent_since.get_or_insert(time);
+        time.saturating_sub(since) >= after_s
+    }
+
     pub(super) fn on_chain(&self) -> OnChain {
         self.now().facts.on_chain
     }
@@ -111,9 +137,11 @@ impl Channel {
         }
     }
 
-    /// New work is taken for an open one only.
+    /// New work is taken for an open one only, and for none of which it is not known whether it is there.
     pub(super) fn refuse_ended(&self) -> Result<(), PaymentError> {
-        match self.now().stage {
+        let now = *self.now();
+        match now.stage {
+            Stage::Open if now.absent_since.is_some() => Err(PaymentError::Unseen),
             Stage::Open => Ok(()),
             Stage::Stopping | Stage::Closed => Err(PaymentError::Ended),
         }
@@ -303,6 +331,19 @@ mod tests {
         stored.spent = nano(44);
         channel.take_in(&stored);
         standing(45, 0);
+    }
+
+    /// One read of "not there" ends nothing: many servers answer under one name, and not all know the same.
+    #[test]
+    fn a_channel_is_gone_when_it_is_absent_for_long() {
+        let channel = Channel::new(&stored());
+        assert!(!channel.is_gone(1000, 120));
+        assert!(matches!(channel.refuse_ended(), Err(PaymentError::Unseen)));
+        assert!(!channel.is_gone(1119, 120));
+        channel.shown();
+        assert!(channel.refuse_ended().is_ok());
+        assert!(!channel.is_gone(1200, 120));
+        assert!(channel.is_gone(1320, 120));
     }
 
     /// Whatever the address says: keys of a request are compared with those that are known.

@@ -1,5 +1,7 @@
 //! Why a payment lets nobody in. Which status that is, only `rescue` knows.
 
+use std::sync::Arc;
+
 use billing::channel::{
     AccessRefusal, VoucherRefusal,
     x402::{DecodeError, PaymentRefusal},
@@ -37,11 +39,13 @@ pub(crate) enum PaymentError {
     Unproved,
     #[error("The notice is not understood: {0}.")]
     Notice(&'static str),
+    #[error("The chain does not show the channel at the moment. Retry in some minutes.")]
+    Unseen,
     #[error("Too many new channels are being looked up. Retry.")]
     Busy,
     /// The chain has something against it, or says nothing.
     #[error("The channel is not taken: {0}.")]
-    Chain(#[source] AcceptError),
+    Chain(#[source] Arc<AcceptError>),
     #[error("There is no channel of this address here.")]
     NotFound,
     #[error("{0}")]
@@ -52,7 +56,7 @@ pub(crate) enum PaymentError {
 
 impl From<AcceptError> for PaymentError {
     fn from(error: AcceptError) -> Self {
-        Self::Chain(error)
+        Self::Chain(Arc::new(error))
     }
 }
 

@@ -17,7 +17,9 @@ use billing_store::{
 use billing_ton::chain::{AccountState, Status};
 use tokio::time::{Instant, sleep};
 
-use super::{ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, settlement, settling::Cashier};
+use super::{
+    ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, hear, settlement, settling::Cashier,
+};
 use crate::{layers::rescue::Chain, wall_clock::unix_ms};
 
 /// How long the last take of a closed channel is brought to the chain: 90 days.
@@ -152,30 +154,23 @@ impl Shared {
     }
 
     async fn look_at(&self, channel: &Arc<Channel>, watched: &mut Watched) -> Result<(), String> {
-        let account = channel.id.account;
-        // Who lies about one source gains no more than that source is believed for.
-        let at_stake = channel.on_chain().deposited;
-        let state = self.sources.first().account(account).await;
-        let state = state.map_err(|error| Chain(&error).to_string())?;
-        if self.is_news(channel, &state) {
-            let told = accept::read(&state).map_or(at_stake, |state| state.on_chain.deposited);
-            let at_stake = told.max(at_stake);
-            let state = self.sources.account(account, at_stake).await;
-            let state = state.map_err(|error| Chain(&error).to_string())?;
-            let word = accept::word(&self.sources, at_stake);
-            let observed = self.observe(channel, &state, word).await;
-            watched.objection(account, observed.map_err(|error| Chain(&error).to_string())?);
-        }
+        let heard = match self.hear(channel).await {
+            Ok(Some(heard)) => {
+                watched.objection(channel.id.account, heard.objection);
+                heard.unsure.map_or(Ok(()), Err)
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // Whatever the chain says, or does not say: what was earned is signed.
         let stored = self.settle_when_due(channel, watched).await;
         let stored = stored.map_err(|error| Chain(&error).to_string())?;
         let signed = stored.and_then(|stored| Some((settlement(&stored)?, stored.facts.on_chain)));
-        match signed {
-            Some((settlement, on_chain)) => {
-                let brought = watched.cashier.bring(&self.sources, &settlement, &on_chain).await;
-                brought.map_err(|error| Chain(&error).to_string())
-            }
-            None => Ok(()),
+        if let Some((settlement, on_chain)) = signed {
+            let brought = watched.cashier.bring(&self.sources, &settlement, &on_chain).await;
+            brought.map_err(|error| Chain(&error).to_string())?;
         }
+        heard.map_err(|error| hear::cause(&error))
     }
 
     /// A channel that is closed here: its last take is to be paid. Says whether there is nothing more to do.
@@ -204,15 +199,8 @@ impl Shared {
         self.parting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_news(&self, channel: &Channel, state: &AccountState) -> bool {
-        match accept::read(state) {
-            Some(state) => state.on_chain != channel.on_chain(),
-            None => true,
-        }
-    }
-
     /// What of it cannot be true.
-    async fn observe(
+    pub(super) async fn observe(
         &self,
         channel: &Arc<Channel>,
         state: &AccountState,
@@ -220,7 +208,7 @@ impl Shared {
     ) -> Result<Option<Objection>, PaymentError> {
         let (id, before) = (&channel.id, channel.on_chain());
         let Some(now) = accept::read(state) else {
-            return self.gone(channel, state).await.map(|()| None);
+            return Ok(None);
         };
         if (now.terms, now.keys) != (channel.terms, channel.keys) {
             tracing::error!(channel = %id.account, "the chain shows other terms of a channel than it did; nothing of it is taken on");
@@ -242,7 +230,7 @@ impl Shared {
     }
 
     /// There is no contract any more. What was earned and not settled is signed first, in case that is not so.
-    async fn gone(&self, channel: &Arc<Channel>, state: &AccountState) -> Result<(), PaymentError> {
+    pub(super) async fn gone(&self, channel: &Arc<Channel>, state: &AccountState) -> Result<(), PaymentError> {
         let id = &channel.id;
         if matches!(state.status, Status::Active { .. } | Status::Frozen) {
             tracing::error!(channel = %id.account, "the chain shows something else at the address of a channel; nothing of it is taken on");

@@ -44,6 +44,11 @@ pub(super) fn signer(file: Option<&Path>, folder: Option<&Path>) -> Result<Signe
     }
 }
 
+/// Whether there is a key, of the operator's or of an earlier start.
+pub(super) fn is_there(file: Option<&Path>, folder: Option<&Path>) -> bool {
+    file.is_some() || folder.is_some_and(|folder| folder.join(FILE).exists())
+}
+
 fn read(path: &Path) -> Result<Signer, KeyError> {
     let shown = || path.display().to_string();
     let text = key_file::read(path).map_err(|error| match error {

@@ -79,8 +79,8 @@ impl Payments {
 impl Shared {
     async fn look_up(&self, channel: Account) -> Result<Look, PaymentError> {
         let id = self.id(channel);
-        let state = self.sources.account(channel, Nano::ZERO).await;
-        let state = state.map_err(|error| PaymentError::Chain(AcceptError::Sources(error)))?;
+        let state = self.for_strangers.account(channel, Nano::ZERO).await;
+        let state = state.map_err(AcceptError::Sources)?;
         let standing = match on_chain::read(&state, &id) {
             Ok(Some(state)) => Standing::Open(state.on_chain),
             Ok(None) => {

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use billing::channel::Network;
+use billing::{
+    channel::{Account, ChannelId, Network},
+    receipt::to_hex,
+};
 use billing_store::{LedgerFault, Store};
 use billing_ton::{
     Chain,
@@ -13,10 +16,9 @@ use billing_ton::{
     sources::Sources,
     toncenter::{self, Toncenter},
 };
-use tokio::sync::Semaphore;
 
 use super::{
-    ASKING, Offered, Payments, Shared, key,
+    Offered, Payments, Refused, Senders, Shared, key,
     known::Known,
     look::Looks,
     settling::{Settling, SettlingError},
@@ -42,6 +44,16 @@ pub(crate) enum OpenError {
     Settling(#[from] SettlingError),
     #[error("the channels in the database cannot be read")]
     Read(#[from] LedgerFault),
+    #[error(
+        "the database has the open channel {channel}, which pays to the key {theirs}, and the key here is {ours}: nothing \
+         that it earned could be taken; bring back the file payee.key, give all gateways of one database the same \
+         payments.key_file, or, if that key is lost, name the new one in payments.key_file"
+    )]
+    OtherKey {
+        channel: Account,
+        theirs: String,
+        ours: String,
+    },
 }
 
 impl Payments {
@@ -54,6 +66,7 @@ impl Payments {
         limiters: &Arc<Limiters>,
     ) -> Result<Self, OpenError> {
         let store = store.ok_or(OpenError::NoDatabase)?.channels();
+        let is_key_new = !key::is_there(settings.key_file.as_deref(), folder);
         let signer = key::signer(settings.key_file.as_deref(), folder)?;
         let wanted = Wanted {
             network: settings.network.0,
@@ -72,22 +85,53 @@ impl Payments {
         let first = chains.next().ok_or(OpenError::NoSource)?;
         let sources = Sources::new(first, chains.next(), settings.two_sources_above);
         let settling = Settling::open(settings, folder, &sources).await?;
+        let payee = ChannelId {
+            network: wanted.network,
+            account: wanted.payee,
+        };
         let shared = Arc::new(Shared {
             offered: Offered { wanted },
             signer,
+            for_strangers: sources.for_strangers(),
+            senders: Senders::new(sources.first().clone(), store.clone(), payee, is_key_new),
+            refused: Refused::new(),
             sources,
             store,
             ledger: ledger.clone(),
             limiters: limiters.clone(),
             known: Known::default(),
             looks: Looks::default(),
-            asking: Semaphore::new(ASKING),
             settings: settings.clone(),
             parting: Mutex::default(),
             settling: Mutex::new(settling),
         });
         shared.read(0).await?;
+        shared.check_keys()?;
+        shared.read_on();
         Ok(Self(Some(shared)))
+    }
+}
+
+impl Shared {
+    /// Whether what open channels earned can be signed. With a key that the operator names we go on, for the other one
+    /// may be lost; without one nobody decided that.
+    fn check_keys(&self) -> Result<(), OpenError> {
+        let ours = self.signer.public();
+        for channel in self.known.all() {
+            if channel.keys.payee == ours {
+                continue;
+            }
+            let error = OpenError::OtherKey {
+                channel: channel.id.account,
+                theirs: to_hex(&channel.keys.payee),
+                ours: to_hex(&ours),
+            };
+            if self.settings.key_file.is_none() {
+                return Err(error);
+            }
+            tracing::error!(cause = %error, "what a channel earned cannot be signed");
+        }
+        Ok(())
     }
 }
 

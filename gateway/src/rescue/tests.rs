@@ -1,6 +1,6 @@
 //! Every error that a layer can make has its row in docs/errors.md, and every row an error.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use backends::error::Exclusion;
 use billing::{
@@ -112,8 +112,11 @@ fn errors() -> Vec<BoxError> {
             },
             leased: Nano::ZERO,
         })),
+        Box::new(PaymentError::Unseen),
         Box::new(PaymentError::Busy),
-        Box::new(PaymentError::Chain(InquiryError::Chain(ChainError::Limited).into())),
+        Box::new(PaymentError::Chain(Arc::new(
+            InquiryError::Chain(ChainError::Limited).into(),
+        ))),
         Box::new(PaymentRequired::for_tests()),
         Box::new(LimitError::Requests {
             limit: 1,

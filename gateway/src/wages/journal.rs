@@ -96,13 +96,13 @@ impl Folder {
 
 pub(super) type Payees = BTreeMap<PayeeId, Payee>;
 
-/// Opens the journal, shortened where it has grown.
+/// Opens the journal, shortened where it has grown; with the lines of channels that are over.
 pub(super) fn open(
     folder: &Folder,
     signer: &Arc<Signer>,
     policy: PayerPolicy,
     now_ms: i64,
-) -> Result<(Frames, Payees), JournalError> {
+) -> Result<(Frames, Payees, Vec<Vec<Line>>), JournalError> {
     let opened = Frames::open::<Vec<Line>>(&folder.0.join("journal"))?;
     let mut frames = opened.frames;
     if opened.torn > 0 {
@@ -110,11 +110,11 @@ pub(super) fn open(
     }
     let count = opened.records.len();
     let (payees, over) = restore(opened.records, signer, policy, now_ms)?;
-    let shorter: Vec<Vec<Line>> = over.into_iter().chain(snapshot(&payees)).collect();
+    let shorter = snapshot(&payees, &over);
     if count > shorter.len().saturating_mul(2).saturating_add(1000) {
         frames.replace(shorter.iter())?;
     }
-    Ok((frames, payees))
+    Ok((frames, payees, over))
 }
 
 /// Everybody as they stood at the end, and the lines of channels that are over.
@@ -157,7 +157,7 @@ fn restore(
     Ok((payees, over))
 }
 
-fn lines(payee: PayeeId, payer: &Payer) -> Vec<Vec<Line>> {
+pub(super) fn lines(payee: PayeeId, payer: &Payer) -> Vec<Vec<Line>> {
     let account = payer.channel().id.account;
     let line = |record| {
         vec![Line::Channel {
@@ -170,8 +170,8 @@ fn lines(payee: PayeeId, payer: &Payer) -> Vec<Vec<Line>> {
 }
 
 /// The same state, without the history.
-fn snapshot(payees: &Payees) -> Vec<Vec<Line>> {
-    let mut frames = Vec::new();
+pub(super) fn snapshot(payees: &Payees, tombstones: &[Vec<Line>]) -> Vec<Vec<Line>> {
+    let mut frames = tombstones.to_vec();
     for payee in payees.values() {
         frames.push(vec![Line::Owed {
             payee: Hex(payee.key),

@@ -78,7 +78,7 @@ impl Wages {
         let lock = folder.lock()?;
         let signer = Arc::new(folder.signer()?);
         let policy = policy(settings);
-        let (frames, payees) = journal::open(&folder, &signer, policy, unix_ms())?;
+        let (frames, payees, tombstones) = journal::open(&folder, &signer, policy, unix_ms())?;
         let keep = FileKeep(folder.payments());
         let account = wallet.account();
         let usual = settler::Settings::USUAL;
@@ -102,6 +102,8 @@ impl Wages {
             state: Mutex::new(State {
                 purse,
                 payees,
+                tombstones,
+                entries: 0,
                 places: Default::default(),
                 serial: 0,
                 acts: Vec::new(),

@@ -285,3 +285,88 @@ impl Payee {
         self.channel.as_mut().map(Payer::effects).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use attestation::Hex;
+    use billing::channel::Network;
+
+    use super::*;
+    use crate::control::Prices;
+
+    fn offer(payout: u8) -> PayOffer {
+        let account = |byte| Account {
+            workchain: 0,
+            hash: [byte; 32],
+        };
+        PayOffer {
+            network: Network::TESTNET,
+            payee_key: Hex([7; 32]),
+            payout: account(payout),
+            fee_bps: 0,
+            fee_dest: account(payout),
+            close_delay_s: 86_400,
+            price: Prices {
+                prompt: 1,
+                cached: 1,
+                completion: 1,
+                request: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn who_names_another_s_key_is_another() {
+        let place = |name: &str| Arc::<str>::from(name);
+        let (one, other) = (place("gpu/one"), place("gpu/other"));
+        let honest = id(Some(&one), &offer(1));
+        assert_eq!(honest, id(Some(&one), &offer(1)));
+        assert_ne!(honest, id(Some(&one), &offer(2)), "another address");
+        assert_ne!(honest, id(Some(&other), &offer(1)), "another place");
+        assert_ne!(honest, id(None, &offer(1)), "nobody named it");
+        let fee = PayOffer { fee_bps: 1, ..offer(1) };
+        assert_ne!(honest, id(Some(&one), &fee));
+        let price = PayOffer {
+            close_delay_s: 172_800,
+            ..offer(1)
+        };
+        assert_eq!(
+            honest,
+            id(Some(&one), &price),
+            "terms of the next channel change nothing"
+        );
+    }
+
+    #[test]
+    fn what_was_earned_matures_in_its_time() {
+        let mut payee = Payee::new([1; 32]);
+        let nano = Nano::saturating;
+        let after = Duration::from_secs(10);
+        for (amount, at_ms) in [(3, 0), (4, 900), (5, 5_000)] {
+            payee.note(nano(amount), at_ms);
+            payee.owed = payee.owed.saturating_add(nano(amount));
+        }
+        payee.mature(after, 9_999);
+        assert_eq!(payee.immature(), nano(12));
+        // What comes within a second goes together.
+        payee.mature(after, 10_000);
+        assert_eq!(payee.immature(), nano(5));
+        // A clock that was set back makes nothing wait for years.
+        payee.mature(after, 1_000);
+        payee.mature(after, 11_000);
+        assert_eq!(payee.immature(), Nano::ZERO);
+    }
+
+    #[test]
+    fn a_worker_is_away_for_good_after_a_week() {
+        let mut payee = Payee::new([1; 32]);
+        assert!(!payee.is_away_for_good(0));
+        assert!(!payee.is_away_for_good(AWAY_MS - 1));
+        assert!(payee.is_away_for_good(AWAY_MS));
+        let (notices, _waiting) = crate::control::notices();
+        payee.links.push((1, notices));
+        assert!(!payee.is_away_for_good(2 * AWAY_MS));
+        payee.links.clear();
+        assert!(!payee.is_away_for_good(2 * AWAY_MS), "counted anew");
+    }
+}

@@ -81,6 +81,15 @@ impl Chain {
         self.chain.account(account).await.expect("it answers").balance
     }
 
+    /// What the channel's contract says was paid in.
+    pub(crate) async fn deposited(&self, payer: &Payer) -> Option<u64> {
+        let state = self.chain.account(payer.id.account).await.expect("it answers");
+        match &state.status {
+            Status::Active { data, .. } => Some(State::decode_boc(data).expect("its state").on_chain.deposited.get()),
+            _ => None,
+        }
+    }
+
     /// What the channel's contract says it paid out; `None` where there is none.
     pub(crate) async fn claimed(&self, payer: &Payer) -> Option<u64> {
         let state = self.chain.account(payer.id.account).await.expect("it answers");
@@ -99,6 +108,19 @@ impl Chain {
         let batch = Batch::new(vec![coins]).expect("one payment");
         let signed = wallet.sign(&seed, seqno, until, &batch).expect("it is its key");
         self.chain.send(&signed.message).await.expect("it is taken");
+    }
+
+    /// Lets the payer send a request to its channel, with so much beside what it costs.
+    pub(crate) async fn request(&self, payer: &Payer, request: &Request, amount: u64) {
+        let coins = Coins {
+            to: payer.id.account,
+            amount: nano(amount + 200_000_000),
+            bounce: true,
+            mode: Mode::FeesApart,
+            body: Some(request.encode()),
+            init: None,
+        };
+        self.send(payer.seed, coins).await;
     }
 
     /// Hands a settlement to the contract; says what the contract then says it paid out, or `None` where it is no more.

@@ -77,22 +77,26 @@ impl Site {
         block_in_place(|| document(&self.world, &arguments))
     }
 
-    fn begin(&self, flags: &[&str]) -> Connect {
+    /// What each of its commands is told.
+    fn flags(&self) -> [String; 9] {
         let (address, key) = self.gateway.for_connect();
-        let (gateway, chain) = (format!("{key}@{address}"), format!("{}/api/v2", self.chain.url));
         let file = |name: &str| self.world.dir().join(name).display().to_string();
-        let (passphrase, channels) = (file("passphrase"), file("mulberry/channels"));
-        let always = [
-            "--gateway",
-            &gateway,
-            "--pay",
-            "--chain",
-            &chain,
-            "--passphrase-file",
-            &passphrase,
-            "--channels",
-            &channels,
-        ];
+        [
+            "--gateway".to_owned(),
+            format!("{key}@{address}"),
+            "--pay".to_owned(),
+            "--chain".to_owned(),
+            format!("{}/api/v2", self.chain.url),
+            "--passphrase-file".to_owned(),
+            file("passphrase"),
+            "--channels".to_owned(),
+            file("mulberry/channels"),
+        ]
+    }
+
+    fn begin(&self, flags: &[&str]) -> Connect {
+        let always = self.flags();
+        let always = always.each_ref().map(String::as_str);
         self.world.connect(&[&always, flags].concat())
     }
 
@@ -231,6 +235,9 @@ async fn an_app_without_a_key_is_paid_for_to_the_nanoton() {
     // While it runs the channel is its own; others may look.
     let shown = site.command(&["show"]);
     assert_eq!(units(&shown["deposited"]), UNIT);
+    let said = block_in_place(|| Connect::doctor(site.world.dir(), &site.flags().each_ref().map(String::as_str)));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("ok     the channel work has 1.000000000"), "{said}");
     connect.signal("TERM");
     assert!(connect.wait(SOON).await.success(), "{}", connect.log());
     let shown = site.command(&["show"]);

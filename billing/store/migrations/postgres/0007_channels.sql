@@ -81,3 +81,20 @@ CREATE TABLE channel_state (
 );
 
 INSERT INTO channel_state (id, generation) VALUES (1, 0);
+
+-- How far the history of an account that we are paid at was read on the chain, and who ever wrote to it until then: by that
+-- it is known whether a channel's address was used before, for the chain forgets what a deleted account did.
+CREATE TABLE payee_histories (
+    -- Network, slash, address.
+    account text COLLATE "C" PRIMARY KEY,
+    lt      bigint NOT NULL CHECK (lt >= 0),
+    hash    bytea NOT NULL CHECK (length(hash) = 32)
+);
+
+CREATE TABLE payee_senders (
+    account text COLLATE "C" NOT NULL REFERENCES payee_histories (account),
+    sender  text COLLATE "C" NOT NULL,
+    -- When it first wrote, by its own logical time.
+    sent_lt bigint NOT NULL CHECK (sent_lt >= 0),
+    PRIMARY KEY (account, sender)
+);

@@ -77,3 +77,20 @@ CREATE TABLE channel_state (
 ) STRICT;
 
 INSERT INTO channel_state (id, generation) VALUES (1, 0);
+
+-- How far the history of an account that we are paid at was read on the chain, and who ever wrote to it until then: by that
+-- it is known whether a channel's address was used before, for the chain forgets what a deleted account did.
+CREATE TABLE payee_histories (
+    -- Network, slash, address.
+    account TEXT PRIMARY KEY,
+    lt      INTEGER NOT NULL CHECK (lt >= 0),
+    hash    BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+
+CREATE TABLE payee_senders (
+    account TEXT NOT NULL REFERENCES payee_histories (account),
+    sender  TEXT NOT NULL,
+    -- When it first wrote, by its own logical time.
+    sent_lt INTEGER NOT NULL CHECK (sent_lt >= 0),
+    PRIMARY KEY (account, sender)
+) STRICT, WITHOUT ROWID;

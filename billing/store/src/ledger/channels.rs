@@ -19,6 +19,7 @@ mod change;
 mod check;
 mod export;
 mod facts;
+mod heard;
 mod rows;
 mod settle;
 
@@ -28,6 +29,7 @@ use billing::{AccountId, Nano};
 pub(super) use check::check;
 pub(super) use export::export;
 pub use facts::{Facts, Objection, Word};
+pub use heard::{Reached, Sender};
 
 use super::transfers::{DepositError, WithdrawError};
 use super::{CreateError, LedgerFault, change, faults, question};

@@ -10,7 +10,7 @@ use billing::channel::Account;
 
 use super::accept::{Seen, Unacceptable, Wanted};
 use crate::chain::{Cursor, Transaction};
-use crate::transaction::{Happened, Inbound};
+use crate::transaction::{Happened, Inbound, TransactionError};
 
 /// Where it would show that a channel's address was used before.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,9 @@ pub enum Former<'a> {
     InHistory,
     /// In the history of the payee's account alone.
     AtPayee(Heard<'a>),
+    /// There too, and it was read before: when the channel's address first wrote to the payee, by its own logical time, if
+    /// it ever did since nobody but the payee knew the payee's key.
+    Known(Option<u64>),
 }
 
 /// What the payee's account got.
@@ -36,6 +39,9 @@ pub struct Heard<'a> {
 pub(super) fn first_life(seen: &Seen<'_>, wanted: &Wanted, born: u64) -> Result<(), Unacceptable> {
     let heard = match seen.former {
         Former::InHistory => return Ok(()),
+        Former::Known(None) => return Err(Unacceptable::Unheard),
+        Former::Known(Some(lt)) if lt < born => return Err(Unacceptable::HeardBefore { lt }),
+        Former::Known(Some(_)) => return Ok(()),
         Former::AtPayee(heard) => heard,
     };
     let mut before = heard.since;
@@ -57,15 +63,51 @@ pub(super) fn first_life(seen: &Seen<'_>, wanted: &Wanted, born: u64) -> Result<
     Err(Unacceptable::Unheard)
 }
 
-/// When `sender` said it, if it did. What came back was said by who gets it.
+/// When `sender` said it, if it did.
 fn said_by(sender: &Account, inbound: Option<Inbound>) -> Option<u64> {
-    match inbound? {
+    let (from, sent_lt) = said(inbound?)?;
+    (from == *sender).then_some(sent_lt)
+}
+
+/// Who wrote, and when by its own logical time. What came back was said by who gets it.
+fn said(inbound: Inbound) -> Option<(Account, u64)> {
+    match inbound {
         Inbound::Internal {
             from,
             is_bounced: false,
             sent_lt,
             ..
-        } if from == *sender => Some(sent_lt),
+        } => Some((from, sent_lt)),
         _ => None,
     }
+}
+
+/// Who wrote to an account of ours after `since`, oldest first, each with when, and up to where: for [`Former::Known`], by
+/// who keeps it. A transaction whose message is of nobody that we can name is passed over; its place in the history is
+/// checked all the same.
+pub fn heard(
+    account: &Account,
+    since: Option<Cursor>,
+    history: &[Transaction],
+) -> Result<Vec<(Account, u64)>, Unacceptable> {
+    let mut before = since;
+    let mut senders = Vec::new();
+    for transaction in history {
+        let lt = transaction.at.lt;
+        let happened = match Happened::read(account, transaction) {
+            Ok(happened) => happened,
+            // It is what its hash says, and about more than there is: no channel's.
+            Err(TransactionError::Range) => {
+                before = Some(transaction.at);
+                continue;
+            }
+            Err(why) => return Err(Unacceptable::PayeeTransaction { lt, why }),
+        };
+        if happened.previous != before {
+            return Err(Unacceptable::PayeeHistory);
+        }
+        before = Some(transaction.at);
+        senders.extend(happened.inbound.and_then(said));
+    }
+    Ok(senders)
 }

@@ -2,11 +2,16 @@
 
 use billing::{Nano, channel::Account};
 
-use super::{Ask, Event, Follower, MAX_ASKS, Told};
+use super::{Ask, Event, Follower, Told};
 use crate::{
-    chain::Chain,
+    chain::{Chain, ChainError},
     sources::{Sources, SourcesError},
 };
+
+/// Histories of one account that are asked for in one round.
+const MAX_CATCHING_UP: usize = 8;
+/// A source that does not answer so often in a row is asked in the next round.
+const MAX_FAILURES: u32 = 3;
 
 /// What a round over two sources came to.
 #[derive(Debug, Default)]
@@ -44,15 +49,25 @@ pub async fn poll_sources(
 async fn round(follower: &mut Follower, asked: &Asked<'_>, now_s: u64) -> Round {
     let mut round = Round::default();
     let mut asks = follower.asks(now_s);
+    let mut failures = 0;
     // Who is behind is caught up with at once, within this round's bound.
-    for _ in 0..MAX_ASKS {
+    for _ in 0..MAX_CATCHING_UP {
         let mut behind = Vec::new();
         for ask in asks {
             let (Ask::State(account) | Ask::History { account, .. }) = ask;
+            if failures >= MAX_FAILURES {
+                // Each would be waited for, and everybody else with it.
+                follower.hurry(&account);
+                continue;
+            }
             let Some(told) = asked.ask(ask, &mut round.unsure).await else {
                 continue;
             };
             let is_answer = !matches!(told, Told::Failed(..));
+            match &told {
+                Told::Failed(_, ChainError::Unreachable(_) | ChainError::Limited) => failures += 1,
+                _ => failures = 0,
+            }
             round.events.extend(follower.step(told));
             if is_answer {
                 behind.extend(follower.behind(&account));

@@ -1,8 +1,11 @@
-use tycho_types::models::AccountStatus;
+use billing::channel::{Keys, Network, Terms};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tycho_types::{boc::Boc, models::AccountStatus};
 
 use super::*;
 use crate::{
-    chain::Status,
+    chain::{Chain, Status},
+    contract::{self, State},
     transaction::fake::{self, Fake, message},
 };
 
@@ -146,6 +149,7 @@ fn a_restart_goes_on_where_it_was() {
         // What is not kept happens again: here nothing is lost with the process.
         let mut follower = Follower::new(30);
         follower.follow(CHANNEL, Position::from_json(&kept).expect("what was written"));
+        assert_eq!(follower.asks(0), [Ask::State(CHANNEL)]);
         follower.step(Told::State(CHANNEL, state(5, Some(life[3].at))));
         let [Ask::History { after, .. }] = follower.asks(0)[..] else {
             panic!("it is behind");
@@ -331,4 +335,121 @@ fn an_unknown_history_is_read_from_its_beginning() {
         follower.position(&CHANNEL).and_then(|position| position.cursor),
         Some(history[2].at)
     );
+}
+
+/// A channel of ours that is closing, at an address of its own.
+fn closing(seqno: u32, last: Cursor) -> (Account, AccountState) {
+    let terms = Terms {
+        network: Network::TESTNET,
+        close_delay_s: 3600,
+        fee_bps: 0,
+        salt: 1,
+        payer: CHANNEL,
+        payee: PAYEE,
+        fee_dest: PAYEE,
+    };
+    let keys = Keys {
+        payer: [3; 32],
+        payee: [4; 32],
+    };
+    let newborn = State::newborn(terms, keys);
+    let now = State {
+        on_chain: OnChain {
+            close_at: Some(9_000),
+            ..on_chain(10, 4)
+        },
+        ..newborn
+    };
+    let status = Status::Active {
+        code: contract::CODE.to_vec(),
+        data: Boc::encode(now.encode()),
+    };
+    let state = AccountState {
+        status,
+        ..state(seqno, Some(last))
+    };
+    (contract::account(&terms, &keys), state)
+}
+
+/// Dust in its history costs less than what a payee loses who does not hear of it.
+#[test]
+fn a_close_is_told_before_the_history_that_leads_there() {
+    let (channel, state) = closing(5, Cursor { lt: 900, hash: [9; 32] });
+    let mut follower = Follower::new(30);
+    follower.follow(channel, Position::START);
+    assert_eq!(follower.asks(0), [Ask::State(channel)]);
+    let events = follower.step(Told::State(channel, state.clone()));
+    assert_eq!(whats(&events), [&What::CloseRequested { close_at: 9_000 }]);
+    assert_eq!(whats(&follower.step(Told::State(channel, state))), [] as [&What; 0]);
+}
+
+/// One whose history cannot be read, or is being read for long, shows a close all the same.
+#[test]
+fn states_are_asked_while_a_history_is_read() {
+    let (channel, closing) = closing(7, Cursor { lt: 900, hash: [9; 32] });
+    let mut follower = Follower::new(30);
+    follower.follow(channel, Position::START);
+    follower.asks(0);
+    let open = state(5, Some(Cursor { lt: 800, hash: [8; 32] }));
+    follower.step(Told::State(channel, open));
+    assert!(matches!(follower.asks(1)[..], [Ask::History { .. }]));
+    assert_eq!(follower.asks(31), [Ask::State(channel)]);
+    // A failure is not met with the same question at once.
+    follower.step(Told::Failed(channel, ChainError::Limited));
+    assert_eq!(follower.asks(32), []);
+    assert_eq!(follower.asks(61), [Ask::State(channel)]);
+    let events = follower.step(Told::State(channel, closing));
+    assert_eq!(whats(&events), [&What::CloseRequested { close_at: 9_000 }]);
+}
+
+/// A source that lets nobody in, or hangs, costs three questions a round; who was left out is first in the next one.
+#[tokio::test]
+async fn a_source_that_does_not_answer_is_not_asked_for_everybody() {
+    struct Silent(std::sync::Mutex<Vec<Account>>);
+    impl Chain for Silent {
+        fn network(&self) -> Network {
+            Network::TESTNET
+        }
+        fn head(&self) -> BoxFuture<'_, Result<Head, ChainError>> {
+            async { Err(ChainError::Limited) }.boxed()
+        }
+        fn account(&self, account: Account) -> BoxFuture<'_, Result<AccountState, ChainError>> {
+            self.0.lock().expect("no test panicked").push(account);
+            async { Err(ChainError::Limited) }.boxed()
+        }
+        fn transactions(
+            &self,
+            _: Account,
+            _: Option<Cursor>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Vec<Transaction>, ChainError>> {
+            async { Err(ChainError::Limited) }.boxed()
+        }
+        fn send<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<(), ChainError>> {
+            async { Err(ChainError::Limited) }.boxed()
+        }
+        fn config_parameter(&self, _: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, ChainError>> {
+            async { Err(ChainError::Limited) }.boxed()
+        }
+    }
+    let silent = Silent(std::sync::Mutex::default());
+    let mut follower = Follower::new(30);
+    for number in 0..9 {
+        let account = Account {
+            workchain: 0,
+            hash: [number; 32],
+        };
+        follower.follow(account, Position::START);
+    }
+    for round in 0..3 {
+        poll(&mut follower, &silent, round).await;
+    }
+    let asked: Vec<u8> = silent
+        .0
+        .lock()
+        .expect("no test panicked")
+        .iter()
+        .map(|at| at.hash[0])
+        .collect();
+    assert_eq!(asked, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 }

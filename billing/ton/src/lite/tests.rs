@@ -17,7 +17,7 @@ const LIST: &str = r#"{
 fn the_official_list_is_read() {
     let servers = servers(LIST.as_bytes()).expect("a list");
     let at: Vec<_> = servers.iter().map(|server| server.at.to_string()).collect();
-    assert_eq!(at, ["5.9.10.47:19949", "135.181.140.198:53560"]);
+    assert_eq!(at, ["5.9.10.47:19949", "135.181.132.198:53560"]);
     assert!(servers.iter().all(|server| adnl::is_key(server.key)));
     let settings = Settings {
         network: Network::MAINNET,

@@ -259,6 +259,47 @@ async fn who_may_ask_once_a_second_gets_an_answer() {
     assert_eq!(server.questions().len(), 2);
 }
 
+/// A public server without a key: whatever is asked at once is answered, one after the other.
+#[tokio::test]
+async fn a_burst_is_spread_over_what_a_server_allows() {
+    let last = Mutex::new(None::<std::time::Instant>);
+    let server = Server::start(move |_| {
+        let mut last = last.lock().expect("no test panicked");
+        let is_soon = last.is_some_and(|last| last.elapsed() < Duration::from_millis(100));
+        if is_soon {
+            return (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response();
+        }
+        *last = Some(std::time::Instant::now());
+        ok(information())
+    })
+    .await;
+    let chain = server.chain();
+    let asked = (0..6).map(|_| chain.account(NOBODYS));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+/// Strangers who ask all day take a third of what there is.
+#[tokio::test(start_paused = true)]
+async fn strangers_leave_enough_for_us() {
+    let pace = Arc::new(Pace::new(pace::WITHOUT_KEY));
+    let theirs = Arc::new(Pace::new(Duration::ZERO));
+    let (ours, others) = (pace.clone(), pace.clone());
+    let strangers = tokio::spawn(async move {
+        loop {
+            let interval = others.interval().saturating_mul(STRANGERS);
+            drop(theirs.turn_after(interval).await);
+            drop(others.turn().await);
+        }
+    });
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        ours.turn().await.expect("there is a place");
+    }
+    assert!(start.elapsed() <= Duration::from_secs(31), "{:?}", start.elapsed());
+    strangers.abort();
+}
+
 #[tokio::test]
 async fn what_is_there_has_four_kinds() {
     let check = async |change: Value, expect: Status| {
@@ -456,13 +497,17 @@ async fn a_history_has_an_end_in_time_however_slow_its_pages_are() {
     let script = move |question: &Value| paged(&whole, &question["params"], true);
     let server = Server::with(script, false, Duration::from_millis(50)).await;
     let mut chain = server.chain();
-    chain.for_history = Duration::from_millis(300);
+    let within = |chain: &mut Toncenter, patience| {
+        let server = Arc::get_mut(&mut chain.server).expect("nobody else has it");
+        server.for_history = patience;
+    };
+    within(&mut chain, Duration::from_millis(300));
     let error = chain.transactions(NOBODYS, None, 1000).await.expect_err("too slow");
     assert!(
         matches!(&error, ChainError::Unreachable(said) if said.contains("history")),
         "{error}"
     );
-    chain.for_history = PATIENCE_FOR_HISTORY;
+    within(&mut chain, PATIENCE_FOR_HISTORY);
     let read = chain.transactions(NOBODYS, None, 1000).await.expect("in time");
     assert_eq!(read, history);
 }

@@ -1,6 +1,7 @@
 //! `mulberry connect doctor`: is this gateway believed, and if not, what is to be done?
 //!
-//! It makes one connection, as far as the verdict over it, and sends no request.
+//! It makes one connection, as far as the verdict over it, and sends no request. Of a channel that pays it says what is
+//! written down of it and what the chain shows; its key stays closed.
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
@@ -8,13 +9,17 @@ use attestation::{Anchor, Verdict};
 use backends::serve::BoxError;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{accept, endpoint};
+use super::{accept, endpoint, pick};
 use crate::{
-    cli::connect::ConnectArgs,
+    chain_source::ChainSource,
+    cli::connect::{ConnectArgs, PayArgs},
     commands::usage::plain,
-    config::{KeyDigest, Timestamp},
+    config::{KeyDigest, Process, Timestamp},
     connect::{Gateway, Link, acceptance::Acceptance, link::Why},
     layers::rescue::Chain,
+    on_chain,
+    payer::{shelf::Stage, teller::DAY_MS},
+    wall_clock::unix_ms,
 };
 
 /// Collateral that is missing is fetched meanwhile.
@@ -22,12 +27,60 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: &ConnectArgs, gateway: Gateway) -> Result<ExitCode, BoxError> {
-    let (text, is_well) = match Acceptance::new(&accept(args), &gateway) {
+    let (mut text, mut is_well) = match Acceptance::new(&accept(args), &gateway) {
         Ok(acceptance) => examine(acceptance, gateway).await,
         Err(error) => (format!("FAULT  {}\n", Chain(&error)), false),
     };
+    if let Some(named) = &args.pay.pay {
+        match channel(&args.pay, named).await {
+            Ok(line) => text.push_str(&format!("ok     {line}\n")),
+            Err(error) => {
+                text.push_str(&format!("FAULT  {}\n", Chain(&*error)));
+                is_well = false;
+            }
+        }
+    }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why a channel pays for nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unpaying {
+    #[error("the channel {0} is not on the chain; pay in with `mulberry channel topup {0} AMOUNT`")]
+    Absent(String),
+    #[error("the channel {0} is closing or closed; open another one with `mulberry channel open`")]
+    Over(String),
+}
+
+/// How the channel stands, in a line.
+async fn channel(args: &PayArgs, named: &str) -> Result<String, BoxError> {
+    let kept = pick(args, named)?;
+    let slate = kept.slate()?;
+    let chain = &args.chain;
+    let source = ChainSource::new(
+        &chain.chain,
+        chain.chain_api_key_file.as_deref(),
+        kept.id.network,
+        &Process,
+    )?;
+    let state = on_chain::read(&source.account(kept.id.account).await?, &kept.id)?;
+    let name = kept.name;
+    let on_chain = state.ok_or_else(|| Unpaying::Absent(name.clone()))?.on_chain;
+    if slate.stage >= Stage::Leaving || on_chain.close_at.is_some() {
+        return Err(Unpaying::Over(name).into());
+    }
+    let limits = args.limits();
+    let from = slate.day.filter(|day| day.number == unix_ms().div_euclid(DAY_MS));
+    let today = slate.charged.saturating_sub(from.map_or(slate.charged, |day| day.from));
+    Ok(format!(
+        "the channel {name} has {} GRAM (TON), of which {} are used; {} are signed and not used, and at most {} ever will be; {} of today's budget are left",
+        on_chain.deposited,
+        slate.charged,
+        slate.at_risk(),
+        limits.exposure,
+        limits.day.saturating_sub(today)
+    ))
 }
 
 async fn examine(acceptance: Acceptance, gateway: Gateway) -> (String, bool) {
