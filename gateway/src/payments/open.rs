@@ -87,6 +87,7 @@ impl Payments {
             settling: Mutex::new(settling),
         });
         shared.read(0).await?;
+        shared.first_look().await;
         Ok(Self(Some(shared)))
     }
 }
