@@ -8,6 +8,7 @@
 //! - [`known`] keeps channels and proofs in memory, bounded; [`accept`] asks the chain about a new one.
 //! - [`follow`] asks the chain about those that are open, and signs what is to be taken.
 //! - [`settling`] brings what was signed to the chain, where there is a wallet for it.
+//! - [`parley`] is what payers say beside their requests.
 //! - [`offer`] is what a refusal says that we accept, and [`look`] what the page at `/pay` is told.
 //!
 //! A voucher that is higher than any before is durable before its request goes on; what the access proof alone lets in
@@ -22,7 +23,7 @@ use std::{
 use billing::{
     Nano,
     channel::{
-        ChannelId, Keys, Settlement, Signer, Terms, Voucher,
+        Access, ChannelId, Keys, Settlement, Signer, Terms, Voucher,
         x402::{self, Payment},
     },
 };
@@ -51,6 +52,7 @@ mod known;
 mod look;
 mod offer;
 mod open;
+mod parley;
 mod refused;
 mod senders;
 mod settling;
@@ -94,6 +96,13 @@ struct Shared {
     parting: Mutex<HashSet<billing::channel::Account>>,
     /// Until it runs.
     settling: Mutex<Option<Settling>>,
+}
+
+/// What a header of a payer says, as far as its own keys bear it out.
+struct Presented {
+    id: ChannelId,
+    voucher: Option<Voucher>,
+    access: Option<Access>,
 }
 
 /// A channel for an administrator.
@@ -153,28 +162,6 @@ impl Payments {
     }
 }
 
-impl Payments {
-    /// The same for the payer itself, who proves that it is.
-    pub(crate) async fn close_for(&self, header: &HeaderValue, meant: &ChannelId) -> Result<Shown, PaymentError> {
-        let shared = self.0.as_ref().ok_or(PaymentError::Off)?;
-        let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
-        let payment: Payment = x402::decode(text)?;
-        let (terms, keys) = payment.check(shared.offered.wanted.network)?;
-        let id = shared.id(contract::account(&terms, &keys));
-        if id != *meant {
-            return Err(PaymentError::Notice("it is for another channel than the payment"));
-        }
-        let access = payment.payload.access.ok_or(PaymentError::Unproved)?;
-        access.verify(&keys, &id, unix_seconds(), shared.settings.access_window.as_secs())?;
-        let known = shared.show(id.account).await?.stored;
-        if (&known.terms, &known.keys) != (&terms, &keys) {
-            return Err(PaymentError::Others);
-        }
-        tracing::info!(channel = %id.account, "the payer asks to close a channel together");
-        shared.close(id.account, "payer").await
-    }
-}
-
 impl Shared {
     fn id(&self, account: billing::channel::Account) -> ChannelId {
         ChannelId {
@@ -190,23 +177,12 @@ impl Shared {
             spoken.channel.refuse_ended()?;
             return Ok(spoken);
         }
-        let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
-        let payment: Payment = x402::decode(text)?;
-        let (terms, keys) = payment.check(self.offered.wanted.network)?;
-        let id = self.id(contract::account(&terms, &keys));
+        let (payment, terms, keys) = self.read_header(header)?;
         // Those that are known have the terms that we took then.
-        if self.known.find(&id.account).is_none() {
+        if self.known.find(&contract::account(&terms, &keys)).is_none() {
             self.offered.check(&terms, &keys)?;
         }
-        // Signatures first: nobody makes us ask the chain about a channel that is another's. The keys are the request's
-        // own so far, and only the address binds them; what is known of the channel is compared below.
-        let window_s = self.settings.access_window.as_secs();
-        let payload = &payment.payload;
-        let voucher = payload.voucher.map(|voucher| voucher.verify(&keys, &id)).transpose()?;
-        let access = payload
-            .access
-            .map(|access| access.verify(&keys, &id, now_s, window_s))
-            .transpose()?;
+        let Presented { id, voucher, access } = self.verify(&payment, &terms, &keys, now_s)?;
         let channel = self.find(&id, &terms, &keys).await?;
         channel.refuse_others(&terms, &keys)?;
         channel.refuse_ended()?;
@@ -221,12 +197,37 @@ impl Shared {
         match access {
             Some(access) => self
                 .known
-                .remember(hash, &spoken, access.at_s().saturating_add(window_s), now_s),
+                .remember(hash, &spoken, access.at_s().saturating_add(self.window_s()), now_s),
             // It is on the chain once it was settled, for everybody to copy.
             None if !is_raised => return Err(PaymentError::Known),
             None => {}
         }
         Ok(spoken)
+    }
+
+    /// What a header says, whoever wrote it.
+    fn read_header(&self, header: &HeaderValue) -> Result<(Payment, Terms, Keys), PaymentError> {
+        let text = header.to_str().map_err(|_| x402::DecodeError::Base64)?;
+        let payment: Payment = x402::decode(text)?;
+        let (terms, keys) = payment.check(self.offered.wanted.network)?;
+        Ok((payment, terms, keys))
+    }
+
+    /// Signatures come before questions: nobody makes us ask the chain about a channel that is another's. The keys are the
+    /// header's own so far, and only the address binds them; who knows the channel compares.
+    fn verify(&self, payment: &Payment, terms: &Terms, keys: &Keys, now_s: u64) -> Result<Presented, PaymentError> {
+        let id = self.id(contract::account(terms, keys));
+        let payload = &payment.payload;
+        let voucher = payload.voucher.map(|voucher| voucher.verify(keys, &id)).transpose()?;
+        let access = payload
+            .access
+            .map(|access| access.verify(keys, &id, now_s, self.window_s()))
+            .transpose()?;
+        Ok(Presented { id, voucher, access })
+    }
+
+    fn window_s(&self) -> u64 {
+        self.settings.access_window.as_secs()
     }
 
     /// Takes a voucher; says whether it is higher than any before, here or at another gateway.

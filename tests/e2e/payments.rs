@@ -7,7 +7,9 @@ mod reach;
 mod receipts;
 mod settles;
 mod sidecar;
+mod speaks;
 mod streams;
+mod troubles;
 
 use std::fs;
 
@@ -94,7 +96,8 @@ fn nano(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is no amount"))
 }
 
-#[tokio::test]
+/// The chain is in this process, and must answer while a gateway is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_pays_from_the_first_request_to_its_last_take() {
     let chain = Chain::start().await;
     let mut shop = Shop::open(&chain.url);

@@ -15,13 +15,15 @@ use billing_store::{
     ledger::{CloseError, Facts, Objection, Side, Stage, StoredChannel, Word},
 };
 use billing_ton::chain::{AccountState, Status};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, hear, settlement, settling::Cashier,
 };
 use crate::{layers::rescue::Chain, wall_clock::unix_ms};
 
+/// How long the start waits for the chain.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How long the last take of a closed channel is brought to the chain: 90 days.
 const PARTING_MS: i64 = 90 * 86_400_000;
 
@@ -77,6 +79,14 @@ impl Payments {
 }
 
 impl Shared {
+    /// What became of channels while nobody looked, before the first request: as far as the chain answers in time.
+    pub(super) async fn first_look(&self) {
+        let mut watched = Watched::new(Cashier::new(None, None));
+        if timeout(FIRST_LOOK, self.look(&mut watched)).await.is_err() {
+            tracing::warn!("the chain does not tell in time how channels stand; they are served up to what is known");
+        }
+    }
+
     async fn watch_over(&self, cashier: Cashier) {
         let mut watched = Watched::new(cashier);
         loop {

@@ -108,6 +108,7 @@ impl Payments {
         shared.read(0).await?;
         shared.check_keys()?;
         shared.read_on();
+        shared.first_look().await;
         Ok(Self(Some(shared)))
     }
 }

@@ -1,13 +1,12 @@
 //! `POST /mulberry/pay/v1/channel`: what a payer says of its channel beside its requests.
 //!
 //! One notice in, in its envelope, and an array of those that answer it. An access proof in `PAYMENT-SIGNATURE` says that
-//! the payer says it. Heard is `close`: no new work is taken, and the last take is the answer. Said again, it is answered
-//! the same.
+//! the payer says it. Said again, it is answered the same.
 
 use std::time::Duration;
 
 use backends::{body::BoxBody, serve::BoxError};
-use billing::channel::{Envelope, Notice, x402};
+use billing::channel::{Envelope, x402};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -48,17 +47,6 @@ pub(crate) async fn call(
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) | Err(_) => return Err(PaymentError::Notice("it is too long, or did not come").into()),
     };
-    let envelope = Envelope::read(&bytes).map_err(|_| PaymentError::Notice("it cannot be read"))?;
-    let Notice::Close { .. } = envelope.notice else {
-        return Err(PaymentError::Notice("of a payer, `close` is heard here").into());
-    };
-    let shown = payments.close_for(header, &envelope.channel()).await?;
-    // Closed without one by the chain: there is nothing to say.
-    let take = shown
-        .stored
-        .take
-        .filter(|take| take.is_last)
-        .ok_or(PaymentError::Ended)?;
-    let answer = [Envelope::new(&shown.stored.id, Notice::Take { take })];
+    let answer = payments.hear(header, &bytes).await?;
     Ok(Some(receipts::json(serde_json::to_vec(&answer)?, "no-store")))
 }

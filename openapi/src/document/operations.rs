@@ -326,6 +326,19 @@ fn files() -> Vec<Row> {
 fn gateway() -> Vec<Row> {
     let row = |path, id, summary| get("Gateway", path, id, summary, Answer::AnyJson);
     vec![
+        post(
+            "Gateway",
+            "/mulberry/pay/v1/channel",
+            "speakOfChannel",
+            "What a payer says of its payment channel outside of requests, as `docs/x402.md` has it",
+            pass_through(json!({
+                "v": 1,
+                "network": "tvm:-239",
+                "channelId": "0:0707070707070707070707070707070707070707070707070707070707070707",
+                "notice": { "type": "close", "spent": "1900000" },
+            })),
+            Answer::AnyJson,
+        ),
         row("/openapi.json", "getOpenApi", "This document"),
         row(
             "/v1/receipts/{request_id}",

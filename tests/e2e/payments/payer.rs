@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::{
     Nano,
     channel::{
-        Access, Account, Blob, ChannelId, Keys, Network, Signer, Terms, Voucher,
+        Access, Account, Blob, Channel, ChannelId, ClaimedVoucher, Envelope, Keys, Network, Notice, Signer, Terms,
+        Voucher,
         x402::{ChannelConfig, Kind, Offer, Payload, Payment, Version, encode},
     },
 };
@@ -68,6 +69,11 @@ impl Chain {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         tokio::spawn(http::serve(listener, chain.clone(), std::future::pending()));
         Self { url, chain }
+    }
+
+    /// No more blocks.
+    pub(crate) fn halt(&self) {
+        self.chain.halt();
     }
 
     /// Gives an account coins out of nothing, and waits until it has them.
@@ -247,6 +253,51 @@ impl Payer {
                 access,
             },
         }
+    }
+
+    /// Up to so much may be taken.
+    pub(crate) fn voucher(&self, max: u64) -> ClaimedVoucher {
+        let voucher = Voucher::sign(&self.signer, &self.keys, &self.id, nano(max));
+        voucher.expect("it is the payer's key").claim()
+    }
+
+    /// Asks the contract to close, and waits until it has heard of it.
+    pub(crate) async fn asks_to_close(&self, chain: &Chain) {
+        let body = Request::RequestClose { query_id: 3 }.encode();
+        chain
+            .send(
+                self.seed,
+                Coins {
+                    to: self.id.account,
+                    amount: nano(100_000_000),
+                    bounce: true,
+                    mode: Mode::FeesApart,
+                    body: Some(body),
+                    init: None,
+                },
+            )
+            .await;
+        until("it is closing", async || {
+            let state = chain.chain.account(self.id.account).await.expect("it answers");
+            match &state.status {
+                Status::Active { data, .. } => {
+                    State::decode_boc(data).is_ok_and(|state| state.on_chain.close_at.is_some())
+                }
+                _ => false,
+            }
+        })
+        .await;
+    }
+
+    /// What it says of itself at first.
+    pub(crate) fn offers(&self) -> Notice {
+        let (id, keys, terms) = (self.id, self.keys, self.terms);
+        Notice::offer(&Channel { id, keys, terms })
+    }
+
+    /// A notice as it crosses the wire.
+    pub(crate) fn says(&self, notice: Notice) -> String {
+        serde_json::to_string(&Envelope::new(&self.id, notice)).expect("plain")
     }
 
     /// The header of a request: with a voucher up to `max`, and with an access proof.

@@ -56,7 +56,7 @@ fn http2() -> Client {
 }
 
 /// Where the channel stands, by a question that costs nothing.
-async fn stands(gateway: &Gateway, payment: &str) -> Value {
+pub(super) async fn stands(gateway: &Gateway, payment: &str) -> Value {
     let url = format!("{}/v1/models", gateway.url());
     let answer = send(client().get(url).header("payment-signature", payment)).await;
     assert_eq!(answer.status(), 200);
