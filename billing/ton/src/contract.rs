@@ -41,14 +41,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod accept;
+pub(crate) mod accept;
 mod failure;
 mod former;
 mod price;
 mod remittance;
-mod request;
-mod state;
-mod wire;
+pub(crate) mod request;
+pub(crate) mod state;
+pub(crate) mod wire;
 
 use billing::Nano;
 use billing::channel::{Account, Keys, Terms};

@@ -10,9 +10,11 @@ pub mod follower;
 #[cfg(test)]
 mod golden;
 pub mod inquiry;
+pub mod jetton;
 pub mod keyfile;
 pub mod mnemonic;
 pub mod reconciler;
+pub mod registry;
 pub mod seed;
 pub mod settler;
 pub mod sources;

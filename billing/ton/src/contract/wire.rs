@@ -22,6 +22,8 @@ pub enum Malformed {
     NotAnAccount { field: &'static str },
     #[error("{field} is {nano} nanoton; amounts beyond 9223372036854775807 are not taken")]
     TooLarge { field: &'static str, nano: u128 },
+    #[error("it names nobody whom a channel pays")]
+    Nobody,
 }
 
 impl From<Error> for Malformed {
@@ -32,26 +34,26 @@ impl From<Error> for Malformed {
 }
 
 /// A cell of parts whose sizes are fixed.
-pub(super) fn cell(fill: impl FnOnce(&mut CellBuilder) -> Result<(), Error>) -> Cell {
+pub(crate) fn cell(fill: impl FnOnce(&mut CellBuilder) -> Result<(), Error>) -> Cell {
     let mut builder = CellBuilder::new();
     fill(&mut builder).expect("every layout of the scheme is below 1023 bits");
     builder.build().expect("every layout of the scheme is an ordinary cell")
 }
 
-pub(super) fn begin(cell: &Cell) -> Result<CellSlice<'_>, Malformed> {
+pub(crate) fn begin(cell: &Cell) -> Result<CellSlice<'_>, Malformed> {
     cell.as_slice().map_err(|_| Malformed::Short)
 }
 
 /// Nothing is left over.
-pub(super) fn end(slice: &CellSlice<'_>) -> Result<(), Malformed> {
+pub(crate) fn end(slice: &CellSlice<'_>) -> Result<(), Malformed> {
     if slice.is_empty() { Ok(()) } else { Err(Malformed::Long) }
 }
 
-pub(super) fn store_amount(to: &mut CellBuilder, amount: Nano) -> Result<(), Error> {
+pub(crate) fn store_amount(to: &mut CellBuilder, amount: Nano) -> Result<(), Error> {
     Tokens::new(u128::from(amount.get())).store_into(to, Cell::empty_context())
 }
 
-pub(super) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Result<Nano, Malformed> {
+pub(crate) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Result<Nano, Malformed> {
     let nano = Tokens::load_from(from)?.into_inner();
     u64::try_from(nano)
         .ok()
@@ -59,12 +61,12 @@ pub(super) fn load_amount(from: &mut CellSlice<'_>, field: &'static str) -> Resu
         .ok_or(Malformed::TooLarge { field, nano })
 }
 
-pub(super) fn store_account(to: &mut CellBuilder, account: &Account) -> Result<(), Error> {
+pub(crate) fn store_account(to: &mut CellBuilder, account: &Account) -> Result<(), Error> {
     StdAddr::new(account.workchain, HashBytes(account.hash)).store_into(to, Cell::empty_context())
 }
 
 /// As the contract reads it: no anycast, no other form.
-pub(super) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Account, Malformed> {
+pub(crate) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Account, Malformed> {
     match StdAddr::load_from(from) {
         Ok(StdAddr {
             anycast: None,
@@ -78,9 +80,25 @@ pub(super) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Res
     }
 }
 
-pub(super) type Signature = [u8; 64];
+/// The same, or none.
+pub(crate) fn store_maybe_account(to: &mut CellBuilder, account: Option<&Account>) -> Result<(), Error> {
+    match account {
+        Some(account) => store_account(to, account),
+        None => to.store_small_uint(0, 2),
+    }
+}
 
-pub(super) fn load_signature(from: &mut CellSlice<'_>) -> Result<Signature, Malformed> {
+pub(crate) fn load_maybe_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Option<Account>, Malformed> {
+    if from.get_small_uint(0, 2)? == 0 {
+        from.skip_first(2, 0)?;
+        return Ok(None);
+    }
+    load_account(from, field).map(Some)
+}
+
+pub(crate) type Signature = [u8; 64];
+
+pub(crate) fn load_signature(from: &mut CellSlice<'_>) -> Result<Signature, Malformed> {
     let mut signature = [0; 64];
     from.load_raw(&mut signature, 512)?;
     Ok(signature)
