@@ -1,8 +1,10 @@
-// npm run build: writes channel.boc and channel.json. A changed code is another contract: see docs/contract.md.
+// npm run build: writes each contract's NAME.boc and NAME.json. A changed code is another contract: see docs/contract.md.
 import { writeFile } from "node:fs/promises";
-import { at, compile } from "./compile.mjs";
+import { at, compile, CONTRACTS } from "./compile.mjs";
 
-const { boc, json } = await compile("channel");
-await writeFile(at("channel.boc"), boc);
-await writeFile(at("channel.json"), json);
-process.stdout.write(json);
+for (const name of Object.keys(CONTRACTS)) {
+  const { boc, json } = await compile(name);
+  await writeFile(at(`${name}.boc`), boc);
+  await writeFile(at(`${name}.json`), json);
+  process.stdout.write(`${name} ${json}`);
+}

@@ -3,23 +3,25 @@ import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Cell } from "@ton/core";
-import { at, compile } from "./compile.mjs";
+import { at, checkedIn, compile } from "./compile.mjs";
 import { record } from "./record.mjs";
 
-const checkedIn = await readFile(at("channel.boc"));
+const codes = await checkedIn();
 
-test("the source compiles to the code that is checked in, byte for byte", async () => {
-  const { boc, json } = await compile("channel");
-  assert.deepEqual(boc, checkedIn);
-  assert.equal(json, await readFile(at("channel.json"), "utf8"));
-});
+for (const [name, code] of Object.entries(codes)) {
+  test(`${name}.tolk compiles to the code that is checked in, byte for byte`, async () => {
+    const { boc, json } = await compile(name);
+    assert.deepEqual(boc, code);
+    assert.equal(json, await readFile(at(`${name}.json`), "utf8"));
+  });
 
-test("the code's hash is the one that is written beside it", async () => {
-  const { code_hash } = JSON.parse(await readFile(at("channel.json"), "utf8"));
-  assert.equal(Cell.fromBoc(checkedIn)[0].hash().toString("hex"), code_hash);
-});
+  test(`the hash of ${name}'s code is the one that is written beside it`, async () => {
+    const { code_hash } = JSON.parse(await readFile(at(`${name}.json`), "utf8"));
+    assert.equal(Cell.fromBoc(code)[0].hash().toString("hex"), code_hash);
+  });
+}
 
-const files = await record(checkedIn);
+const files = await record(codes);
 
 test("nothing else is among the fixtures", async () => {
   const found = await readdir(fileURLToPath(at("fixtures/")), { recursive: true, withFileTypes: true });

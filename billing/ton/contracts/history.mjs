@@ -8,6 +8,7 @@ import {
   storeShardAccount,
 } from "@ton/core";
 import { Executor } from "@ton/sandbox";
+import { accountHash } from "./account.mjs";
 import { read } from "./scheme.mjs";
 
 // Where every history begins.
@@ -52,7 +53,7 @@ async function play(executor, config, { name, why, of, steps }) {
       continue;
     }
     state = Cell.fromBase64(result.shardAccount);
-    const outcome = observe(loadTransaction(Cell.fromBase64(result.transaction).asSlice()), state);
+    const outcome = observe(of, loadTransaction(Cell.fromBase64(result.transaction).asSlice()), state);
     // Of what is random nobody says beforehand what should happen, and the hashes of what was sent are enough.
     if (step.any) {
       outcome.out_hashes = outcome.out.map((message) => Cell.fromBase64(message).hash().toString("hex"));
@@ -86,7 +87,7 @@ function envelope(of, { from, value, body, open = false, init = open ? of.init :
     .endCell();
 }
 
-function observe(transaction, state) {
+function observe(of, transaction, state) {
   const { description, totalFees, outMessages } = transaction;
   const compute = description.computePhase;
   const ran = compute.type === "vm";
@@ -108,8 +109,8 @@ function observe(transaction, state) {
     out: outMessages.values().map((message) => base64(beginCell().store(storeMessage(message)).endCell())),
     status: account?.storage.state.type ?? "none",
     balance: String(account?.storage.balance.coins ?? 0n),
-    ...(active ? strings(read(active.data)) : {}),
-    account_hash: state.refs[0].hash().toString("hex"),
+    ...(active ? strings((of.read ?? read)(active.data)) : {}),
+    account_hash: accountHash(state),
   };
 }
 

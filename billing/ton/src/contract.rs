@@ -41,13 +41,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod accept;
+pub(crate) mod accept;
 mod failure;
 mod former;
 mod price;
 mod remittance;
-mod request;
-mod state;
+pub(crate) mod request;
+pub(crate) mod state;
 pub(crate) mod wire;
 
 use billing::Nano;

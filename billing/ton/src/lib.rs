@@ -12,11 +12,13 @@ pub mod follower;
 mod golden;
 mod history;
 pub mod inquiry;
+pub mod jetton;
 pub mod keyfile;
 #[cfg(feature = "lite-server")]
 pub mod lite;
 pub mod mnemonic;
 pub mod reconciler;
+pub mod registry;
 pub mod seed;
 pub mod settler;
 pub mod sources;

@@ -48,7 +48,7 @@ function message(of, random, isFirst) {
   }
 }
 
-function splitMix(seed) {
+export function splitMix(seed) {
   const mask = (1n << 64n) - 1n;
   let state = seed;
   const next = () => {

@@ -218,12 +218,12 @@ pub enum Unacceptable {
 
 /// Whether we serve for this channel.
 pub fn accept(seen: &Seen<'_>, wanted: &Wanted) -> Result<Accepted, Unacceptable> {
-    place(seen, wanted)?;
-    let state = state(seen.state)?;
+    place(seen.network, &seen.account, wanted)?;
+    let state = State::decode_boc(data(seen.state, &CODE_HASH)?).map_err(Unacceptable::Data)?;
     if account(&state.terms, &state.keys) != seen.account {
         return Err(Unacceptable::Address);
     }
-    terms(&state, wanted)?;
+    terms(&state.terms, &state.keys, wanted)?;
     if let Some(close_at) = state.on_chain.close_at {
         return Err(Unacceptable::Closing { close_at });
     }
@@ -242,35 +242,36 @@ pub fn accept(seen: &Seen<'_>, wanted: &Wanted) -> Result<Accepted, Unacceptable
     })
 }
 
-fn place(seen: &Seen<'_>, wanted: &Wanted) -> Result<(), Unacceptable> {
-    if seen.network != wanted.network {
+pub(crate) fn place(network: Network, account: &Account, wanted: &Wanted) -> Result<(), Unacceptable> {
+    if network != wanted.network {
         return Err(Unacceptable::Network {
             wanted: wanted.network,
-            found: seen.network,
+            found: network,
         });
     }
-    if seen.account.workchain != BASECHAIN {
+    if account.workchain != BASECHAIN {
         return Err(Unacceptable::Workchain {
-            workchain: seen.account.workchain,
+            workchain: account.workchain,
         });
     }
     Ok(())
 }
 
-fn state(of: &AccountState) -> Result<State, Unacceptable> {
+/// The data of an account that runs the code with this hash.
+pub(crate) fn data<'a>(of: &'a AccountState, code_hash: &[u8; 32]) -> Result<&'a [u8], Unacceptable> {
     let (code, data) = match &of.status {
         Status::Active { code, data } => (code, data),
         Status::Frozen => return Err(Unacceptable::Frozen),
         Status::Nonexistent | Status::Uninitialised => return Err(Unacceptable::NotThere),
     };
     let code = Boc::decode(code).map_err(|_| Unacceptable::Code)?;
-    if code.repr_hash().0 != CODE_HASH {
+    if code.repr_hash().0 != *code_hash {
         return Err(Unacceptable::Code);
     }
-    State::decode_boc(data).map_err(Unacceptable::Data)
+    Ok(data)
 }
 
-fn terms(State { terms, keys, .. }: &State, wanted: &Wanted) -> Result<(), Unacceptable> {
+pub(crate) fn terms(terms: &Terms, keys: &Keys, wanted: &Wanted) -> Result<(), Unacceptable> {
     if terms.network != wanted.network {
         return Err(Unacceptable::TermsNetwork {
             wanted: wanted.network,

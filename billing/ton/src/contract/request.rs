@@ -2,7 +2,7 @@
 
 use billing::Nano;
 use billing::channel::Settlement;
-use tycho_types::cell::{Cell, CellFamily};
+use tycho_types::cell::{Cell, CellFamily, CellSlice};
 
 use super::wire::{Malformed, Signature, begin, cell, end, load_amount, load_signature, store_amount};
 
@@ -57,11 +57,11 @@ impl std::fmt::Debug for Settle {
 }
 
 const TOP_UP: u32 = 0x7063_7470;
-const SETTLE: u32 = 0x7063_736c;
-const REQUEST_CLOSE: u32 = 0x7063_7271;
-const FINISH_CLOSE: u32 = 0x7063_6663;
+pub(crate) const SETTLE: u32 = 0x7063_736c;
+pub(crate) const REQUEST_CLOSE: u32 = 0x7063_7271;
+pub(crate) const FINISH_CLOSE: u32 = 0x7063_6663;
 /// Of a message in words.
-const COMMENT: u32 = 0;
+pub(crate) const COMMENT: u32 = 0;
 
 impl Request {
     #[must_use]
@@ -107,28 +107,7 @@ impl Request {
             },
             REQUEST_CLOSE => Self::RequestClose { query_id },
             FINISH_CLOSE => Self::FinishClose { query_id },
-            _ => {
-                let close = from.load_bit()?;
-                let take = load_amount(&mut from, "the take")?;
-                let max = load_amount(&mut from, "the voucher")?;
-                let payee_signature = load_signature(&mut from)?;
-                let voucher_signature = if from.load_bit()? {
-                    let mut voucher = from.load_reference_as_slice()?;
-                    let signature = load_signature(&mut voucher)?;
-                    end(&voucher)?;
-                    Some(signature)
-                } else {
-                    None
-                };
-                Self::Settle(Settle {
-                    query_id,
-                    close,
-                    take,
-                    max,
-                    payee_signature,
-                    voucher_signature,
-                })
-            }
+            _ => Self::Settle(Settle::load(&mut from, query_id)?),
         };
         end(&from)?;
         Ok(request)
@@ -150,7 +129,31 @@ impl Settle {
         }
     }
 
-    fn encode(&self) -> Cell {
+    /// What follows the operation and its number.
+    pub(crate) fn load(from: &mut CellSlice<'_>, query_id: u64) -> Result<Self, Malformed> {
+        let close = from.load_bit()?;
+        let take = load_amount(from, "the take")?;
+        let max = load_amount(from, "the voucher")?;
+        let payee_signature = load_signature(from)?;
+        let voucher_signature = if from.load_bit()? {
+            let mut voucher = from.load_reference_as_slice()?;
+            let signature = load_signature(&mut voucher)?;
+            end(&voucher)?;
+            Some(signature)
+        } else {
+            None
+        };
+        Ok(Self {
+            query_id,
+            close,
+            take,
+            max,
+            payee_signature,
+            voucher_signature,
+        })
+    }
+
+    pub(crate) fn encode(&self) -> Cell {
         let voucher = self
             .voucher_signature
             .map(|signature| cell(|to| to.store_raw(&signature, 512)));

@@ -38,22 +38,13 @@ impl State {
 
     #[must_use]
     pub fn encode(&self) -> Cell {
-        let terms = cell(|to| {
-            to.store_u32(self.terms.network.0.cast_unsigned())?;
-            to.store_u32(self.terms.close_delay_s)?;
-            to.store_u16(self.terms.fee_bps)?;
-            to.store_u128(self.terms.salt)?;
-            store_account(to, &self.terms.payer)?;
-            store_account(to, &self.terms.payee)?;
-            store_account(to, &self.terms.fee_dest)
-        });
         cell(|to| {
             to.store_u32(self.on_chain.close_at.unwrap_or(0))?;
             store_amount(to, self.on_chain.deposited)?;
             store_amount(to, self.on_chain.claimed)?;
             to.store_u256(&HashBytes(self.keys.payer))?;
             to.store_u256(&HashBytes(self.keys.payee))?;
-            to.store_reference(terms)
+            to.store_reference(encode_terms(&self.terms))
         })
     }
 
@@ -84,7 +75,19 @@ impl State {
     }
 }
 
-fn decode_terms(terms: &Cell) -> Result<Terms, Malformed> {
+pub(crate) fn encode_terms(terms: &Terms) -> Cell {
+    cell(|to| {
+        to.store_u32(terms.network.0.cast_unsigned())?;
+        to.store_u32(terms.close_delay_s)?;
+        to.store_u16(terms.fee_bps)?;
+        to.store_u128(terms.salt)?;
+        store_account(to, &terms.payer)?;
+        store_account(to, &terms.payee)?;
+        store_account(to, &terms.fee_dest)
+    })
+}
+
+pub(crate) fn decode_terms(terms: &Cell) -> Result<Terms, Malformed> {
     let mut from = begin(terms)?;
     let terms = Terms {
         network: Network(from.load_u32()?.cast_signed()),

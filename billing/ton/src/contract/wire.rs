@@ -22,6 +22,8 @@ pub enum Malformed {
     NotAnAccount { field: &'static str },
     #[error("{field} is {nano} nanoton; amounts beyond 9223372036854775807 are not taken")]
     TooLarge { field: &'static str, nano: u128 },
+    #[error("it names nobody whom a channel pays")]
+    Nobody,
 }
 
 impl From<Error> for Malformed {
@@ -76,6 +78,22 @@ pub(crate) fn load_account(from: &mut CellSlice<'_>, field: &'static str) -> Res
         }),
         _ => Err(Malformed::NotAnAccount { field }),
     }
+}
+
+/// The same, or none.
+pub(crate) fn store_maybe_account(to: &mut CellBuilder, account: Option<&Account>) -> Result<(), Error> {
+    match account {
+        Some(account) => store_account(to, account),
+        None => to.store_small_uint(0, 2),
+    }
+}
+
+pub(crate) fn load_maybe_account(from: &mut CellSlice<'_>, field: &'static str) -> Result<Option<Account>, Malformed> {
+    if from.get_small_uint(0, 2)? == 0 {
+        from.skip_first(2, 0)?;
+        return Ok(None);
+    }
+    load_account(from, field).map(Some)
 }
 
 pub(crate) type Signature = [u8; 64];

@@ -61,7 +61,7 @@ fn wide(nano: Nano) -> u128 {
 }
 
 /// The fee on all that was claimed; never more than the whole, whatever the terms say.
-fn fee_on(claimed: Nano, bps: u16) -> u128 {
+pub(crate) fn fee_on(claimed: Nano, bps: u16) -> u128 {
     wide(claimed) * u128::from(bps.min(10_000)) / 10_000
 }
 

@@ -10,9 +10,9 @@ use tycho_types::cell::Cell;
 use tycho_types::models::ShardAccount;
 
 #[derive(Deserialize)]
-struct File {
-    code_hash: String,
-    scenarios: Vec<Scenario>,
+pub(crate) struct File {
+    pub(crate) code_hash: String,
+    pub(crate) scenarios: Vec<Scenario>,
 }
 
 #[derive(Deserialize)]
@@ -49,16 +49,21 @@ pub(crate) struct Step {
 
 impl Scenario {
     pub(crate) fn account(&self) -> Account {
-        let (workchain, hash) = self.address.split_once(':').expect("an address");
-        let mut account = Account {
-            workchain: workchain.parse().expect("a workchain"),
-            hash: [0; 32],
-        };
-        for (byte, at) in account.hash.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&hash[at..at + 2], 16).expect("hexadecimal");
-        }
-        account
+        account(&self.address)
     }
+}
+
+/// From its raw form.
+pub(crate) fn account(address: &str) -> Account {
+    let (workchain, hash) = address.split_once(':').expect("an address");
+    let mut account = Account {
+        workchain: workchain.parse().expect("a workchain"),
+        hash: [0; 32],
+    };
+    for (byte, at) in account.hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&hash[at..at + 2], 16).expect("hexadecimal");
+    }
+    account
 }
 
 impl Step {
@@ -105,8 +110,8 @@ const NEW: [&str; 6] = [
     theme!("new", "rent"),
     theme!("new", "storm"),
 ];
-const OLD_CONFIG: &[u8] = include_bytes!("../../contracts/fixtures/old.boc");
-const NEW_CONFIG: &[u8] = include_bytes!("../../contracts/fixtures/new.boc");
+pub(crate) const OLD_CONFIG: &[u8] = include_bytes!("../../contracts/fixtures/old.boc");
+pub(crate) const NEW_CONFIG: &[u8] = include_bytes!("../../contracts/fixtures/new.boc");
 
 /// Where the two differ, all that we know of, with both exit codes; the states are the same even there.
 ///
@@ -174,7 +179,7 @@ fn both_executors_come_to_the_same_states() {
     assert!(compared > 900, "only {compared} steps were found");
 }
 
-fn same(told: &str, step: &Step, outcome: &Result<Outcome, NotAccepted>) {
+pub(crate) fn same(told: &str, step: &Step, outcome: &Result<Outcome, NotAccepted>) {
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(NotAccepted::Refused { exit_code }) => {

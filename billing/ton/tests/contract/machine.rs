@@ -38,8 +38,11 @@ impl Pair {
     }
 
     pub(crate) fn sign(&self, tag: Tag, channel: &ChannelId, amount: Nano) -> [u8; 64] {
-        let signature = self.0.sign(&signed_bytes(tag, channel, amount));
-        signature.as_ref().try_into().expect("64 bytes")
+        self.sign_bytes(&signed_bytes(tag, channel, amount))
+    }
+
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).as_ref().try_into().expect("64 bytes")
     }
 }
 
