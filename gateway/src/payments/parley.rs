@@ -17,12 +17,12 @@ impl Payments {
     /// Answers a notice. Waits for the chain where the channel is not known yet, and for the database.
     pub(crate) async fn hear(&self, header: &HeaderValue, notice: &[u8]) -> Result<Vec<Envelope>, PaymentError> {
         let shared = self.0.as_ref().ok_or(PaymentError::Off)?;
-        shared.hear(header, notice).await
+        shared.parley(header, notice).await
     }
 }
 
 impl Shared {
-    async fn hear(&self, header: &HeaderValue, notice: &[u8]) -> Result<Vec<Envelope>, PaymentError> {
+    async fn parley(&self, header: &HeaderValue, notice: &[u8]) -> Result<Vec<Envelope>, PaymentError> {
         let envelope = Envelope::read(notice).map_err(|_| PaymentError::Notice("it cannot be read"))?;
         let (payment, terms, keys) = self.read_header(header)?;
         let shown = self.verify(&payment, &terms, &keys, unix_seconds())?;
