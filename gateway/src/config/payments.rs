@@ -51,7 +51,7 @@ section! {
         /// A wallet of `mulberry wallet create` that pays the gas of settlements; without one, what is signed is told and others settle it.
         wallet_file: Option<PathBuf> = None,
         /// A file with the wallet's passphrase; without one it is taken from MULBERRY_WALLET_PASSPHRASE.
-        wallet_passphrase_file: Option<PathBuf> = None,
+        passphrase_file: Option<PathBuf> = None,
         /// A folder into which the newest settlement of each channel is written, for `mulberry watch`.
         watch: Option<PathBuf> = None,
     }
@@ -91,8 +91,8 @@ section! {
         if payments.fee_bps > 0 && payments.fee_dest.is_none() {
             section.report("fee_bps", "goes to nobody", "add `fee_dest`", problems);
         }
-        if payments.wallet_passphrase_file.is_some() && payments.wallet_file.is_none() {
-            section.report("wallet_passphrase_file", "is for no wallet", "add `wallet_file`", problems);
+        if payments.passphrase_file.is_some() && payments.wallet_file.is_none() {
+            section.report("passphrase_file", "is for no wallet", "add `wallet_file`", problems);
         }
         if !(LEAST_CLOSE_DELAY..=MOST_CLOSE_DELAY).contains(&payments.min_close_delay) {
             section.report("min_close_delay", "is too short to settle in, or too long to wait for", "write a time from 1h to 2160h", problems);

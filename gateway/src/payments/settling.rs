@@ -80,7 +80,7 @@ impl Settling {
         let journal = folder.ok_or(SettlingError::Nowhere)?.join(JOURNAL);
         let file = WalletFile::read(path.clone())?;
         let secret = file.open(&passphrase::Source {
-            file: settings.wallet_passphrase_file.as_deref(),
+            file: settings.passphrase_file.as_deref(),
             environment: &Process,
         })?;
         let wallet = file.wallet(settings.network.0);

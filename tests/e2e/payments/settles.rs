@@ -24,7 +24,7 @@ fn shop(chain: &Chain, above: &str) -> (Shop, Account) {
         fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).expect("it is ours");
     }
     let more = format!(
-        "\x20 wallet_file: {}\n\x20 wallet_passphrase_file: {}\n\x20 watch: {}\n\x20 settle: {{above: {above}}}\n",
+        "\x20 wallet_file: {}\n\x20 passphrase_file: {}\n\x20 watch: {}\n\x20 settle: {{above: {above}}}\n",
         world.dir().join("gas.json").display(),
         passphrase.display(),
         world.dir().join("settlements").display(),
