@@ -1,6 +1,9 @@
 //! Workers that nobody named: what they get, by how far the operator opened the door.
 
+use std::time::Instant;
+
 use e2e::rogue::{Rogue, Stage};
+use e2e::wait::SOON;
 use e2e::{Gateway, Visit};
 
 use super::{CANARY, Ground, address, ask, ask_for, digest, guest, prompts, up};
@@ -80,12 +83,19 @@ async fn with_attested_enrolment_a_guest_of_the_policy_serves_and_nobody_else() 
     assert!(proves.heard.holds(CANARY));
     assert_got_nothing(&keyed);
     assert_got_nothing(&lies);
-    // Its place is free again when it leaves.
+    // Its place is free again when it has left, which is a moment after it went down.
     drop(proves);
     super::down(&gateway, "others/enrolled-1").await;
-    let next = Rogue::honest(&guest("worker")).dial(&address(&gateway)).await;
-    next.welcome().await;
-    assert_eq!(next.stage(), Stage::Welcome("others/enrolled-1".to_owned()));
+    let first = Stage::Welcome("others/enrolled-1".to_owned());
+    let deadline = Instant::now() + SOON;
+    loop {
+        let next = Rogue::honest(&guest("worker")).dial(&address(&gateway)).await;
+        next.welcome().await;
+        if next.stage() == first {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{:?}", next.stage());
+    }
 }
 
 #[tokio::test]
