@@ -668,6 +668,48 @@ fn a_take_above_what_was_earned_is_enough() {
     assert_eq!(payer.phase(), payer::Phase::Quarantined);
 }
 
+/// A payee that slept while the clock was started, and then agreed to the end, gets what it earned: by our hand, for it may
+/// have no coins.
+#[test]
+fn a_last_take_is_shown_though_the_clock_runs() {
+    let mut purse = purse(300);
+    let mut payer = payer(channel(), payer_policy(), &mut purse);
+    payer.hold(&mut purse, hold(1), nano(40)).expect("within the caps");
+    payer.capture(&mut purse, hold(1), nano(30)).expect("held");
+    tell_payer(&mut payer, &mut purse, payer::Event::Close);
+    tell_payer(&mut payer, &mut purse, payer::Event::Chain(fact(2, 1000, 0, Some(100))));
+    let last = Take::sign_last(&signer(2), &channel().keys, &channel().id, nano(30)).expect("its key");
+    let acts = |effects: Vec<payer::Effect>| -> Vec<Act> {
+        let act = |effect| match effect {
+            payer::Effect::Act(act) => Some(act),
+            _ => None,
+        };
+        effects.into_iter().filter_map(act).collect()
+    };
+    let told = payer::Event::Notice(Notice::Take { take: last.claim() });
+    let shown = acts(tell_payer(&mut payer, &mut purse, told));
+    let [Act::Settle(settlement)] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    assert_eq!(settlement.take().amount(), nano(30));
+    // When we could have everything, it still comes first.
+    let on_time = tell_payer(
+        &mut payer,
+        &mut purse,
+        payer::Event::Chain(fact(100, 1000, 0, Some(100))),
+    );
+    assert!(!acts(on_time).contains(&Act::FinishClose));
+    let later = tell_payer(
+        &mut payer,
+        &mut purse,
+        payer::Event::Chain(fact(101, 1000, 0, Some(100))),
+    );
+    assert!(
+        acts(later).contains(&Act::FinishClose),
+        "whatever the contract has against it"
+    );
+}
+
 #[test]
 fn no_money_goes_where_it_should_not() {
     let open = |channel, amount, matured, is_buried, purse: &mut Purse| {

@@ -516,7 +516,10 @@ impl Shared {
         let Some(settlement) = payer.settlement() else { return };
         let take = settlement.take();
         let unclaimed = take.amount().saturating_sub(payer.claimed());
-        let is_due = unclaimed >= self.settings.settle_least && !take.is_last();
+        // What a thief signed it may bring to the chain itself.
+        let is_earned = take.amount() <= payer.spent() && payer.phase() != Phase::Quarantined;
+        // The last one the payer shows by itself.
+        let is_due = unclaimed >= self.settings.settle_least && !take.is_last() && is_earned;
         if is_due && take.amount() > payee.settling {
             payee.settling = take.amount();
             let account = payer.channel().id.account;

@@ -84,23 +84,32 @@ impl Payer {
             return;
         }
         match self.view.close_at() {
-            Some(close_at) if self.view.time_s() >= close_at => {
-                let act = Act::FinishClose;
-                if due(&mut self.acts.finish_ms, self.policy.resend_ms, now_ms) {
-                    self.after(Effect::Act(act));
+            Some(close_at) => {
+                let is_shown = self.show_last(now_ms);
+                // The last take gives us the rest as well. Should the contract not go by it, there is this in the end.
+                let patience_s = if is_shown { self.policy.cooperate_ms / 1000 } else { 0 };
+                let is_late = i64::from(self.view.time_s()) >= i64::from(close_at).saturating_add(patience_s);
+                if is_late && due(&mut self.acts.finish_ms, self.policy.resend_ms, now_ms) {
+                    self.after(Effect::Act(Act::FinishClose));
                 }
             }
-            Some(_) => {}
             None => self.act_while_open(purse, now_ms),
         }
     }
 
-    fn act_while_open(&mut self, purse: &mut Purse, now_ms: i64) {
-        if let Some(settlement) = self.last_settlement()
-            && due(&mut self.acts.settle_ms, self.policy.resend_ms, now_ms)
-        {
+    /// What the payee earned is its own, also where the clock runs already. Says whether there is a last take to show.
+    fn show_last(&mut self, now_ms: i64) -> bool {
+        let Some(settlement) = self.last_settlement() else {
+            return false;
+        };
+        if due(&mut self.acts.settle_ms, self.policy.resend_ms, now_ms) {
             self.after(Effect::Act(Act::Settle(settlement)));
         }
+        true
+    }
+
+    fn act_while_open(&mut self, purse: &mut Purse, now_ms: i64) {
+        self.show_last(now_ms);
         let is_patient = |since: i64| !is_past(since, self.policy.cooperate_ms, now_ms);
         let is_leaving = matches!(self.phase, Phase::Leaving | Phase::Signed);
         if is_leaving && self.timers.leaving_ms.is_none_or(is_patient) {
