@@ -28,7 +28,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", requires = "salt")]
     pub(crate) response: Option<PathBuf>,
     /// The header `x-receipt-salt` of the response
-    #[arg(long, value_name = "SALT", value_parser = salt)]
+    #[arg(long, value_name = "SALT", value_parser = salt, allow_hyphen_values = true)]
     pub(crate) salt: Option<Salt>,
     /// A bundle of evidence, as GET /v1/evidence gives it; receipts that name one must name one of these. Can be given several times
     #[arg(long, value_name = "FILE")]

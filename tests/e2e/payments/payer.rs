@@ -13,7 +13,7 @@ use billing::{
 };
 use billing_ton::{
     Chain as _, Seed, Wallet,
-    chain::Status,
+    chain::{Cursor, Status},
     contract::{self, Request, Settle, State},
     wallet::{Batch, Mode, Payment as Coins},
 };
@@ -81,6 +81,11 @@ impl Chain {
         let before = self.balance(account).await;
         self.chain.fund(account, nano(amount)).expect("it is not halted");
         until("the account has coins", async || self.balance(account).await > before).await;
+    }
+
+    /// Where an account's history is.
+    async fn newest(&self, account: Account) -> Option<Cursor> {
+        self.chain.account(account).await.expect("it answers").last
     }
 
     pub(crate) async fn balance(&self, account: Account) -> u128 {
@@ -205,6 +210,7 @@ impl Payer {
     pub(crate) async fn open(chain: &Chain, offer: &Value, seed: u8, deposit: u64) -> Self {
         let payer = Self::new(offer, seed);
         chain.fund(payer.terms.payer, 10 * Nano::UNIT).await;
+        let told = chain.newest(payer.terms.payee).await;
         let body = Request::TopUp {
             query_id: 1,
             amount: nano(deposit),
@@ -230,6 +236,11 @@ impl Payer {
                 }
                 _ => false,
             }
+        })
+        .await;
+        // Before that nobody can tell whether it is the first of its address.
+        until("the payee was told", async || {
+            chain.newest(payer.terms.payee).await != told
         })
         .await;
         payer
