@@ -33,6 +33,7 @@ mod logs;
 mod metering;
 mod metrics;
 mod oidc;
+mod paid;
 mod passthrough;
 mod payments;
 mod postgres;

@@ -5,6 +5,7 @@ mod five;
 mod payer;
 mod reach;
 mod receipts;
+mod rogue;
 mod settles;
 mod sidecar;
 mod speaks;
@@ -17,7 +18,8 @@ use e2e::client::{client, get, request, send};
 use e2e::{Answer, Gateway, Mock, World};
 use serde_json::Value;
 
-use payer::{Chain, Payer, decoded};
+pub(crate) use payer::decoded;
+use payer::{Chain, Payer};
 
 const CHAT: &str = "/v1/chat/completions";
 const BODY: &str = r#"{"model":"mock","messages":[{"role":"user","content":"hello"}],"max_tokens":20}"#;

@@ -20,17 +20,17 @@ use serde_json::{Value, json};
 use crate::channels::{PASSPHRASE, UNIT, document, nano, offer, refused, settlement, succeed, told};
 
 /// Blocks, polls of a second and the settler's own waits, on a busy machine.
-const SETTLED: Duration = Duration::from_secs(120);
+pub(crate) const SETTLED: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(60);
 
 /// A simulated chain that listens, and may be gone for a while.
-struct Chain {
-    process: Process,
-    url: String,
+pub(crate) struct Chain {
+    pub(crate) process: Process,
+    pub(crate) url: String,
 }
 
 impl Chain {
-    fn start(world: &World, listen: &str) -> Self {
+    pub(crate) fn start(world: &World, listen: &str) -> Self {
         let mut command = Command::new(mulberry());
         command.args(["simulated-chain", "--folder", "chain", "serve", "--listen", listen]);
         let process = Process::start(&mut command, "chain", world.dir());
@@ -42,12 +42,12 @@ impl Chain {
         Self { process, url }
     }
 
-    fn there(&self) -> &str {
+    pub(crate) fn there(&self) -> &str {
         let url = self.url.strip_prefix("http://").expect("a URL");
         url.strip_suffix("/api/v2").expect("the API")
     }
 
-    fn fund(&self, address: &str, amount: u64) {
+    pub(crate) fn fund(&self, address: &str, amount: u64) {
         let (status, said) = ask(
             self.there(),
             &format!("/danger_faucet?address={address}&amount={amount}"),
@@ -55,7 +55,7 @@ impl Chain {
         assert_eq!(status, 200, "{said}");
     }
 
-    fn advance(&self, seconds: u32) {
+    pub(crate) fn advance(&self, seconds: u32) {
         let (status, said) = ask(self.there(), &format!("/danger_advance?seconds={seconds}"));
         assert_eq!(status, 200, "{said}");
     }
@@ -76,12 +76,12 @@ fn ask(there: &str, path: &str) -> (u16, String) {
     )
 }
 
-struct Watch {
+pub(crate) struct Watch {
     process: Process,
 }
 
 impl Watch {
-    fn start(world: &World, chain: &str, name: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(world: &World, chain: &str, name: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(mulberry());
         command
             .args(["watch", "settlements", "--wallet", "watch.json", "--state", "watch"])
@@ -94,7 +94,7 @@ impl Watch {
     }
 
     #[track_caller]
-    fn says(&self, what: &str, within: Duration) {
+    pub(crate) fn says(&self, what: &str, within: Duration) {
         let said = self
             .process
             .stderr()
@@ -104,6 +104,10 @@ impl Watch {
             "{what:?} is missing in {}",
             self.process.stderr().text()
         );
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr().text()
     }
 
     fn probe(&self, path: &str) -> (u16, String) {

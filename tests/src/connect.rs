@@ -85,6 +85,11 @@ impl Connect {
         }
     }
 
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
