@@ -229,7 +229,7 @@ struct Played {
     /// Missing where an administrator ended the gateway first.
     last: Option<Settlement>,
     coins: Coins,
-    worker: Option<Working>,
+    has_worker: bool,
 }
 
 /// The worker in its task. It ends when the sender falls.
@@ -306,11 +306,17 @@ impl Play {
         });
         let last = last.ok();
         payday::covered(&wages).await;
+        let has_worker = worker.is_some();
+        // Before the gateway, which it would look for.
+        if let Some(Working { leave, task }) = worker {
+            drop(leave);
+            task.await?;
+        }
         Ok(Played {
             client,
             last,
             coins,
-            worker,
+            has_worker,
         })
     }
 }
@@ -328,25 +334,22 @@ impl Working {
 }
 
 impl Played {
-    /// The gateway has ended: so does the worker, and is paid.
+    /// The gateway has ended, and nothing else pays from its wallet any more: the worker is paid.
     async fn end(self, ledger: &Location, key: &Path) -> Result<Ended, BoxError> {
         let Self {
             client,
             last,
             coins,
-            worker,
+            has_worker,
         } = self;
         let last = match last {
             Some(last) => last,
             None => client.close_for(&coins, ledger, key).await?,
         };
-        let earned = match worker {
-            Some(Working { leave, task }) => {
-                drop(leave);
-                task.await?;
-                Some(payday::pay_worker(&coins, coins.earned()).await?)
-            }
-            None => None,
+        let earned = if has_worker {
+            Some(payday::pay_worker(&coins, coins.earned()).await?)
+        } else {
+            None
         };
         Ok(Ended {
             client,
