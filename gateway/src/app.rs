@@ -264,6 +264,18 @@ impl App {
         self.parts.receipts.signer()
     }
 
+    /// How this gateway is paid.
+    #[cfg(feature = "demo")]
+    pub(crate) fn payments(&self) -> &Payments {
+        &self.parts.payments
+    }
+
+    /// How its workers are.
+    #[cfg(feature = "demo")]
+    pub(crate) fn wages(&self) -> &Wages {
+        &self.parts.wages
+    }
+
     /// Serves until `stop` is ready or an administrator drains, then drains. `hurry` cuts what is left.
     pub(crate) async fn run(
         self,

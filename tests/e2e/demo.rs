@@ -207,12 +207,17 @@ async fn see_what_it_costs(world: &World, demo: &Demo) -> u64 {
 
     let text = in_a_shell(world, "receipt", receipt).await;
     let lines: Vec<&str> = text.lines().collect();
-    let [good, chain] = lines.as_slice() else {
+    let [good, channel, chain] = lines.as_slice() else {
         panic!("one receipt was expected:\n{text}");
     };
-    let parts = format!("  org:default  {}  {} TON  tee", demo.model(), amount(cost));
+    assert!(channel.starts_with("      paid by the channel 0:"), "{text}");
+    // The channel's own account.
+    let parts = format!("  {}  {} TON  tee", demo.model(), amount(cost));
     assert!(
-        good.starts_with("good  ") && good.contains("  first  ") && good.ends_with(&parts),
+        good.starts_with("good  ")
+            && good.contains("  first  ")
+            && good.contains("  org:channel-")
+            && good.ends_with(&parts),
         "{text}"
     );
     assert!(chain.starts_with("1 receipt of 1 chain"), "{text}");
@@ -233,6 +238,62 @@ fn row(table: &str, name: &str) -> Option<Vec<u64>> {
         numbers.collect::<Result<Vec<u64>, _>>().ok()
     });
     rows.find(|numbers| numbers.len() == 7)
+}
+
+/// Who got what at the end, in billionths.
+struct Got {
+    charged: u64,
+    gateway: u64,
+    earned: u64,
+    paid: u64,
+}
+
+impl Got {
+    /// As it is told, and what follows from it holds.
+    fn of(stdout: &str) -> Self {
+        let told = stdout.split("Who got what, ").nth(1);
+        let told = told.unwrap_or_else(|| panic!("it does not say who got what:\n{stdout}"));
+        let amounts = |name: &str| -> Vec<u64> {
+            let mut lines = told
+                .lines()
+                .filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
+            let line = lines.next().unwrap_or_else(|| panic!("no line of {name}:\n{told}"));
+            let words = line.split([' ', ',']).filter(|word| word.contains('.'));
+            words
+                .map(|word| {
+                    word.replace('.', "")
+                        .parse()
+                        .unwrap_or_else(|error| panic!("{error}: {line}"))
+                })
+                .collect()
+        };
+        let [deposit, charged, back] = amounts("client")[..] else {
+            panic!("{told}")
+        };
+        let [gateway] = amounts("gateway")[..] else {
+            panic!("{told}")
+        };
+        let [earned, paid] = amounts("worker")[..] else {
+            panic!("{told}")
+        };
+        let [ours, theirs] = amounts("gas")[..] else {
+            panic!("{told}")
+        };
+        assert_eq!(deposit, 1_000_000_000, "{told}");
+        assert_eq!(deposit, charged + back, "{told}");
+        assert!(
+            0 < ours && ours < 50_000_000,
+            "opening and closing cost the client gas: {told}"
+        );
+        assert!(theirs < 100_000_000, "{told}");
+        assert!(told.contains("\nThe sums agree to the nanoton: "), "{told}");
+        Self {
+            charged,
+            gateway,
+            earned,
+            paid,
+        }
+    }
 }
 
 #[tokio::test]
@@ -304,13 +365,13 @@ async fn the_demo_does_what_it_says() {
     if demo.is_simulated() {
         assert_eq!((numbers[2], numbers[4]), (3 * prompt, 3 * completion), "{table}");
         assert_eq!(numbers[6], 0, "nothing was estimated:\n{table}");
-        // That its evidence proves nothing is said aloud, for the gateway and for the worker.
+        // That its evidence proves nothing is said aloud, for the gateway, for the worker and for what stands before the gateway.
         let is_loud = |line: &&str| {
             line.contains("made by software and proves nothing")
                 || line.contains("danger_development_trust_anchor is set")
         };
         let (loud, wrong): (Vec<&str>, Vec<&str>) = stderr.lines().partition(is_loud);
-        assert_eq!((loud.len(), wrong), (4, Vec::new()), "{stderr}");
+        assert_eq!((loud.len(), wrong), (5, Vec::new()), "{stderr}");
     }
     let bill = stdout.split("What it cost:").nth(1);
     let bill = bill.unwrap_or_else(|| panic!("it does not say what it cost:\n{stdout}"));
@@ -318,15 +379,54 @@ async fn the_demo_does_what_it_says() {
     let row = bill.lines().find(|line| line.starts_with(&demo.model()));
     let row: Vec<&str> = row.unwrap_or_else(|| panic!("{bill}")).split_whitespace().collect();
     assert_eq!(row, [&*demo.model(), "3", &amount(sum), "TON"], "{bill}");
-    let left = amount(1_000_000_000 - sum);
-    for line in [
-        format!("{} of 1.000000000 GRAM (TON) were spent, {left} are left.", amount(sum)),
-        // A deposit, and of each charge what the engine earned and what the gateway takes.
-        "The ledger is right: 3 charges, 7 transfers and 3 receipts were computed anew.".to_owned(),
-    ] {
-        assert!(bill.lines().any(|told| told == line), "no `{line}` in:\n{bill}");
+    let spent = format!("{} GRAM (TON) were spent.", amount(sum));
+    assert!(bill.lines().any(|told| told == spent), "no `{spent}` in:\n{bill}");
+    assert!(bill.contains("\nThe ledger is right: 3 charges, "), "{bill}");
+    let got = Got::of(&stdout);
+    assert_eq!((got.charged, got.gateway), (sum, sum), "{stdout}");
+    // The fee stays with the gateway.
+    let fee = |prompt: u64, completion: u64| (prompt * 1_000_000 + completion * 8_000_000).div_ceil(1_000_000);
+    if demo.is_simulated() {
+        assert_eq!(got.earned, sum - 3 * fee(prompt, completion), "{stdout}");
     }
+    assert_eq!(got.paid, got.earned, "all that it earned is covered: {stdout}");
     assert_eq!(demo.folders(), Vec::<PathBuf>::new(), "something was left behind");
+}
+
+/// A signal ends it, and it is told who got what.
+async fn ends(mut demo: Demo, signal: &str) -> Got {
+    demo.process.signal(signal);
+    let status = demo.process.wait(SOON).await;
+    let stderr = demo.process.stderr().to_end(SOON).expect("the process has ended");
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    let stdout = demo.process.stdout().to_end(SOON).expect("the process has ended");
+    Got::of(&stdout)
+}
+
+#[tokio::test]
+async fn a_demo_that_nobody_asked_gives_all_back() {
+    let world = World::new();
+    let got = ends(Demo::start(&world, &[]), "TERM").await;
+    assert_eq!((got.charged, got.earned, got.paid), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_demo_that_ends_in_a_stream_is_settled_too() {
+    let world = World::new();
+    let mock = world.mock(&["--chunk-delay", "300"]);
+    let demo = Demo::start(&world, &["--upstream", &mock.url()]);
+    let [_, stream, ..] = demo.lines();
+    let line = stream.to_owned();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &line]).env("NO_PROXY", "127.0.0.1");
+    let asking = Process::start(&mut shell, "stream", world.dir());
+    let begun = asking
+        .stdout()
+        .wait_for(SOON, |text| text.contains("\ndata: ").then_some(()));
+    assert!(begun.is_some(), "{}", asking.stderr().text());
+    let got = ends(demo, "INT").await;
+    assert!(got.charged > 0, "what came of it is paid for");
+    assert_eq!(got.paid, got.earned);
 }
 
 #[tokio::test]
@@ -337,8 +437,10 @@ async fn the_demo_uses_the_server_that_it_is_given() {
     let engine = demo.says("engine");
     assert!(!demo.is_simulated(), "{}", demo.greeting);
     assert!(engine.contains(&format!("at {}, model mock", mock.url())), "{engine}");
-    try_it(&world, &demo).await;
+    let (used, streamed) = try_it(&world, &demo).await;
     assert_eq!(mock.count("mock"), 2);
+    let got = ends(demo, "TERM").await;
+    assert_eq!(got.charged, used.cost + streamed);
 }
 
 #[tokio::test]

@@ -1,45 +1,62 @@
 //! `mulberry demo`: all that exists so far in one process, and the lines to try it with.
 //!
-//! Nobody needs a key, and everybody is charged to one organisation, with play money: see [`purse`].
-//! Nothing outlives it: records and the ledger go to a temporary folder, and their sums are shown at the end.
+//! Nobody needs a key: in front of the gateway stands what stands beside an app elsewhere, [`client`], which pays each
+//! request from a channel on a simulated chain, [`coins`]; behind it the gateway pays its worker, [`guest`], the same way.
+//! Nothing outlives it: records, ledger and chain are in a temporary folder. At the end the channels are closed, and it
+//! is told who got what, in [`purse`] and [`payday`].
 
 use std::{
     collections::BTreeMap,
     fs::DirBuilder,
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use attestation::Tier;
+use attestation::{Hex, Tier};
 use backends::{
     body::Outgoing,
     client::{Client, Connector, HttpVersion, Target},
     serve::BoxError,
 };
 use backends_mock::Config as MockConfig;
-use billing::AccountId;
-use billing_store::{GroupBy, Reader, UsageQuery};
+use billing::channel::{Settlement, payer::Phase, x402::Offer};
+use billing_store::{GroupBy, Location, Reader, UsageQuery, ledger::channel_account};
 use http::Request;
 use http_body_util::{BodyExt, Limited};
 use openapi::model::ModelList;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::{
-    serve::serve,
+    serve::serve_until,
     usage::{plain, sums},
 };
 use crate::{
     admin::token,
     app::{App, database},
     cli::{By, DemoArgs},
+    config::{Address, KeyDigest},
+    connect::Gateway,
     layers::rescue::Chain,
     listener,
+    signal::Signals,
     source::{Origin, Source},
+    tls,
+    trust::TrustSettings,
+    wages::Wages,
+    worker::IncomeSettings,
 };
+use client::{DEPOSIT, Patron};
+use coins::Coins;
 use guest::Guest;
+use payday::{Earned, Sums};
 
+mod client;
+mod coins;
 mod guest;
+mod payday;
 mod purse;
 
 /// The engines that people run, and where they listen unless told otherwise.
@@ -96,53 +113,66 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
             None => scripted().await?,
         },
     };
+    // The second one ends what is open.
+    let (mut first, mut second) = (Signals::install()?, Signals::install()?);
+    let listener = listener::bind(args.listen)?;
+    let base = format!("http://{}", listener.local_addr()?);
     let folder = Folder::new()?;
+    let coins = Coins::begin(&folder.0).await?;
     let guest = Guest::prepare(&folder.0, &engine)?;
-    let backends = match &guest {
-        Some(guest) => guest.yaml(engine.kind)?,
-        None => format!(
-            "backends: [{{name: engine, kind: {}, url: \"{}\"}}]\n",
-            engine.kind, engine.url
-        ),
-    };
-    let text = format!(
-        "listen: \"{}\"\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\n{backends}log: {{level: warn}}\ndrain: {{timeout: 5s}}\nledger: {{currency: TON, anonymous: {}, prices: [{{price: {PRICE}}}]}}\n",
-        args.listen,
-        serde_json::to_string(&folder.0)?,
-        AccountId::default_organisation(),
+    let source = Source::new(
+        Origin::Text("demo", yaml(&folder.0, &engine, guest.as_ref(), &coins)?),
+        BTreeMap::new(),
     );
-    let source = Source::new(Origin::Text("demo", text), BTreeMap::new());
     let config = source.read().config?.config;
     let records = database(&config).ok_or(NoDatabase)?;
-    purse::fill(&records).await?;
-    serve(source, |app| {
-        // Made when the gateway was built; on this terminal only, and gone with the folder.
-        let token = token::file(&config).and_then(|path| token::read(&path).ok().flatten());
-        let text = greeting(app, &engine, guest.as_ref(), &token.unwrap_or_default());
-        let Some((guest, (workers, _))) = guest.zip(app.workers()) else {
-            return Ok(std::io::stdout().write_all(text.as_bytes())?);
-        };
-        let address = app.address();
-        tokio::spawn(async move {
-            tokio::spawn(async move {
-                if let Err(error) = guest.serve(workers).await {
-                    tracing::error!(error = %Chain(&*error), "the demo's worker ended");
+    let stop = async move { first.next().await };
+    let hurry = async move {
+        // Both hear the first signal.
+        second.next().await;
+        second.next().await;
+    };
+    // One falls when the gateway shall end, the other when it has.
+    let (end, told) = oneshot::channel::<()>();
+    let (alive, gone) = oneshot::channel::<()>();
+    let mut playing = None;
+    let served = serve_until(
+        source,
+        |app| {
+            // Made when the gateway was built; on this terminal only, and gone with the folder.
+            let token = token::file(&config).and_then(|path| token::read(&path).ok().flatten());
+            let greeting = greeting(app, &base, &engine, guest.as_ref(), &token.unwrap_or_default());
+            let play = Play {
+                base,
+                greeting,
+                worker: guest.zip(app.workers().map(|(address, _)| address)),
+                attested: app.attested().ok_or("the gateway listens for no app")?,
+                own: app.address().ok_or("the gateway listens nowhere")?,
+                offer: app.payments().offer().ok_or("the gateway takes no payment")?,
+                wages: app.wages().clone(),
+                coins,
+            };
+            let stop = async {
+                tokio::select! {
+                    () = stop => {}
+                    _ = gone => {}
                 }
-            });
-            // What is printed works at once.
-            let base = address.map(|address| format!("http://{address}")).unwrap_or_default();
-            for _ in 0..TRIES {
-                if list_models(&base).await.is_some_and(|models| !models.is_empty()) {
-                    break;
-                }
-                tokio::time::sleep(TRY).await;
-            }
-            // A terminal that is gone is told nothing.
-            drop(std::io::stdout().write_all(text.as_bytes()));
-        });
-        Ok(())
-    })
-    .await?;
+            };
+            playing = Some(tokio::spawn(async move {
+                let played = play.run(listener, stop, hurry).await;
+                drop(end);
+                played
+            }));
+            Ok(())
+        },
+        async { drop(told.await) },
+        std::future::pending(),
+    )
+    .await;
+    drop(alive);
+    served?;
+    let played = playing.ok_or("the demo has not begun")?.await??;
+    let ended = played.end(&records, &folder.0.join("payee.key")).await?;
     let reader = Reader::open(&records).await?;
     let rows = reader
         .usage(UsageQuery {
@@ -153,12 +183,181 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
         })
         .await?;
     reader.close().await;
-    let bill = purse::bill(&records).await?;
+    let bill = purse::bill(&records, &channel_account(&ended.client.kept.id)).await?;
     let text = format!(
         "\nWhat was used:\n\n{}\nWhat it cost:\n\n{bill}",
         sums(By::Model, &rows)
     );
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    std::io::stdout().write_all(text.as_bytes())?;
+    let sums = Sums::check(&ended.coins, &ended.client, &ended.last, bill.spent, ended.earned).await?;
+    Ok(std::io::stdout().write_all(format!("\n{sums}").as_bytes())?)
+}
+
+fn yaml(folder: &Path, engine: &Engine, guest: Option<&Guest>, coins: &Coins) -> Result<String, BoxError> {
+    let backends = match guest {
+        Some(guest) => guest.yaml(engine.kind)?,
+        None => format!(
+            "backends: [{{name: engine, kind: {}, url: \"{}\"}}]\n",
+            engine.kind, engine.url
+        ),
+    };
+    // Who has no key pays. Without any key nobody would have to.
+    let key: [u8; 16] = tls::random().ok_or("this system has no randomness")?;
+    Ok(format!(
+        "listen: 127.0.0.1:0\nattested_listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\n{backends}{}log: {{level: warn}}\ndrain: {{timeout: 5s}}\nkeys: [{{name: nobody, secret: sk-{}}}]\nledger: {{currency: TON, prices: [{{price: {PRICE}}}]}}\n",
+        serde_json::to_string(folder)?,
+        coins.yaml(guest.is_some())?,
+        Hex(key),
+    ))
+}
+
+/// All who take part beside the gateway, from its start to its end.
+struct Play {
+    base: String,
+    greeting: String,
+    worker: Option<(Guest, SocketAddr)>,
+    attested: (SocketAddr, KeyDigest),
+    own: SocketAddr,
+    offer: Offer,
+    wages: Wages,
+    coins: Coins,
+}
+
+/// When the client has closed, and the gateway ends.
+struct Played {
+    client: Patron,
+    /// Missing where an administrator ended the gateway first.
+    last: Option<Settlement>,
+    coins: Coins,
+    has_worker: bool,
+}
+
+/// The worker in its task. It ends when the sender falls.
+struct Working {
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// When all have ended, and all is paid.
+struct Ended {
+    client: Patron,
+    last: Settlement,
+    coins: Coins,
+    earned: Option<Earned>,
+}
+
+impl Play {
+    /// Until the client has closed its channel.
+    async fn run(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<Played, BoxError> {
+        let Self {
+            base,
+            greeting,
+            worker,
+            attested: (address, key),
+            own,
+            offer,
+            wages,
+            coins,
+        } = self;
+        let trust = worker.as_ref().map(|(guest, _)| guest.trust());
+        let worker = match worker {
+            Some((guest, gateway)) => Some(Working::begin(guest, gateway, guest::income(&coins)?)),
+            None => None,
+        };
+        let client = Patron::open(&coins, offer, format!("http://{own}")).await?;
+        let gateway = Gateway {
+            address: Address::parse(&address.to_string()).ok_or("the gateway listens nowhere")?,
+            // Where it has no evidence.
+            key: trust.is_none().then_some(key),
+        };
+        let trust = trust.unwrap_or(TrustSettings {
+            policy: None,
+            collateral: Vec::new(),
+            danger_anchor: None,
+            shelf: None,
+        });
+        let sidecar = client.sidecar(&coins, &trust, gateway)?;
+        let cashier = sidecar.cashier();
+        let greet = tokio::spawn(async move {
+            // What is printed works at once.
+            for _ in 0..TRIES {
+                let is_paying = cashier.picture().phase == Phase::Open;
+                if is_paying && list_models(&base).await.is_some_and(|models| !models.is_empty()) {
+                    break;
+                }
+                tokio::time::sleep(TRY).await;
+            }
+            // A terminal that is gone is told nothing.
+            drop(std::io::stdout().write_all(greeting.as_bytes()));
+        });
+        sidecar.run(listener, stop, hurry).await;
+        greet.abort();
+        let last = client.close(&coins).await;
+        let last = last.inspect_err(|error| {
+            tracing::warn!(
+                error = %Chain(&**error),
+                "the gateway does not close the demo's channel; it is closed when it has ended"
+            );
+        });
+        let last = last.ok();
+        payday::covered(&wages).await;
+        let has_worker = worker.is_some();
+        // Before the gateway, which it would look for.
+        if let Some(Working { leave, task }) = worker {
+            drop(leave);
+            task.await?;
+        }
+        Ok(Played {
+            client,
+            last,
+            coins,
+            has_worker,
+        })
+    }
+}
+
+impl Working {
+    fn begin(guest: Guest, gateway: SocketAddr, income: IncomeSettings) -> Self {
+        let (leave, left) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            if let Err(error) = guest.serve(gateway, income, async { drop(left.await) }).await {
+                tracing::error!(error = %Chain(&*error), "the demo's worker ended");
+            }
+        });
+        Self { leave, task }
+    }
+}
+
+impl Played {
+    /// The gateway has ended, and nothing else pays from its wallet any more: the worker is paid.
+    async fn end(self, ledger: &Location, key: &Path) -> Result<Ended, BoxError> {
+        let Self {
+            client,
+            last,
+            coins,
+            has_worker,
+        } = self;
+        let last = match last {
+            Some(last) => last,
+            None => client.close_for(&coins, ledger, key).await?,
+        };
+        let earned = if has_worker {
+            Some(payday::pay_worker(&coins, coins.earned()).await?)
+        } else {
+            None
+        };
+        Ok(Ended {
+            client,
+            last,
+            coins,
+            earned,
+        })
+    }
 }
 
 /// The first engine that answers on a usual port; not the port that we shall listen on ourselves.
@@ -219,9 +418,7 @@ async fn scripted() -> Result<Engine, BoxError> {
     })
 }
 
-fn greeting(app: &App, engine: &Engine, guest: Option<&Guest>, token: &str) -> String {
-    let address = app.address().map(|address| address.to_string()).unwrap_or_default();
-    let base = format!("http://{address}");
+fn greeting(app: &App, base: &str, engine: &Engine, guest: Option<&Guest>, token: &str) -> String {
     let mut text = format!(
         "\nMulberry {} demo: everything that exists so far, in one process.\n\n",
         env!("CARGO_PKG_VERSION")
@@ -255,9 +452,14 @@ fn greeting(app: &App, engine: &Engine, guest: Option<&Guest>, token: &str) -> S
     line(
         "money",
         format!(
-            "real ledger, play money: {} has {} {}, and pays 0.021 for a million tokens of prompt, 0.168 of answer",
-            AccountId::default_organisation(),
-            purse::DEPOSIT,
+            "real ledger, play money: a million tokens of prompt cost 0.021 {}, of answer 0.168",
+            purse::COIN,
+        ),
+    );
+    line(
+        "channel",
+        format!(
+            "real contract on a SIMULATED chain: {DEPOSIT} {} are paid in, and mulberry connect at the gateway's address pays each request from it",
             purse::COIN,
         ),
     );

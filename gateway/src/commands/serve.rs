@@ -35,14 +35,29 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), BoxError> {
 
 /// Runs a gateway until a signal. `announce` is called once it is bound.
 pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<(), BoxError>) -> Result<(), BoxError> {
+    let (mut first, mut second) = (Signals::install()?, Signals::install()?);
+    let hurry = async {
+        // Both listeners hear the first signal.
+        second.next().await;
+        second.next().await;
+    };
+    serve_until(source, announce, first.next(), hurry).await
+}
+
+/// The same until `stop` is ready; `hurry` ends what is left.
+pub(super) async fn serve_until(
+    source: Source,
+    announce: impl FnOnce(&App) -> Result<(), BoxError>,
+    stop: impl Future<Output = ()>,
+    hurry: impl Future<Output = ()>,
+) -> Result<(), BoxError> {
     let reading = source.read();
     let loaded = reading.config?;
     logging::install(&loaded.config.log);
     for warning in source.warnings() {
         tracing::warn!(%warning, "the configuration deserves a look");
     }
-    let (mut first, mut second) = (Signals::install()?, Signals::install()?);
-    // Heard from here on too, for a reload may be asked as soon as we say that we listen.
+    // Heard from here on, for a reload may be asked as soon as we say that we listen.
     let hangup = Hangup::install()?;
     let app = App::build(source, loaded, reading.files).await?;
     if let Some(address) = app.address() {
@@ -55,12 +70,7 @@ pub(super) async fn serve(source: Source, announce: impl FnOnce(&App) -> Result<
         tracing::info!(attested = %address, key_sha256 = %key, "listening for mulberry connect");
     }
     announce(&app)?;
-    let hurry = async {
-        // Both listeners hear the first signal.
-        second.next().await;
-        second.next().await;
-    };
-    Ok(app.run(hangup, first.next(), hurry).await?)
+    Ok(app.run(hangup, stop, hurry).await?)
 }
 
 /// The configuration file that was named, or the one that is here.

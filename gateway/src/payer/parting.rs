@@ -5,12 +5,20 @@ use std::time::Duration;
 use backends::{
     body::Outgoing,
     client::{Client, Connector, HttpVersion, SendError, Target, TargetError},
+    serve::BoxError,
 };
-use billing::channel::{ClaimedTake, Envelope, Notice, x402};
+use billing::channel::{Access, ClaimedTake, Envelope, Notice, Settlement, Signer, x402};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 
-use crate::tls::{self, TlsError};
+use super::{
+    shelf::{Kept, Slate},
+    teller::offer,
+};
+use crate::{
+    tls::{self, TlsError},
+    wall_clock::unix_seconds,
+};
 
 const PATH: &str = "/mulberry/pay/v1/channel";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,8 +46,29 @@ pub(crate) enum PartingError {
     NoTake,
 }
 
+/// The payee's last take, with our voucher. Nothing more may be signed by then; what it says is on the disk.
+pub(crate) async fn part(kept: &Kept, signer: &Signer, url: &str, slate: &mut Slate) -> Result<Settlement, BoxError> {
+    let access = Access::sign(signer, &kept.keys, &kept.id, unix_seconds())?;
+    let payment = x402::encode(&x402::Payment {
+        x402_version: x402::Version,
+        accepted: offer(kept),
+        payload: x402::Payload {
+            kind: x402::Kind,
+            channel_config: x402::ChannelConfig::new(&kept.terms, &kept.keys),
+            voucher: None,
+            access: Some(access),
+        },
+    });
+    let notice = Envelope::new(&kept.id, Notice::Close { spent: slate.charged });
+    let take = ask(url, &payment, &notice).await?;
+    take.verify(&kept.keys, &kept.id)?;
+    slate.take = Some(take);
+    kept.write_slate(slate)?;
+    Ok(slate.settlement(kept).ok_or(PartingError::NoTake)??)
+}
+
 /// Asks a payee to close: `payment` proves who asks, `notice` names the channel.
-pub(crate) async fn ask(url: &str, payment: &str, notice: &Envelope) -> Result<ClaimedTake, PartingError> {
+async fn ask(url: &str, payment: &str, notice: &Envelope) -> Result<ClaimedTake, PartingError> {
     let target = Target::parse(url).map_err(PartingError::Url)?;
     let tls = if target.is_https() {
         Some(tls::client(None)?)
@@ -71,7 +100,7 @@ pub(crate) async fn ask(url: &str, payment: &str, notice: &Envelope) -> Result<C
 async fn take<B>(response: Response<B>) -> Result<ClaimedTake, PartingError>
 where
     B: http_body::Body<Data = bytes::Bytes>,
-    B::Error: Into<backends::serve::BoxError>,
+    B::Error: Into<BoxError>,
 {
     let body = tokio::time::timeout(PATIENCE, Limited::new(response.into_body(), MOST_BYTES).collect()).await;
     let body = body

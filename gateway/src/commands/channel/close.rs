@@ -1,6 +1,6 @@
 //! `mulberry channel close`: whatever is due next until the rest is back.
 
-use billing::channel::{Access, Envelope, Notice, Settlement, Signer, x402};
+use billing::channel::{Settlement, Signer};
 use billing_ton::{
     chain::Status,
     contract::{Operation, Request, Settle},
@@ -20,10 +20,8 @@ use crate::{
     payer::{
         parting,
         shelf::{Kept, Lock, Slate, Stage},
-        teller::offer,
         till::{SENDING, Till},
     },
-    wall_clock::unix_seconds,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -166,34 +164,19 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
     }
 }
 
-/// The payee's last take, with our voucher. Nothing more is signed by then, and what it says is on the disk.
+/// The payee's last take, with our voucher.
 async fn part(kept: &Kept, passphrase: &Passphrase, url: &str, slate: &mut Slate) -> Result<Settlement, BoxError> {
     let signer = Signer::from_seed(kept.open(passphrase)?.reveal())?;
-    let access = Access::sign(&signer, &kept.keys, &kept.id, unix_seconds())?;
-    let payment = x402::encode(&x402::Payment {
-        x402_version: x402::Version,
-        accepted: offer(kept),
-        payload: x402::Payload {
-            kind: x402::Kind,
-            channel_config: x402::ChannelConfig::new(&kept.terms, &kept.keys),
-            voucher: None,
-            access: Some(access),
-        },
-    });
-    let spent = slate.charged;
-    let notice = Envelope::new(&kept.id, Notice::Close { spent });
-    let take = parting::ask(url, &payment, &notice).await?;
-    take.verify(&kept.keys, &kept.id)?;
-    slate.take = Some(take);
-    kept.write_slate(slate)?;
-    if take.amount > spent {
+    let settlement = parting::part(kept, &signer, url, slate).await?;
+    let (taken, used) = (settlement.take().amount(), slate.charged);
+    if taken > used {
         tell(&format!(
             "the payee takes {} GRAM (TON), and our records have {} that were used; compare its receipts",
-            short(take.amount),
-            short(spent)
+            short(taken),
+            short(used)
         ))?;
     }
-    Ok(slate.settlement(kept).ok_or("there is no take")??)
+    Ok(settlement)
 }
 
 /// Closes with what both have signed.

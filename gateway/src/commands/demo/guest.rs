@@ -13,23 +13,34 @@ use attestation::{Hex, Role};
 use attestation_ratls::collateral::bundle;
 use attestation_soft_tdx::{SoftTdx, Td, policy};
 use backends::serve::BoxError;
+use billing::Nano;
 
-use super::Engine;
+use super::{
+    Engine,
+    coins::{Coins, DELAY_S, NETWORK},
+};
 use crate::{
     config::{Address, CollateralFrom, EvidenceFrom},
-    control::Token,
+    control::{Prices, Token},
     identity::{self, Shown},
-    key_file,
-    signal::Signals,
-    tls,
+    key_file, tls,
     trust::{Judging, TrustSettings},
     wall_clock::unix_seconds,
-    worker::{self, EngineSettings, Gateway, Settings},
+    worker::{self, EngineSettings, Gateway, Income, IncomeSettings, Settings, income::journal::Folder},
     workers::digest_of_token,
 };
 
 /// As long as the demo's gateway waits for its clients.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the worker asks: what the demo's prices have it earn.
+const PRICE: Prices = Prices {
+    prompt: 20_000_000,
+    cached: 5_000_000,
+    completion: 160_000_000,
+    request: 1000,
+};
+/// How often the worker asks the chain about its channels.
+const FOLLOW: Duration = Duration::from_millis(300);
 /// The images, by the names that the policy has for them.
 const WORKER: &str = "demo-worker";
 const GATEWAY: &str = "demo-gateway";
@@ -113,28 +124,57 @@ impl Guest {
         ))
     }
 
-    /// Begins to serve the gateway that listens there, for as long as the process lives.
-    pub(super) async fn serve(self, gateway: SocketAddr) -> Result<(), BoxError> {
+    /// By what each of them is judged.
+    pub(super) fn trust(&self) -> TrustSettings {
+        TrustSettings {
+            policy: Some(self.policy()),
+            collateral: vec![CollateralFrom::Bundle(self.collateral())],
+            danger_anchor: Some(self.root()),
+            shelf: None,
+        }
+    }
+
+    /// Serves the gateway that listens there until `stop`.
+    pub(super) async fn serve(
+        self,
+        gateway: SocketAddr,
+        income: IncomeSettings,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), BoxError> {
         let address = Address::parse(&gateway.to_string()).ok_or("the gateway listens nowhere")?;
-        let draft = identity::draft(Role::Worker, &self.evidence(WORKER), Path::new(""))?;
+        let income = Income::open(income)?;
+        let mut draft = identity::draft(Role::Worker, &self.evidence(WORKER), Path::new(""))?;
+        // Its evidence vouches for who is paid.
+        draft.payee_key = Some(Hex(income.key()));
         let settings = Settings {
             shown: Shown::begin_in_time(draft).await?,
-            judging: Judging::begin(&TrustSettings {
-                policy: Some(self.policy()),
-                collateral: vec![CollateralFrom::Bundle(self.collateral())],
-                danger_anchor: Some(self.root()),
-                shelf: None,
-            })?,
+            judging: Judging::begin(&self.trust())?,
             token: Some(self.token.clone()),
             gateways: vec![Gateway { key: None, address }],
             callers: Vec::new(),
             listener: None,
-            income: None,
+            income: Some(income),
             patience: PATIENCE,
         };
-        // It drains beside the gateway, and ends with the process.
-        let mut signals = Signals::install()?;
-        worker::run(settings, self.engine, signals.next(), std::future::pending()).await?;
+        worker::run(settings, self.engine, stop, std::future::pending()).await?;
         Ok(())
     }
+}
+
+/// On what terms the worker works. It settles when the demo ends.
+pub(super) fn income(coins: &Coins) -> Result<IncomeSettings, BoxError> {
+    Ok(IncomeSettings {
+        folder: Folder::new(coins.earned()),
+        network: NETWORK,
+        payout: coins.payout,
+        fee_bps: 0,
+        fee_dest: coins.payout,
+        close_delay_s: DELAY_S,
+        price: PRICE,
+        chain: coins.source()?,
+        follow: FOLLOW,
+        settle_above: Nano::MOST,
+        settle_every: Duration::from_secs(86_400),
+        credit: Nano::saturating(Nano::UNIT),
+    })
 }

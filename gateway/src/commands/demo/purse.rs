@@ -1,34 +1,26 @@
-//! The demo's purse: the organisation that pays for its requests, with play money, and what is left of it at the end.
+//! The demo's bill: what the gateway's ledger has at the end of the channel that paid for the requests.
 //!
-//! Only the money is made up. It is held, captured, signed for and checked as any other.
+//! Only the coins are made up. They are held, captured, signed for and checked as any other.
 
 use backends::serve::BoxError;
-use billing::{AccountId, Budget, Currency, Nano};
+use billing::{AccountId, Nano};
 use billing_store::{
-    By, Location, Store,
-    ledger::{Deposit, NewAccount, SpendBy, SpendQuery, SpendRow},
+    Location, Store,
+    ledger::{SpendBy, SpendQuery, SpendRow},
 };
 
-use crate::{
-    commands::{
-        columns::{Column, table},
-        usage::plain,
-    },
-    wall_clock::unix_ms,
+use crate::commands::{
+    columns::{Column, table},
+    usage::plain,
 };
 
-/// Who made the account, in the audit log of the demo.
-const ACTOR: &str = "demo";
 /// The coin, to its holders. Its code is TON, in the ledger and on the wire.
 pub(super) const COIN: &str = "GRAM (TON)";
-/// What is deposited: one coin.
-pub(super) const DEPOSIT: Nano = Nano::saturating(1_000_000_000);
 
 /// What the ledger of a demo has at its end.
 pub(super) struct Bill {
     rows: Vec<SpendRow>,
-    spent: Nano,
-    left_nano: i64,
+    pub(super) spent: Nano,
     checked: billing_store::ledger::Checked,
 }
 
@@ -41,36 +33,8 @@ pub(super) enum BillError {
     NoAccount,
 }
 
-/// Makes the organisation and pays the deposit in, before any gateway runs.
-pub(super) async fn fill(ledger: &Location) -> Result<(), BoxError> {
-    let by = By {
-        actor: ACTOR,
-        at_ms: unix_ms(),
-    };
-    let prepaid = NewAccount {
-        id: AccountId::default_organisation(),
-        currency: Some(Currency::TON),
-        credit: Some(Nano::ZERO),
-        budget: Budget::default(),
-        disabled: false,
-        tags: Vec::new(),
-    };
-    let deposit = Deposit {
-        id: ACTOR.to_owned(),
-        organisation: prepaid.id.clone(),
-        amount: DEPOSIT,
-        currency: Currency::TON,
-        memo: Some("play money".to_owned()),
-    };
-    let store = Store::open(ledger).await?;
-    store.ledger().create_account(&prepaid, by).await?;
-    store.ledger().deposit(&deposit, by).await?;
-    store.close().await;
-    Ok(())
-}
-
 /// Reads what was spent, and computes every balance anew.
-pub(super) async fn bill(ledger: &Location) -> Result<Bill, BoxError> {
+pub(super) async fn bill(ledger: &Location, payer: &AccountId) -> Result<Bill, BoxError> {
     let store = Store::open(ledger).await?;
     let ledger = store.ledger();
     let report = ledger.verify().await?;
@@ -82,7 +46,7 @@ pub(super) async fn bill(ledger: &Location) -> Result<Bill, BoxError> {
         limit: 100,
     };
     let rows = ledger.spend(&query).await?;
-    let account = ledger.account(&AccountId::default_organisation()).await?;
+    let account = ledger.account(payer).await?;
     store.close().await;
     if !report.is_clean() {
         let found: Vec<String> = report
@@ -96,7 +60,6 @@ pub(super) async fn bill(ledger: &Location) -> Result<Bill, BoxError> {
     Ok(Bill {
         rows,
         spent: account.total.spent,
-        left_nano: account.balance_nano(),
         checked: report.checked,
     })
 }
@@ -118,12 +81,10 @@ impl std::fmt::Display for Bill {
             ]
         };
         let rows: Vec<_> = self.rows.iter().map(cells).collect();
-        let left = Nano::saturating(self.left_nano.unsigned_abs());
-        let sign = if self.left_nano < 0 { "-" } else { "" };
         let checked = self.checked;
         write!(
             f,
-            "{}\n{} of {DEPOSIT} {COIN} were spent, {sign}{left} are left.\nThe ledger is right: {} charges, {} transfers and {} receipts were computed anew.\n",
+            "{}\n{} {COIN} were spent.\nThe ledger is right: {} charges, {} transfers and {} receipts were computed anew.\n",
             table(&columns, &rows),
             self.spent,
             checked.charges,
