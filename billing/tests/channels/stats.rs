@@ -49,6 +49,9 @@ stats! {
     stopped,
     quarantined,
     losses,
+    tolerated,
+    beside,
+    folded,
     foreign,
     bad_vouchers,
     bad_takes,
@@ -60,6 +63,7 @@ stats! {
     cooperative_closes,
     finished_closes,
     exact,
+    exact_beside,
     snapshots,
     never_opened,
 }

@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     let names = config.backends.iter().map(|backend| &backend.name);
     checker.unique("backends", "name", names);
     checker.workers(config);
+    checker.price_of_strangers(config);
     checker.attested(config);
     checker.model_names(config);
     checker.routes(config);
@@ -202,6 +203,19 @@ impl Checker<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// A stranger names its own price.
+    fn price_of_strangers(&mut self, config: &Config) {
+        let Some(pay) = &config.workers.pay else { return };
+        if config.attestation.enrolment != Enrolment::Closed && !pay.max_price.is_whole() {
+            let fix = "write `prompt`, `completion` and `request`, each below what clients pay";
+            self.report(
+                "workers.pay.max_price",
+                "lets workers that enrol themselves ask any price",
+                fix,
+            );
         }
     }
 
