@@ -2,7 +2,7 @@
 
 mod closing;
 mod five;
-mod payer;
+pub(crate) mod payer;
 mod reach;
 mod receipts;
 mod rogue;
@@ -98,8 +98,7 @@ fn nano(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is no amount"))
 }
 
-/// The chain is in this process, and must answer while a gateway is waited for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_channel_pays_from_the_first_request_to_its_last_take() {
     let chain = Chain::start().await;
     let mut shop = Shop::open(&chain.url);

@@ -5,13 +5,7 @@
 //! once, as it grows, and who wrote is kept in the database: it may have any length.
 //! It is read from where the account was when the key was made: nobody could open a channel to a key that nobody knew.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use billing::channel::{Account, ChannelId};
 use billing_store::{
@@ -22,13 +16,18 @@ use billing_ton::{
     chain::{Chain, ChainError, Cursor},
     contract::{self, Unacceptable},
 };
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use super::Shared;
 use crate::layers::rescue::Chain as Causes;
 
 /// Between two looks, so that never much is new.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long the start waits for the chain, once in the life of a key.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Transactions of one look.
 const AT_ONCE: usize = 1_024;
 /// Looks in a row, before others have their turn.
@@ -52,18 +51,15 @@ pub(super) struct Senders {
     store: ChannelStore,
     /// Of the payee, on our network.
     of: ChannelId,
-    /// Whether the key was made just now.
-    is_key_new: AtomicBool,
     turn: Mutex<()>,
 }
 
 impl Senders {
-    pub(super) fn new(chain: Arc<dyn Chain>, store: ChannelStore, of: ChannelId, is_key_new: bool) -> Self {
+    pub(super) fn new(chain: Arc<dyn Chain>, store: ChannelStore, of: ChannelId) -> Self {
         Self {
             chain,
             store,
             of,
-            is_key_new: AtomicBool::new(is_key_new),
             turn: Mutex::new(()),
         }
     }
@@ -77,7 +73,6 @@ impl Senders {
     /// Reads what is new.
     async fn catch_up(&self) -> Result<(), SendersError> {
         let _turn = self.turn.lock().await;
-        self.begin().await?;
         for _ in 0..MOST_LOOKS {
             let before = self.store.reached(&self.of).await?;
             let since = before.map(|Reached { lt, hash }| Cursor { lt, hash });
@@ -97,23 +92,35 @@ impl Senders {
         Err(SendersError::Behind)
     }
 
-    /// With a key that nobody knew until now, what was before says nothing.
+    /// Passes over what was before. Only to be called while nobody knows the key: an opening that came before would never
+    /// be heard of.
     async fn begin(&self) -> Result<(), SendersError> {
-        if !self.is_key_new.load(Ordering::Relaxed) {
-            return Ok(());
-        }
+        let _turn = self.turn.lock().await;
         if self.store.reached(&self.of).await?.is_none() {
             let state = self.chain.account(self.of.account).await?;
             if let Some(last) = state.last {
                 self.store.hear(&self.of, None, reached(last), &[]).await?;
             }
         }
-        self.is_key_new.store(false, Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Shared {
+    /// With a key that was made just now, and that nobody was told yet. Where the chain does not answer, the history is read
+    /// from its beginning later.
+    pub(super) async fn begin(&self) {
+        match timeout(FIRST_ANSWER, self.senders.begin()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(cause = %Causes(&error), "where the payee's account is cannot be told; its whole history will be read");
+            }
+            Err(_) => tracing::warn!(
+                "the chain does not tell in time where the payee's account is; its whole history will be read"
+            ),
+        }
+    }
+
     /// Reads what is new now and then, while anybody else uses this.
     pub(super) fn read_on(self: &Arc<Self>) {
         if self.senders.chain.shows_former_lives() {

@@ -1,6 +1,11 @@
 //! A payer: its wallet on the simulated chain, its channel, and what it signs.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    net::SocketAddr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::{
@@ -56,6 +61,21 @@ fn nano(amount: u64) -> Nano {
     Nano::new(amount).expect("the test writes amounts")
 }
 
+/// Serves toncenter's API in a thread of its own: it answers while a test waits for a process, too.
+pub(crate) fn front(chain: Simulated) -> SocketAddr {
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            tell.send(address).expect("the test waits");
+            http::serve(listener, chain, std::future::pending()).await
+        })
+    });
+    told.recv().expect("it listens")
+}
+
 /// A chain of its own, with toncenter's API.
 pub(crate) struct Chain {
     pub(crate) url: String,
@@ -65,9 +85,7 @@ pub(crate) struct Chain {
 impl Chain {
     pub(crate) async fn start() -> Self {
         let chain = Simulated::in_memory(Settings::for_development()).expect("a chain can be made");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        tokio::spawn(http::serve(listener, chain.clone(), std::future::pending()));
+        let url = format!("http://{}", front(chain.clone()));
         Self { url, chain }
     }
 
