@@ -84,14 +84,39 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) async fn start() -> Self {
-        let chain = Simulated::in_memory(Settings::for_development()).expect("a chain can be made");
+        Self::of(Settings::for_development()).await
+    }
+
+    pub(crate) async fn of(settings: Settings) -> Self {
+        let chain = Simulated::in_memory(settings).expect("a chain can be made");
         let url = format!("http://{}", front(chain.clone()));
         Self { url, chain }
+    }
+
+    /// Where its API listens.
+    pub(crate) fn there(&self) -> &str {
+        self.url.strip_prefix("http://").expect("a URL")
     }
 
     /// No more blocks.
     pub(crate) fn halt(&self) {
         self.chain.halt();
+    }
+
+    /// And blocks again.
+    pub(crate) fn resume(&self) {
+        self.chain.resume().expect("it is in memory");
+    }
+
+    /// All that is not final never happened. How many blocks it were.
+    pub(crate) fn take_back(&self) -> u32 {
+        self.chain.take_back(u32::MAX).expect("it is in memory")
+    }
+
+    /// Makes blocks until it has as many as the other.
+    pub(crate) fn is_not_behind(&self, other: &Self) {
+        let most = other.chain.tick().expect("it is not halted").head.seqno;
+        while self.chain.tick().expect("it is not halted").head.seqno <= most {}
     }
 
     /// Gives an account coins out of nothing, and waits until it has them.
@@ -287,6 +312,13 @@ impl Payer {
     /// Up to so much may be taken.
     pub(crate) fn voucher(&self, max: u64) -> ClaimedVoucher {
         let voucher = Voucher::sign(&self.signer, &self.keys, &self.id, nano(max));
+        voucher.expect("it is the payer's key").claim()
+    }
+
+    /// The same as one signs it who is on another network.
+    pub(crate) fn voucher_on(&self, network: Network, max: u64) -> ClaimedVoucher {
+        let id = ChannelId { network, ..self.id };
+        let voucher = Voucher::sign(&self.signer, &self.keys, &id, nano(max));
         voucher.expect("it is the payer's key").claim()
     }
 
