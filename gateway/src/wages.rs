@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use attestation::Hex;
 use billing::{
     Nano, Tariff,
     channel::{
@@ -24,24 +25,34 @@ use billing::{
         payer::{Event, PayerPolicy, Phase, Trust},
     },
 };
-use billing_ton::settler::drive::{Drive, FileKeep, News, Orders};
-use tokio::sync::{mpsc, oneshot};
+use billing_ton::{
+    contract,
+    settler::drive::{Drive, FileKeep, News, Orders},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     chain_source::ChainSource,
     config::Pay,
     control::{Notices, PayOffer, Prices},
     frames::{Scribe, Then},
+    layers::rescue::Chain,
     metrics::{WagesMetrics, WagesNow},
     wall_clock::unix_ms,
 };
 
 pub(crate) use errand::{Ask, Errand};
 pub(crate) use open::OpenError;
+pub(crate) use payee::PayeeId;
 pub(crate) use post::Post;
+pub(crate) use quarantine::Who;
 
 use journal::Line;
-use payee::{Payee, PayeeId};
+use payee::{Link, Payee};
+use quarantine::Mark;
 use state::{Entry, Place, State};
 
 mod acts;
@@ -50,6 +61,7 @@ mod journal;
 mod open;
 mod payee;
 mod post;
+mod quarantine;
 mod run;
 mod state;
 
@@ -74,6 +86,7 @@ struct Shared {
     /// Set when it has begun, before anybody is paid.
     scribe: OnceLock<Scribe<Line>>,
     payments: Mutex<Option<Payments>>,
+    started: Instant,
     _lock: File,
 }
 
@@ -106,8 +119,19 @@ pub(crate) enum Refused {
     Disk,
 }
 
+/// Why no channel is opened on a worker's terms. In order of precedence.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("the contract does not take them")]
+    Terms(#[source] contract::BadTerms),
+    #[error("it wants {asked_s} seconds to settle in, and workers.pay.max_close_delay is {most_s}")]
+    Delay { asked_s: u32, most_s: u64 },
+}
+
 /// What an administrator sees of a worker that is paid.
 pub(crate) struct Wage {
+    /// Of this worker as one who is paid; stays the same.
+    pub(crate) id: PayeeId,
     pub(crate) payee: PublicKey,
     pub(crate) at: Vec<Arc<str>>,
     pub(crate) owed: Nano,
@@ -132,12 +156,11 @@ impl Wages {
         self.0.is_some()
     }
 
-    /// A worker that is connected says on what terms it works. `is_named`: an operator named it, so that nobody else is
-    /// in its place. `None` where nobody is paid here, or it cannot be.
+    /// A worker that is connected says on what terms it works. `None` where nobody is paid here, or it cannot be.
     pub(crate) fn meet(
         &self,
         place: &Arc<str>,
-        is_named: bool,
+        who: &Who,
         offer: PayOffer,
         trust: Trust,
         notices: Notices,
@@ -147,32 +170,54 @@ impl Wages {
             tracing::warn!(worker = %place, theirs = %offer.network, ours = %shared.chain_network(), "a worker wants to be paid on another network, and works for nothing");
             return None;
         }
+        if let Err(refusal) = shared.takes(&offer) {
+            tracing::warn!(worker = %place, why = %Chain(&refusal), "a worker wants to be paid on terms that are not taken here, and works for nothing");
+            return None;
+        }
         let is_too_dear = shared.is_too_dear(&offer.price);
         if is_too_dear {
             tracing::warn!(worker = %place, "a worker asks more than max_price, and gets no requests");
         }
-        let key = payee::id(is_named.then_some(place), &offer);
-        let serial = shared.with(|state, entry| {
+        let key = payee::id(who.is_named.then_some(place), &offer);
+        let met = shared.with(|state, entry| {
             if state.payees.len() >= PAYEES && !state.payees.contains_key(&key) {
                 return None;
             }
             state.serial = state.serial.saturating_add(1);
             let (serial, now_ms) = (state.serial, unix_ms());
+            let marks = who.marks(place);
             let payee = state.payees.entry(key).or_insert_with(|| Payee::new(key));
-            payee.links.push((serial, notices));
-            let events = payee.take_offer(offer, trust);
+            payee.marks.clone_from(&marks);
+            if payee.is_quarantined {
+                for mark in &marks {
+                    entry.quarantined(&mut state.quarantine, key, mark.clone());
+                }
+            }
+            let events = payee.take_offer(offer, Link { serial, notices, trust });
+            // Nobody can have a worker that an operator named shut out by stealing for its address.
+            let payout = (!who.is_named).then_some(Mark::Payout(offer.payout));
+            let marks = marks.into_iter().chain([Mark::Payee(Hex(key))]).chain(payout);
             let place_now = Place {
                 serial,
                 payee: key,
                 tariff: offer.price.tariff(),
+                marks: marks.collect(),
                 is_too_dear,
             };
-            state.places.insert(place.clone(), place_now);
+            let is_held = state.quarantine.holds(&place_now.marks);
+            state.places.entry(place.clone()).or_default().push(place_now);
             for event in events {
                 state.step(entry, &key, event, now_ms);
             }
-            Some(serial)
-        })?;
+            Some((serial, is_held))
+        });
+        let Some((serial, is_held)) = met else {
+            tracing::warn!(worker = %place, "so many workers are paid that no more are, and a worker works for nothing");
+            return None;
+        };
+        if is_held {
+            tracing::warn!(worker = %place, payee = %Hex(key), "a worker is quarantined, and gets no requests; POST /admin/v1/wages/ID/lift lifts it");
+        }
         Some(Post {
             wages: self.clone(),
             place: place.clone(),
@@ -186,10 +231,10 @@ impl Wages {
         let Some(shared) = &self.0 else { return Ok(()) };
         let is_behind = shared.scribe.get().is_some_and(Scribe::is_behind);
         let state = shared.lock();
-        let Some(place) = state.places.get(upstream) else {
+        let Some(place) = state.at(upstream) else {
             return Ok(());
         };
-        if state.payees.get(&place.payee).is_some_and(|payee| payee.is_quarantined) {
+        if state.quarantine.holds(&place.marks) {
             return Err(Refused::Quarantined);
         }
         if place.is_too_dear {
@@ -203,7 +248,7 @@ impl Wages {
         self.may_serve(upstream)?;
         let Some(shared) = &self.0 else { return Ok(None) };
         Ok(shared.with(|state, entry| {
-            let place = state.places.get(upstream)?;
+            let place = state.at(upstream)?;
             let (key, tariff) = (place.payee, place.tariff);
             let ceiling = ceiling(tariff);
             let payee = state.payees.get_mut(&key)?;
@@ -233,7 +278,7 @@ impl Wages {
             let Some(payee) = state.payees.get_mut(&held.payee) else {
                 return;
             };
-            payee.note(amount, unix_ms());
+            payee.note(amount, shared.elapsed_ms());
             if held.channel.is_none() {
                 payee.under_way = payee.under_way.saturating_sub(held.ceiling);
             }
@@ -261,11 +306,12 @@ impl Wages {
         let Some(shared) = &self.0 else { return Vec::new() };
         let state = shared.lock();
         let wage = |payee: &Payee| Wage {
+            id: payee.key,
             payee: payee.public().unwrap_or_default(),
             at: state
                 .places
                 .iter()
-                .filter(|(_, place)| place.payee == payee.key)
+                .filter(|(_, places)| places.last().is_some_and(|place| place.payee == payee.key))
                 .map(|(name, _)| name.clone())
                 .collect(),
             owed: payee.owed,
@@ -282,6 +328,26 @@ impl Wages {
             }),
         };
         state.payees.values().map(wage).collect()
+    }
+
+    /// Lifts the quarantine of a worker, and of all that it is known by: requests go to it again. Says whether there is
+    /// such a worker.
+    pub(crate) async fn lift(&self, id: &PayeeId) -> bool {
+        let Some(shared) = &self.0 else { return false };
+        let is_known = shared.with(|state, entry| {
+            let Some(payee) = state.payees.get_mut(id) else {
+                return false;
+            };
+            payee.is_quarantined = false;
+            state.quarantine.lift(id);
+            entry.lines.push(Line::Lifted { payee: Hex(*id) });
+            true
+        });
+        if is_known {
+            tracing::info!(payee = %Hex(*id), "the quarantine of a worker was lifted");
+            self.flush().await;
+        }
+        is_known
     }
 
     /// Looks after channels until dropped.
@@ -319,7 +385,7 @@ impl Shared {
             state.entries = state.entries.saturating_add(1);
             if state.entries > LONG {
                 state.entries = 0;
-                scribe.replace(journal::snapshot(&state.payees, &state.tombstones));
+                scribe.replace(journal::snapshot(&state.payees, &state.quarantine, &state.set_apart));
             }
         }
         outcome
@@ -342,6 +408,22 @@ impl Shared {
 
     fn chain_network(&self) -> billing::channel::Network {
         self.settings.network()
+    }
+
+    /// Since this began, by no clock that can be set.
+    fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a channel can be opened on such terms.
+    fn takes(&self, offer: &PayOffer) -> Result<(), NotTaken> {
+        contract::check_terms(&offer.terms(self.wallet, 0)).map_err(NotTaken::Terms)?;
+        let most_s = self.settings.max_close_delay.as_secs();
+        if u64::from(offer.close_delay_s) > most_s {
+            let asked_s = offer.close_delay_s;
+            return Err(NotTaken::Delay { asked_s, most_s });
+        }
+        Ok(())
     }
 
     fn is_too_dear(&self, price: &Prices) -> bool {

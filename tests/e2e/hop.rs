@@ -10,6 +10,7 @@ use billing_ton::{Chain as _, address, chain::Status, contract::State};
 use billing_ton_sim::{DEVELOPMENT, Settings, Simulated};
 use e2e::client::{client, request, send};
 use e2e::{Answer, Gateway, Mock, Worker};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -200,11 +201,15 @@ impl Site {
 
     /// What an administrator sees of the one worker.
     async fn wage(&self) -> Value {
-        let token = fs::read_to_string(self.ground.world.dir().join("data/admin.token")).expect("it was made");
-        let url = format!("{}/admin/v1/wages", self.gateway.admin_url());
-        let answer = Answer::of(send(client().get(url).bearer_auth(token.trim())).await).await;
+        let answer = self.admin(Method::GET, "wages").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["data"][0].clone()
+    }
+
+    async fn admin(&self, method: Method, path: &str) -> Answer {
+        let token = fs::read_to_string(self.ground.world.dir().join("data/admin.token")).expect("it was made");
+        let url = format!("{}/admin/v1/{path}", self.gateway.admin_url());
+        Answer::of(send(client().request(method, url).bearer_auth(token.trim())).await).await
     }
 
     /// What the gateway says that the worker has earned.
@@ -450,15 +455,15 @@ async fn either_end_is_killed_under_load_and_both_books_agree_again() {
 #[tokio::test]
 async fn a_worker_that_takes_all_that_was_signed_gains_no_more_than_the_cap_and_is_quarantined() {
     let mut site = Site::attested("    tolerance: 0.01\n").await;
-    let worker = site.worker().await;
+    let mut worker = site.worker().await;
     site.serve(10).await;
-    let logs = |site: &Site| format!("{}\n---\n{}", site.gateway.log(), worker.log());
-    site.opened(|| logs(&site)).await;
+    let log = |site: &Site, worker: &Worker| format!("{}\n---\n{}", site.gateway.log(), worker.log());
+    site.opened(|| log(&site, &worker)).await;
     site.serve(10).await;
     let channel = site.channel().await;
     until(
         "the worker has signed a take",
-        || logs(&site),
+        || log(&site, &worker),
         async || site.chain.claimed(&channel).await.is_some_and(|claimed| claimed > 0),
     )
     .await;
@@ -493,7 +498,7 @@ async fn a_worker_that_takes_all_that_was_signed_gains_no_more_than_the_cap_and_
     );
     until(
         "it is quarantined",
-        || logs(&site),
+        || log(&site, &worker),
         async || site.wage().await["quarantined"] == true,
     )
     .await;
@@ -506,7 +511,7 @@ async fn a_worker_that_takes_all_that_was_signed_gains_no_more_than_the_cap_and_
     assert_eq!(refused.status, 503, "{}", refused.text());
     until(
         "the contract is asked to close",
-        || logs(&site),
+        || log(&site, &worker),
         async || {
             site.chain
                 .state(&channel)
@@ -515,4 +520,31 @@ async fn a_worker_that_takes_all_that_was_signed_gains_no_more_than_the_cap_and_
         },
     )
     .await;
+    // It comes back under another address, and is known; also by a gateway that has started anew.
+    worker.kill();
+    site.gateway.kill();
+    site.gateway = site.ground.world.gateway(&site.yaml);
+    let flags = site.flags().join(" ").replace(PAYOUT, &PAYOUT.replace('4', "5"));
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let gateway = site.gateway.for_workers();
+    let worker = site.ground.worker_with(&site.mock.url(), "worker", &gateway, &flags);
+    until(
+        "it offers its work",
+        || log(&site, &worker),
+        async || site.gateway.log().contains("a worker is quarantined"),
+    )
+    .await;
+    site.up().await;
+    let refused = site.ask(false).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    // A person lifts it.
+    let thief = wage["id"].as_str().expect("an id");
+    let lifted = site.admin(Method::POST, &format!("wages/{thief}/lift")).await;
+    assert_eq!(lifted.json()["quarantined"], false, "{}", lifted.text());
+    let served = site.ask(false).await;
+    assert_eq!(served.status, 200, "{}", served.text());
+    let unknown = site
+        .admin(Method::POST, &format!("wages/{}/lift", "0".repeat(64)))
+        .await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
 }

@@ -1,20 +1,31 @@
 //! What workers are paid: each worker's channel, and what it is owed beside.
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use attestation::Hex;
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
 use billing::receipt::to_hex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Admin, data};
+use super::{Admin, data, problem, token::Actor};
 use crate::wages::{OpenChannel, Wage};
 
 pub(super) fn router() -> Router<Admin> {
-    Router::new().route("/wages", get(list))
+    Router::new()
+        .route("/wages", get(list))
+        .route("/wages/{id}/lift", post(lift))
 }
 
 /// A worker that is or was paid. Amounts are in GRAM (TON).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WageView {
+    /// Of the worker as one who is paid: by its place, its key, its address and its fee.
+    id: String,
     /// The key that signs what it takes.
     payee_key: String,
     /// The workers that are connected with this key.
@@ -53,6 +64,7 @@ pub(super) struct WageChannel {
 impl WageView {
     fn new(wage: &Wage) -> Self {
         Self {
+            id: to_hex(&wage.id),
             payee_key: to_hex(&wage.payee),
             workers: wage.at.iter().map(|name| name.to_string()).collect(),
             owed: wage.owed.to_string(),
@@ -85,4 +97,32 @@ impl WageChannel {
 async fn list(State(admin): State<Admin>) -> Response {
     let wages = admin.parts.wages.list();
     data(wages.iter().map(WageView::new).collect::<Vec<_>>())
+}
+
+/// Requests go to it again.
+async fn lift(State(admin): State<Admin>, Extension(actor): Extension<Actor>, Path(id): Path<String>) -> Response {
+    let Ok(Hex(payee)) = id.parse::<Hex<32>>() else {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "The id is 64 hexadecimal digits, as the list of wages has it.",
+        );
+    };
+    if !admin.parts.wages.lift(&payee).await {
+        return not_found();
+    }
+    tracing::info!(actor = %actor.0, payee = %id, "a quarantine was lifted by a person");
+    let wages = admin.parts.wages.list();
+    match wages.iter().find(|wage| wage.id == payee) {
+        Some(wage) => Json(WageView::new(wage)).into_response(),
+        None => not_found(),
+    }
+}
+
+fn not_found() -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        "worker_not_found",
+        "No worker that is paid has this id.",
+    )
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use attestation::Hex;
 use billing::{
     Tariff,
-    channel::{Account, Envelope, Network},
+    channel::{Account, Envelope, Network, Terms},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
@@ -37,6 +37,21 @@ pub(crate) struct PayOffer {
     /// What it needs to settle in.
     pub(crate) close_delay_s: u32,
     pub(crate) price: Prices,
+}
+
+impl PayOffer {
+    /// Those of a channel that this account opens.
+    pub(crate) const fn terms(&self, payer: Account, salt: u128) -> Terms {
+        Terms {
+            network: self.network,
+            close_delay_s: self.close_delay_s,
+            fee_bps: self.fee_bps,
+            salt,
+            payer,
+            payee: self.payout,
+            fee_dest: self.fee_dest,
+        }
+    }
 }
 
 /// In nanoton: for a million tokens of each class, and for a request.

@@ -48,7 +48,7 @@ pub(crate) struct Scribe<L> {
     orders: mpsc::SyncSender<(Order<L>, Vec<Then>)>,
     waiting: Arc<AtomicUsize>,
     /// Something could not be handed in: what comes after it must not pass for written.
-    has_stopped: AtomicBool,
+    has_stopped: Arc<AtomicBool>,
 }
 
 impl<L: Serialize + Send + 'static> Scribe<L> {
@@ -57,10 +57,15 @@ impl<L: Serialize + Send + 'static> Scribe<L> {
         let (orders, incoming) = mpsc::sync_channel(MOST);
         let waiting = Arc::new(AtomicUsize::new(0));
         let written = waiting.clone();
+        let has_stopped = Arc::new(AtomicBool::new(false));
+        let stopped = has_stopped.clone();
         thread::Builder::new()
             .name("mulberry-scribe".to_owned())
-            .spawn(move || write(frames, &incoming, &written, done))?;
-        let has_stopped = AtomicBool::new(false);
+            .spawn(move || {
+                write(frames, &incoming, &written, done);
+                // Whoever asks before it hands something in is told at once.
+                stopped.store(true, Ordering::Release);
+            })?;
         Ok(Self {
             orders,
             waiting,
@@ -87,9 +92,12 @@ impl<L: Serialize + Send + 'static> Scribe<L> {
             return;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        let Err(error) = self.orders.try_send((order, then)) else {
+            return;
+        };
+        self.has_stopped.store(true, Ordering::Release);
         // A thread that has ended has said why.
-        if let Err(mpsc::TrySendError::Full(_)) = self.orders.try_send((order, then)) {
-            self.has_stopped.store(true, Ordering::Release);
+        if matches!(error, mpsc::TrySendError::Full(_)) {
             tracing::error!("so much waits for a disk that a journal of channels is given up; start again");
         }
     }

@@ -13,14 +13,18 @@ use billing::{
     Nano,
     channel::{
         Account, Payer, Signer,
-        payer::{self, PayerPolicy, Phase, Record},
+        payer::{PayerPolicy, Phase, Record},
     },
 };
 use serde::{Deserialize, Serialize};
 
-use super::payee::{Payee, PayeeId};
+use super::{
+    payee::{Payee, PayeeId},
+    quarantine::{Mark, Quarantine},
+};
 use crate::{
     frames::{Frames, FramesError},
+    layers::rescue::Chain,
     payments::key::{self, KeyError},
     wallet_file::private_folder,
 };
@@ -37,6 +41,10 @@ pub(super) enum Line {
         account: Account,
         record: Record,
     },
+    /// No request goes to whoever has this mark, because of this worker.
+    Quarantined { payee: Hex<32>, mark: Mark },
+    /// A person lifted all of that.
+    Lifted { payee: Hex<32> },
 }
 
 /// Why nothing can be kept of what workers are paid, in order of precedence.
@@ -50,11 +58,6 @@ pub(crate) enum JournalError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Frames(#[from] FramesError),
-    #[error("the journal has records of the channel {account} that make no channel")]
-    Restore {
-        account: Account,
-        source: payer::RestoreRefusal,
-    },
     #[error("the thread that writes the journal cannot be made")]
     Thread(#[source] io::Error),
 }
@@ -96,36 +99,44 @@ impl Folder {
 
 pub(super) type Payees = BTreeMap<PayeeId, Payee>;
 
-/// Opens the journal, shortened where it has grown; with the lines of channels that are over.
+/// All that the journal says.
+#[derive(Default)]
+pub(super) struct Restored {
+    pub(super) payees: Payees,
+    pub(super) quarantine: Quarantine,
+    /// The lines of channels that are over, and of those that cannot be restored.
+    pub(super) set_apart: Vec<Vec<Line>>,
+}
+
+/// Opens the journal, shortened where it has grown.
 pub(super) fn open(
     folder: &Folder,
     signer: &Arc<Signer>,
     policy: PayerPolicy,
     now_ms: i64,
-) -> Result<(Frames, Payees, Vec<Vec<Line>>), JournalError> {
+) -> Result<(Frames, Restored), JournalError> {
     let opened = Frames::open::<Vec<Line>>(&folder.0.join("journal"))?;
     let mut frames = opened.frames;
     if opened.torn > 0 {
         tracing::info!(bytes = opened.torn, "the end of the journal was torn, and is cut off");
     }
     let count = opened.records.len();
-    let (payees, over) = restore(opened.records, signer, policy, now_ms)?;
-    let shorter = snapshot(&payees, &over);
+    let restored = restore(opened.records, signer, policy, now_ms);
+    let shorter = snapshot(&restored.payees, &restored.quarantine, &restored.set_apart);
     if count > shorter.len().saturating_mul(2).saturating_add(1000) {
         frames.replace(shorter.iter())?;
     }
-    Ok((frames, payees, over))
+    Ok((frames, restored))
 }
 
-/// Everybody as they stood at the end, and the lines of channels that are over.
-fn restore(
-    frames: Vec<Vec<Line>>,
-    signer: &Arc<Signer>,
-    policy: PayerPolicy,
-    now_ms: i64,
-) -> Result<(Payees, Vec<Vec<Line>>), JournalError> {
-    let mut payees = Payees::new();
-    let mut over = Vec::new();
+/// Everybody as they stood at the end.
+fn restore(frames: Vec<Vec<Line>>, signer: &Arc<Signer>, policy: PayerPolicy, now_ms: i64) -> Restored {
+    let mut restored = Restored::default();
+    let Restored {
+        payees,
+        quarantine,
+        set_apart,
+    } = &mut restored;
     let mut records: BTreeMap<Account, (PayeeId, Vec<Record>)> = BTreeMap::new();
     for line in frames.into_iter().flatten() {
         match line {
@@ -136,42 +147,58 @@ fn restore(
                 let (_, known) = records.entry(account).or_insert_with(|| (payee.0, Vec::new()));
                 known.push(record);
             }
+            Line::Quarantined { payee, mark } => drop(quarantine.add(payee.0, mark)),
+            Line::Lifted { payee } => quarantine.lift(&payee.0),
         }
     }
     for (account, (key, records)) in records {
-        let payer = Payer::restore(records, signer.clone(), policy, now_ms);
-        let payer = payer.map_err(|source| JournalError::Restore { account, source })?;
         let payee = payees.entry(key).or_insert_with(|| Payee::new(key));
-        payee.is_quarantined |= payer.phase() == Phase::Quarantined;
+        let payer = match Payer::restore(records.clone(), signer.clone(), policy, now_ms) {
+            Ok(payer) => payer,
+            Err(error) => {
+                tracing::error!(channel = %account, payee = %Hex(key), cause = %Chain(&error), "the journal has records of a channel to a worker that make no channel; nothing is signed or done for it. Give back the payer.key or the version that made it");
+                payee.buried.insert(account);
+                set_apart.extend(
+                    records
+                        .into_iter()
+                        .map(|record| vec![channel_line(key, account, record)]),
+                );
+                continue;
+            }
+        };
         if payer.phase() == Phase::Gone {
             payee.lost = payee.lost.saturating_add(payer.loss());
             payee.buried.insert(account);
-            over.extend(lines(key, &payer));
+            set_apart.extend(lines(key, &payer));
         } else {
             payee.channel = Some(payer);
         }
     }
     for payee in payees.values_mut() {
-        payee.restored(now_ms);
+        payee.is_quarantined = quarantine.has(&payee.key);
+        payee.restored();
     }
-    Ok((payees, over))
+    restored
+}
+
+fn channel_line(payee: PayeeId, account: Account, record: Record) -> Line {
+    let payee = Hex(payee);
+    Line::Channel { payee, account, record }
 }
 
 pub(super) fn lines(payee: PayeeId, payer: &Payer) -> Vec<Vec<Line>> {
     let account = payer.channel().id.account;
-    let line = |record| {
-        vec![Line::Channel {
-            payee: Hex(payee),
-            account,
-            record,
-        }]
-    };
+    let line = |record| vec![channel_line(payee, account, record)];
     payer.snapshot().into_iter().map(line).collect()
 }
 
 /// The same state, without the history.
-pub(super) fn snapshot(payees: &Payees, tombstones: &[Vec<Line>]) -> Vec<Vec<Line>> {
-    let mut frames = tombstones.to_vec();
+pub(super) fn snapshot(payees: &Payees, quarantine: &Quarantine, set_apart: &[Vec<Line>]) -> Vec<Vec<Line>> {
+    let mut frames = set_apart.to_vec();
+    frames.extend(quarantine.iter().map(|(mark, payee)| {
+        let (payee, mark) = (Hex(*payee), mark.clone());
+        vec![Line::Quarantined { payee, mark }]
+    }));
     for payee in payees.values() {
         frames.push(vec![Line::Owed {
             payee: Hex(payee.key),

@@ -16,6 +16,7 @@ use billing_ton::settler::{
     self, Settler,
     drive::{self, FileKeep, LoadError},
 };
+use tokio::time::Instant;
 
 use super::{
     Payments, Shared, Wages,
@@ -79,7 +80,7 @@ impl Wages {
         let lock = folder.lock()?;
         let signer = Arc::new(folder.signer()?);
         let policy = policy(settings);
-        let (frames, payees, tombstones) = journal::open(&folder, &signer, policy, unix_ms())?;
+        let (frames, restored) = journal::open(&folder, &signer, policy, unix_ms())?;
         let keep = FileKeep(folder.payments());
         let account = wallet.account();
         let usual = settler::Settings::USUAL;
@@ -100,9 +101,10 @@ impl Wages {
             signer,
             wallet: account,
             chain,
-            state: Mutex::new(State::new(purse, payees, tombstones)),
+            state: Mutex::new(State::new(purse, restored)),
             scribe: OnceLock::new(),
             payments: Mutex::new(Some(Payments { drive, orders, news })),
+            started: Instant::now(),
             _lock: lock,
         });
         let weak = Arc::downgrade(&shared);

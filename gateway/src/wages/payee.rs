@@ -1,7 +1,8 @@
 //! A worker that is paid: its channel, what it is owed beyond that, and what of both may still be disputed.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem::{Discriminant, discriminant},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use billing::{
     Nano,
     channel::{
-        Account, Channel, ChannelId, FundRefusal, Keys, Payer, PublicKey, Purse, Signer, Slack, Terms,
+        Account, Channel, ChannelId, Envelope, FundRefusal, Keys, Payer, PublicKey, Purse, Signer, Slack,
         payer::{Alert, Effect, Event, OpenRefusal, PayerPolicy, Phase, Trust},
     },
 };
@@ -17,12 +18,15 @@ use billing_ton::contract;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::quarantine::Mark;
 use crate::control::{Notices, PayOffer};
 
 /// Amounts that mature apart; what comes within a second goes together.
 const APART_MS: i64 = 1_000;
 /// A worker that was not seen for a week has its channel closed.
-const AWAY_MS: i64 = 7 * 24 * 3_600_000;
+const AWAY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Between two warnings of a kind.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// A take of which the chain shows nothing is brought there again: the settler may have declined it.
 const SETTLED_AGAIN: Duration = Duration::from_secs(60);
 /// After a channel that was refused the next one is opened so late, and twice as late after each further one.
@@ -30,7 +34,7 @@ const REST_MS: i64 = 3_600_000;
 const LAST_REST_MS: i64 = 7 * 24 * 3_600_000;
 
 /// A worker that is paid at an address, as [`id`] makes it.
-pub(super) type PayeeId = [u8; 32];
+pub(crate) type PayeeId = [u8; 32];
 
 /// Who is paid where: nobody who names another's key has what the other earned, or changes where it goes. A worker that
 /// an operator named is one of its place; of those that enrolled themselves all with one key and one address are one.
@@ -48,6 +52,14 @@ pub(super) fn id(place: Option<&Arc<str>>, offer: &PayOffer) -> PayeeId {
         .into()
 }
 
+/// A connection on which a worker is paid.
+pub(super) struct Link {
+    pub(super) serial: u64,
+    pub(super) notices: Notices,
+    /// What was proved on it.
+    pub(super) trust: Trust,
+}
+
 pub(super) struct Payee {
     pub(super) key: PayeeId,
     /// What it said last.
@@ -59,6 +71,8 @@ pub(super) struct Payee {
     pub(super) under_way: Nano,
     /// Of `owed` and of what its channel has spent, what may still be disputed: when it was earned, the oldest first.
     fresh: VecDeque<(i64, Nano)>,
+    /// The sum of `fresh`.
+    immature: Nano,
     told_matured: Nano,
     pub(super) channel: Option<Payer>,
     /// Channels that are over: their addresses are never paid into again.
@@ -70,14 +84,18 @@ pub(super) struct Payee {
     pub(super) settling: Settling,
     /// When the settler took no deposit.
     pub(super) declined: Option<Instant>,
-    pub(super) links: Vec<(u64, Notices)>,
+    pub(super) links: Vec<Link>,
+    /// What it was known by at last, beside what it says of itself.
+    pub(super) marks: Vec<Mark>,
+    /// When something was told of it last, so that a peer that lies does not fill the log.
+    told: HashMap<Discriminant<Alert>, Instant>,
     refused: Option<FundRefusal>,
     /// Channels in a row that it refused: each has cost gas, and its deposit a day.
     refusals: u32,
     /// Until then no other one is opened.
     rests_until_ms: Option<i64>,
     /// Since when it is not connected.
-    away_ms: Option<i64>,
+    away: Option<Instant>,
 }
 
 /// What opening a channel takes.
@@ -124,6 +142,7 @@ impl Payee {
             owed: Nano::ZERO,
             under_way: Nano::ZERO,
             fresh: VecDeque::new(),
+            immature: Nano::ZERO,
             told_matured: Nano::ZERO,
             channel: None,
             buried: BTreeSet::new(),
@@ -132,10 +151,12 @@ impl Payee {
             settling: Settling::default(),
             declined: None,
             links: Vec::new(),
+            marks: Vec::new(),
+            told: HashMap::new(),
             refused: None,
             refusals: 0,
             rests_until_ms: None,
-            away_ms: None,
+            away: None,
         }
     }
 
@@ -152,53 +173,63 @@ impl Payee {
     }
 
     /// Whether it has not been seen for so long that its deposit is wanted back.
-    pub(super) fn is_away_for_good(&mut self, now_ms: i64) -> bool {
+    pub(super) fn is_away_for_good(&mut self, now: Instant) -> bool {
         if !self.links.is_empty() {
-            self.away_ms = None;
+            self.away = None;
             return false;
         }
-        let since = *self.away_ms.get_or_insert(now_ms);
-        now_ms.saturating_sub(since.min(now_ms)) >= AWAY_MS
+        let since = *self.away.get_or_insert(now);
+        now.saturating_duration_since(since) >= AWAY
+    }
+
+    /// Nothing is lost where it is forgotten.
+    pub(super) fn is_nobody(&self) -> bool {
+        let is_even = self.owed.is_zero() && self.under_way.is_zero() && self.lost.is_zero() && self.fresh.is_empty();
+        is_even && self.links.is_empty() && self.channel.is_none() && self.buried.is_empty() && !self.is_quarantined
     }
 
     /// After a restart: when what was earned was earned is not known, and so all of it is as if it were new.
-    pub(super) fn restored(&mut self, now_ms: i64) {
+    pub(super) fn restored(&mut self) {
         let uncovered = self
             .channel
             .as_ref()
             .map_or(Nano::ZERO, |payer| payer.spent().saturating_sub(payer.voucher_max()));
-        self.note(uncovered.saturating_add(self.owed), now_ms);
+        self.note(uncovered.saturating_add(self.owed), 0);
     }
 
-    /// So much was earned.
-    pub(super) fn note(&mut self, amount: Nano, now_ms: i64) {
+    /// So much was earned at this time, in milliseconds since we began: no clock that is set changes it.
+    pub(super) fn note(&mut self, amount: Nano, at_ms: i64) {
         if amount.is_zero() {
             return;
         }
+        self.immature = self.immature.saturating_add(amount);
         match self.fresh.back_mut() {
-            Some((since, sum)) if now_ms.saturating_sub(*since) < APART_MS => *sum = sum.saturating_add(amount),
-            _ => self.fresh.push_back((now_ms, amount)),
+            Some((since, sum)) if at_ms.saturating_sub(*since) < APART_MS => *sum = sum.saturating_add(amount),
+            _ => self.fresh.push_back((at_ms, amount)),
         }
     }
 
-    fn immature(&self) -> Nano {
-        let amounts = self.fresh.iter().map(|(_, amount)| *amount);
-        amounts.fold(Nano::ZERO, Nano::saturating_add)
+    /// Whether it is time to say this: once a minute for each kind of thing.
+    pub(super) fn is_to_be_told(&mut self, alert: &Alert) -> bool {
+        let now = Instant::now();
+        let told = self.told.entry(discriminant(alert)).or_insert(now);
+        let is_new = *told == now || now.saturating_duration_since(*told) >= TOLD_AGAIN;
+        if is_new {
+            *told = now;
+        }
+        is_new
     }
 
     /// What has been earned for so long cannot be disputed any more; what the channel is to be told of it.
     pub(super) fn mature(&mut self, after: Duration, now_ms: i64) -> Option<Nano> {
         let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
-        // A clock that was set back makes nothing wait for years.
-        for (since, _) in &mut self.fresh {
-            *since = (*since).min(now_ms);
-        }
-        while let Some((since, _)) = self.fresh.front()
-            && now_ms.saturating_sub(*since) >= after_ms
+        while let Some((since, amount)) = self.fresh.front().copied()
+            && now_ms.saturating_sub(since) >= after_ms
         {
+            self.immature = self.immature.saturating_sub(amount);
             self.fresh.pop_front();
         }
-        let immature = self.immature();
+        let immature = self.immature;
         let payer = self.channel.as_ref()?;
         // What is owed beside the channel is the newest.
         let matured = payer.spent().saturating_sub(immature.saturating_sub(self.owed));
@@ -221,7 +252,7 @@ impl Payee {
     }
 
     fn matured_beside(&self) -> Nano {
-        self.owed.saturating_sub(self.immature())
+        self.owed.saturating_sub(self.immature)
     }
 
     /// Opens a channel, where one [is due](Self::is_due); says whether it did.
@@ -237,15 +268,7 @@ impl Payee {
         if self.rests(now_ms) {
             return Ok(None);
         }
-        let terms = Terms {
-            network: offer.network,
-            close_delay_s: offer.close_delay_s,
-            fee_bps: offer.fee_bps,
-            salt: opening.salt,
-            payer: opening.wallet,
-            payee: offer.payout,
-            fee_dest: offer.fee_dest,
-        };
+        let terms = offer.terms(opening.wallet, opening.salt);
         contract::check_terms(&terms)?;
         let keys = Keys {
             payer: opening.signer.public(),
@@ -295,16 +318,32 @@ impl Payee {
         }
     }
 
-    /// What the worker says now of its terms.
-    pub(super) fn take_offer(&mut self, offer: PayOffer, trust: Trust) -> Vec<Event> {
-        let mut events = Vec::new();
-        if self.trust != trust {
-            self.trust = trust;
-            events.push(Event::Trust(trust));
-        }
+    /// What the worker says now of its terms, on a new connection.
+    pub(super) fn take_offer(&mut self, offer: PayOffer, link: Link) -> Vec<Event> {
         self.offer = Some(offer);
-        events.push(Event::Connected);
-        events
+        self.links.push(link);
+        self.trusted().into_iter().chain([Event::Connected]).collect()
+    }
+
+    /// A connection is gone.
+    pub(super) fn part(&mut self, serial: u64) -> Option<Event> {
+        self.links.retain(|link| link.serial != serial);
+        if self.links.is_empty() { None } else { self.trusted() }
+    }
+
+    /// Whoever else names this key makes it no less than what has proved that it is its own.
+    fn trusted(&mut self) -> Option<Event> {
+        let is_attested = self.links.iter().any(|link| link.trust == Trust::Attested);
+        let trust = if is_attested { Trust::Attested } else { Trust::Credit };
+        (std::mem::replace(&mut self.trust, trust) != trust).then_some(Event::Trust(trust))
+    }
+
+    /// To all that named its key: which of them has it, is not known.
+    pub(super) fn say(&self, envelope: &Envelope) {
+        // Whoever cannot be reached is told again.
+        for link in &self.links {
+            drop(link.notices.try_send(envelope.clone()));
+        }
     }
 
     /// One event for its channel.
@@ -406,14 +445,12 @@ mod tests {
             payee.owed = payee.owed.saturating_add(nano(amount));
         }
         payee.mature(after, 9_999);
-        assert_eq!(payee.immature(), nano(12));
+        assert_eq!(payee.immature, nano(12));
         // What comes within a second goes together.
         payee.mature(after, 10_000);
-        assert_eq!(payee.immature(), nano(5));
-        // A clock that was set back makes nothing wait for years.
-        payee.mature(after, 1_000);
-        payee.mature(after, 11_000);
-        assert_eq!(payee.immature(), Nano::ZERO);
+        assert_eq!(payee.immature, nano(5));
+        payee.mature(after, 15_000);
+        assert_eq!(payee.immature, Nano::ZERO);
     }
 
     #[test]
@@ -435,13 +472,15 @@ mod tests {
     #[test]
     fn a_worker_is_away_for_good_after_a_week() {
         let mut payee = Payee::new([1; 32]);
-        assert!(!payee.is_away_for_good(0));
-        assert!(!payee.is_away_for_good(AWAY_MS - 1));
-        assert!(payee.is_away_for_good(AWAY_MS));
+        let now = Instant::now();
+        assert!(!payee.is_away_for_good(now));
+        assert!(!payee.is_away_for_good(now + AWAY - Duration::from_millis(1)));
+        assert!(payee.is_away_for_good(now + AWAY));
         let (notices, _waiting) = crate::control::notices();
-        payee.links.push((1, notices));
-        assert!(!payee.is_away_for_good(2 * AWAY_MS));
+        let (serial, trust) = (1, Trust::Credit);
+        payee.links.push(Link { serial, notices, trust });
+        assert!(!payee.is_away_for_good(now + 2 * AWAY));
         payee.links.clear();
-        assert!(!payee.is_away_for_good(2 * AWAY_MS), "counted anew");
+        assert!(!payee.is_away_for_good(now + 2 * AWAY), "counted anew");
     }
 }

@@ -31,16 +31,22 @@ impl Post {
 impl Drop for Post {
     fn drop(&mut self) {
         let Some(shared) = &self.wages.0 else { return };
-        let mut state = shared.lock();
-        if let Some(payee) = state.payees.get_mut(&self.payee) {
-            payee.links.retain(|(serial, _)| *serial != self.serial);
-        }
-        if state
-            .places
-            .get(&self.place)
-            .is_some_and(|place| place.serial == self.serial)
-        {
-            state.places.remove(&self.place);
-        }
+        shared.with(|state, entry| {
+            if let Some(places) = state.places.get_mut(&self.place) {
+                // The one that stood by serves again.
+                places.retain(|place| place.serial != self.serial);
+                if places.is_empty() {
+                    state.places.remove(&self.place);
+                }
+            }
+            let Some(payee) = state.payees.get_mut(&self.payee) else {
+                return;
+            };
+            if let Some(event) = payee.part(self.serial) {
+                state.step(entry, &self.payee, event, unix_ms());
+            } else if payee.is_nobody() {
+                state.payees.remove(&self.payee);
+            }
+        });
     }
 }

@@ -11,7 +11,7 @@ use billing::{
     },
 };
 use billing_ton::settler::drive::{News, Orders};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Payments, Shared,
@@ -24,6 +24,8 @@ use crate::{facts::Facts, layers::rescue::Chain, metrics::WagesMetrics, tls, wal
 const TICK: Duration = Duration::from_millis(200);
 /// After the settler took no deposit, because another is on its way or there is too much to do.
 const DECLINED: Duration = Duration::from_secs(10);
+/// Nobody is away before workers had the time to come back.
+const SETTLED: Duration = Duration::from_secs(60);
 /// After the chain's source gave no answer.
 const REST: Duration = Duration::from_secs(5);
 
@@ -134,11 +136,13 @@ impl Shared {
     fn tend(&self, state: &mut State, entry: &mut Entry, key: &PayeeId) {
         let now_ms = unix_ms();
         let Some(payee) = state.payees.get_mut(key) else { return };
-        if let Some(matured) = payee.mature(self.settings.matures_after, now_ms) {
+        if let Some(matured) = payee.mature(self.settings.matures_after, self.elapsed_ms()) {
             state.step(entry, key, Event::Matured(matured), now_ms);
         }
         let Some(payee) = state.payees.get_mut(key) else { return };
-        if payee.is_away_for_good(now_ms) {
+        // Who was connected before comes back within a minute.
+        let is_settled = self.started.elapsed() >= SETTLED;
+        if is_settled && payee.is_away_for_good(Instant::now()) {
             state.step(entry, key, Event::Close, now_ms);
         }
         self.open_if_due(state, entry, key, now_ms);

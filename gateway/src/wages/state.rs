@@ -13,20 +13,22 @@ use billing::{
 
 use super::{
     acts::Acts,
-    journal::{self, Line, Payees},
+    journal::{self, Line, Payees, Restored},
     payee::{Payee, PayeeId},
+    quarantine::{Mark, Quarantine},
 };
 use crate::{frames::Then, layers::rescue::Chain};
 
 pub(super) struct State {
     pub(super) purse: Purse,
     pub(super) payees: Payees,
-    /// What is kept of channels that are over.
-    pub(super) tombstones: Vec<Vec<Line>>,
+    pub(super) quarantine: Quarantine,
+    /// What is kept of channels that are over, or cannot be restored.
+    pub(super) set_apart: Vec<Vec<Line>>,
     /// Entries since the journal was made shorter.
     pub(super) entries: u64,
-    /// Who is at which upstream now.
-    pub(super) places: BTreeMap<Arc<str>, Place>,
+    /// Who is at which upstream now; of several connections the newest serves, and is the last.
+    pub(super) places: BTreeMap<Arc<str>, Vec<Place>>,
     pub(super) serial: u64,
     /// Whose each channel is.
     pub(super) accounts: BTreeMap<Account, PayeeId>,
@@ -42,6 +44,8 @@ pub(super) struct Place {
     pub(super) serial: u64,
     pub(super) payee: PayeeId,
     pub(super) tariff: Tariff,
+    /// What it is known by.
+    pub(super) marks: Vec<Mark>,
     /// It asks more than we pay.
     pub(super) is_too_dear: bool,
 }
@@ -54,13 +58,19 @@ pub(super) struct Entry {
 }
 
 impl State {
-    pub(super) fn new(purse: Purse, payees: Payees, tombstones: Vec<Vec<Line>>) -> Self {
+    pub(super) fn new(purse: Purse, restored: Restored) -> Self {
+        let Restored {
+            payees,
+            quarantine,
+            set_apart,
+        } = restored;
         let of = |payee: &Payee| Some((payee.channel.as_ref()?.channel().id.account, payee.key));
         Self {
             purse,
             accounts: payees.values().filter_map(of).collect(),
             payees,
-            tombstones,
+            quarantine,
+            set_apart,
             entries: 0,
             places: BTreeMap::new(),
             serial: 0,
@@ -68,6 +78,11 @@ impl State {
             new: Vec::new(),
             over: Vec::new(),
         }
+    }
+
+    /// Who serves there now, if it is paid.
+    pub(super) fn at(&self, upstream: &str) -> Option<&Place> {
+        self.places.get(upstream)?.last()
     }
 
     pub(super) fn payee_of(&self, account: &Account) -> Option<PayeeId> {
@@ -118,12 +133,7 @@ impl State {
                     });
                     entry.then.push(Then::Tell(account, ticket));
                 }
-                Effect::Send(notice) => {
-                    // Whoever cannot be reached is told again.
-                    if let Some((_, notices)) = payee.links.last() {
-                        drop(notices.try_send(Envelope::new(&id, notice)));
-                    }
-                }
+                Effect::Send(notice) => payee.say(&Envelope::new(&id, notice)),
                 Effect::Act(act) => self.acts.want(account, act),
                 Effect::Covered(_) | Effect::Captured(_) => {}
                 // It is in the channel now.
@@ -137,8 +147,13 @@ impl State {
                 Effect::Alert(alert) => {
                     if matches!(alert, Alert::Overtaken { .. }) {
                         payee.is_quarantined = true;
+                        let payout = payee.channel.as_ref().map(|payer| payer.channel().terms.payee);
+                        let marks = [Mark::Payee(Hex(*key))].into_iter().chain(payout.map(Mark::Payout));
+                        for mark in marks.chain(payee.marks.iter().cloned()) {
+                            entry.quarantined(&mut self.quarantine, *key, mark);
+                        }
                         tracing::error!(channel = %account, payee = %Hex(*key), why = %Chain(&alert), "a worker took more than it earned; it gets no requests any more");
-                    } else {
+                    } else if payee.is_to_be_told(&alert) {
                         tracing::warn!(channel = %account, payee = %Hex(*key), why = %Chain(&alert), "something is wrong with a channel to a worker");
                     }
                 }
@@ -155,7 +170,7 @@ impl State {
                     tracing::info!(channel = %account, spent = %tombstone.spent, claimed = %tombstone.claimed, "a channel to a worker is over");
                     payee.buried.insert(account);
                     if let Some(payer) = payee.channel.take() {
-                        self.tombstones.extend(journal::lines(*key, &payer));
+                        self.set_apart.extend(journal::lines(*key, &payer));
                     }
                     self.accounts.remove(&account);
                     self.acts.forget(&account);
@@ -167,6 +182,13 @@ impl State {
 }
 
 impl Entry {
+    pub(super) fn quarantined(&mut self, quarantine: &mut Quarantine, thief: PayeeId, mark: Mark) {
+        if quarantine.add(thief, mark.clone()) {
+            let payee = Hex(thief);
+            self.lines.push(Line::Quarantined { payee, mark });
+        }
+    }
+
     pub(super) fn owed(&mut self, payee: &Payee) {
         self.lines.push(Line::Owed {
             payee: Hex(payee.key),

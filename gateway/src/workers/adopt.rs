@@ -34,7 +34,7 @@ use crate::{
         Notices, PATH, PayOffer, SILENCE, Speaking, VERSION, notices, speaking,
     },
     crew::Crew,
-    wages::Post,
+    wages::{Post, Who},
     wall_clock::unix_seconds,
 };
 
@@ -170,6 +170,11 @@ async fn follow(
     });
     let mut wage = Wage {
         notices,
+        who: Who {
+            is_named: named.seated.is_none(),
+            key: *peer.spki_sha256(),
+            platform: attested.verdict().platform().map(|platform| platform.ppid.0),
+        },
         claimed: attested.verdict().claims().payee_key.map(|key| key.0),
         is_attested: attested.verdict().tier() >= Tier::Tee,
         offer: None,
@@ -279,6 +284,8 @@ async fn joined(bond: &mut Bond, listening: &mut Listening<Incoming>) -> Result<
 /// What the worker is paid, if it wants to be.
 struct Wage {
     notices: Notices,
+    /// By what it is known, whatever it says.
+    who: Who,
     /// The key that its claims name.
     claimed: Option<[u8; 32]>,
     /// A quote vouches for its claims.
@@ -306,8 +313,8 @@ impl Wage {
         } else {
             Trust::Credit
         };
-        let is_named = named.seated.is_none();
-        self.post = roster.wages.meet(place, is_named, offer, trust, self.notices.clone());
+        let notices = self.notices.clone();
+        self.post = roster.wages.meet(place, &self.who, offer, trust, notices);
     }
 }
 

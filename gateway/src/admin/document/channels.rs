@@ -19,6 +19,13 @@ pub(super) fn rows() -> Vec<Row> {
             &[],
             list::<WageView>(),
         ),
+        post(get(
+            "/wages/{id}/lift",
+            "liftQuarantine",
+            "Let requests go again to a worker that took more than it earned",
+            &[],
+            one::<WageView>(),
+        )),
         get(
             "/channels",
             "listChannels",
