@@ -6,7 +6,7 @@
 //! 3. Report data: that the quote was made for this use, key, claims and connection.
 //! 4. Measurements: the guest is one of the policy's images.
 //! 5. TD attributes, XFAM, configuration registers, TDX module: exactly the image's.
-//! 6. No service TD.
+//! 6. No service TD; and a worker's claims name weights that the policy lists, where it lists any.
 //! 7. The collateral for the platform that the quote names.
 //! 8. Genuine: `dcap-qvl` checks every signature, certificate, list and level ([`genuine`]).
 //! 9. The root key, the standing of the firmware, advisories, evaluation: as the policy has them.
@@ -239,7 +239,7 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// Steps 7 to 11, of a quote that was made for this, by a guest of this image.
+    /// Steps 6 to 12, after the image's, of a quote that was made for this, by a guest of this image.
     fn appraise_guest(
         &self,
         quote: &Quote<'_>,
@@ -249,6 +249,7 @@ impl Verifier {
         basis: &Basis<'_>,
     ) -> Result<Verdict, Refusal> {
         let policy = basis.policy;
+        check_models(claims, policy)?;
         let genuine = genuine::check(quote, &self.anchor, &self.cache, basis)?;
         let listed = policy
             .platforms
@@ -299,6 +300,17 @@ fn check_role(expected: Role, claims: &Claims) -> Result<(), Refusal> {
             found: claims.role,
         })
     }
+}
+
+/// What they name is what the image says of itself: it proves as much as the image is trusted.
+fn check_models(claims: &Claims, policy: &Policy) -> Result<(), Refusal> {
+    let Some(listed) = &policy.models else {
+        return Ok(());
+    };
+    if claims.role == Role::Worker && !claims.models.is_some_and(|found| listed.contains(&found)) {
+        return Err(Refusal::ModelUnlisted { found: claims.models });
+    }
+    Ok(())
 }
 
 fn check_tier(tier: Tier, policy: &Policy) -> Result<(), Refusal> {

@@ -36,7 +36,7 @@ pub use collateral::{Ca, Collateral, CollateralParts, CollateralSet, Fmspc, MAX_
 pub use evidence::{EVIDENCE_OID, Evidence, MAX_BYTES as MAX_EVIDENCE_BYTES};
 pub use hex::Hex;
 pub use policy::{
-    CocoonImage, FixedPolicy, Image, Interop, NotPolicy, PlatformMode, Platforms, Policy, Problem, TcbRules,
+    Allowed, CocoonImage, FixedPolicy, Image, Interop, NotPolicy, PlatformMode, Platforms, Policy, Problem, TcbRules,
 };
 pub use public_key::{KeyKind, PublicKey};
 pub use quote::{MAX_BYTES as MAX_QUOTE_BYTES, Quote, Report, Signature, Version};

@@ -5,9 +5,11 @@
 //! Unknown names are refused, so that a misspelt rule is not one that silently does nothing.
 
 mod fixed;
+mod narrow;
 mod problems;
 
 pub use fixed::FixedPolicy;
+pub use narrow::Allowed;
 pub use problems::Problem;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::{Hex, Report, Role, Standing, Tier, canonical, gpu::GpuPolicy};
 
 /// A second quote is asked for within this time at the latest.
 const MAX_AGE_S: u32 = 600;
+/// What is hashed before an image's registers.
+const DIGEST_OF: &[u8] = b"mulberry-image-v1\0";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +42,10 @@ pub struct Policy {
     /// Guests that are named by Cocoon's image hash. Only with `interop: cocoon`.
     #[serde(default)]
     pub cocoon_images: Vec<CocoonImage>,
+    /// Manifests of weights, one of which the claims of a worker name; without it any may be served. It is written only
+    /// where it is said, so that a policy without it keeps its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<Hex<32>>>,
     /// For how long a verdict may stand before the peer proves itself anew; at most 600.
     #[serde(default = "max_age_s")]
     pub max_age_s: u32,
@@ -145,6 +153,7 @@ impl Policy {
             gpu: None,
             interop: Interop::None,
             cocoon_images: Vec::new(),
+            models: None,
             max_age_s: max_age_s(),
         }
     }
@@ -185,6 +194,25 @@ impl Image {
             mr_owner_config: report.mr_owner_config,
             mr_seam: Vec::new(),
         }
+    }
+
+    /// What a list of images names it by: SHA-256 of `mulberry-image-v1`, a zero, MRTD, RTMR 0 to 3, TD attributes, XFAM,
+    /// MRCONFIGID, MROWNER and MROWNERCONFIG. Neither its name nor its roles, which each operator gives it.
+    pub fn digest(&self) -> Hex<32> {
+        let [rtmr0, rtmr1, rtmr2, rtmr3] = &self.rtmr;
+        crate::digest::sha256(&[
+            DIGEST_OF,
+            &self.mrtd.0,
+            &rtmr0.0,
+            &rtmr1.0,
+            &rtmr2.0,
+            &rtmr3.0,
+            &self.td_attributes.0,
+            &self.xfam.0,
+            &self.mr_config_id.0,
+            &self.mr_owner.0,
+            &self.mr_owner_config.0,
+        ])
     }
 
     /// Whether these registers are its; attributes and the rest are compared apart, to say what differs.

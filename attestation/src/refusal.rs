@@ -55,6 +55,11 @@ pub enum Refusal {
     ModuleUnlisted { found: Box<Hex<48>> },
     #[error("a service TD is bound to the guest, which could read or move it; start the guest without one")]
     ServiceTd,
+    #[error(
+        "the claims name {}, and the policy lists the weights that may be served; serve from a listed manifest, and name it with --claim-models",
+        match .found { Some(found) => format!("the weights {found}"), None => "no weights".to_owned() }
+    )]
+    ModelUnlisted { found: Option<Hex<32>> },
     #[error("the quote holds no chain of PCK certificates; configure the quoting service to embed it (type 5)")]
     CertificationUnsupported,
     #[error("there is no collateral for FMSPC {fmspc} ({ca} CA) yet; it is fetched in the background, try again")]
@@ -179,6 +184,7 @@ impl Refusal {
             Self::TdConfig { .. } => "td_config",
             Self::ModuleUnlisted { .. } => "module_unlisted",
             Self::ServiceTd => "service_td",
+            Self::ModelUnlisted { .. } => "model_unlisted",
             Self::CertificationUnsupported => "certification_unsupported",
             Self::CollateralMissing { .. } => "collateral_missing",
             Self::CollateralNotYetValid { .. } => "collateral_not_yet_valid",

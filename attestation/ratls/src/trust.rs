@@ -1,4 +1,4 @@
-//! What we accept now: anchor, policy, collateral. Everything that appraises looks here, and hears when it changes.
+//! What we accept now: anchor, policy, what somebody else leaves of the policy, collateral. Everything that appraises looks here, and hears when it changes.
 //!
 //! One value is in force at a time. Whoever replaces a part of it raises the generation, and every open connection
 //! appraises its peer again ([`channel`](crate::channel)): a measurement struck from the policy, or a platform revoked in
@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use attestation::{
-    Basis, Ca, Collateral, CollateralSet, FixedPolicy, Fmspc, Hex, Policy, Problem, Refusal, Tier, Verifier,
+    Allowed, Basis, Ca, Collateral, CollateralSet, FixedPolicy, Fmspc, Hex, Policy, Problem, Refusal, Tier, Verifier,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -57,9 +57,14 @@ pub struct Wanted {
 #[error("the policy cannot be meant")]
 pub struct BadPolicy(pub Vec<Problem>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     verifier: Arc<Verifier>,
+    /// As the operator wrote it.
+    written: Arc<Policy>,
+    /// By somebody else.
+    allowed: Arc<Allowed>,
+    /// What both accept, by which peers are judged.
     policy: FixedPolicy,
     collateral: Arc<CollateralSet>,
 }
@@ -72,10 +77,12 @@ impl Trust {
         collateral: CollateralSet,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Wanted>), BadPolicy> {
         let (wanted, receiver) = mpsc::channel(WANTED);
-        let policy = meant(policy)?;
+        let written = meant(policy)?;
         let accepted = Accepted {
             verifier: Arc::new(verifier),
-            policy,
+            policy: FixedPolicy::new(written.clone()),
+            written: Arc::new(written),
+            allowed: Arc::default(),
             collateral: Arc::new(collateral),
         };
         let trust = Self {
@@ -102,8 +109,14 @@ impl Trust {
         drop(self.keyed.set(keyed));
     }
 
+    /// By which peers are judged: what the operator wrote and [`allow_only`](Self::allow_only) left of it.
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(self.current.load().policy.policy())
+    }
+
+    /// What the operator wrote.
+    pub fn written(&self) -> Arc<Policy> {
+        Arc::clone(&self.current.load().written)
     }
 
     pub fn collateral(&self) -> Arc<CollateralSet> {
@@ -117,17 +130,38 @@ impl Trust {
 
     /// In force from here on, for open connections too. The same policy again is no change.
     pub fn set_policy(&self, policy: Policy) -> Result<(), BadPolicy> {
-        let policy = meant(policy)?;
+        let written = Arc::new(meant(policy)?);
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = self.current.load_full();
-        if policy.digest() != accepted.policy.digest() {
-            self.put(Accepted {
-                verifier: Arc::clone(&accepted.verifier),
-                policy,
-                collateral: Arc::clone(&accepted.collateral),
-            });
-        }
+        let allowed = Arc::clone(&self.current.load().allowed);
+        self.judge_by(written, allowed);
         Ok(())
+    }
+
+    /// From here on, for open connections too, what the operator wrote is accepted as far as this allows it, and nothing
+    /// else. Replaces what was said before.
+    pub fn allow_only(&self, allowed: Allowed) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = Arc::clone(&self.current.load().written);
+        self.judge_by(written, Arc::new(allowed));
+    }
+
+    fn judge_by(&self, written: Arc<Policy>, allowed: Arc<Allowed>) {
+        let accepted = self.current.load_full();
+        let policy = FixedPolicy::new(written.narrowed(&allowed));
+        let is_change = policy.digest() != accepted.policy.digest();
+        let next = Accepted {
+            verifier: Arc::clone(&accepted.verifier),
+            written,
+            allowed,
+            policy,
+            collateral: Arc::clone(&accepted.collateral),
+        };
+        if is_change {
+            self.put(next);
+        } else {
+            // Nobody is judged otherwise by it.
+            self.current.store(Arc::new(next));
+        }
     }
 
     /// Changes a copy of the collateral, and puts it in force if the change is not refused.
@@ -138,9 +172,8 @@ impl Trust {
         change(&mut collateral)?;
         if collateral.generation() != accepted.collateral.generation() {
             self.put(Accepted {
-                verifier: Arc::clone(&accepted.verifier),
-                policy: accepted.policy.clone(),
                 collateral: Arc::new(collateral),
+                ..Accepted::clone(&accepted)
             });
         }
         Ok(())
@@ -154,9 +187,8 @@ impl Trust {
         let mut collateral = CollateralSet::clone(&accepted.collateral);
         let refused = collateral.restore(kept, now);
         self.put(Accepted {
-            verifier: Arc::clone(&accepted.verifier),
-            policy: accepted.policy.clone(),
             collateral: Arc::new(collateral),
+            ..Accepted::clone(&accepted)
         });
         refused
     }
@@ -227,10 +259,10 @@ impl Keyed {
     }
 }
 
-fn meant(policy: Policy) -> Result<FixedPolicy, BadPolicy> {
+fn meant(policy: Policy) -> Result<Policy, BadPolicy> {
     let problems = policy.problems();
     if problems.is_empty() {
-        Ok(FixedPolicy::new(policy))
+        Ok(policy)
     } else {
         Err(BadPolicy(problems))
     }

@@ -49,6 +49,7 @@ pub fn policy(images: Vec<Image>) -> Policy {
         gpu: None,
         interop: Interop::None,
         cocoon_images: Vec::new(),
+        models: None,
         max_age_s: 600,
     }
 }

@@ -65,6 +65,11 @@ fn a_rule_that_is_broken() {
         policy.platforms.mode = PlatformMode::Listed;
         policy.platforms.instance = world.tdx.recipe().platform.instance.map(Hex).into_iter().collect();
     });
+    add("models", &|policy| policy.models = Some(vec![Hex([12; 32])]));
+    add("models, none of them", &|policy| policy.models = Some(Vec::new()));
+    add("models with this one", &|policy| {
+        policy.models = Some(vec![Hex([12; 32]), Hex([11; 32])]);
+    });
     add("min_tier", &|policy| policy.min_tier = Tier::TeeGpu);
     matrix.check("policy");
 }

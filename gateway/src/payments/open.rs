@@ -93,7 +93,7 @@ impl Payments {
             offered: Offered { wanted },
             signer,
             for_strangers: sources.for_strangers(),
-            senders: Senders::new(sources.first().clone(), store.clone(), payee, is_key_new),
+            senders: Senders::new(sources.first().clone(), store.clone(), payee),
             refused: Refused::new(),
             sources,
             store,
@@ -107,6 +107,9 @@ impl Payments {
         });
         shared.read(0).await?;
         shared.check_keys()?;
+        if is_key_new {
+            shared.senders.begin().await;
+        }
         shared.read_on();
         shared.first_look().await;
         Ok(Self(Some(shared)))

@@ -5,13 +5,7 @@
 //! once, as it grows, and who wrote is kept in the database, or in a file by who has none: it may have any length.
 //! It is read from where the account was when the key was made: nobody could open a channel to a key that nobody knew.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use billing::channel::{Account, ChannelId};
 use billing_store::{
@@ -22,13 +16,18 @@ use billing_ton::{
     chain::{Chain, ChainError, Cursor},
     contract::{self, Unacceptable},
 };
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use super::{Shared, heard::Heard};
 use crate::{frames::FramesError, layers::rescue::Chain as Causes};
 
 /// Between two looks, so that never much is new.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long the start waits for the chain, once in the life of a key.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Transactions of one look.
 const AT_ONCE: usize = 1_024;
 /// Looks in a row, before others have their turn.
@@ -60,26 +59,23 @@ pub(crate) struct Senders {
     book: Book,
     /// The payee.
     of: Account,
-    /// Whether the key was made just now.
-    is_key_new: AtomicBool,
     turn: Mutex<()>,
 }
 
 impl Senders {
-    pub(super) fn new(chain: Arc<dyn Chain>, store: ChannelStore, of: ChannelId, is_key_new: bool) -> Self {
-        Self::kept(chain, Book::Database { store, of }, of.account, is_key_new)
+    pub(super) fn new(chain: Arc<dyn Chain>, store: ChannelStore, of: ChannelId) -> Self {
+        Self::kept(chain, Book::Database { store, of }, of.account)
     }
 
-    pub(crate) fn in_file(chain: Arc<dyn Chain>, file: Heard, of: Account, is_key_new: bool) -> Self {
-        Self::kept(chain, Book::File(Box::new(Mutex::new(file))), of, is_key_new)
+    pub(crate) fn in_file(chain: Arc<dyn Chain>, file: Heard, of: Account) -> Self {
+        Self::kept(chain, Book::File(Box::new(Mutex::new(file))), of)
     }
 
-    fn kept(chain: Arc<dyn Chain>, book: Book, of: Account, is_key_new: bool) -> Self {
+    fn kept(chain: Arc<dyn Chain>, book: Book, of: Account) -> Self {
         Self {
             chain,
             book,
             of,
-            is_key_new: AtomicBool::new(is_key_new),
             turn: Mutex::new(()),
         }
     }
@@ -121,7 +117,6 @@ impl Senders {
     /// Reads what is new.
     async fn catch_up(&self) -> Result<(), SendersError> {
         let _turn = self.turn.lock().await;
-        self.begin().await?;
         for _ in 0..MOST_LOOKS {
             let since = self.reached().await?;
             let history = self.chain.transactions(self.of, since, AT_ONCE).await?;
@@ -139,18 +134,28 @@ impl Senders {
         Err(SendersError::Behind)
     }
 
-    /// With a key that nobody knew until now, what was before says nothing.
-    async fn begin(&self) -> Result<(), SendersError> {
-        if !self.is_key_new.load(Ordering::Relaxed) {
-            return Ok(());
+    /// Passes over what was before. Only to be called while nobody knows the key: an opening that came before would never
+    /// be heard of. Where the chain does not answer, the history is read from its beginning later.
+    pub(crate) async fn begin(&self) {
+        match timeout(FIRST_ANSWER, self.pass_over()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(cause = %Causes(&error), "where the payee's account is cannot be told; its whole history will be read");
+            }
+            Err(_) => tracing::warn!(
+                "the chain does not tell in time where the payee's account is; its whole history will be read"
+            ),
         }
+    }
+
+    async fn pass_over(&self) -> Result<(), SendersError> {
+        let _turn = self.turn.lock().await;
         if self.reached().await?.is_none() {
             let state = self.chain.account(self.of).await?;
             if let Some(last) = state.last {
                 self.hear(None, last, &[]).await?;
             }
         }
-        self.is_key_new.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -242,7 +247,8 @@ mod tests {
         let chain = busy(6_000);
         let shared: Arc<dyn Chain> = Arc::new(chain.clone());
         let heard = Heard::open(&path).expect("a file");
-        let senders = Senders::in_file(shared.clone(), heard, account(0), true);
+        let senders = Senders::in_file(shared.clone(), heard, account(0));
+        senders.begin().await;
         assert_eq!(senders.first(&account(9)).await.expect("readable"), None);
         let since = senders.reached().await.expect("readable");
         assert_eq!(count(&chain, since).await, 0);
@@ -250,7 +256,7 @@ mod tests {
         // What comes then is read, after a restart too, of which the key is not new.
         pay(&chain, 3);
         assert_eq!(count(&chain, since).await, 3);
-        let again = Senders::in_file(shared, Heard::open(&path).expect("the file"), account(0), false);
+        let again = Senders::in_file(shared, Heard::open(&path).expect("the file"), account(0));
         assert_eq!(again.reached().await.expect("readable"), since);
         again.catch_up().await.expect("readable");
         let now = again.reached().await.expect("readable");
@@ -264,7 +270,7 @@ mod tests {
         let path = scratch.path().join("heard");
         let chain = busy(6_000);
         let shared: Arc<dyn Chain> = Arc::new(chain.clone());
-        let senders = Senders::in_file(shared, Heard::open(&path).expect("a file"), account(0), false);
+        let senders = Senders::in_file(shared, Heard::open(&path).expect("a file"), account(0));
         let mint = {
             let told = chain.transactions(account(0), None, 10).await.expect("it tells");
             let said = contract::heard(&account(0), None, &told).expect("they fit");

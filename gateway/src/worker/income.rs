@@ -152,13 +152,16 @@ pub(crate) fn policy_alone() -> PayeePolicy {
 
 impl Income {
     /// Takes up what was earned before.
-    pub(crate) fn open(settings: IncomeSettings) -> Result<Self, JournalError> {
+    pub(crate) async fn open(settings: IncomeSettings) -> Result<Self, JournalError> {
         let lock = settings.folder.lock()?;
         let is_key_new = !settings.folder.has_key();
         let signer = Arc::new(settings.folder.signer()?);
         let heard = Heard::open(&settings.folder.heard())?;
         let chain = settings.chain.chain().clone();
-        let senders = Senders::in_file(chain, heard, settings.payout, is_key_new);
+        let senders = Senders::in_file(chain, heard, settings.payout);
+        if is_key_new {
+            senders.begin().await;
+        }
         let policy = policy(settings.settle_above, settings.settle_every);
         let (frames, restored) = journal::open(&settings.folder, &signer, policy, unix_ms())?;
         let (offers, offered) = mpsc::channel(OFFERED);

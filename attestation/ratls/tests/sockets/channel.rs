@@ -1,6 +1,8 @@
 //! What is said on an open connection, and who is cut.
 
-use attestation::{Hex, Policy, Role, Tier};
+use std::collections::{BTreeMap, BTreeSet};
+
+use attestation::{Allowed, Hex, Policy, Role, Tier};
 use attestation_ratls::{
     Admit, Connection, Endpoint, Identities,
     channel::{Acceptance, Bytes, Cut, Footing, MAX_LINE, Message, Proof, Status},
@@ -284,6 +286,36 @@ async fn a_measurement_struck_from_the_policy_cuts_at_once() {
     let footing = gateway.footing.clone();
     assert_eq!(gateway.cut().await.code(), "image_unknown");
     assert!(footing.borrow().ready().is_none());
+    told(&worker.cut().await, "image_unknown");
+}
+
+/// What others allow cuts as the policy does; what they name besides is not let in, and what they say again cuts nobody.
+#[tokio::test]
+async fn what_others_no_longer_allow_is_cut_at_once() {
+    let world = World::new(Tier::Tee);
+    let listed = policy(Tier::Tee).images.into_iter();
+    let images: BTreeMap<_, _> = listed
+        .map(|image| (image.digest(), image.roles.into_iter().collect::<BTreeSet<_>>()))
+        .collect();
+    let all = Allowed {
+        images: Some(images.clone()),
+        models: None,
+    };
+    world.trust.allow_only(all.clone());
+    let (gateway, worker) = world.meet().await;
+    let (gateway, worker) = (keep(&world.gateway, gateway), keep(&world.worker, worker));
+    let (_, gateway) = gateway.settled().await.unwrap();
+    let (_, worker) = worker.settled().await.unwrap();
+    let generation = world.trust.generation();
+    world.trust.allow_only(all);
+    assert!(!generation.has_changed().unwrap(), "the same again is no change");
+    world.trust.allow_only(Allowed {
+        images: Some(BTreeMap::from([(Hex([7; 32]), BTreeSet::from([Role::Worker]))])),
+        models: None,
+    });
+    assert_eq!(world.trust.written().digest(), policy(Tier::Tee).digest());
+    assert_eq!(world.trust.policy().images, []);
+    assert_eq!(gateway.cut().await.code(), "image_unknown");
     told(&worker.cut().await, "image_unknown");
 }
 

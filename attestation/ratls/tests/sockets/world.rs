@@ -116,6 +116,7 @@ pub(crate) fn policy(min_tier: Tier) -> Policy {
         platforms: Platforms::default(),
         interop: Interop::None,
         cocoon_images: Vec::new(),
+        models: None,
         gpu: None,
         max_age_s: 600,
     }
