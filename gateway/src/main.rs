@@ -4,6 +4,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
+mod absence;
 mod accounts;
 mod admin;
 mod app;
