@@ -49,11 +49,13 @@ use crate::{
 
 use alarm::{Alarm, Alert};
 use board::Board;
+use end::Before;
 use intake::Intake;
 use source::Source;
 
 mod alarm;
 mod board;
+mod end;
 mod intake;
 mod news;
 mod source;
@@ -67,6 +69,8 @@ const FIRST_REST: Duration = Duration::from_secs(5);
 const LAST_REST: Duration = Duration::from_secs(3600);
 /// A channel that is on no block for so long, by the chain's time, is over, though its history is not told.
 const GONE_AFTER_S: u32 = 3600;
+/// What a channel paid at its end has arrived by then, by the chain's time.
+const ARRIVED_AFTER_S: u32 = 60;
 /// Settlements of new channels in one round.
 const MOST_IDENTIFIED: usize = 16;
 /// Each asks the chain once and then seldom.
@@ -140,6 +144,7 @@ pub(crate) async fn run(
         waiting: VecDeque::new(),
         seen: BTreeMap::new(),
         absent: BTreeMap::new(),
+        before: BTreeMap::new(),
         due: BTreeMap::new(),
         over: Vec::new(),
         orders,
@@ -226,6 +231,8 @@ struct Watch {
     seen: BTreeMap<(ChannelId, usize), OnChain>,
     /// Since when, by a source's time, nothing was there, of those of which no end was told.
     absent: BTreeMap<(ChannelId, usize), u32>,
+    /// Where the payee's account stood while the channel was there.
+    before: BTreeMap<(ChannelId, usize), Before>,
     /// To be shown to the contract as soon as the chain's prices are known.
     due: BTreeMap<ChannelId, Settlement>,
     /// Of no use to settle any more.
@@ -323,9 +330,9 @@ impl Watch {
         Ok(())
     }
 
-    async fn keys(&self, channel: &ChannelId) -> Result<Keys, String> {
+    async fn keys(&mut self, channel: &ChannelId) -> Result<Keys, String> {
         let mut cause = String::from("there is no source");
-        for source in &self.sources {
+        for (at, source) in self.sources.iter().enumerate() {
             let state = match source.chain.account(channel.account).await {
                 Ok(state) => state,
                 Err(error) => {
@@ -334,7 +341,13 @@ impl Watch {
                 }
             };
             match on_chain::read(&state, channel) {
-                Ok(Some(state)) => return Ok(state.keys),
+                Ok(Some(state)) => {
+                    // Without it only the word for what was paid at the end is missing.
+                    if let Ok(before) = Before::note(source.chain.chain().as_ref(), state.terms.payee).await {
+                        self.before.insert((*channel, at), before);
+                    }
+                    return Ok(state.keys);
+                }
                 Ok(None) => cause = String::from("there is no such channel: it is over, or not there yet"),
                 Err(stranger) => cause = stranger.to_string(),
             }
@@ -362,7 +375,11 @@ impl Watch {
             if let (What::CloseRequested { .. }, None) = (&event.what, event.at) {
                 self.closes(at, event.account).await?;
             }
-            self.happened(at, event)?;
+            let paid = match &event.what {
+                What::Current { seen: Seen::Absent, .. } => self.paid(at, event.account).await,
+                _ => None,
+            };
+            self.happened(at, event, paid)?;
         }
         Ok(())
     }
@@ -377,9 +394,21 @@ impl Watch {
             return Ok(());
         };
         // Where it says nothing now, it says it again in time.
-        let Ok(state) = source.chain.chain().account(account).await else {
+        let chain = source.chain.chain().clone();
+        let Ok(mut state) = chain.account(account).await else {
             return Ok(());
         };
+        if !self.before.contains_key(&(channel, at))
+            && let Ok(Some(now)) = on_chain::read(&state, &channel)
+            && let Ok(before) = Before::note(chain.as_ref(), now.terms.payee).await
+        {
+            // What is paid after this shows there, and what was paid before shows here.
+            let Ok(again) = chain.account(account).await else {
+                return Ok(());
+            };
+            state = again;
+            self.before.insert((channel, at), before);
+        }
         if let Ok(Some(now)) = on_chain::read(&state, &channel) {
             self.seen.insert((channel, at), now.on_chain);
             let fact = Fact {
@@ -393,14 +422,35 @@ impl Watch {
         Ok(())
     }
 
-    fn happened(&mut self, at: usize, event: follower::Event) -> Result<(), WatchError> {
+    /// What a channel that is gone paid in all, as its payee's account tells. `None` where nobody does.
+    async fn paid(&self, at: usize, account: Account) -> Option<Nano> {
+        let channel = ChannelId {
+            network: self.network,
+            account,
+        };
+        let (best, source) = (self.tower.best(&channel)?, self.sources.get(at)?);
+        let claimed = source.follower.position(&account)?.on_chain.claimed;
+        if claimed >= best.take().amount() {
+            return Some(claimed);
+        }
+        let before = self.before.get(&(channel, at))?;
+        match before.paid(source.chain.chain().as_ref(), &account).await {
+            Ok(paid) => Some(paid.max(claimed)),
+            Err(error) => {
+                tracing::debug!(channel = %account, cause = %Causes(&error), "nobody tells yet what a channel paid at its end");
+                None
+            }
+        }
+    }
+
+    fn happened(&mut self, at: usize, event: follower::Event, paid: Option<Nano>) -> Result<(), WatchError> {
         let channel = ChannelId {
             network: self.network,
             account: event.account,
         };
         match event.what {
             What::Current { head, seen, .. } => {
-                let Some(state) = self.state(at, &channel, head.time, seen) else {
+                let Some(state) = self.state(at, &channel, head.time, seen, paid) else {
                     return Ok(());
                 };
                 if let State::Open(on_chain) = state {
@@ -437,7 +487,7 @@ impl Watch {
         Ok(())
     }
 
-    fn state(&mut self, at: usize, channel: &ChannelId, time: u32, seen: Seen) -> Option<State> {
+    fn state(&mut self, at: usize, channel: &ChannelId, time: u32, seen: Seen, paid: Option<Nano>) -> Option<State> {
         let position = self
             .sources
             .get(at)
@@ -452,9 +502,17 @@ impl Watch {
             // What was brought for it was checked against the contract, so that it was there once.
             Seen::Absent => {
                 let since = *self.absent.entry((*channel, at)).or_insert(time);
-                let is_over = position.life == Life::Ended || time.saturating_sub(since) >= GONE_AFTER_S;
-                is_over.then_some(State::Absent {
-                    claimed: Some(position.on_chain.claimed),
+                let since_s = time.saturating_sub(since);
+                let is_over = position.life == Life::Ended || since_s >= GONE_AFTER_S;
+                // The last payment may be on its way to its payee, or its source silent.
+                let patience_s = match (paid, self.before.contains_key(&(*channel, at))) {
+                    (Some(paid), _) if self.tower.best(channel).is_none_or(|best| paid >= best.take().amount()) => 0,
+                    (Some(_), true) => ARRIVED_AFTER_S,
+                    (None, true) => GONE_AFTER_S,
+                    (_, false) => 0,
+                };
+                (is_over && since_s >= patience_s).then_some(State::Absent {
+                    claimed: Some(paid.unwrap_or_default().max(position.on_chain.claimed)),
                 })
             }
         }
@@ -515,6 +573,7 @@ impl Watch {
         for at in 0..self.sources.len() {
             self.seen.remove(&(*channel, at));
             self.absent.remove(&(*channel, at));
+            self.before.remove(&(*channel, at));
         }
         self.due.remove(channel);
         self.over.push(channel.account);

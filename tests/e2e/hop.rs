@@ -1,22 +1,22 @@
 //! The back hop: a gateway that pays its workers over channels, as real processes on a simulated chain.
 
-use std::{fs, net::TcpListener as Port, sync::mpsc, thread, time::Duration};
+use std::{fs, net::TcpListener as Port, time::Duration};
 
 use billing::{
     Nano, Tariff, Usage,
     channel::{Account, Blob, ChannelId, Network, Signer, Take},
 };
 use billing_ton::{Chain as _, address, chain::Status, contract::State};
-use billing_ton_sim::{DEVELOPMENT, Settings, Simulated, http};
+use billing_ton_sim::{DEVELOPMENT, Settings, Simulated};
 use e2e::client::{client, request, send};
 use e2e::{Answer, Gateway, Mock, Worker};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::{
     attested::{Ground, TOKEN, digest},
     channels::{PASSPHRASE, document, succeed},
     count,
+    payments::payer::front,
 };
 
 const NETWORK: Network = DEVELOPMENT;
@@ -41,21 +41,9 @@ struct Chain {
 }
 
 impl Chain {
-    /// In a thread of its own, for commands are waited for here.
     fn start() -> Self {
         let chain = Simulated::in_memory(Settings::for_development()).expect("a chain can be made");
-        let (tell, told) = mpsc::sync_channel(1);
-        let serving = chain.clone();
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-                let address = listener.local_addr().expect("it is bound");
-                tell.send(format!("http://{address}/api/v2")).expect("the test waits");
-                http::serve(listener, serving, std::future::pending()).await
-            })
-        });
-        let url = told.recv().expect("it listens");
+        let url = format!("http://{}/api/v2", front(chain.clone()));
         Self { url, chain }
     }
 

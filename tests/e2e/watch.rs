@@ -82,10 +82,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start(world: &World, chain: &str, name: &str, flags: &[&str]) -> Self {
+        Self::start_every(world, chain, name, 1, flags)
+    }
+
+    fn start_every(world: &World, chain: &str, name: &str, every_s: u64, flags: &[&str]) -> Self {
         let mut command = Command::new(mulberry());
         command
             .args(["watch", "settlements", "--wallet", "watch.json", "--state", "watch"])
-            .args(["--network", "simulated", "--chain", chain, "--every", "1"])
+            .args([
+                "--network",
+                "simulated",
+                "--chain",
+                chain,
+                "--every",
+                &every_s.to_string(),
+            ])
             .args(["--listen", "127.0.0.1:0", "--alert-command", "cat >> alerts"])
             .args(flags)
             .env("MULBERRY_WALLET_PASSPHRASE", PASSPHRASE);
@@ -201,6 +212,29 @@ async fn a_close_is_answered_in_time_whatever_ends_the_watch() {
     drop(watch);
     let watch = Watch::start(&world, &chain.url, "fourth", &[]);
     watch.says("what is watched was read channels=0", SOON);
+}
+
+/// Of a contract that is gone nobody says what it paid; its payee's account does.
+#[tokio::test]
+async fn what_was_paid_between_two_looks_is_not_said_to_be_missed() {
+    let world = World::new();
+    let chain = Chain::start(&world, "127.0.0.1:0");
+    scene(&world, &chain, UNIT);
+    // It looks at the start, and then when all is over.
+    let watch = Watch::start_every(&world, &chain.url, "watch", 40, &[]);
+    watch.says("a settlement is kept", SOON);
+    fs::remove_file(world.dir().join("settlements/a.json")).expect("it was there");
+    // Nobody but the payee's owner settles here, and the payer is back at once.
+    let blob = settlement(&world, "a", 3 * UNIT, 2 * UNIT, false);
+    world.file("mine.json", serde_json::to_string(&blob).expect("JSON"));
+    assert_eq!(close(&world, &chain)["state"], "closing");
+    let settle = ["channel", "settle", "mine.json", "--yes"];
+    succeed(&world, &[&settle[..], &["--chain", &chain.url]].concat());
+    chain.advance(86_401);
+    let closed = succeed(&world, &["channel", "close", "--yes", "--chain", &chain.url]);
+    assert!(closed.contains("Closed: 3 GRAM (TON)"), "{closed}");
+    watch.says("a channel is over", SETTLED);
+    assert!(!alerts(&world).contains("missed"), "{}", alerts(&world));
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl Payments {
             },
             signer,
             for_strangers: sources.for_strangers(),
-            senders: Senders::new(sources.first().clone(), store.clone(), payee, is_key_new),
+            senders: Senders::new(sources.first().clone(), store.clone(), payee),
             refused: Refused::new(),
             sources,
             store,
@@ -117,6 +117,9 @@ impl Payments {
         });
         shared.read(0).await?;
         shared.check_keys()?;
+        if is_key_new {
+            shared.senders.begin().await;
+        }
         shared.read_on();
         shared.first_look().await;
         Ok(Self(Some(shared)))

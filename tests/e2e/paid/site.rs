@@ -135,11 +135,7 @@ pub(super) struct Site {
 impl Site {
     /// With an open channel of the app's, and a worker that works on credit until it has one too.
     pub(super) async fn open(engine: impl FnOnce(&World) -> Engine) -> Self {
-        Self::begin(
-            engine,
-            "wallet_file: gas.json\n  wallet_passphrase_file: passphrase\n  ",
-        )
-        .await
+        Self::begin(engine, "wallet_file: gas.json\n  passphrase_file: passphrase\n  ").await
     }
 
     /// The same, and the gateway has no wallet to settle what the app pays.

@@ -1,6 +1,11 @@
 //! A payer: its wallet on the simulated chain, its channel, and what it signs.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    net::SocketAddr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use billing::{
@@ -56,6 +61,21 @@ fn nano(amount: u64) -> Nano {
     Nano::new(amount).expect("the test writes amounts")
 }
 
+/// Serves toncenter's API in a thread of its own: it answers while a test waits for a process, too.
+pub(crate) fn front(chain: Simulated) -> SocketAddr {
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            tell.send(address).expect("the test waits");
+            http::serve(listener, chain, std::future::pending()).await
+        })
+    });
+    told.recv().expect("it listens")
+}
+
 /// A chain of its own, with toncenter's API.
 pub(crate) struct Chain {
     pub(crate) url: String,
@@ -64,16 +84,39 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) async fn start() -> Self {
-        let chain = Simulated::in_memory(Settings::for_development()).expect("a chain can be made");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        tokio::spawn(http::serve(listener, chain.clone(), std::future::pending()));
+        Self::of(Settings::for_development()).await
+    }
+
+    pub(crate) async fn of(settings: Settings) -> Self {
+        let chain = Simulated::in_memory(settings).expect("a chain can be made");
+        let url = format!("http://{}", front(chain.clone()));
         Self { url, chain }
+    }
+
+    /// Where its API listens.
+    pub(crate) fn there(&self) -> &str {
+        self.url.strip_prefix("http://").expect("a URL")
     }
 
     /// No more blocks.
     pub(crate) fn halt(&self) {
         self.chain.halt();
+    }
+
+    /// And blocks again.
+    pub(crate) fn resume(&self) {
+        self.chain.resume().expect("it is in memory");
+    }
+
+    /// All that is not final never happened. How many blocks it were.
+    pub(crate) fn take_back(&self) -> u32 {
+        self.chain.take_back(u32::MAX).expect("it is in memory")
+    }
+
+    /// Makes blocks until it has as many as the other.
+    pub(crate) fn is_not_behind(&self, other: &Self) {
+        let most = other.chain.tick().expect("it is not halted").head.seqno;
+        while self.chain.tick().expect("it is not halted").head.seqno <= most {}
     }
 
     /// Gives an account coins out of nothing, and waits until it has them.
@@ -269,6 +312,13 @@ impl Payer {
     /// Up to so much may be taken.
     pub(crate) fn voucher(&self, max: u64) -> ClaimedVoucher {
         let voucher = Voucher::sign(&self.signer, &self.keys, &self.id, nano(max));
+        voucher.expect("it is the payer's key").claim()
+    }
+
+    /// The same as one signs it who is on another network.
+    pub(crate) fn voucher_on(&self, network: Network, max: u64) -> ClaimedVoucher {
+        let id = ChannelId { network, ..self.id };
+        let voucher = Voucher::sign(&self.signer, &self.keys, &id, nano(max));
         voucher.expect("it is the payer's key").claim()
     }
 

@@ -10,10 +10,10 @@ use super::payer::{Chain, PAYOUT, Payer, decoded, until};
 use super::{BODY, Shop, nano};
 use crate::channels::{PASSPHRASE, document};
 
-const UNIT: u64 = 1_000_000_000;
+pub(super) const UNIT: u64 = 1_000_000_000;
 
 /// A gateway that signs what it earned as soon as it is anything worth its gas, and a wallet that pays for it.
-fn shop(chain: &Chain, above: &str) -> (Shop, Account) {
+pub(super) fn shop(chain: &Chain, above: &str) -> (Shop, Account) {
     let world = World::new();
     let wallet = document(&world, &["wallet", "create", "--wallet", "gas.json"]);
     let wallet = wallet["raw"].as_str().expect("an address").parse().expect("a raw one");
@@ -33,7 +33,7 @@ fn shop(chain: &Chain, above: &str) -> (Shop, Account) {
 }
 
 /// Of 20,000 tokens at most, so that what it costs is more than the gas.
-fn long() -> String {
+pub(super) fn long() -> String {
     BODY.replace("\"model\":\"mock\"", "\"model\":\"fault/tokens-20000\"")
         .replace("\"max_tokens\":20", "\"max_tokens\":20000")
 }

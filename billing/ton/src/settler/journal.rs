@@ -93,6 +93,9 @@ struct JobDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init: Option<String>,
     phase: PhaseDocument,
+    /// What was sent last, which a goal may have outgrown since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<GoalDocument>,
     sends: u32,
     failures: u32,
 }
@@ -244,17 +247,32 @@ impl KeyDocument {
     }
 }
 
+impl GoalDocument {
+    const fn of(goal: Goal) -> Self {
+        match goal {
+            Goal::Claimed(nano) => Self::Claimed(nano),
+            Goal::Deposited(nano) => Self::Deposited(nano),
+            Goal::Closing => Self::Closing,
+            Goal::Gone => Self::Gone,
+        }
+    }
+
+    const fn read(self) -> Goal {
+        match self {
+            Self::Claimed(nano) => Goal::Claimed(nano),
+            Self::Deposited(nano) => Goal::Deposited(nano),
+            Self::Closing => Goal::Closing,
+            Self::Gone => Goal::Gone,
+        }
+    }
+}
+
 impl JobDocument {
     fn of(pending: &Pending) -> Self {
         let job = &pending.job;
         Self {
             channel: address::raw(&job.channel),
-            goal: match job.goal {
-                Goal::Claimed(nano) => GoalDocument::Claimed(nano),
-                Goal::Deposited(nano) => GoalDocument::Deposited(nano),
-                Goal::Closing => GoalDocument::Closing,
-                Goal::Gone => GoalDocument::Gone,
-            },
+            goal: GoalDocument::of(job.goal),
             amount: job.amount,
             body: Boc::encode_base64(&job.body),
             init: job.init.as_ref().map(|init| {
@@ -269,6 +287,7 @@ impl JobDocument {
                 Phase::InFlight => PhaseDocument::InFlight,
                 Phase::Awaiting { since } => PhaseDocument::Awaiting(since),
             },
+            sent: pending.sent.map(GoalDocument::of),
             sends: pending.sends,
             failures: pending.failures,
         }
@@ -281,12 +300,7 @@ impl JobDocument {
         Ok(Pending {
             job: Job {
                 channel: account(&self.channel)?,
-                goal: match self.goal {
-                    GoalDocument::Claimed(nano) => Goal::Claimed(nano),
-                    GoalDocument::Deposited(nano) => Goal::Deposited(nano),
-                    GoalDocument::Closing => Goal::Closing,
-                    GoalDocument::Gone => Goal::Gone,
-                },
+                goal: self.goal.read(),
                 amount: self.amount,
                 body: cell(&self.body)?,
                 init: init.transpose()?,
@@ -296,7 +310,7 @@ impl JobDocument {
                 PhaseDocument::InFlight => Phase::InFlight,
                 PhaseDocument::Awaiting(since) => Phase::Awaiting { since },
             },
-            sent: None,
+            sent: self.sent.map(GoalDocument::read),
             sends: self.sends,
             failures: self.failures,
             asked_s: None,

@@ -474,6 +474,24 @@ fn a_journal_is_read_back() {
     assert!(!text.contains(&billing::receipt::to_hex(seed().reveal())));
 }
 
+/// Else what arrived looks like what did not, and the rest waits for it in vain.
+#[test]
+fn what_was_sent_is_known_after_a_restart() {
+    let mut settler = flying();
+    done(&mut settler, Event::Want(settle(1, 7)), 1);
+    done(&mut settler, wallet_is(NOW + 5, 4, 900_000_000), 5);
+    let journal = Journal::from_json(&settler.journal().to_json()).expect("our own");
+    let mut settler = Settler::restore(wallet(), seed(), Settings::USUAL, &journal).expect("ours");
+    // The smaller one arrived; the rest is sent now, and nothing is told to have failed.
+    let effects = done(&mut settler, channel_is(1, NOW + 6, open(10, 5)), 6);
+    assert!(
+        !effects.iter().any(|effect| matches!(effect, Effect::Alert(_))),
+        "{effects:?}"
+    );
+    let again = sent(&done(&mut settler, wallet_is(NOW + 7, 4, 900_000_000), 7)).expect("sent at once");
+    assert_eq!(again.batch.payments(), [settle(1, 7).payment()]);
+}
+
 #[test]
 fn a_key_of_another_wallet_is_refused() {
     let made = Settler::new(wallet(), Seed::from_bytes([8; 32]), Settings::USUAL);
