@@ -49,6 +49,7 @@ mod receipts;
 mod records;
 mod recount;
 mod redial;
+mod registrar;
 mod replays;
 mod rescue;
 mod routes;
