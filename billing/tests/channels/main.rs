@@ -18,6 +18,7 @@ mod random;
 #[path = "../simulation/seeds.rs"]
 mod seeds;
 mod stats;
+mod stretch;
 mod work;
 mod world;
 
