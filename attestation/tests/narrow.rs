@@ -70,9 +70,10 @@ impl World {
 }
 
 fn roles(bits: u8) -> Vec<Role> {
-    Role::ALL
-        .into_iter()
-        .filter(|role| bits & (1 << (role.code() - 1)) != 0)
+    let numbered = (0_u8..).zip(Role::ALL);
+    numbered
+        .filter(|(at, _)| bits & (1 << at) != 0)
+        .map(|(_, role)| role)
         .collect()
 }
 

@@ -134,8 +134,20 @@ impl Client {
         Ok(response)
     }
 
-    /// The same, and the worker is asked for its statement of the answer.
-    pub(crate) async fn send_asking(
+    /// To a worker, which is asked for its statement of the answer where there is what to ask with.
+    pub(crate) async fn send_to_worker(
+        &self,
+        passage: Passage,
+        request: Request<Outgoing>,
+        asking: Option<Asking>,
+    ) -> Result<Response<Answering>, SendError> {
+        match asking {
+            Some(asking) => self.send_asking(passage, request, asking).await,
+            None => self.send_over(passage, request).await,
+        }
+    }
+
+    async fn send_asking(
         &self,
         passage: Passage,
         mut request: Request<Outgoing>,
@@ -160,7 +172,7 @@ impl Client {
             return Err(SendError::Connect(ConnectError::NoWorker));
         }
         if let Some(sender) = self.shared_sender() {
-            return self.send_shared(sender, request).await;
+            return Box::pin(self.send_shared(sender, request)).await;
         }
         // What may not be seen twice takes no connection that may be about to close.
         if again
@@ -173,13 +185,18 @@ impl Client {
                 other => return other,
             }
         }
-        match self.connector.connect().await.map_err(SendError::Connect)? {
-            (stream, HttpVersion::Http2) => {
-                let sender = self.open_shared(stream).await?;
-                self.send_shared(sender, request).await
-            }
-            (stream, _) => self.open(stream).await?.exchange(request).await,
+        // In a box: most requests find a connection, and have no room for this.
+        match Box::pin(self.dial()).await? {
+            Dialled::Shared(sender) => Box::pin(self.send_shared(sender, request)).await,
+            Dialled::Own(link) => link.exchange(request).await,
         }
+    }
+
+    async fn dial(&self) -> Result<Dialled, SendError> {
+        Ok(match self.connector.connect().await.map_err(SendError::Connect)? {
+            (stream, HttpVersion::Http2) => Dialled::Shared(self.open_shared(stream).await?),
+            (stream, _) => Dialled::Own(self.open(stream).await?),
+        })
     }
 
     /// Closes connections that idled too long. Called now and then, so that none lingers when no request comes.
@@ -268,6 +285,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A connection that was not there before.
+enum Dialled {
+    Shared(http2::SendRequest<Outgoing>),
+    Own(Link),
 }
 
 type Connection = http1::Connection<TokioIo<Stream>, Outgoing>;

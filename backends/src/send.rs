@@ -2,7 +2,8 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    marker,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use openapi::{
     response::{self, Text, inspect},
     stream::{Reader, Watch},
 };
+use tokio::time::timeout_at;
 
 use crate::{
     answer::{Answer, AnswerBody, Events, Raw, Whole},
@@ -130,24 +132,24 @@ impl Exchange {
             .map(|in_use| in_use.upstream().clone())
             .ok_or(Failure::QueueFull)?;
         let sent = async {
-            let answer = match (passage, asking) {
-                (Some(passage), Some(asking)) => upstream.client.send_asking(passage, request, asking).await,
-                (Some(passage), None) => upstream.client.send_over(passage, request).await,
-                (None, _) => upstream.client.send(request, self.again).await,
+            let answer = match passage {
+                // In a box, so that requests to other upstreams have no room for it.
+                Some(passage) => Box::pin(upstream.client.send_to_worker(passage, request, asking)).await,
+                None => upstream.client.send(request, self.again).await,
             };
             answer.map_err(from_send)
         };
-        let response = if self.is_stream {
-            self.by_first_frame(sent).await
-        } else {
-            self.by_deadline(sent).await
-        }?;
+        let due = match self.is_stream {
+            true => self.first_frame_due(),
+            false => self.deadline,
+        };
+        let response = self.by(due, pin!(sent)).await?;
         let (mut parts, body) = response.into_parts();
         if upstream.worker().is_some() {
             parts.headers = headers::from_worker(&parts.headers);
         }
         if !parts.status.is_success() {
-            return Err(self.refusal(parts.status, &parts.headers, body).await);
+            return Err(Box::pin(self.refusal(parts.status, &parts.headers, body)).await);
         }
         let body = match self.reading(&parts.headers) {
             Reading::Events => self.events(body, in_use).await?,
@@ -207,7 +209,8 @@ impl Exchange {
         let in_use = in_use.take().ok_or(Failure::QueueFull)?;
         let interpreter = self.translation.as_ref().map(|way| Box::new(way.stream()));
         let mut rest = Box::new(Events::new(body, reader, interpreter, self.body_clock(), in_use));
-        match self.by_first_frame(rest.first()).await {
+        let first = self.by(self.first_frame_due(), pin!(rest.first())).await;
+        match first {
             Ok(first) => Ok(AnswerBody::Events { first, rest }),
             // Our clock, perhaps, and not the stream's own: then nobody has judged yet.
             Err(failure) => Err(rest.fail(failure)),
@@ -215,7 +218,9 @@ impl Exchange {
     }
 
     async fn whole(&self, status: StatusCode, body: Answering) -> Result<Whole, Failure> {
-        let bytes = self.by_deadline(self.collect(body, self.backend.max_answer)).await?;
+        let bytes = self
+            .by(self.deadline, pin!(self.collect(body, self.backend.max_answer)))
+            .await?;
         let mut bytes = bytes.map_err(|limit| Failure::TooLarge { limit })?;
         if let Some(translation) = &self.translation {
             bytes = translation.read(status, bytes)?;
@@ -241,7 +246,7 @@ impl Exchange {
     }
 
     async fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: Answering) -> Failure {
-        let collected = self.by_deadline(self.collect(body, MAX_ERROR_BODY)).await;
+        let collected = self.by(self.deadline, pin!(self.collect(body, MAX_ERROR_BODY))).await;
         let body = match collected {
             Ok(Ok(body)) => body,
             Ok(Err(_)) => Bytes::new(),
@@ -327,19 +332,21 @@ impl Exchange {
         )
     }
 
-    async fn by_first_frame<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let due = (self.started + self.backend.clocks.first_frame).min(self.deadline);
-        match tokio::time::timeout_at(due.into(), work).await {
+    fn first_frame_due(&self) -> Instant {
+        (self.started + self.backend.clocks.first_frame).min(self.deadline)
+    }
+
+    /// Pinned by the caller: whatever is handed in would be here twice.
+    async fn by<T>(
+        &self,
+        due: Instant,
+        work: Pin<&mut (impl Future<Output = Result<T, Failure>> + marker::Send)>,
+    ) -> Result<T, Failure> {
+        match timeout_at(due.into(), work).await {
             Ok(done) => done,
             Err(_) if due == self.deadline => Err(self.total_timeout()),
             Err(_) => Err(Failure::Timeout(Clock::FirstFrame(self.backend.clocks.first_frame))),
         }
-    }
-
-    async fn by_deadline<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::time::timeout_at(self.deadline.into(), work)
-            .await
-            .unwrap_or_else(|_| Err(self.total_timeout()))
     }
 
     fn total_timeout(&self) -> Failure {

@@ -25,7 +25,8 @@ impl<S: Serve<Request>, Request: Send> Serve<Request> for Arc<S> {
     }
 }
 
-type ServeFuture<'a, Response> = Pin<Box<dyn Future<Output = Result<Response, BoxError>> + Send + 'a>>;
+/// An answer on its way, of whatever kind.
+pub type ServeFuture<'a, Response> = Pin<Box<dyn Future<Output = Result<Response, BoxError>> + Send + 'a>>;
 
 trait DynServe<Request, Response>: Send + Sync {
     fn call_boxed(&self, request: Request) -> ServeFuture<'_, Response>;
@@ -47,6 +48,11 @@ pub struct Floor<Request, Response>(Arc<dyn DynServe<Request, Response>>);
 impl<Request: Send + 'static, Response: 'static> Floor<Request, Response> {
     pub fn new(service: impl Serve<Request, Response = Response>) -> Self {
         Self(Arc::new(service))
+    }
+
+    /// [`Serve::call`], by the name of what it returns.
+    pub fn boxed(&self, request: Request) -> ServeFuture<'_, Response> {
+        self.0.call_boxed(request)
     }
 }
 

@@ -42,11 +42,12 @@ use crate::{
     wall_clock::{unix_ms, unix_seconds},
 };
 
-mod accept;
+pub(crate) mod accept;
 mod channel;
 mod error;
 mod follow;
 mod hear;
+pub(crate) mod heard;
 pub(crate) mod key;
 mod known;
 mod look;
@@ -54,7 +55,7 @@ mod offer;
 mod open;
 mod parley;
 mod refused;
-mod senders;
+pub(crate) mod senders;
 mod settling;
 
 pub(crate) use channel::{Channel, Held, PAYMENT_RESPONSE};

@@ -131,8 +131,12 @@ pub(crate) struct StackConfig {
 }
 
 /// From a known operation to its answer.
-fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> Floor<Inbound, Response<BoxBody>> {
-    let stack = ServiceBuilder::new()
+fn call(
+    config: &StackConfig,
+    parts: &Parts,
+    authenticator: &Authenticator,
+) -> impl Serve<Inbound, Response = Response<BoxBody>> + use<> {
+    ServiceBuilder::new()
         // Before Decode: we do not parse for strangers.
         .layer(AuthenticateLayer {
             authenticator: authenticator.clone(),
@@ -174,8 +178,7 @@ fn call(config: &StackConfig, parts: &Parts, authenticator: &Authenticator) -> F
             drain: parts.drain.clone(),
             metrics: parts.metrics.clone(),
         })
-        .service(backends::stack::attempt());
-    Floor::new(stack)
+        .service(backends::stack::attempt())
 }
 
 /// From bytes on a connection to bytes on a connection. Its errors would be faults of ours: Rescue leaves none.
@@ -188,7 +191,7 @@ pub(crate) fn edge(
         issuers: parts.issuers.clone(),
         payments: parts.payments.clone(),
     };
-    let call = call(config, parts, &authenticator);
+    let call = Floor::new(call(config, parts, &authenticator));
     let router = Router {
         receipts: Counter {
             authenticator: authenticator.clone(),
@@ -240,4 +243,35 @@ pub(crate) fn edge(
             limit: config.limits.upload as u64,
         })
         .service(router)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How large the future of a request is.
+    fn room<'a, Made: 'a, Asked, Answer>(_call: impl FnOnce(&'a Made, Asked) -> Answer) -> usize {
+        size_of::<Answer>()
+    }
+
+    /// Of a stack that this would make; it is not made.
+    fn edge_room<Asked, Made: Serve<Asked>>(_make: fn(&StackConfig, &Parts) -> Made) -> usize {
+        room(Made::call)
+    }
+
+    fn call_room<Asked, Made: Serve<Asked>>(_make: fn(&StackConfig, &Parts, &Authenticator) -> Made) -> usize {
+        room(Made::call)
+    }
+
+    #[test]
+    fn a_connection_keeps_little_room_for_its_requests() {
+        let room = edge_room(edge);
+        assert!(room <= 2_560, "{room} bytes");
+    }
+
+    #[test]
+    fn a_request_is_not_moved_about_in_large_pieces() {
+        let room = call_room(call);
+        assert!(room <= 12_288, "{room} bytes");
+    }
 }

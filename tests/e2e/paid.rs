@@ -2,6 +2,7 @@
 //! simulated chain that they ask over HTTP, each with a wallet of its own that pays real gas.
 
 mod ask;
+mod clocks;
 mod closing;
 mod killed;
 mod overhead;

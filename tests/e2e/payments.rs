@@ -1,5 +1,6 @@
 //! A client that pays by channel: the payer is written here, the chain is simulated, the gateway a real process.
 
+mod clocks;
 mod closing;
 mod five;
 mod forks;

@@ -8,6 +8,7 @@
 //! asynchronous. Nothing here sleeps in the hope that something has happened by then: see [`wait::eventually`].
 
 pub mod client;
+pub mod clocks;
 pub mod collector;
 pub mod connect;
 pub mod dice;
@@ -32,6 +33,7 @@ pub mod worker;
 pub mod world;
 
 pub use client::{Answer, Envelope};
+pub use clocks::Clocks;
 pub use collector::Collector;
 pub use connect::Connect;
 pub use gateway::Gateway;

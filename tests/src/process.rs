@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::wait::eventually;
+use crate::{clocks, wait::eventually};
 
 /// The binary under test.
 ///
@@ -91,6 +91,7 @@ impl Process {
     pub fn start(command: &mut Command, name: &str, dir: &Path) -> Self {
         let mut child = command
             .current_dir(dir)
+            .envs(clocks::variables(dir))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -81,7 +81,7 @@ impl Scene {
         *request.method_mut() = http::Method::POST;
         let sent = self
             .client
-            .send_asking(Passage::new(self.sender.clone()), request, asking);
+            .send_to_worker(Passage::new(self.sender.clone()), request, Some(asking));
         (trail, sent.await.expect("an answer").into_body())
     }
 }

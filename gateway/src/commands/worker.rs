@@ -65,7 +65,7 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
     let listener = args.listen.map(listener::bind).transpose()?;
     let token = args.join_token_file.as_deref().map(read_token).transpose()?;
     let gpus = gpus(&args)?;
-    let income = income::open(&args)?;
+    let income = income::open(&args).await?;
     let shown = Shown::begin_in_time(Draft {
         receipt_key: Some(receipt_key),
         payee_key: income.as_ref().map(|income| Hex(Income::key(income))),

@@ -68,13 +68,13 @@ pub(crate) struct Admit<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for Admit<S>
+impl<S> Serve<Box<Named>> for Admit<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, named: Box<Named>) -> Result<Response<BoxBody>, BoxError> {
         let permit = self
             .admission
             .enter(self.limit)

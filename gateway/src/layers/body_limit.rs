@@ -43,13 +43,13 @@ pub(crate) struct BodyLimit<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for BodyLimit<S>
+impl<S> Serve<Box<Named>> for BodyLimit<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, named: Box<Named>) -> Result<Response<BoxBody>, BoxError> {
         let size = named.request.body().size_hint().lower();
         if size > self.limit {
             return Err(TooLarge {

@@ -38,13 +38,13 @@ pub(crate) struct Observe<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for Observe<S>
+impl<S> Serve<Box<Named>> for Observe<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, named: Box<Named>) -> Result<Response<BoxBody>, BoxError> {
         let mut observed = Observed {
             metrics: self.metrics.clone(),
             endpoint: named.operation.as_ref().ok().map(|operation| operation.endpoint),

@@ -40,7 +40,7 @@ pub(crate) struct RequestIds<S> {
 
 impl<S> Serve<Request<Incoming>> for RequestIds<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
@@ -55,16 +55,15 @@ where
         let header = id.header();
         let is_anthropic = is_anthropic_path(request.uri().path());
         let operation = Operation::parse(request.method().as_str(), request.uri().path());
-        let mut response = self
-            .inner
-            .call(Named {
-                id,
-                arrived: Instant::now(),
-                request,
-                operation,
-                span: None,
-            })
-            .await?;
+        // In a box: each layer below would have room for it twice, once as it came and once as it goes on.
+        let named = Box::new(Named {
+            id,
+            arrived: Instant::now(),
+            request,
+            operation,
+            span: None,
+        });
+        let mut response = self.inner.call(named).await?;
         if is_anthropic {
             response.headers_mut().insert(REQUEST_ID, header.clone());
         }

@@ -35,13 +35,13 @@ pub(crate) struct Rescue<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for Rescue<S>
+impl<S> Serve<Box<Named>> for Rescue<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, named: Box<Named>) -> Result<Response<BoxBody>, BoxError> {
         let id = named.id.clone();
         let is_anthropic = is_anthropic_path(named.request.uri().path());
         match self.inner.call(named).await {

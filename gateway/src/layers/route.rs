@@ -1,10 +1,13 @@
 //! Route: which operation a path is. The innermost of the Edge floor.
 
+use std::future::Future;
+
 use backends::{
     body::BoxBody,
     serve::{BoxError, Floor, Serve},
 };
-use http::{Method, Response};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
 use openapi::endpoint::{Endpoint, Unroutable};
 
 use crate::{
@@ -45,17 +48,19 @@ pub(crate) struct Router {
     pub(crate) pay: pay::Counter,
 }
 
-impl Serve<Named> for Router {
+impl Serve<Box<Named>> for Router {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, named: Named) -> Result<Response<BoxBody>, BoxError> {
+    /// Each kind of answer in a box of its own: hyper keeps the room that a request's future needs for as long as the
+    /// connection lives.
+    fn call(&self, named: Box<Named>) -> impl Future<Output = Result<Response<BoxBody>, BoxError>> + Send {
         let Named {
             id,
             arrived,
             request,
             operation,
             span,
-        } = named;
+        } = *named;
         match operation {
             Ok(operation) => {
                 let is_models = operation.endpoint == Endpoint::Models;
@@ -67,42 +72,51 @@ impl Serve<Named> for Router {
                     span,
                 };
                 if is_models {
-                    self.models.call(inbound).await
+                    Box::pin(self.models.call(inbound))
                 } else {
-                    self.call.call(inbound).await
+                    self.call.boxed(inbound)
                 }
             }
-            Err(unroutable) => {
-                let (method, path) = (request.method(), request.uri().path());
-                if let Some(answer) = document::answer(method, path) {
-                    return Ok(answer);
-                }
-                if let Some(asked) = Asked::of(path) {
-                    return self.receipts.call(asked, request).await;
-                }
-                if let Some(asked) = evidence::Asked::of(path) {
-                    return self.witnesses.call(asked, request).await;
-                }
-                if path == notices::PATH {
-                    let (method, path) = (request.method().clone(), path.to_owned());
-                    let answer = notices::call(&self.pay.payments, request).await?;
-                    return answer.ok_or_else(|| RouteError::Path { method, path }.into());
-                }
-                let (head, _unread) = request.into_parts();
-                if let Some(asked) = pay::Asked::of(head.uri.path())
-                    && let Some(answer) = self.pay.call(asked, &head).await?
-                {
-                    return Ok(answer);
-                }
-                let path = shown(head.uri.path());
-                let method = head.method;
-                Err(match unroutable {
-                    Unroutable::Path => RouteError::Path { method, path },
-                    Unroutable::Method { allow } => RouteError::Method { method, path, allow },
-                }
-                .into())
-            }
+            Err(unroutable) => Box::pin(self.elsewhere(unroutable, request)),
         }
+    }
+}
+
+impl Router {
+    /// What is no operation of the API.
+    async fn elsewhere(
+        &self,
+        unroutable: Unroutable,
+        request: Request<Incoming>,
+    ) -> Result<Response<BoxBody>, BoxError> {
+        let (method, path) = (request.method(), request.uri().path());
+        if let Some(answer) = document::answer(method, path) {
+            return Ok(answer);
+        }
+        if let Some(asked) = Asked::of(path) {
+            return self.receipts.call(asked, request).await;
+        }
+        if let Some(asked) = evidence::Asked::of(path) {
+            return self.witnesses.call(asked, request).await;
+        }
+        if path == notices::PATH {
+            let (method, path) = (request.method().clone(), path.to_owned());
+            let answer = notices::call(&self.pay.payments, request).await?;
+            return answer.ok_or_else(|| RouteError::Path { method, path }.into());
+        }
+        let (head, _unread) = request.into_parts();
+        if let Some(asked) = pay::Asked::of(head.uri.path())
+            && let Some(answer) = self.pay.call(asked, &head).await?
+        {
+            return Ok(answer);
+        }
+        let path = shown(head.uri.path());
+        let method = head.method;
+        Err(match unroutable {
+            Unroutable::Path => RouteError::Path { method, path },
+            Unroutable::Method { allow } => RouteError::Method { method, path, allow },
+        }
+        .into())
     }
 }
 

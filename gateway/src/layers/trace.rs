@@ -47,13 +47,13 @@ pub(crate) struct Trace<S> {
     inner: S,
 }
 
-impl<S> Serve<Named> for Trace<S>
+impl<S> Serve<Box<Named>> for Trace<S>
 where
-    S: Serve<Named, Response = Response<BoxBody>>,
+    S: Serve<Box<Named>, Response = Response<BoxBody>>,
 {
     type Response = Response<BoxBody>;
 
-    async fn call(&self, mut named: Named) -> Result<Response<BoxBody>, BoxError> {
+    async fn call(&self, mut named: Box<Named>) -> Result<Response<BoxBody>, BoxError> {
         let theirs = take(named.request.headers_mut());
         let ours = theirs.map(TraceContext::child).or_else(|| self.telemetry.begin());
         if let Some(ours) = ours {

@@ -1,10 +1,13 @@
 //! Whether the chain shows a channel that we take, and what it says of one that we took.
 
-use billing::{Nano, channel::ChannelId};
+use billing::{
+    Nano,
+    channel::{Account, ChannelId},
+};
 use billing_store::ledger::{Facts, NewChannel, Side, Word};
 use billing_ton::{
     chain::{AccountState, Status},
-    contract::{Malformed, State, Unacceptable, Wanted},
+    contract::{Accepted, Malformed, State, Unacceptable, Wanted},
     inquiry::{self, InquiryError, Looked},
     sources::{Sources, SourcesError},
 };
@@ -73,24 +76,14 @@ fn may_come(why: &Unacceptable) -> bool {
     }
 }
 
-/// Asks the chain about a channel that nobody here knows.
+/// Asks the chain about a channel that nobody here knows, and says what of it is kept.
 pub(super) async fn accept(
     sources: &Sources,
     senders: &Senders,
     wanted: &Wanted,
     id: &ChannelId,
 ) -> Result<NewChannel, AcceptError> {
-    let accepted = match inquiry::look(&**sources.first(), id.account, wanted, unix_seconds()).await? {
-        Looked::Accepted(accepted) => accepted,
-        Looked::Pending(pending) => pending.first_heard(senders.first(&id.account).await?)?,
-    };
-    // What one source alone says is believed for so much.
-    let deposited = accepted.on_chain().deposited;
-    let agreed = sources.account(id.account, deposited).await?;
-    if read(&agreed).map(|state| state.on_chain) != Some(accepted.on_chain()) {
-        // What one source said before is not what was agreed on.
-        return Err(AcceptError::Moving);
-    }
+    let accepted = ask(sources, senders, wanted, &id.account).await?;
     Ok(NewChannel {
         side: Side::Payee,
         id: accepted.id(),
@@ -100,8 +93,29 @@ pub(super) async fn accept(
             seqno: accepted.head().seqno,
             on_chain: accepted.on_chain(),
         },
-        word: word(sources, deposited),
+        word: word(sources, accepted.on_chain().deposited),
     })
+}
+
+/// Asks the chain about a channel that nobody here knows.
+pub(crate) async fn ask(
+    sources: &Sources,
+    senders: &Senders,
+    wanted: &Wanted,
+    account: &Account,
+) -> Result<Accepted, AcceptError> {
+    let accepted = match inquiry::look(&**sources.first(), *account, wanted, unix_seconds()).await? {
+        Looked::Accepted(accepted) => accepted,
+        Looked::Pending(pending) => pending.first_heard(senders.first(account).await?)?,
+    };
+    // What one source alone says is believed for so much.
+    let deposited = accepted.on_chain().deposited;
+    let agreed = sources.account(*account, deposited).await?;
+    if read(&agreed).map(|state| state.on_chain) != Some(accepted.on_chain()) {
+        // What one source said before is not what was agreed on.
+        return Err(AcceptError::Moving);
+    }
+    Ok(accepted)
 }
 
 /// On whose word an answer is on which so much depends.

@@ -108,7 +108,7 @@ impl Payments {
         shared.read(0).await?;
         shared.check_keys()?;
         if is_key_new {
-            shared.begin().await;
+            shared.senders.begin().await;
         }
         shared.read_on();
         shared.first_look().await;

@@ -10,7 +10,7 @@ use billing::{
     Nano,
     channel::{
         Account, Channel, ChannelId, FundRefusal, HoldId, Keys, Payer, PublicKey, Purse, Signer, Terms,
-        payer::{Effect, Event, OpenRefusal, PayerPolicy, Phase, Trust},
+        payer::{Alert, Effect, Event, OpenRefusal, PayerPolicy, Phase, Trust},
     },
 };
 use billing_ton::contract;
@@ -24,6 +24,9 @@ const APART_MS: i64 = 1_000;
 const AWAY_MS: i64 = 7 * 24 * 3_600_000;
 /// Of what is owed, what goes into the channel in one look.
 const PIECES: usize = 64;
+/// After a channel that was refused the next one is opened so late, and twice as late after each further one.
+const REST_MS: i64 = 3_600_000;
+const LAST_REST_MS: i64 = 7 * 24 * 3_600_000;
 
 /// A worker that is paid at an address, as [`id`] makes it.
 pub(super) type PayeeId = [u8; 32];
@@ -64,6 +67,10 @@ pub(super) struct Payee {
     pub(super) settling: Nano,
     pub(super) links: Vec<(u64, Notices)>,
     refused: Option<FundRefusal>,
+    /// Channels in a row that it refused: each has cost gas, and its deposit a day.
+    refusals: u32,
+    /// Until then no other one is opened.
+    rests_until_ms: Option<i64>,
     /// Since when it is not connected.
     away_ms: Option<i64>,
 }
@@ -103,6 +110,8 @@ impl Payee {
             settling: Nano::ZERO,
             links: Vec::new(),
             refused: None,
+            refusals: 0,
+            rests_until_ms: None,
             away_ms: None,
         }
     }
@@ -208,6 +217,9 @@ impl Payee {
         let Some(offer) = self.offer.filter(|_| is_due && matured >= opening.open_above) else {
             return Ok(None);
         };
+        if self.rests(now_ms) {
+            return Ok(None);
+        }
         let terms = Terms {
             network: offer.network,
             close_delay_s: offer.close_delay_s,
@@ -274,10 +286,33 @@ impl Payee {
 
     /// One event for its channel.
     pub(super) fn step(&mut self, purse: &mut Purse, event: Event, now_ms: i64) -> Vec<Effect> {
-        match &mut self.channel {
-            Some(payer) => payer.step(purse, event, now_ms),
-            None => Vec::new(),
+        let Some(payer) = &mut self.channel else {
+            return Vec::new();
+        };
+        let was = payer.phase();
+        let effects = payer.step(purse, event, now_ms);
+        let is_refused = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Alert(Alert::Refused { .. })));
+        match payer.phase() {
+            Phase::Open => self.refusals = 0,
+            _ if was == Phase::Offered && is_refused => self.refusals = self.refusals.saturating_add(1),
+            _ => {}
         }
+        self.rests_until_ms = None;
+        effects
+    }
+
+    /// Whether its refusal of the last channel is not long ago, counted from when that one was over.
+    fn rests(&mut self, now_ms: i64) -> bool {
+        if self.refusals == 0 {
+            return false;
+        }
+        let rest_ms = REST_MS.saturating_mul(2_i64.saturating_pow(self.refusals.saturating_sub(1)));
+        let rest_ms = rest_ms.min(LAST_REST_MS);
+        let until = *self.rests_until_ms.get_or_insert(now_ms.saturating_add(rest_ms));
+        // A clock that was set back makes nothing wait for years.
+        (0..rest_ms).contains(&until.saturating_sub(now_ms).saturating_sub(1))
     }
 
     /// What calls between events have caused.
@@ -355,6 +390,22 @@ mod tests {
         payee.mature(after, 1_000);
         payee.mature(after, 11_000);
         assert_eq!(payee.immature(), Nano::ZERO);
+    }
+
+    #[test]
+    fn who_refused_a_channel_gets_the_next_one_late() {
+        let mut payee = Payee::new([1; 32]);
+        assert!(!payee.rests(0));
+        payee.refusals = 1;
+        assert!(payee.rests(1_000));
+        assert!(payee.rests(1_000 + REST_MS - 1));
+        assert!(!payee.rests(1_000 + REST_MS));
+        payee.rests_until_ms = None;
+        payee.refusals = 2;
+        assert!(payee.rests(0) && payee.rests(REST_MS) && !payee.rests(2 * REST_MS));
+        payee.rests_until_ms = None;
+        payee.refusals = 60;
+        assert!(payee.rests(0) && !payee.rests(LAST_REST_MS));
     }
 
     #[test]

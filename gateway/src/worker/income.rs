@@ -26,9 +26,9 @@ use billing::{
     },
 };
 use billing_ton::{
-    contract::{self, Unacceptable, Wanted},
+    contract::{self, Wanted},
     durable,
-    inquiry::{self, InquiryError},
+    inquiry::InquiryError,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,8 +39,12 @@ use crate::{
     facts::Facts,
     frames::{Scribe, Then},
     layers::rescue::Chain,
-    on_chain,
-    wall_clock::{unix_ms, unix_seconds},
+    payments::{
+        accept::{self, AcceptError},
+        heard::Heard,
+        senders::Senders,
+    },
+    wall_clock::unix_ms,
 };
 
 use books::{Books, Entry};
@@ -61,6 +65,8 @@ const CHANNELS: usize = 10_000;
 const LONG: u64 = 200_000;
 /// For the journal at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// For the chain to show a channel; who is late is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// On what terms this worker works.
 pub(crate) struct IncomeSettings {
@@ -93,6 +99,8 @@ struct Shared {
     /// Set when it has begun, before anything is earned.
     scribe: OnceLock<Scribe<Line>>,
     lines: Mutex<u64>,
+    /// Who ever wrote to the payout address.
+    senders: Senders,
     offers: mpsc::Sender<(KeyDigest, Channel)>,
     offered: Mutex<Option<mpsc::Receiver<(KeyDigest, Channel)>>>,
     _lock: File,
@@ -144,9 +152,16 @@ pub(crate) fn policy_alone() -> PayeePolicy {
 
 impl Income {
     /// Takes up what was earned before.
-    pub(crate) fn open(settings: IncomeSettings) -> Result<Self, JournalError> {
+    pub(crate) async fn open(settings: IncomeSettings) -> Result<Self, JournalError> {
         let lock = settings.folder.lock()?;
+        let is_key_new = !settings.folder.has_key();
         let signer = Arc::new(settings.folder.signer()?);
+        let heard = Heard::open(&settings.folder.heard())?;
+        let chain = settings.chain.chain().clone();
+        let senders = Senders::in_file(chain, heard, settings.payout);
+        if is_key_new {
+            senders.begin().await;
+        }
         let policy = policy(settings.settle_above, settings.settle_every);
         let (frames, restored) = journal::open(&settings.folder, &signer, policy, unix_ms())?;
         let (offers, offered) = mpsc::channel(OFFERED);
@@ -157,6 +172,7 @@ impl Income {
             books: Mutex::new(Books::new(restored)),
             scribe: OnceLock::new(),
             lines: Mutex::new(0),
+            senders,
             offers,
             offered: Mutex::new(Some(offered)),
             settings,
@@ -250,9 +266,11 @@ impl Income {
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut read_on = std::pin::pin!(self.0.senders.read_on());
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.0.look(&mut facts).await,
+                () = &mut read_on => {}
                 Some((gateway, channel)) = offered.recv() => {
                     if let Some(account) = self.0.consider(gateway, channel).await {
                         facts.follow(account);
@@ -398,18 +416,12 @@ impl Shared {
             fee_dest: settings.fee_dest,
             close_delay_s: settings.close_delay_s,
         };
-        let account = channel.id.account;
-        let chain = settings.chain.chain().clone();
-        let accepted = inquiry::channel(&*chain, account, &wanted, None, unix_seconds()).await;
-        let accepted = accepted.map_err(|error| LookUp::of(&error))?;
-        let deposited = accepted.on_chain().deposited;
-        // What one source alone says is believed for so much.
-        let agreed = settings.chain.account_for(account, deposited).await;
-        let agreed = agreed.map_err(|error| LookUp::Later(Chain(&error).to_string()))?;
-        let state = on_chain::read(&agreed, &channel.id).map_err(|error| LookUp::Later(error.to_string()))?;
-        if state.map(|state| state.on_chain) != Some(accepted.on_chain()) {
-            return Err(LookUp::Later("it is shown at different times".to_owned()));
-        }
+        let sources = settings.chain.sources();
+        let asked = accept::ask(sources, &self.senders, &wanted, &channel.id.account);
+        let accepted = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(accepted) => accepted.map_err(|error| LookUp::of(&error))?,
+            Err(_) => return Err(LookUp::Later("the chain's source is slow".to_owned())),
+        };
         Ok(Fact {
             seqno: accepted.head().seqno,
             time_s: accepted.head().time,
@@ -460,15 +472,12 @@ enum LookUp {
 }
 
 impl LookUp {
-    fn of(error: &InquiryError) -> Self {
+    fn of(error: &AcceptError) -> Self {
         let why = Chain(error).to_string();
         match error {
-            InquiryError::Unacceptable(
-                Unacceptable::NotThere | Unacceptable::History | Unacceptable::Transaction { .. },
-            ) => Self::Later(why),
-            InquiryError::Unacceptable(_) => Self::Never("unacceptable", why),
-            InquiryError::LongHistory | InquiryError::BusyPayee => Self::Never("history", why),
-            _ => Self::Later(why),
+            _ if error.may_pass() => Self::Later(why),
+            AcceptError::Inquiry(InquiryError::LongHistory) => Self::Never("history", why),
+            _ => Self::Never("unacceptable", why),
         }
     }
 }

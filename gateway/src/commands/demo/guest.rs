@@ -142,7 +142,7 @@ impl Guest {
         stop: impl Future<Output = ()>,
     ) -> Result<(), BoxError> {
         let address = Address::parse(&gateway.to_string()).ok_or("the gateway listens nowhere")?;
-        let income = Income::open(income)?;
+        let income = Income::open(income).await?;
         let mut draft = identity::draft(Role::Worker, &self.evidence(WORKER), Path::new(""))?;
         // Its evidence vouches for who is paid.
         draft.payee_key = Some(Hex(income.key()));

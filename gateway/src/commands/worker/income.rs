@@ -30,7 +30,7 @@ enum PayError {
 }
 
 /// Where its work is to be paid for, and what is owed from before.
-pub(super) fn open(args: &WorkerArgs) -> Result<Option<Income>, BoxError> {
+pub(super) async fn open(args: &WorkerArgs) -> Result<Option<Income>, BoxError> {
     let pay = &args.pay;
     let Some(payout) = &pay.payout else {
         return Ok(None);
@@ -79,7 +79,7 @@ pub(super) fn open(args: &WorkerArgs) -> Result<Option<Income>, BoxError> {
         settle_every: pay.settle_every,
         credit: pay.credit,
     };
-    Ok(Some(Income::open(settings)?))
+    Ok(Some(Income::open(settings).await?))
 }
 
 /// Beside the worker's key, where none is named.

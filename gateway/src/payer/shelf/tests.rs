@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use billing::channel::{Signer, Take, Voucher};
 
@@ -13,6 +13,10 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("mulberry-shelf-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
         Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn shelf(&self) -> Shelf {

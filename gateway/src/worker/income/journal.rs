@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! payee.key           the key that signs what is taken, made at the first start
+//! heard               who wrote to the payout address, and how far that was read
 //! journal             each channel's records, and what each gateway owes beyond them
 //! settlements/*.json  what may be shown to the contract, for `mulberry watch` and `mulberry channel settle`
 //! lock                held by the worker that earns
@@ -114,6 +115,16 @@ impl Folder {
             Err(fs::TryLockError::WouldBlock) => Err(JournalError::InUse(self.0.clone())),
             Err(fs::TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Whether there is a key, of an earlier start.
+    pub(crate) fn has_key(&self) -> bool {
+        self.0.join("payee.key").exists()
+    }
+
+    /// Who wrote to the payout address.
+    pub(crate) fn heard(&self) -> PathBuf {
+        self.0.join("heard")
     }
 
     /// The key that signs what is taken; made if there is none.
