@@ -55,7 +55,7 @@ mod view;
 enum ChannelCommandError {
     #[error("the channel is on {channel}, and --network says {named}; say --network {channel}")]
     Network { channel: String, named: String },
-    #[error("nothing was done; there is no terminal to ask on, so say with --yes that it is meant")]
+    #[error("nothing was done; there is nobody to ask at a terminal, so say with --yes that it is meant")]
     Unasked,
     #[error("nothing was done")]
     Unconfirmed,
@@ -260,7 +260,7 @@ fn confirm(way: &WayArgs) -> Result<(), ChannelCommandError> {
         return Ok(());
     }
     let answer = terminal::ask("Do it? Type `yes`: ").map_err(|error| match error {
-        AskError::NoTerminal => ChannelCommandError::Unasked,
+        AskError::NoTerminal | AskError::Background => ChannelCommandError::Unasked,
         _ => ChannelCommandError::Unconfirmed,
     })?;
     if answer.trim() == "yes" {

@@ -10,7 +10,7 @@ use crate::{
     chain_source::ChainSource,
     cli::connect::{ConnectArgs, ConnectCommand, PayArgs},
     config::{self, Process},
-    connect::{self, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
+    connect::{self, AppKeys, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
     home, identity, listener, logging,
     metrics::RegistryMetrics,
     passphrase::Source,
@@ -123,11 +123,21 @@ fn open_payment(args: &PayArgs, named: &str, registrar: &Registrar) -> Result<Pa
     tracing::info!(
         channel = kept.name, address = %kept.id.account, charged = %now.charged, at_risk = %now.at_risk,
         budget_day = %now.limits.day, exposure = %now.limits.exposure,
-        "a channel pays for the requests of apps without a key"
+        "a channel pays for the requests of apps"
     );
+    let keys = if args.forward_keys {
+        AppKeys::Forwarded
+    } else {
+        AppKeys::Stay
+    };
     let (cashier, desk) = Cashier::open(kept, teller).ok_or(ArgsError::NoPayer)?;
     let cashier = cashier.governed_by(registrar.clone());
-    Ok(Payment { cashier, desk, source })
+    Ok(Payment {
+        cashier,
+        desk,
+        source,
+        keys,
+    })
 }
 
 /// What takes away from what is believed.
@@ -172,6 +182,9 @@ fn warn(args: &ConnectArgs, gateway: &Gateway) {
         tracing::warn!(
             "--danger-listen-beyond-loopback is set: other machines may use this address, and what they send crosses the network in the clear"
         );
+        if args.pay.pay.is_some() {
+            tracing::warn!("whoever reaches this address is paid for from your channel, up to --budget-day");
+        }
     }
 }
 
