@@ -50,6 +50,7 @@ pub mod payer;
 mod purse;
 mod settlement;
 mod signer;
+mod slack;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,7 @@ pub use self::{
     purse::{Caps, FundRefusal, Purse},
     settlement::{Blob, Settlement, SettlementRefusal},
     signer::{BadSeed, NotTheSigner, Signature, Signer},
+    slack::Slack,
     take::{ClaimedTake, Take, TakeRefusal},
     view::{Contradiction, Fact, State, Tombstone},
     voucher::{ClaimedVoucher, Voucher, VoucherRefusal},

@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use billing::{
@@ -27,6 +28,9 @@ use crate::{
 const API_KEY: &str = "MULBERRY_CHAIN_API_KEY";
 /// What may depend on the word of one source: 100 GRAM (TON).
 const ABOVE: Nano = Nano::saturating(100 * Nano::UNIT);
+
+/// Prices change by a vote of the network, and are asked for again after so long.
+const PRICES_ARE_GOOD: Duration = Duration::from_secs(600);
 
 /// One source of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +115,8 @@ impl ChainFrom {
 pub(crate) struct ChainSource {
     sources: Sources,
     names: Vec<String>,
+    /// What was told last, and when.
+    prices: Mutex<Option<(Instant, Prices)>>,
 }
 
 impl ChainSource {
@@ -140,6 +146,7 @@ impl ChainSource {
         Ok(Self {
             sources: Sources::new(open(first)?, second.map(open).transpose()?, ABOVE),
             names: asked.iter().map(|from| from.name().to_owned()).collect(),
+            prices: Mutex::new(None),
         })
     }
 
@@ -168,13 +175,19 @@ impl ChainSource {
         })
     }
 
-    /// What messages to channels cost now.
+    /// What messages to channels cost, as it was some minutes ago at most.
     pub(crate) async fn prices(&self) -> Result<Prices, ChainSilent> {
+        let known = self.prices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, prices)) = known.filter(|(at, _)| at.elapsed() < PRICES_ARE_GOOD) {
+            return Ok(prices);
+        }
         let (gas, forwarding) = (self.parameter(21).await?, self.parameter(25).await?);
-        Prices::read(&gas, &forwarding).map_err(|source| ChainSilent::BadPrices {
+        let prices = Prices::read(&gas, &forwarding).map_err(|source| ChainSilent::BadPrices {
             who: self.who(),
             source,
-        })
+        })?;
+        *self.prices.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), prices.clone()));
+        Ok(prices)
     }
 
     async fn parameter(&self, index: u32) -> Result<Vec<u8>, ChainSilent> {

@@ -10,6 +10,7 @@ pub(crate) mod channel;
 pub(crate) mod connect;
 pub(crate) mod key;
 pub(crate) mod money;
+pub(crate) mod registry;
 #[cfg(feature = "demo")]
 pub(crate) mod simulated_chain;
 pub(crate) mod verify;

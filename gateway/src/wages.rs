@@ -17,12 +17,11 @@ use std::{
     time::Duration,
 };
 
-use attestation::Hex;
 use billing::{
     Nano, Tariff,
     channel::{
-        Account, Channel, Envelope, HoldId, PublicKey, Purse, Signer,
-        payer::{Act, Alert, Effect, Event, PayerPolicy, Phase, Trust},
+        Account, Channel, HoldId, PublicKey, Signer,
+        payer::{Event, PayerPolicy, Phase, Trust},
     },
 };
 use billing_ton::settler::drive::{Drive, FileKeep, News, Orders};
@@ -32,28 +31,28 @@ use crate::{
     chain_source::ChainSource,
     config::Pay,
     control::{Notices, PayOffer, Prices},
-    facts::Facts,
     frames::{Scribe, Then},
-    layers::rescue::Chain,
     metrics::{WagesMetrics, WagesNow},
-    tls,
     wall_clock::unix_ms,
 };
 
 pub(crate) use errand::{Ask, Errand};
 pub(crate) use open::OpenError;
+pub(crate) use post::Post;
 
-use journal::{Line, Payees};
-use payee::{Opening, Payee, PayeeId};
+use journal::Line;
+use payee::{Payee, PayeeId};
+use state::{Entry, Place, State};
 
 mod acts;
 mod errand;
 mod journal;
 mod open;
 mod payee;
+mod post;
+mod run;
+mod state;
 
-/// Between two looks at what is due.
-const TICK: Duration = Duration::from_millis(200);
 /// Entries after which the journal is made shorter.
 const LONG: u64 = 200_000;
 /// For the journal at the end.
@@ -83,39 +82,6 @@ struct Payments {
     drive: Drive<FileKeep>,
     orders: Orders,
     news: mpsc::Receiver<News>,
-}
-
-struct State {
-    purse: Purse,
-    payees: Payees,
-    /// What is kept of channels that are over.
-    tombstones: Vec<Vec<Line>>,
-    /// Entries since the journal was made shorter.
-    entries: u64,
-    /// Who is at which upstream now.
-    places: BTreeMap<Arc<str>, Place>,
-    serial: u64,
-    /// To be done on the chain.
-    acts: Vec<(Account, Act)>,
-    /// Channels to be followed from now on, and no more.
-    new: Vec<Account>,
-    over: Vec<Account>,
-}
-
-/// A worker that is connected and wants to be paid.
-struct Place {
-    serial: u64,
-    payee: PayeeId,
-    tariff: Tariff,
-    /// It asks more than we pay.
-    is_too_dear: bool,
-}
-
-/// What is to be written of one moment.
-#[derive(Default)]
-struct Entry {
-    lines: Vec<Line>,
-    then: Vec<Then>,
 }
 
 /// What is held for a worker that serves a request.
@@ -246,6 +212,9 @@ impl Wages {
                 let is_held = payer.hold(&mut state.purse, id, ceiling).is_ok();
                 is_held.then_some(payer.channel().id.account)
             });
+            if channel.is_none() {
+                payee.under_way = payee.under_way.saturating_add(ceiling);
+            }
             state.after(entry, &key);
             Some(Held {
                 payee: key,
@@ -265,6 +234,9 @@ impl Wages {
                 return;
             };
             payee.note(amount, unix_ms());
+            if held.channel.is_none() {
+                payee.under_way = payee.under_way.saturating_sub(held.ceiling);
+            }
             let mut left = amount;
             let same = |payer: &&mut billing::channel::Payer| Some(payer.channel().id.account) == held.channel;
             if let Some(payer) = payee.channel.as_mut().filter(same) {
@@ -279,6 +251,7 @@ impl Wages {
                 payee.owed = payee.owed.saturating_add(left);
                 entry.owed(payee);
             }
+            payee.tell_what_is_beside(&mut state.purse);
             state.after(entry, &held.payee);
         });
     }
@@ -297,7 +270,7 @@ impl Wages {
                 .collect(),
             owed: payee.owed,
             is_quarantined: payee.is_quarantined,
-            loss: payee.loss,
+            loss: payee.loss(),
             channel: payee.channel.as_ref().map(|payer| OpenChannel {
                 channel: *payer.channel(),
                 phase: payer.phase(),
@@ -313,40 +286,8 @@ impl Wages {
 
     /// Looks after channels until dropped.
     pub(crate) async fn run(self, metrics: WagesMetrics) {
-        let Some(shared) = self.0 else { return };
-        let Some(payments) = shared.payments.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let Payments {
-            drive,
-            orders,
-            mut news,
-        } = payments;
-        let mut facts = Facts::new(shared.settings.follow);
-        let known: Vec<Account> = shared.restored();
-        for account in known {
-            facts.follow(account);
-        }
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let look = async {
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {
-                        shared.look(&mut facts, &orders).await;
-                        metrics.set(&shared.now());
-                    }
-                    Some(news) = news.recv() => shared.hear(&news),
-                }
-            }
-        };
-        tokio::select! {
-            () = look => {}
-            ended = drive.run() => {
-                if let Err(error) = ended {
-                    tracing::error!(cause = %Chain(&error), "the wallet that pays workers has stopped; what is signed stays good");
-                }
-            }
+        if let Some(shared) = self.0 {
+            shared.run(&metrics).await;
         }
     }
 
@@ -389,7 +330,7 @@ impl Shared {
         let mut now = WagesNow::default();
         for payee in state.payees.values() {
             now.owed = now.owed.saturating_add(payee.owed);
-            now.lost = now.lost.saturating_add(payee.loss);
+            now.lost = now.lost.saturating_add(payee.loss());
             now.quarantined += usize::from(payee.is_quarantined);
             if let Some(payer) = &payee.channel {
                 now.channels += 1;
@@ -410,204 +351,6 @@ impl Shared {
             || is_above(price.completion, most.completion)
             || is_above(price.request, most.request)
     }
-
-    /// What was under way when we ended goes on.
-    fn restored(&self) -> Vec<Account> {
-        self.with(|state, _| {
-            let payers = state.payees.values().filter_map(|payee| payee.channel.as_ref());
-            let payers: Vec<_> = payers
-                .map(|payer| (payer.channel().id.account, payer.pending_payment()))
-                .collect();
-            for (account, pending) in &payers {
-                // Of what was never sent the chain knows nothing, and what was is seen there before it is sent again.
-                state.acts.extend(pending.map(|act| (*account, act)));
-            }
-            payers.into_iter().map(|(account, _)| account).collect()
-        })
-    }
-
-    /// What is due by itself, and what the chain says.
-    async fn look(&self, facts: &mut Facts, orders: &Orders) {
-        // A payer loses nothing by what a source hides: vouchers are within what it has shown.
-        for (account, fact) in facts.ask(self.chain.sources(), &|_| Nano::ZERO).await {
-            self.with(|state, entry| {
-                if let Some(key) = state.payee_of(&account) {
-                    state.step(entry, &key, Event::Chain(fact), unix_ms());
-                }
-            });
-        }
-        let keys: Vec<PayeeId> = self.lock().payees.keys().copied().collect();
-        for key in keys {
-            self.with(|state, entry| self.tend(state, entry, &key));
-        }
-        let (acts, new, over) = self.with(|state, _| {
-            (
-                std::mem::take(&mut state.acts),
-                std::mem::take(&mut state.new),
-                std::mem::take(&mut state.over),
-            )
-        });
-        for account in new {
-            facts.follow(account);
-        }
-        for account in over {
-            facts.forget(&account);
-            self.forget(orders, account).await;
-        }
-        self.carry_out(orders, acts).await;
-    }
-
-    /// What is due for one worker.
-    fn tend(&self, state: &mut State, entry: &mut Entry, key: &PayeeId) {
-        let now_ms = unix_ms();
-        let Some(payee) = state.payees.get_mut(key) else { return };
-        if let Some(matured) = payee.mature(self.settings.matures_after, now_ms) {
-            state.step(entry, key, Event::Matured(matured), now_ms);
-        }
-        let Some(payee) = state.payees.get_mut(key) else { return };
-        if payee
-            .fold(&mut state.purse, &self.policy, || {
-                HoldId(fastrand::u128(..).to_be_bytes())
-            })
-            .is_some()
-        {
-            entry.owed(payee);
-            state.after(entry, key);
-        }
-        let Some(payee) = state.payees.get_mut(key) else { return };
-        if payee.is_away_for_good(now_ms) {
-            state.step(entry, key, Event::Close, now_ms);
-        }
-        self.open_if_due(state, entry, key, now_ms);
-        state.step(entry, key, Event::Tick, now_ms);
-        self.settle_if_due(state, key);
-    }
-
-    fn open_if_due(&self, state: &mut State, entry: &mut Entry, key: &PayeeId, now_ms: i64) {
-        let Some(payee) = state.payees.get_mut(key) else { return };
-        let Some(salt) = tls::random().map(u128::from_be_bytes) else {
-            return;
-        };
-        let opening = Opening {
-            signer: &self.signer,
-            wallet: self.wallet,
-            salt,
-            deposit: self.settings.deposit,
-            policy: self.policy,
-            open_above: self.settings.open_above,
-        };
-        match payee.open(&mut state.purse, &opening, now_ms) {
-            Ok(None) => {}
-            Ok(Some(id)) => {
-                tracing::info!(channel = %id.account, payee = %Hex(*key), deposit = %self.settings.deposit, "a channel to a worker is opened");
-                state.new.push(id.account);
-                state.after(entry, key);
-            }
-            Err(error) => {
-                tracing::warn!(payee = %Hex(*key), why = %Chain(&error), "a worker has earned enough for a channel, and none is opened");
-            }
-        }
-    }
-
-    /// The worker asks by signing what it takes; we pay the gas.
-    fn settle_if_due(&self, state: &mut State, key: &PayeeId) {
-        let Some(payee) = state.payees.get_mut(key) else { return };
-        let Some(payer) = &payee.channel else { return };
-        let Some(settlement) = payer.settlement() else { return };
-        let take = settlement.take();
-        let unclaimed = take.amount().saturating_sub(payer.claimed());
-        // What a thief signed it may bring to the chain itself.
-        let is_earned = take.amount() <= payer.spent() && payer.phase() != Phase::Quarantined;
-        // The last one the payer shows by itself.
-        let is_due = unclaimed >= self.settings.settle_least && !take.is_last() && is_earned;
-        if is_due && take.amount() > payee.settling {
-            payee.settling = take.amount();
-            let account = payer.channel().id.account;
-            state.acts.push((account, Act::Settle(settlement)));
-        }
-    }
-}
-
-impl State {
-    fn payee_of(&self, account: &Account) -> Option<PayeeId> {
-        let has = |payee: &&Payee| {
-            let channel = payee.channel.as_ref();
-            channel.is_some_and(|payer| payer.channel().id.account == *account)
-        };
-        self.payees.values().find(has).map(|payee| payee.key)
-    }
-
-    fn step(&mut self, entry: &mut Entry, key: &PayeeId, event: Event, now_ms: i64) {
-        if let Some(payee) = self.payees.get_mut(key) {
-            let effects = payee.step(&mut self.purse, event, now_ms);
-            self.perform(entry, key, effects);
-        }
-    }
-
-    /// What a call has caused.
-    fn after(&mut self, entry: &mut Entry, key: &PayeeId) {
-        if let Some(payee) = self.payees.get_mut(key) {
-            let effects = payee.effects();
-            self.perform(entry, key, effects);
-        }
-    }
-
-    fn perform(&mut self, entry: &mut Entry, key: &PayeeId, effects: Vec<Effect>) {
-        let Some(payee) = self.payees.get_mut(key) else { return };
-        let Some(id) = payee.channel.as_ref().map(|payer| payer.channel().id) else {
-            return;
-        };
-        let account = id.account;
-        for effect in effects {
-            match effect {
-                Effect::Persist(record, ticket) => {
-                    entry.lines.push(Line::Channel {
-                        payee: Hex(*key),
-                        account,
-                        record,
-                    });
-                    entry.then.push(Then::Tell(account, ticket));
-                }
-                Effect::Send(notice) => {
-                    // Whoever cannot be reached is told again.
-                    if let Some((_, notices)) = payee.links.last() {
-                        drop(notices.try_send(Envelope::new(&id, notice)));
-                    }
-                }
-                Effect::Act(act) => self.acts.push((account, act)),
-                Effect::Covered(_) | Effect::Captured(_) => {}
-                Effect::Owed { more } => {
-                    tracing::info!(channel = %account, %more, "a worker says what it earned before a crash, and it is owed");
-                }
-                Effect::Alert(alert) => {
-                    if let Alert::Overtaken { loss, .. } = &alert {
-                        payee.is_quarantined = true;
-                        payee.loss = payee.loss.max(*loss);
-                        tracing::error!(channel = %account, payee = %Hex(*key), why = %Chain(&alert), "a worker took more than it earned; it gets no requests any more");
-                    } else {
-                        tracing::warn!(channel = %account, payee = %Hex(*key), why = %Chain(&alert), "something is wrong with a channel to a worker");
-                    }
-                }
-                Effect::Buried(tombstone) => {
-                    tracing::info!(channel = %account, spent = %tombstone.spent, claimed = %tombstone.claimed, "a channel to a worker is over");
-                    payee.buried.insert(account);
-                    if let Some(payer) = payee.channel.take() {
-                        self.tombstones.extend(journal::lines(*key, &payer));
-                    }
-                    self.over.push(account);
-                }
-            }
-        }
-    }
-}
-
-impl Entry {
-    fn owed(&mut self, payee: &Payee) {
-        self.lines.push(Line::Owed {
-            payee: Hex(payee.key),
-            amount: payee.owed,
-        });
-    }
 }
 
 /// What is on the disk now.
@@ -627,44 +370,6 @@ fn written(shared: &Weak<Shared>, thens: Vec<Then>) {
                 state.step(entry, &key, Event::Persisted(ticket), unix_ms());
             }
         });
-    }
-}
-
-/// A worker that is connected and paid. Dropped, it is gone.
-pub(crate) struct Post {
-    wages: Wages,
-    place: Arc<str>,
-    payee: PayeeId,
-    serial: u64,
-}
-
-impl Post {
-    /// What the worker says of its channel.
-    pub(crate) fn hear(&self, message: Envelope) {
-        let Some(shared) = &self.wages.0 else { return };
-        shared.with(|state, entry| {
-            let id = state.payees.get(&self.payee).and_then(|payee| payee.channel.as_ref());
-            if id.is_some_and(|payer| payer.channel().id == message.channel()) {
-                state.step(entry, &self.payee, Event::Notice(message.notice), unix_ms());
-            }
-        });
-    }
-}
-
-impl Drop for Post {
-    fn drop(&mut self) {
-        let Some(shared) = &self.wages.0 else { return };
-        let mut state = shared.lock();
-        if let Some(payee) = state.payees.get_mut(&self.payee) {
-            payee.links.retain(|(serial, _)| *serial != self.serial);
-        }
-        if state
-            .places
-            .get(&self.place)
-            .is_some_and(|place| place.serial == self.serial)
-        {
-            state.places.remove(&self.place);
-        }
     }
 }
 

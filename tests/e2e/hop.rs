@@ -449,7 +449,7 @@ async fn either_end_is_killed_under_load_and_both_books_agree_again() {
 
 #[tokio::test]
 async fn a_worker_that_takes_all_that_was_signed_gains_no_more_than_the_cap_and_is_quarantined() {
-    let mut site = Site::attested("").await;
+    let mut site = Site::attested("    tolerance: 0.01\n").await;
     let worker = site.worker().await;
     site.serve(10).await;
     let logs = |site: &Site| format!("{}\n---\n{}", site.gateway.log(), worker.log());

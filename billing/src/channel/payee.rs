@@ -29,8 +29,8 @@ pub use self::{
     serve::ReserveRefusal,
 };
 use super::{
-    Blob, Channel, CommitRefusal, Contradiction, Fact, HoldId, Resolved, Settlement, Signer, Take, Ticket, Tombstone,
-    Voucher, VoucherRefusal,
+    Blob, Channel, CommitRefusal, Contradiction, Fact, HoldId, Resolved, Settlement, Signer, Slack, Take, Ticket,
+    Tombstone, Voucher, VoucherRefusal,
     gate::Gate,
     holds::Holds,
     notice::{Notice, Standing},
@@ -53,8 +53,8 @@ pub struct PayeePolicy {
     pub settle_every_ms: i64,
     /// Not worth a transaction.
     pub dust: Nano,
-    /// What of a dispute is let go, over the life of the channel.
-    pub waive: Nano,
+    /// What of disputes is let go.
+    pub waive: Slack,
     /// Of silence, after which it takes what it has earned without agreement.
     pub patience_ms: i64,
     /// After which what brought no answer is said or shown again.

@@ -10,8 +10,11 @@
 //!   gets vouchers ahead of work, a window at a time; another one for earnings that have matured, so that it risks its
 //!   work and we risk nothing.
 //! - `spent` grows by our own books alone; what the payee says matters after a crash of ours, within what was signed.
-//! - A payee that takes more than that is quarantined: nothing more is held or signed, the contract is asked to close,
-//!   the loss is booked. It is at most what was signed and not earned.
+//! - What is owed to the payee beside the channel goes into it as soon as there is room, and until then nothing that is
+//!   said is final: two books are compared only when both are whole.
+//! - A payee that takes more than it earned, and more than books that are honest may differ by, is quarantined: nothing
+//!   more is held or signed, the contract is asked to close, the loss is booked. It is at most what was signed and not
+//!   earned.
 //!
 //! It is left to you to compute the address, to draw a fresh salt, to carry out [`Act`]s one at a time, and to call with
 //! [`Event::Tick`] a few times a second.
@@ -33,8 +36,8 @@ pub use self::{
     record::{Record, RestoreRefusal},
 };
 use super::{
-    Channel, Contradiction, Fact, HoldId, Purse, Settlement, Signer, Take, TakeRefusal, Ticket, Tombstone, Voucher,
-    VoucherRefusal, gate::Gate, holds::Holds, notice::Notice, view::View,
+    Channel, Contradiction, Fact, HoldId, Purse, Settlement, Signer, Slack, Take, TakeRefusal, Ticket, Tombstone,
+    Voucher, VoucherRefusal, gate::Gate, holds::Holds, notice::Notice, view::View,
 };
 use crate::Nano;
 
@@ -57,6 +60,8 @@ pub struct PayerPolicy {
     pub cooperate_ms: i64,
     /// After which what brought no answer is said or done again.
     pub resend_ms: i64,
+    /// What the payee may take beyond what it earned, and is not quarantined: it is booked as lost.
+    pub tolerance: Slack,
     /// Kept here, or in books that tell ([`Event::Books`]).
     pub books: Books,
 }
@@ -115,6 +120,9 @@ pub enum Effect {
     /// Work that a crash of ours made us forget is owed: the books must show `more`. With [`Books::Told`] it counts as
     /// under way until [`Event::Booked`]; a crash before that brings it again, as far as the books do not have it.
     Owed { more: Nano },
+    /// So much of what was owed beside the channel is in it now: take it off what is owed, in the same entry as the
+    /// record before.
+    Folded { amount: Nano },
     /// Look at it.
     Alert(Alert),
     /// The channel is over. Keep the tombstone for ever, and refuse to pay in to this address.
@@ -137,6 +145,8 @@ pub enum Alert {
     Contradiction(#[source] Contradiction),
     #[error("the payee took {taken} and has earned {earned}: it is quarantined, and {loss} is lost so far")]
     Overtaken { taken: Nano, earned: Nano, loss: Nano },
+    #[error("the payee took {taken} and has earned {earned}: that is let go, with {loss} that is lost so far")]
+    Tolerated { taken: Nano, earned: Nano, loss: Nano },
     /// The contract does not allow that: somebody has our key, or the chain's source lies.
     #[error("{claimed} was claimed, and we signed {signed}; replace the payer's key")]
     BeyondVoucher { claimed: Nano, signed: Nano },
@@ -188,14 +198,24 @@ pub struct Payer {
     /// What may have been delivered on top of `spent` before we crashed; until the payee has said.
     doubt: Nano,
     holds: Holds,
+    beside: Beside,
     /// [`Books::Told`].
     told: Nano,
+    /// What it took beyond what it earned, and is in `spent`.
+    tolerated: Nano,
     /// The greatest loss that was booked.
     loss: Nano,
     acts: Acts,
     timers: Timers,
     gate: Gate<Effect>,
     out: Vec<Effect>,
+}
+
+/// What the channel knows nothing of. In nanoton.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    owed: Nano,
+    under_way: Nano,
 }
 
 #[derive(Debug, Default)]
@@ -355,6 +375,9 @@ impl Payer {
     }
 
     fn account(&self, purse: &mut Purse) {
+        if self.phase == Phase::Gone {
+            return;
+        }
         let paid = self.view.deposited().max(self.opening).max(self.acts.paying_in());
         let capital = paid.saturating_sub(self.view.claimed());
         purse.set(&self.channel.id, &self.channel.terms.payee, self.exposure(), capital);

@@ -13,6 +13,9 @@ use crate::Nano;
 pub struct Purse {
     caps: Caps,
     channels: BTreeMap<ChannelId, Entry>,
+    /// Of all entries. Each is at most 2^63, and there are fewer than 2^64.
+    exposure: u128,
+    capital: u128,
 }
 
 /// In nanoton.
@@ -51,17 +54,19 @@ impl Purse {
         Self {
             caps,
             channels: BTreeMap::new(),
+            exposure: 0,
+            capital: 0,
         }
     }
 
     /// Signed and not earned, over all channels.
     pub fn exposure(&self) -> Nano {
-        self.sum(|_, entry| entry.exposure)
+        amount(self.exposure)
     }
 
     /// Paid in and not claimed, over all channels.
     pub fn capital(&self) -> Nano {
-        self.sum(|_, entry| entry.capital)
+        amount(self.capital)
     }
 
     /// Whether `amount` may be paid in to open a channel to an owner who has earned `matured`.
@@ -75,13 +80,8 @@ impl Purse {
 
     /// Whether `amount` may be paid in to a channel to this owner.
     pub fn allows_funding(&self, owner: &Account, amount: Nano) -> Result<(), FundRefusal> {
-        let of_owner = self.sum(|_, entry| {
-            if entry.owner == *owner {
-                entry.capital
-            } else {
-                Nano::ZERO
-            }
-        });
+        let theirs = self.channels.values().filter(|entry| entry.owner == *owner);
+        let of_owner = theirs.fold(Nano::ZERO, |sum, entry| sum.saturating_add(entry.capital));
         let room = self.caps.capital_of_owner.saturating_sub(of_owner);
         if amount > room {
             return Err(FundRefusal::OwnerCap { room });
@@ -95,8 +95,9 @@ impl Purse {
 
     /// The most that may be at risk in this channel as the others stand.
     pub(super) fn room(&self, channel: &ChannelId) -> Nano {
-        let others = self.sum(|id, entry| if id == channel { Nano::ZERO } else { entry.exposure });
-        self.caps.exposure.saturating_sub(others)
+        let own = self.channels.get(channel).map_or(Nano::ZERO, |entry| entry.exposure);
+        let others = self.exposure.saturating_sub(own.get().into());
+        self.caps.exposure.saturating_sub(amount(others))
     }
 
     pub(super) fn set(&mut self, channel: &ChannelId, owner: &Account, exposure: Nano, capital: Nano) {
@@ -105,15 +106,20 @@ impl Purse {
             exposure,
             capital,
         };
+        self.remove(channel);
+        self.exposure = self.exposure.saturating_add(exposure.get().into());
+        self.capital = self.capital.saturating_add(capital.get().into());
         self.channels.insert(*channel, entry);
     }
 
     pub(super) fn remove(&mut self, channel: &ChannelId) {
-        self.channels.remove(channel);
+        if let Some(entry) = self.channels.remove(channel) {
+            self.exposure = self.exposure.saturating_sub(entry.exposure.get().into());
+            self.capital = self.capital.saturating_sub(entry.capital.get().into());
+        }
     }
+}
 
-    fn sum(&self, of: impl Fn(&ChannelId, &Entry) -> Nano) -> Nano {
-        let amounts = self.channels.iter().map(|(id, entry)| of(id, entry));
-        amounts.fold(Nano::ZERO, Nano::saturating_add)
-    }
+fn amount(sum: u128) -> Nano {
+    Nano::saturating(u64::try_from(sum).unwrap_or(u64::MAX))
 }

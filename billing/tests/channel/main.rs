@@ -6,7 +6,8 @@ use billing::{
     Nano,
     channel::{
         Account, Caps, Channel, ChannelId, CommitRefusal, Fact, FundRefusal, HoldId, Keys, Network, Notice, OnChain,
-        Payee, Payer, Purse, Resolved, Settlement, Signer, Standing, State, Take, Terms, Ticket, Voucher, Watchtower,
+        Payee, Payer, Purse, Resolved, Settlement, Signer, Slack, Standing, State, Take, Terms, Ticket, Voucher,
+        Watchtower,
         payee::{self, AcceptRefusal, PayeePolicy, ReserveRefusal},
         payer::{self, Act, Books, Coverage, HoldRefusal, OpenRefusal, PayerPolicy, Trust},
         watchtower,
@@ -97,7 +98,7 @@ const PAYEE: PayeePolicy = PayeePolicy {
     settle_above: Nano::MOST,
     settle_every_ms: i64::MAX,
     dust: Nano::ZERO,
-    waive: Nano::ZERO,
+    waive: Slack::NONE,
     patience_ms: i64::MAX,
     resend_ms: 1000,
     books: Books::Own,
@@ -113,6 +114,7 @@ fn payer_policy() -> PayerPolicy {
         tally_every: Nano::MOST,
         cooperate_ms: 1000,
         resend_ms: 1000,
+        tolerance: Slack::NONE,
         books: Books::Own,
     }
 }

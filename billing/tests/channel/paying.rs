@@ -200,6 +200,145 @@ fn a_payee_that_takes_too_much_is_quarantined_and_the_loss_is_booked() {
     assert_eq!((again.phase(), again.loss()), (payer::Phase::Quarantined, nano(60)));
 }
 
+/// Two honest books differ by a little, over and over: what the payee has of that is lost, and ours follow.
+#[test]
+fn what_is_within_the_tolerance_is_lost_and_no_theft() {
+    let mut purse = purse(300);
+    let policy = PayerPolicy {
+        tolerance: Slack {
+            amount: nano(10),
+            permille: 100,
+        },
+        ..payer_policy()
+    };
+    let mut payer = payer(channel(), policy, &mut purse);
+    payer.hold(&mut purse, hold(1), nano(40)).expect("within the caps");
+    payer.capture(&mut purse, hold(1), nano(40)).expect("held");
+    let effects = payer.effects();
+    done_by_payer(&mut payer, &mut purse, effects);
+    assert_eq!(payer.voucher_max(), nano(90));
+    let mut check = |claimed, phase, spent, loss| {
+        tell_payer(
+            &mut payer,
+            &mut purse,
+            payer::Event::Chain(fact(claimed, 1000, claimed.into(), None)),
+        );
+        assert_eq!(
+            (payer.phase(), payer.spent(), payer.loss()),
+            (phase, nano(spent), nano(loss)),
+            "claimed {claimed}"
+        );
+        let again = Payer::restore(payer.snapshot(), signer(1), policy, 0).expect("its own records");
+        assert_eq!((again.spent(), again.loss()), (payer.spent(), payer.loss()));
+    };
+    check(40, payer::Phase::Open, 40, 0);
+    check(48, payer::Phase::Open, 48, 8);
+    check(48, payer::Phase::Open, 48, 8);
+    // A tenth of what was spent comes on top: 14 in all.
+    check(54, payer::Phase::Open, 54, 14);
+    check(60, payer::Phase::Quarantined, 54, 20);
+    check(70, payer::Phase::Quarantined, 54, 30);
+}
+
+/// What is owed beside the channel is in every word of ours, and goes into it as far as that has room: that puts nothing
+/// at risk.
+#[test]
+fn what_is_owed_beside_is_said_and_folded() {
+    let mut purse = purse(0);
+    let mut payer = payer(channel(), payer_policy(), &mut purse);
+    let amount = nano(40);
+    assert_eq!(
+        payer.hold(&mut purse, hold(1), amount),
+        Err(HoldRefusal::Exposure { missing: amount }),
+        "others have all that may be at risk"
+    );
+    let ask = |payer: &mut Payer, purse: &mut Purse, number| {
+        let standing = Standing {
+            voucher: None,
+            take: None,
+            spent: Nano::ZERO,
+            open: Nano::ZERO,
+        };
+        let question = payer::Event::Notice(Notice::Reestablish {
+            question: number,
+            standing,
+        });
+        let said = tell_payer(payer, purse, question)
+            .into_iter()
+            .find_map(|effect| match effect {
+                payer::Effect::Send(Notice::Established { standing, .. }) => Some((standing.spent, standing.open)),
+                _ => None,
+            });
+        said.expect("it answers")
+    };
+    payer.beside(&mut purse, Nano::ZERO, nano(70));
+    assert_eq!(
+        ask(&mut payer, &mut purse, 1),
+        (Nano::ZERO, nano(70)),
+        "it is under way"
+    );
+    payer.beside(&mut purse, nano(1040), Nano::ZERO);
+    let effects = payer.effects();
+    let folded = effects
+        .iter()
+        .position(|effect| matches!(effect, payer::Effect::Folded { amount } if *amount == nano(1000)));
+    let written = effects.iter().position(
+        |effect| matches!(effect, payer::Effect::Persist(payer::Record::Spent { spent, .. }, _) if *spent == nano(1000)),
+    );
+    assert_eq!(folded, written.map(|at| at + 1), "{effects:?}");
+    done_by_payer(&mut payer, &mut purse, effects);
+    assert_eq!((payer.voucher_max(), payer.exposure()), (nano(1000), Nano::ZERO));
+    assert_eq!(
+        ask(&mut payer, &mut purse, 2),
+        (nano(1000), nano(40)),
+        "there is no room for the rest"
+    );
+}
+
+/// What a restart admits may be what is owed beside: it is owed once.
+#[test]
+fn what_a_restart_admits_is_not_owed_beside_any_more() {
+    let mut purse = purse(300);
+    let mut before = payer(channel(), payer_policy(), &mut purse);
+    before.hold(&mut purse, hold(1), nano(40)).expect("within the caps");
+    let effects = before.effects();
+    done_by_payer(&mut before, &mut purse, effects);
+    let mut payer = Payer::restore(before.snapshot(), signer(1), payer_policy(), 0).expect("its own records");
+    payer.beside(&mut purse, nano(30), Nano::ZERO);
+    let question = tell_payer(&mut payer, &mut purse, payer::Event::Connected)
+        .into_iter()
+        .find_map(|effect| match effect {
+            payer::Effect::Send(Notice::Reestablish { question, .. }) => Some(question),
+            _ => None,
+        });
+    // The payee has all 30 in the channel, and 5 that a crash made us forget.
+    let standing = Standing {
+        voucher: None,
+        take: None,
+        spent: nano(35),
+        open: Nano::ZERO,
+    };
+    let answer = Notice::Established {
+        question: question.expect("it asks"),
+        standing,
+    };
+    let effects = tell_payer(&mut payer, &mut purse, payer::Event::Notice(answer));
+    let folded = effects.iter().find_map(|effect| match effect {
+        payer::Effect::Folded { amount } => Some(*amount),
+        _ => None,
+    });
+    assert_eq!((payer.spent(), folded), (nano(35), Some(nano(30))));
+}
+
+/// A contract that closes pays nothing more for work.
+#[test]
+fn no_work_goes_over_a_channel_that_closes() {
+    let mut purse = purse(300);
+    let mut payer = payer(channel(), payer_policy(), &mut purse);
+    tell_payer(&mut payer, &mut purse, payer::Event::Chain(fact(2, 1000, 0, Some(9))));
+    assert_eq!(payer.hold(&mut purse, hold(1), nano(1)), Err(HoldRefusal::Closing));
+}
+
 /// The same by a signature that it shows, before the chain knows of it.
 #[test]
 fn a_take_above_what_was_earned_is_enough() {

@@ -9,7 +9,7 @@ use crate::random::Random;
 pub(crate) struct Disk<R> {
     bytes: Vec<u8>,
     /// Written and not synced, with the ticket to give back.
-    dirty: Vec<(Vec<u8>, R, Ticket)>,
+    dirty: Vec<(Vec<u8>, R, Option<Ticket>)>,
 }
 
 impl<R: Serialize + DeserializeOwned> Disk<R> {
@@ -20,7 +20,7 @@ impl<R: Serialize + DeserializeOwned> Disk<R> {
         }
     }
 
-    pub(crate) fn write(&mut self, record: R, ticket: Ticket) {
+    pub(crate) fn write(&mut self, record: R, ticket: Option<Ticket>) {
         self.dirty.push((journal::frame(&record), record, ticket));
     }
 
@@ -35,7 +35,7 @@ impl<R: Serialize + DeserializeOwned> Disk<R> {
         for (bytes, record, ticket) in self.dirty.drain(..) {
             self.bytes.extend(bytes);
             records.push(record);
-            last = Some(ticket);
+            last = ticket.or(last);
         }
         (records, last)
     }

@@ -127,13 +127,28 @@ fn account(world: &mut World) -> Step {
         return Ok(());
     };
     let unpaid = payee.earned().saturating_sub(claimed);
-    if world.nature != Nature::Credit && !unpaid.is_zero() {
+    if !matches!(world.nature, Nature::Credit | Nature::Beside) && !unpaid.is_zero() {
         return Err(format!(
             "the payee has earned {}, and {claimed} was claimed",
             payee.earned()
         ));
     }
-    if world.is_honest() && !world.is_apart {
+    let (owed, counted) = (world.payer.owed, world.payee.owed);
+    if world.nature == Nature::Beside && !world.is_apart {
+        // What ended while the channel closed is in one's channel, and beside it in the other's books.
+        let (paid, earned) = (spent.get() + owed, payee.earned().get() + counted);
+        let is_plain = world.stats.payer_crashes == 0 && world.stats.payee_crashes == 0 && world.stats.admitted == 0;
+        let most = paid + world.difference;
+        if claimed != payee.earned() || claimed > spent || is_plain && !(paid..=most).contains(&earned) {
+            return Err(format!(
+                "{claimed} was claimed; the payer has {spent} spent and {owed} owed, the payee {} earned and {counted} \
+                 beside; the two counted {} differently",
+                payee.earned(),
+                world.difference
+            ));
+        }
+        world.stats.exact_beside += 1;
+    } else if world.is_honest() && !world.is_apart {
         if claimed != spent || payee.earned() != spent {
             return Err(format!(
                 "{claimed} was claimed, {spent} spent by the payer's books, {} earned by the payee's",

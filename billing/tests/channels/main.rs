@@ -9,6 +9,7 @@
 //! `MULBERRY_CHANNELS_S=3600` plays for an hour, `MULBERRY_CHANNELS_HISTORIES=5000` so many, the first seeds first; with
 //! `-- --nocapture` it says how often what happened.
 
+mod beside;
 mod chain;
 mod disk;
 mod ending;
@@ -18,6 +19,7 @@ mod random;
 #[path = "../simulation/seeds.rs"]
 mod seeds;
 mod stats;
+mod stretch;
 mod work;
 mod world;
 

@@ -13,7 +13,48 @@ use billing::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{disk::Disk, random::Random};
+
+/// One frame: a record of the machine, and by how much what is owed beside it changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Line<R> {
+    pub(crate) record: Option<R>,
+    pub(crate) owed: i64,
+}
+
+impl<R> Line<R> {
+    pub(crate) fn of(record: R) -> Self {
+        let record = Some(record);
+        Self { record, owed: 0 }
+    }
+
+    pub(crate) fn owed(owed: i64) -> Self {
+        Self { record: None, owed }
+    }
+}
+
+/// What is owed, and the records of the machine.
+pub(crate) fn replay<R>(lines: Vec<Line<R>>) -> (u64, Vec<R>) {
+    let owed: i64 = lines.iter().map(|line| line.owed).sum();
+    let records = lines.into_iter().filter_map(|line| line.record).collect();
+    (
+        u64::try_from(owed).expect("no more is taken off than was owed"),
+        records,
+    )
+}
+
+/// A machine's state, and what is owed beside it.
+pub(crate) fn shortened<R>(owed: u64, records: Vec<R>) -> Vec<Line<R>> {
+    let mut lines: Vec<_> = records.into_iter().map(Line::of).collect();
+    lines.push(Line::owed(signed(owed)));
+    lines
+}
+
+pub(crate) fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).expect("small")
+}
 
 pub(crate) fn nano(amount: u64) -> Nano {
     Nano::new(amount).expect("small")
@@ -26,7 +67,9 @@ pub(crate) struct PayerNode {
     pub(crate) caps: Caps,
     pub(crate) purse: Purse,
     pub(crate) todo: VecDeque<payer::Effect>,
-    pub(crate) disk: Disk<payer::Record>,
+    pub(crate) disk: Disk<Line<payer::Record>>,
+    /// Beside the channel.
+    pub(crate) owed: u64,
     pub(crate) skew_ms: i64,
     /// Of the greatest voucher whose record was synced.
     pub(crate) durable_max: Nano,
@@ -40,7 +83,13 @@ pub(crate) struct PayeeNode {
     pub(crate) policy: payee::PayeePolicy,
     pub(crate) machine: Option<Payee>,
     pub(crate) todo: VecDeque<payee::Effect>,
-    pub(crate) disk: Disk<payee::Record>,
+    pub(crate) disk: Disk<Line<payee::Record>>,
+    /// Beside the channel, and what comes off it with records that are to be written.
+    pub(crate) owed: u64,
+    pub(crate) off: VecDeque<u64>,
+    /// The payer asked where we stand, and waits for nothing to be under way.
+    pub(crate) is_asked: bool,
+    pub(crate) next_fold: u64,
     pub(crate) skew_ms: i64,
     pub(crate) durable_max: Nano,
     pub(crate) durable_spent: Nano,

@@ -26,6 +26,11 @@ pub(crate) struct Work {
     pub(crate) payee: Payees,
     /// The capture is durable, and the app has seen the end.
     pub(crate) is_seen: bool,
+    /// The channel has no room for it: the payer will owe it.
+    pub(crate) is_beside: bool,
+    /// What each side counted.
+    pub(crate) captured: u64,
+    pub(crate) committed: u64,
 }
 
 /// What the payer's process knows of it.
@@ -74,9 +79,18 @@ impl World {
             return Ok(());
         };
         let held = machine.hold(&mut node.purse, id_of(number), ceiling);
-        node.todo.extend(machine.effects());
+        let effects = machine.effects();
+        node.keep(effects);
         self.note(|| format!("payer holds {ceiling} for {number}: {held:?}"));
+        let mut is_beside = false;
         let payer = match held {
+            // Nobody waits: what is not covered yet is served on credit.
+            Ok(_) if self.nature == Nature::Beside => Payers::Waits(Nano::ZERO),
+            Err(_) if self.nature == Nature::Beside => {
+                self.stats.beside += 1;
+                is_beside = true;
+                Payers::Waits(Nano::ZERO)
+            }
             Ok(Coverage::Sent) => Payers::Waits(Nano::ZERO),
             Ok(Coverage::When(need)) => Payers::Waits(need),
             Err(HoldRefusal::Exposure { .. }) => {
@@ -100,6 +114,9 @@ impl World {
             payer,
             payee: Payees::Unknown,
             is_seen: false,
+            is_beside,
+            captured: 0,
+            committed: 0,
         };
         self.works.insert(number, work);
         Ok(())
@@ -149,7 +166,7 @@ impl World {
                     work.payer = Payers::Sent;
                     work.payee = Payees::Waits;
                 });
-                if self.payee.machine.is_none() {
+                if self.payee.machine.is_none() && self.nature != Nature::Beside {
                     self.set(number, |work| {
                         work.payer = Payers::Cut;
                         work.payee = Payees::Done;
@@ -179,12 +196,18 @@ impl World {
     }
 
     fn capture(&mut self, number: u64, amount: u64) -> Step {
+        self.set(number, |work| work.captured = amount);
+        if self.works.get(&number).is_some_and(|work| work.is_beside) {
+            self.payer_owes(number, amount);
+            return Ok(());
+        }
         let node = &mut self.payer;
         let Some(machine) = &mut node.machine else {
             return Ok(());
         };
         let captured = machine.capture(&mut node.purse, id_of(number), nano(amount));
-        node.todo.extend(machine.effects());
+        let effects = machine.effects();
+        node.keep(effects);
         self.note(|| format!("payer captures {amount} of {number}: {captured:?}"));
         captured.map_err(|refusal| format!("the capture of {number} was refused: {refusal}"))?;
         self.stats.captured += 1;
@@ -196,13 +219,19 @@ impl World {
         let Some(work) = self.works.get(&number).copied() else {
             return Ok(());
         };
+        if self.nature == Nature::Beside {
+            self.payee_works_beside(number, work);
+            self.forget(number);
+            return Ok(());
+        }
         let Some(machine) = &mut self.payee.machine else {
             return Ok(());
         };
         match work.payee {
             Payees::Waits => {
                 let reserved = machine.reserve(id_of(number), work.ceiling, self.now_ms + self.payee.skew_ms);
-                self.payee.todo.extend(machine.effects());
+                let effects = machine.effects();
+                self.payee.keep(effects);
                 self.note(|| format!("payee reserves {} for {number}: {reserved:?}", work.ceiling));
                 match reserved {
                     Ok(()) => self.reserved(number)?,
@@ -268,7 +297,8 @@ impl World {
             return Ok(());
         };
         let committed = machine.commit(id_of(number), nano(amount));
-        self.payee.todo.extend(machine.effects());
+        let effects = machine.effects();
+        self.payee.keep(effects);
         self.note(|| format!("payee commits {amount} of {number}: {committed:?}"));
         committed.map_err(|refusal| format!("the commit of {number} was refused: {refusal}"))?;
         self.stats.committed += 1;
@@ -288,7 +318,7 @@ impl World {
             return Ok(());
         }
         match part {
-            Part::Some(part) => self.set(number, |work| work.received += part),
+            Part::Some(part) => self.receive(number, part)?,
             Part::End => {
                 self.set(number, |work| work.payee = Payees::Done);
                 self.capture(number, work.received)?;
@@ -304,14 +334,16 @@ impl World {
         }
     }
 
-    fn forget(&mut self, number: u64) {
+    pub(crate) fn forget(&mut self, number: u64) {
         let is_over = |work: &Work| work.payer == Payers::Done && work.payee == Payees::Done;
-        if self.works.get(&number).is_some_and(is_over) {
-            self.works.remove(&number);
+        if self.works.get(&number).is_some_and(is_over)
+            && let Some(work) = self.works.remove(&number)
+        {
+            self.difference += work.committed.saturating_sub(work.captured);
         }
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        matches!(self.nature, Nature::Honest | Nature::Credit)
+        matches!(self.nature, Nature::Honest | Nature::Credit | Nature::Beside)
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use billing::{
     Nano,
     channel::{
-        Blob, Caps, Channel, Envelope, Notice, Purse, State, Watchtower,
+        Blob, Caps, Channel, Envelope, Notice, Purse, Slack, State, Watchtower,
         payee::{Books, PayeePolicy},
         payer::{PayerPolicy, Trust},
     },
@@ -52,6 +52,8 @@ pub(crate) enum Nature {
     Rewound,
     /// The payee ends for good; only the watchtower is left.
     DeadPayee,
+    /// Honest, and whatever finds no room in the channel is served all the same, and owed beside it.
+    Beside,
 }
 
 pub(crate) struct World {
@@ -83,20 +85,23 @@ pub(crate) struct World {
     pub(crate) is_closing_seen: bool,
     /// Something happened after which books of both sides need not be equal.
     pub(crate) is_apart: bool,
+    /// Of work that is over on both sides, what the payee counted more.
+    pub(crate) difference: u64,
     halted_for: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, trace: Option<Vec<String>>) -> Self {
         let mut random = Random::new(seed);
-        let nature = match random.below(12) {
+        let nature = match random.below(14) {
             0..5 => Nature::Honest,
             5 => Nature::Credit,
             6 => Nature::Thief,
             7 => Nature::LyingPayer,
             8 => Nature::LyingPayee,
             9 | 10 => Nature::Rewound,
-            _ => Nature::DeadPayee,
+            11 => Nature::DeadPayee,
+            _ => Nature::Beside,
         };
         let (channel, payer, payee) = terms(&mut random);
         let is_credit = nature == Nature::Credit;
@@ -116,20 +121,35 @@ impl World {
             tally_every: nano(1 + random.below(200)),
             cooperate_ms: if nature == Nature::DeadPayee { 2000 } else { 120_000 },
             resend_ms: RESEND,
+            tolerance: if random.is_one_in(3) {
+                Slack {
+                    amount: nano(random.below(200)),
+                    permille: 10,
+                }
+            } else {
+                Slack::NONE
+            },
             books: Books::Own,
         };
         let is_patient = random.is_one_in(2);
         let payee_policy = PayeePolicy {
-            credit: if is_credit { nano(600) } else { Nano::ZERO },
+            credit: match nature {
+                Nature::Credit => nano(600),
+                Nature::Beside => Nano::MOST,
+                _ => Nano::ZERO,
+            },
             low_water: nano(random.below(200)),
             sign_every: nano(1 + random.below(300)),
             settle_above: nano(200 + random.below(2000)),
             settle_every_ms: 86_400_000,
             dust: Nano::ZERO,
-            waive: if random.is_one_in(4) {
-                Nano::ZERO
+            waive: if random.is_one_in(4) && nature != Nature::Beside {
+                Slack::NONE
             } else {
-                nano(1_000_000)
+                Slack {
+                    amount: nano(1_000_000),
+                    permille: 0,
+                }
             },
             patience_ms: if is_patient { i64::MAX } else { PATIENCE },
             resend_ms: RESEND,
@@ -152,6 +172,7 @@ impl World {
                 purse: Purse::new(caps),
                 todo: VecDeque::new(),
                 disk: Disk::new(),
+                owed: 0,
                 skew_ms: 0,
                 durable_max: Nano::ZERO,
                 durable_spent: Nano::ZERO,
@@ -164,6 +185,10 @@ impl World {
                 machine: None,
                 todo: VecDeque::new(),
                 disk: Disk::new(),
+                owed: 0,
+                off: VecDeque::new(),
+                is_asked: false,
+                next_fold: 1 << 60,
                 skew_ms: 0,
                 durable_max: Nano::ZERO,
                 durable_spent: Nano::ZERO,
@@ -192,6 +217,7 @@ impl World {
             is_patient,
             is_closing_seen: false,
             is_apart: false,
+            difference: 0,
             halted_for: 0,
         };
         world.stats.histories = 1;
@@ -211,7 +237,7 @@ impl World {
 
     pub(crate) fn step(&mut self) -> Step {
         match self.random.below(1000) {
-            0..90 => self.begin_work()?,
+            0..90 => self.begin_guessed_work()?,
             90..330 => self.work()?,
             330..420 => self.read_part()?,
             420..520 => self.do_payer()?,
@@ -322,7 +348,10 @@ impl World {
     pub(crate) fn tick(&mut self) -> Step {
         match self.random.below(3) {
             0 => self.payer_event(billing::channel::payer::Event::Tick),
-            1 => self.payee_event(billing::channel::payee::Event::Tick),
+            1 => {
+                self.payee_event(billing::channel::payee::Event::Tick);
+                self.payee_folds();
+            }
             _ => self.tick_tower(),
         }
         Ok(())

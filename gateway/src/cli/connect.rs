@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use billing::Nano;
 use clap::{Args, Subcommand};
 
-use super::{chain::ChainFlags, channel::amount};
+use super::{chain::ChainFlags, channel::amount, registry::RegistryFlags};
 use crate::{config::CollateralFrom, connect::Gateway, payer::teller::Limits};
 
 #[derive(Debug, Args)]
@@ -29,6 +29,8 @@ pub(crate) struct ConnectArgs {
         value_name = "FOLDER"
     )]
     pub(crate) collateral_cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
     /// A root certificate in DER in place of Intel's: whoever has its key can forge all evidence
     #[arg(
         long,

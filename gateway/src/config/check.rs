@@ -31,7 +31,9 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     let names = config.backends.iter().map(|backend| &backend.name);
     checker.unique("backends", "name", names);
     checker.workers(config);
+    checker.price_of_strangers(config);
     checker.attested(config);
+    checker.registry(config);
     checker.model_names(config);
     checker.routes(config);
     checker.fallbacks(config);
@@ -112,6 +114,14 @@ impl Checker<'_> {
             let fix = "set `data_dir`";
             let message = "needs a key of the gateway, which could be kept nowhere";
             self.report("attested_listen", message, fix);
+        }
+    }
+
+    fn registry(&mut self, config: &Config) {
+        if config.registry.is_some() && config.data_dir.is_none() {
+            let fix = "set `data_dir`";
+            let message = "needs what was read of it to be kept, or an earlier state could be shown at each start";
+            self.report("registry", message, fix);
         }
     }
 
@@ -202,6 +212,19 @@ impl Checker<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// A stranger names its own price.
+    fn price_of_strangers(&mut self, config: &Config) {
+        let Some(pay) = &config.workers.pay else { return };
+        if config.attestation.enrolment != Enrolment::Closed && !pay.max_price.is_whole() {
+            let fix = "write `prompt`, `completion` and `request`, each below what clients pay";
+            self.report(
+                "workers.pay.max_price",
+                "lets workers that enrol themselves ask any price",
+                fix,
+            );
         }
     }
 

@@ -43,6 +43,8 @@ section! {
         exposure_cap: Nano = Nano::saturating(Nano::UNIT / 2),
         /// Signed ahead of work for a worker that has proved what it is.
         window: Nano = Nano::saturating(Nano::UNIT / 5),
+        /// What a worker may take beyond what it earned before it is quarantined, in all; a hundredth of what it earned comes on top. Two that count honestly differ by a little.
+        tolerance: Nano = Nano::saturating(Nano::UNIT / 10),
         /// The same as `exposure_cap`, over all workers.
         exposure_total: Nano = Nano::saturating(10 * Nano::UNIT),
         /// What may lie in channels, over all workers.
@@ -55,6 +57,8 @@ section! {
         matures_after: Duration = Duration::from_secs(3600),
         /// What a worker must have taken for the gateway to pay the gas of settling it.
         settle_least: Nano = Nano::saturating(Nano::UNIT / 20),
+        /// The longest that a worker may have the rest of a deposit wait when its channel closes.
+        max_close_delay: Duration = Duration::from_secs(48 * 3600),
         max_price: MaxPrice = super::unwritten(),
     }
     check |pay: &Pay, section: &Section<'_>, problems: &mut Problems| {
@@ -69,6 +73,9 @@ section! {
         if pay.window > pay.exposure_cap {
             let fix = "make `window` less, or `exposure_cap` more";
             section.report("window", "is more than `exposure_cap` allows to be at risk", fix, problems);
+        }
+        if pay.max_close_delay < Duration::from_secs(3600) {
+            section.report("max_close_delay", "is less than any worker takes", "write an hour or more", problems);
         }
         if pay.open_above > pay.deposit {
             let fix = "pay in at least what is owed by then";
@@ -101,6 +108,13 @@ section! {
         prompt: Option<Nano> = None,
         completion: Option<Nano> = None,
         request: Option<Nano> = None,
+    }
+}
+
+impl MaxPrice {
+    /// Whether it bounds whatever a worker may ask.
+    pub(super) fn is_whole(&self) -> bool {
+        self.prompt.is_some() && self.completion.is_some() && self.request.is_some()
     }
 }
 

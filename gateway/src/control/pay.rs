@@ -11,12 +11,14 @@ use billing::{
     channel::{Account, Envelope, Network},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{ControlError, Speaking};
 
-/// Between two notices: well below the lines that the other end takes.
+/// Between two notices, over time: well below the lines that the other end takes.
 const PACE: Duration = Duration::from_millis(75);
+/// So many go at once after a pause, for work may wait for them: far fewer than the other end takes so.
+const AT_ONCE: u32 = 16;
 /// Notices that wait to be said.
 const WAITING: usize = 256;
 
@@ -81,6 +83,8 @@ impl Waiting {
         speaking: Speaking,
         line: fn(Envelope) -> L,
     ) -> Result<(), ControlError> {
+        // When the last would have been said, had each kept its distance.
+        let mut paced = Instant::now();
         while let Some(first) = self.0.recv().await {
             let mut said = vec![first];
             while let Ok(next) = self.0.try_recv() {
@@ -90,7 +94,9 @@ impl Waiting {
             }
             for notice in said {
                 speaking.say(&line(notice)).await?;
-                tokio::time::sleep(PACE).await;
+                let earliest = Instant::now().checked_sub(PACE * AT_ONCE);
+                paced = earliest.map_or(paced, |earliest| paced.max(earliest)) + PACE;
+                tokio::time::sleep_until(paced).await;
             }
         }
         Ok(())

@@ -20,8 +20,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use billing::{
     Nano,
     channel::{
-        Access, Caps, Channel, ClaimedAccess, ClaimedVoucher, Fact, HoldId, Notice, OnChain, Purse, Signer, Standing,
-        State, Ticket,
+        Access, Caps, Channel, ClaimedAccess, ClaimedVoucher, Fact, HoldId, Notice, OnChain, Purse, Signer, Slack,
+        Standing, State, Ticket,
         payee::Books,
         payer::{Act, Coverage, Event, Payer, PayerPolicy, Phase, Record, Trust},
         x402::{
@@ -587,6 +587,7 @@ const fn policy(limits: Limits) -> PayerPolicy {
         tally_every: Nano::MOST,
         cooperate_ms: 60_000,
         resend_ms: RESEND_MS,
+        tolerance: Slack::NONE,
         books: Books::Own,
     }
 }

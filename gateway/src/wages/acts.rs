@@ -1,9 +1,11 @@
 //! Acts: what is done on the chain for the channels to workers, through the settler.
 
+use std::collections::BTreeMap;
+
 use billing::{
     Nano,
     channel::{
-        Account, Channel,
+        Account, Channel, Payer,
         payer::{Act, Event},
     },
 };
@@ -15,35 +17,69 @@ use billing_ton::{
     },
 };
 
+use tokio::time::Instant;
+
 use super::Shared;
-use crate::{layers::rescue::Chain, wall_clock::unix_ms};
+use crate::{chain_source::ChainSilent, layers::rescue::Chain, wall_clock::unix_ms};
+
+/// What is to be done on the chain: of each kind one for a channel, however often it is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Acts {
+    wanted: BTreeMap<Key, Act>,
+    /// Channels that are over: what was ordered for them is of no use.
+    over: Vec<Account>,
+}
+
+impl Acts {
+    /// In place of one of the same kind that waits.
+    pub(super) fn want(&mut self, channel: Account, act: Act) {
+        let kind = kind(&act);
+        self.wanted.insert(Key { kind, channel }, act);
+    }
+
+    pub(super) fn forget(&mut self, channel: &Account) {
+        self.wanted.retain(|key, _| key.channel != *channel);
+        self.over.push(*channel);
+    }
+
+    /// All that waits, and the channels that are over.
+    pub(super) fn take(&mut self) -> (BTreeMap<Key, Act>, Vec<Account>) {
+        (std::mem::take(&mut self.wanted), std::mem::take(&mut self.over))
+    }
+
+    /// What could not be ordered; what was asked for since is newer.
+    pub(super) fn put_back(&mut self, acts: BTreeMap<Key, Act>) {
+        for (key, act) in acts {
+            self.wanted.entry(key).or_insert(act);
+        }
+    }
+}
+
+const fn kind(act: &Act) -> Kind {
+    match act {
+        Act::Open { .. } | Act::TopUp { .. } => Kind::Deposit,
+        // Either ends the channel, and the settler has one job for that.
+        Act::Settle(settlement) if settlement.take().is_last() => Kind::FinishClose,
+        Act::FinishClose => Kind::FinishClose,
+        Act::Settle(_) => Kind::Settle,
+        Act::RequestClose => Kind::RequestClose,
+    }
+}
 
 impl Shared {
-    /// Orders it; what cannot be ordered now is ordered later.
-    pub(super) async fn carry_out(&self, orders: &Orders, acts: Vec<(Account, Act)>) {
+    /// Orders them, unless nobody tells what that costs.
+    pub(super) async fn carry_out(&self, orders: &Orders, acts: &BTreeMap<Key, Act>) -> Result<(), ChainSilent> {
         if acts.is_empty() {
-            return;
+            return Ok(());
         }
-        let prices = match self.chain.prices().await {
-            Ok(prices) => prices,
-            Err(error) => {
-                tracing::warn!(cause = %Chain(&error), "payments to workers wait for the chain's prices");
-                self.lock().acts.splice(0..0, acts);
-                return;
-            }
-        };
-        for (account, act) in acts {
-            let channel = {
-                let state = self.lock();
-                let payee = state.payee_of(&account).and_then(|key| state.payees.get(&key));
-                payee
-                    .and_then(|payee| payee.channel.as_ref())
-                    .map(|payer| *payer.channel())
-            };
+        let prices = self.chain.prices().await?;
+        for (key, act) in acts {
+            let channel = self.lock().payer(&key.channel).map(|payer| *payer.channel());
             let Some(channel) = channel else { continue };
             // The settler that has stopped has said why.
-            orders.want(job(&channel, &act, &prices)).await.ok();
+            orders.want(job(&channel, act, &prices)).await.ok();
         }
+        Ok(())
     }
 
     /// The channel is over.
@@ -61,7 +97,8 @@ impl Shared {
                 tracing::info!(channel = %key.channel, done = %key, "the chain shows what was done for a worker's channel");
             }
             News::Declined(key, why) => {
-                tracing::warn!(channel = %key.channel, %why, "a payment for a worker's channel is not made");
+                tracing::warn!(channel = %key.channel, %why, "a payment for a worker's channel is not made now");
+                self.declined(key);
             }
             News::GaveUp(key, why) => {
                 tracing::error!(channel = %key.channel, %why, "a payment for a worker's channel was given up");
@@ -81,6 +118,17 @@ impl Shared {
         }
     }
 
+    /// What is not a deposit is asked for again by itself.
+    fn declined(&self, key: &Key) {
+        let mut state = self.lock();
+        let Some(payee) = state.payee_of(&key.channel).filter(|_| key.kind == Kind::Deposit) else {
+            return;
+        };
+        if let Some(payee) = state.payees.get_mut(&payee) {
+            payee.declined = Some(Instant::now());
+        }
+    }
+
     fn failed(&self, key: &Key) {
         if key.kind != Kind::Deposit {
             return;
@@ -89,8 +137,7 @@ impl Shared {
             let Some(payee) = state.payee_of(&key.channel) else {
                 return;
             };
-            let payer = state.payees.get(&payee).and_then(|payee| payee.channel.as_ref());
-            if let Some(act) = payer.and_then(|payer| payer.pending_payment()) {
+            if let Some(act) = state.payer(&key.channel).and_then(Payer::pending_payment) {
                 state.step(entry, &payee, Event::Failed(act), unix_ms());
             }
         });
@@ -138,5 +185,53 @@ fn job(channel: &Channel, act: &Act, prices: &Prices) -> Job {
             Request::RequestClose { query_id: 0 },
         ),
         Act::FinishClose => bare(Goal::Gone, Operation::FinishClose, Request::FinishClose { query_id: 0 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Account = Account {
+        workchain: 0,
+        hash: [1; 32],
+    };
+
+    #[test]
+    fn an_act_that_waits_is_there_once() {
+        let mut acts = Acts::default();
+        let nano = Nano::saturating;
+        for round in 0..1000 {
+            acts.want(ONE, Act::RequestClose);
+            acts.want(ONE, Act::FinishClose);
+            let (amount, to) = (nano(1), nano(round));
+            acts.want(ONE, Act::TopUp { amount, to });
+            // Nobody tells the chain's prices.
+            let (taken, _) = acts.take();
+            acts.put_back(taken);
+        }
+        let (taken, over) = acts.take();
+        assert_eq!((taken.len(), over.len()), (3, 0));
+        let (amount, to) = (nano(1), nano(999));
+        assert!(
+            taken.values().any(|act| *act == Act::TopUp { amount, to }),
+            "the newest"
+        );
+        acts.put_back(taken);
+        acts.forget(&ONE);
+        let (taken, over) = acts.take();
+        assert_eq!((taken.len(), over), (0, vec![ONE]));
+    }
+
+    #[test]
+    fn what_was_asked_for_since_is_newer() {
+        let mut acts = Acts::default();
+        let nano = Nano::saturating;
+        acts.want(ONE, Act::Open { amount: nano(1) });
+        let (taken, _) = acts.take();
+        acts.want(ONE, Act::Open { amount: nano(2) });
+        acts.put_back(taken);
+        let (taken, _) = acts.take();
+        assert_eq!(taken.into_values().collect::<Vec<_>>(), [Act::Open { amount: nano(2) }]);
     }
 }

@@ -142,9 +142,9 @@ fn restore(
         let payer = Payer::restore(records, signer.clone(), policy, now_ms);
         let payer = payer.map_err(|source| JournalError::Restore { account, source })?;
         let payee = payees.entry(key).or_insert_with(|| Payee::new(key));
-        payee.loss = payee.loss.saturating_add(payer.loss());
-        payee.is_quarantined |= payer.phase() == Phase::Quarantined || !payer.loss().is_zero();
+        payee.is_quarantined |= payer.phase() == Phase::Quarantined;
         if payer.phase() == Phase::Gone {
+            payee.lost = payee.lost.saturating_add(payer.loss());
             payee.buried.insert(account);
             over.extend(lines(key, &payer));
         } else {

@@ -8,7 +8,7 @@ use std::{
 use billing::{
     Nano,
     channel::{
-        Caps, Purse,
+        Caps, Purse, Slack,
         payer::{Books, PayerPolicy, Trust},
     },
 };
@@ -18,8 +18,9 @@ use billing_ton::settler::{
 };
 
 use super::{
-    Payments, Shared, State, Wages,
+    Payments, Shared, Wages,
     journal::{self, Folder, JournalError},
+    state::State,
     written,
 };
 use crate::{
@@ -99,17 +100,7 @@ impl Wages {
             signer,
             wallet: account,
             chain,
-            state: Mutex::new(State {
-                purse,
-                payees,
-                tombstones,
-                entries: 0,
-                places: Default::default(),
-                serial: 0,
-                acts: Vec::new(),
-                new: Vec::new(),
-                over: Vec::new(),
-            }),
+            state: Mutex::new(State::new(purse, payees, tombstones)),
             scribe: OnceLock::new(),
             payments: Mutex::new(Some(Payments { drive, orders, news })),
             _lock: lock,
@@ -133,6 +124,10 @@ fn policy(settings: &Pay) -> PayerPolicy {
         tally_every: Nano::saturating(settings.window.get() / 4),
         cooperate_ms: 60_000,
         resend_ms: 3_000,
+        tolerance: Slack {
+            amount: settings.tolerance,
+            ..Slack::OF_WORK
+        },
         books: Books::Own,
     }
 }

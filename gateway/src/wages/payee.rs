@@ -9,12 +9,13 @@ use std::{
 use billing::{
     Nano,
     channel::{
-        Account, Channel, ChannelId, FundRefusal, HoldId, Keys, Payer, PublicKey, Purse, Signer, Terms,
+        Account, Channel, ChannelId, FundRefusal, Keys, Payer, PublicKey, Purse, Signer, Slack, Terms,
         payer::{Alert, Effect, Event, OpenRefusal, PayerPolicy, Phase, Trust},
     },
 };
 use billing_ton::contract;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::control::{Notices, PayOffer};
 
@@ -22,8 +23,8 @@ use crate::control::{Notices, PayOffer};
 const APART_MS: i64 = 1_000;
 /// A worker that was not seen for a week has its channel closed.
 const AWAY_MS: i64 = 7 * 24 * 3_600_000;
-/// Of what is owed, what goes into the channel in one look.
-const PIECES: usize = 64;
+/// A take of which the chain shows nothing is brought there again: the settler may have declined it.
+const SETTLED_AGAIN: Duration = Duration::from_secs(60);
 /// After a channel that was refused the next one is opened so late, and twice as late after each further one.
 const REST_MS: i64 = 3_600_000;
 const LAST_REST_MS: i64 = 7 * 24 * 3_600_000;
@@ -54,6 +55,8 @@ pub(super) struct Payee {
     pub(super) trust: Trust,
     /// Earned, and in no channel.
     pub(super) owed: Nano,
+    /// The ceilings of work that is in no channel.
+    pub(super) under_way: Nano,
     /// Of `owed` and of what its channel has spent, what may still be disputed: when it was earned, the oldest first.
     fresh: VecDeque<(i64, Nano)>,
     told_matured: Nano,
@@ -62,9 +65,11 @@ pub(super) struct Payee {
     pub(super) buried: BTreeSet<Account>,
     /// It took more than it had earned.
     pub(super) is_quarantined: bool,
-    pub(super) loss: Nano,
-    /// The take that is on its way to the contract.
-    pub(super) settling: Nano,
+    /// What it took so on channels that are over.
+    pub(super) lost: Nano,
+    pub(super) settling: Settling,
+    /// When the settler took no deposit.
+    pub(super) declined: Option<Instant>,
     pub(super) links: Vec<(u64, Notices)>,
     refused: Option<FundRefusal>,
     /// Channels in a row that it refused: each has cost gas, and its deposit a day.
@@ -82,7 +87,23 @@ pub(super) struct Opening<'a> {
     pub(super) salt: u128,
     pub(super) deposit: Nano,
     pub(super) policy: PayerPolicy,
-    pub(super) open_above: Nano,
+}
+
+/// The take that is on its way to the contract, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Settling(Option<(Nano, Instant)>);
+
+impl Settling {
+    /// Whether a take of so much is to be brought there, and then it is on its way.
+    pub(super) fn is_new(&mut self, amount: Nano) -> bool {
+        let is_new = self
+            .0
+            .is_none_or(|(last, since)| amount > last || since.elapsed() >= SETTLED_AGAIN);
+        if is_new {
+            self.0 = Some((amount, Instant::now()));
+        }
+        is_new
+    }
 }
 
 /// Why no channel is opened where one is due.
@@ -101,13 +122,15 @@ impl Payee {
             offer: None,
             trust: Trust::Credit,
             owed: Nano::ZERO,
+            under_way: Nano::ZERO,
             fresh: VecDeque::new(),
             told_matured: Nano::ZERO,
             channel: None,
             buried: BTreeSet::new(),
             is_quarantined: false,
-            loss: Nano::ZERO,
-            settling: Nano::ZERO,
+            lost: Nano::ZERO,
+            settling: Settling::default(),
+            declined: None,
             links: Vec::new(),
             refused: None,
             refusals: 0,
@@ -120,6 +143,12 @@ impl Payee {
     pub(super) fn public(&self) -> Option<PublicKey> {
         let of_channel = self.channel.as_ref().map(|payer| payer.channel().keys.payee);
         of_channel.or_else(|| Some(self.offer?.payee_key.0))
+    }
+
+    /// What it took and had not earned.
+    pub(super) fn loss(&self) -> Nano {
+        let now = self.channel.as_ref().map_or(Nano::ZERO, Payer::loss);
+        self.lost.saturating_add(now)
     }
 
     /// Whether it has not been seen for so long that its deposit is wanted back.
@@ -178,43 +207,31 @@ impl Payee {
         is_new.then_some(matured)
     }
 
-    /// What is owed beside the channel goes into it as far as that has room; what is still owed then.
-    pub(super) fn fold(&mut self, purse: &mut Purse, policy: &PayerPolicy, fresh: impl Fn() -> HoldId) -> Option<Nano> {
-        let before = self.owed;
-        for _ in 0..PIECES {
-            let Some(payer) = self.channel.as_mut().filter(|payer| payer.phase() == Phase::Open) else {
-                break;
-            };
-            let room = payer
-                .deposited()
-                .saturating_sub(payer.spent())
-                .saturating_sub(payer.held());
-            // A voucher ahead of work covers no more than may be at risk.
-            let half = Nano::saturating(policy.exposure_cap.get().div_ceil(2));
-            let part = self.owed.min(room).min(half);
-            let hold = fresh();
-            if part.is_zero() || payer.hold(purse, hold, part).is_err() {
-                break;
-            }
-            if payer.capture(purse, hold, part).is_err() {
-                payer.release(hold).ok();
-                break;
-            }
-            self.owed = self.owed.saturating_sub(part);
+    /// What the channel knows nothing of: it takes in what it has room for, and says that there is more.
+    pub(super) fn tell_what_is_beside(&mut self, purse: &mut Purse) {
+        if let Some(payer) = &mut self.channel {
+            payer.beside(purse, self.owed, self.under_way);
         }
-        (self.owed != before).then_some(self.owed)
     }
 
-    /// Opens a channel where enough has matured and nobody has one; says whether it did.
+    /// Whether a channel is due: enough has matured, and there is none.
+    pub(super) fn is_due(&self, open_above: Nano) -> bool {
+        let is_due = self.channel.is_none() && !self.is_quarantined && !self.links.is_empty() && self.offer.is_some();
+        is_due && self.matured_beside() >= open_above
+    }
+
+    fn matured_beside(&self) -> Nano {
+        self.owed.saturating_sub(self.immature())
+    }
+
+    /// Opens a channel, where one [is due](Self::is_due); says whether it did.
     pub(super) fn open(
         &mut self,
         purse: &mut Purse,
         opening: &Opening<'_>,
         now_ms: i64,
     ) -> Result<Option<ChannelId>, OpeningError> {
-        let matured = self.owed.saturating_sub(self.immature());
-        let is_due = self.channel.is_none() && !self.is_quarantined && !self.links.is_empty();
-        let Some(offer) = self.offer.filter(|_| is_due && matured >= opening.open_above) else {
+        let Some(offer) = self.offer else {
             return Ok(None);
         };
         if self.rests(now_ms) {
@@ -241,6 +258,11 @@ impl Payee {
         };
         let policy = PayerPolicy {
             trust: self.trust,
+            // What it took on other channels counts.
+            tolerance: Slack {
+                amount: opening.policy.tolerance.amount.saturating_sub(self.lost),
+                ..opening.policy.tolerance
+            },
             ..opening.policy
         };
         let opened = Payer::open(
@@ -248,7 +270,7 @@ impl Payee {
             opening.signer.clone(),
             policy,
             opening.deposit,
-            matured,
+            self.matured_beside(),
             self.buried.contains(&account),
             purse,
             now_ms,
@@ -257,7 +279,8 @@ impl Payee {
             Ok(payer) => {
                 self.channel = Some(payer);
                 self.told_matured = Nano::ZERO;
-                self.settling = Nano::ZERO;
+                self.settling = Settling::default();
+                self.declined = None;
                 self.refused = None;
                 Ok(Some(id))
             }
@@ -286,6 +309,7 @@ impl Payee {
 
     /// One event for its channel.
     pub(super) fn step(&mut self, purse: &mut Purse, event: Event, now_ms: i64) -> Vec<Effect> {
+        self.tell_what_is_beside(purse);
         let Some(payer) = &mut self.channel else {
             return Vec::new();
         };

@@ -21,7 +21,7 @@ use attestation::Hex;
 use billing::{
     Nano, Tariff, Usage,
     channel::{
-        Account, Channel, Envelope, Fact, HoldId, Network, Notice, Payee, PublicKey, Signer, State,
+        Account, Channel, Envelope, Fact, HoldId, Network, Notice, Payee, PublicKey, Signer, Slack, State,
         payee::{Books as Keeper, Demands, Event, PayeePolicy},
     },
 };
@@ -135,7 +135,7 @@ fn policy(settle_above: Nano, settle_every: Duration) -> PayeePolicy {
         settle_above,
         settle_every_ms: i64::try_from(settle_every.as_millis()).unwrap_or(i64::MAX),
         dust: Nano::ZERO,
-        waive: Nano::saturating(Nano::UNIT / 10),
+        waive: Slack::OF_WORK,
         patience_ms: 600_000,
         resend_ms: 5_000,
         books: Keeper::Own,

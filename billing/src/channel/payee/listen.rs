@@ -114,7 +114,7 @@ impl Payee {
         if self.is_disputed || matches!(self.phase, Phase::Signed | Phase::Gone) {
             return;
         }
-        if waived <= self.policy.waive {
+        if waived <= self.policy.waive.of(earned) {
             self.waived = waived;
             self.persist(Record::Waived(waived));
             self.alert(Alert::Waived { earned, says });

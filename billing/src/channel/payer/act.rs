@@ -6,6 +6,10 @@ use crate::{
     channel::{FundRefusal, Settlement, Tombstone, clock::is_past, view::View},
 };
 
+/// Blocks, final ones, and who reads them take their time: what was to be done on the chain is asked for again after so
+/// long, should nobody have said that it failed.
+const AGAIN_MS: i64 = 60_000;
+
 /// Something to do on the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "made and moved once")]
@@ -89,7 +93,7 @@ impl Payer {
                 // The last take gives us the rest as well. Should the contract not go by it, there is this in the end.
                 let patience_s = if is_shown { self.policy.cooperate_ms / 1000 } else { 0 };
                 let is_late = i64::from(self.view.time_s()) >= i64::from(close_at).saturating_add(patience_s);
-                if is_late && due(&mut self.acts.finish_ms, self.policy.resend_ms, now_ms) {
+                if is_late && due(&mut self.acts.finish_ms, AGAIN_MS, now_ms) {
                     self.after(Effect::Act(Act::FinishClose));
                 }
             }
@@ -102,7 +106,7 @@ impl Payer {
         let Some(settlement) = self.last_settlement() else {
             return false;
         };
-        if due(&mut self.acts.settle_ms, self.policy.resend_ms, now_ms) {
+        if due(&mut self.acts.settle_ms, AGAIN_MS, now_ms) {
             self.after(Effect::Act(Act::Settle(settlement)));
         }
         true
@@ -117,7 +121,7 @@ impl Payer {
             return;
         }
         if is_leaving || self.phase == Phase::Quarantined {
-            if due(&mut self.acts.request_ms, self.policy.resend_ms, now_ms) {
+            if due(&mut self.acts.request_ms, AGAIN_MS, now_ms) {
                 self.after(Effect::Act(Act::RequestClose));
             }
             return;
@@ -181,7 +185,11 @@ impl Payer {
         if !self.view.is_gone() {
             return;
         }
-        self.book(self.view.claimed().saturating_sub(self.spent));
+        self.watch_takes();
+        let beyond = self.view.claimed().saturating_sub(self.spent);
+        self.take_in(beyond.min(self.beside.owed));
+        let beyond = self.view.claimed().saturating_sub(self.spent);
+        self.book(self.tolerated.saturating_add(beyond));
         self.phase = Phase::Gone;
         let tombstone = self.tombstone();
         self.persist(Record::Buried(tombstone));

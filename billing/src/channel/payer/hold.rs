@@ -1,6 +1,6 @@
 //! Holding for work that is about to be sent to the payee, and what becomes of it.
 
-use super::{Books, Effect, HoldId, Payer, Phase, Record, Trust};
+use super::{Beside, Books, Effect, HoldId, Payer, Phase, Record, Trust};
 use crate::{
     Nano,
     channel::{CommitRefusal, Purse, Resolved, holds::Holds},
@@ -22,6 +22,8 @@ pub enum HoldRefusal {
     KeptElsewhere,
     #[error("the channel is {0:?}, and no work goes to its payee")]
     NotOpen(Phase),
+    #[error("the contract closes, and no work goes to its payee")]
+    Closing,
     #[error("what the chain says of the channel contradicts itself; no work goes to its payee until it does not")]
     Doubted,
     #[error("this name was captured or released before")]
@@ -77,6 +79,9 @@ impl Payer {
         if self.phase != Phase::Open {
             return Err(HoldRefusal::NotOpen(self.phase));
         }
+        if self.view.close_at().is_some() {
+            return Err(HoldRefusal::Closing);
+        }
         if self.view.is_doubted() {
             return Err(HoldRefusal::Doubted);
         }
@@ -119,6 +124,39 @@ impl Payer {
         self.tally();
         self.account(purse);
         Ok(resolved)
+    }
+
+    /// So much is owed to the payee beside the channel in all, and the ceilings of the work beside it are `under_way`.
+    /// What the deposit has room for goes into the channel, which puts nothing at risk: it is earned.
+    pub fn beside(&mut self, purse: &mut Purse, owed: Nano, under_way: Nano) {
+        self.beside = Beside { owed, under_way };
+        let is_open = matches!(self.phase, Phase::Open | Phase::Leaving) && self.view.open().is_some();
+        if owed.is_zero() || !is_open || self.view.close_at().is_some() || self.view.is_doubted() {
+            return;
+        }
+        let taken = self.spent.saturating_add(self.under_way());
+        self.take_in(owed.min(self.view.deposited().saturating_sub(taken)));
+        self.raise(purse);
+        self.tally();
+        self.account(purse);
+    }
+
+    /// What was owed beside the channel is in it.
+    pub(super) fn take_in(&mut self, amount: Nano) {
+        if amount.is_zero() {
+            return;
+        }
+        self.spent = self.spent.saturating_add(amount);
+        let spent = self.spent;
+        self.persist(Record::Spent { spent, hold: None });
+        self.folded(amount);
+    }
+
+    pub(super) fn folded(&mut self, amount: Nano) {
+        if !amount.is_zero() {
+            self.beside.owed = self.beside.owed.saturating_sub(amount);
+            self.out.push(Effect::Folded { amount });
+        }
     }
 
     /// Makes what is held for a piece of work `amount` where that is more, for work that is done and cost more than was

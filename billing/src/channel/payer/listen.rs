@@ -111,7 +111,7 @@ impl Payer {
             }
             self.send_tally();
         }
-        let (says, spent) = (theirs.spent, self.spent.saturating_add(self.under_way()));
+        let (says, spent) = (theirs.spent, self.spent.saturating_add(self.open_to_come()));
         if says > spent {
             self.alert(Alert::Disputed { says, spent });
         }
@@ -123,6 +123,8 @@ impl Payer {
                 self.spent = self.spent.saturating_add(more);
                 let spent = self.spent;
                 self.persist(Record::Spent { spent, hold: None });
+                // The payee may have it in the channel already.
+                self.folded(more.min(self.beside.owed));
             }
             // Until the books have it.
             Books::Told => self.doubt = more,
@@ -142,7 +144,7 @@ impl Payer {
             voucher: self.voucher.map(|voucher| voucher.claim()),
             take: self.take.map(|take| take.claim()),
             spent: self.spent,
-            open: self.under_way(),
+            open: self.open_to_come(),
         }
     }
 
@@ -203,14 +205,28 @@ impl Payer {
     /// Whether the payee took more than it earned, with all that is under way; by its signature or by the chain.
     pub(super) fn watch_takes(&mut self) {
         let signed = self.take.map_or(Nano::ZERO, |take| take.amount());
-        let taken = signed.max(self.view.claimed());
-        let earned = self.spent.saturating_add(self.under_way());
-        if taken <= earned || matches!(self.phase, Phase::Gone) {
+        let claimed = self.view.claimed();
+        // What it signed and vouchers do not cover, it cannot have.
+        let taken = signed.min(self.voucher_max()).max(claimed);
+        let is_within = signed.max(claimed) <= self.spent.saturating_add(self.under_way());
+        if is_within || self.phase == Phase::Gone {
             return;
         }
-        // What it signed and vouchers do not cover, it cannot have.
-        let taken = taken.min(self.voucher_max()).max(self.view.claimed());
-        let loss = taken.saturating_sub(earned);
+        // What is owed to it anyway was paid so.
+        let beyond = taken.saturating_sub(self.spent.saturating_add(self.under_way()));
+        self.take_in(beyond.min(self.beside.owed));
+        let earned = self.spent.saturating_add(self.open_to_come());
+        if signed.max(claimed) <= earned {
+            return;
+        }
+        let more = taken.saturating_sub(earned);
+        let loss = self.tolerated.saturating_add(more);
+        let wanted = self
+            .tolerated
+            .saturating_add(signed.max(claimed).saturating_sub(earned));
+        if self.phase != Phase::Quarantined && wanted <= self.policy.tolerance.of(self.spent) {
+            return self.tolerate(taken, earned, more);
+        }
         if loss <= self.loss && self.phase == Phase::Quarantined {
             return;
         }
@@ -221,6 +237,20 @@ impl Payer {
         }
         let loss = self.loss;
         self.alert(Alert::Overtaken { taken, earned, loss });
+    }
+
+    /// Two books that are honest differ by a little: what the payee has of that is lost, and ours follow.
+    fn tolerate(&mut self, taken: Nano, earned: Nano, more: Nano) {
+        if more.is_zero() {
+            return;
+        }
+        self.spent = self.spent.saturating_add(more);
+        self.tolerated = self.tolerated.saturating_add(more);
+        let (spent, loss) = (self.spent, self.tolerated);
+        self.persist(Record::Spent { spent, hold: None });
+        self.persist(Record::Tolerated(loss));
+        self.book(loss);
+        self.alert(Alert::Tolerated { taken, earned, loss });
     }
 
     pub(super) fn book(&mut self, loss: Nano) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Act, Acts, Effect, Payer, PayerPolicy, Phase, Record, Timers};
+use super::{Act, Acts, Beside, Effect, Payer, PayerPolicy, Phase, Record, Timers};
 use crate::{
     Nano,
     channel::{Channel, FundRefusal, NotTheSigner, Purse, Signer, gate::Gate, holds::Holds, view::View},
@@ -78,7 +78,9 @@ impl Payer {
             matured: Nano::ZERO,
             doubt: Nano::ZERO,
             holds: Holds::default(),
+            beside: Beside::default(),
             told: Nano::ZERO,
+            tolerated: Nano::ZERO,
             loss: Nano::ZERO,
             acts: Acts::default(),
             timers: Timers {

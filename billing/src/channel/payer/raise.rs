@@ -61,7 +61,7 @@ impl Payer {
     }
 
     fn send_voucher(&mut self, voucher: &Voucher) {
-        let (spent, open) = (self.spent, self.under_way());
+        let (spent, open) = (self.spent, self.open_to_come());
         self.timers.tallied = spent;
         self.after(Effect::Send(Notice::Voucher {
             voucher: voucher.claim(),
@@ -80,13 +80,19 @@ impl Payer {
     }
 
     pub(super) fn send_tally(&mut self) {
-        let (spent, open) = (self.spent, self.under_way());
+        let (spent, open) = (self.spent, self.open_to_come());
         self.timers.tallied = spent;
         self.after(Effect::Send(Notice::Tally { spent, open }));
     }
 
-    /// What may be on top of `spent` when all that is under way has ended.
+    /// What may be on top of `spent` when all that is under way in the channel has ended.
     pub(super) const fn under_way(&self) -> Nano {
         self.held().saturating_add(self.doubt)
+    }
+
+    /// The same, with what is beside the channel: what the payee is told, for it may have all of that in its books.
+    pub(super) const fn open_to_come(&self) -> Nano {
+        let beside = self.beside.owed.saturating_add(self.beside.under_way);
+        self.under_way().saturating_add(beside)
     }
 }

@@ -36,6 +36,8 @@ pub enum Record {
     TopUpFailed,
     /// In all.
     Loss(Nano),
+    /// Of it, what is in `spent`. In all.
+    Tolerated(Nano),
     Leaving,
     Quarantined,
     Buried(Tombstone),
@@ -122,6 +124,7 @@ impl Payer {
             Record::TopUp { amount, to } => self.acts.restore_top_up(amount, to),
             Record::TopUpFailed => self.acts.forget_top_up(),
             Record::Loss(loss) => self.loss = self.loss.max(loss),
+            Record::Tolerated(tolerated) => self.tolerated = self.tolerated.max(tolerated),
             Record::Leaving => {
                 self.timers.leaving_ms = Some(now_ms);
                 self.reach(Phase::Leaving);
@@ -162,6 +165,7 @@ impl Payer {
         records.extend(self.view.last().map(|fact| Record::Fact(*fact)));
         records.extend(self.acts.top_up().map(|(amount, to)| Record::TopUp { amount, to }));
         records.push(Record::Loss(self.loss));
+        records.push(Record::Tolerated(self.tolerated));
         match self.phase {
             Phase::Leaving => records.push(Record::Leaving),
             Phase::Quarantined => records.push(Record::Quarantined),

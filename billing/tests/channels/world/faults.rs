@@ -6,7 +6,7 @@ use billing::{
 };
 
 use super::{Step, World, payer::beginning};
-use crate::nodes::nano;
+use crate::nodes::{nano, shortened};
 
 impl World {
     pub(crate) fn halt_or_go_on(&mut self) {
@@ -59,14 +59,16 @@ impl World {
             && !self.payer.disk.is_dirty()
             && self.payer.todo.is_empty()
         {
-            self.payer.disk.replace(&machine.snapshot());
+            let lines = shortened(self.payer.owed, machine.snapshot());
+            self.payer.disk.replace(&lines);
             self.stats.snapshots += 1;
         }
         if let Some(machine) = &self.payee.machine
             && !self.payee.disk.is_dirty()
             && self.payee.todo.is_empty()
         {
-            self.payee.disk.replace(&machine.snapshot());
+            let lines = shortened(self.payee.owed, machine.snapshot());
+            self.payee.disk.replace(&lines);
             self.stats.snapshots += 1;
         }
     }

@@ -22,7 +22,7 @@ impl World {
                 self.payer_event(billing::channel::payer::Event::Close);
                 Ok(())
             }
-            Nature::Honest | Nature::Credit | Nature::Rewound | Nature::DeadPayee => Ok(()),
+            Nature::Honest | Nature::Credit | Nature::Rewound | Nature::DeadPayee | Nature::Beside => Ok(()),
         }
     }
 

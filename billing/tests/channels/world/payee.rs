@@ -12,11 +12,24 @@ use billing::{
 use super::{Nature, Step, World};
 use crate::{
     chain::Sender,
-    nodes::{PayeeNode, demands},
+    nodes::{Line, PayeeNode, demands, replay, signed},
     work::{Part, Payees, Payers},
 };
 
 impl PayeeNode {
+    /// What the payer admits may be what it owes beside the channel: it is off that at once, and on the disk with its
+    /// record.
+    pub(crate) fn keep(&mut self, effects: Vec<Effect>) {
+        for effect in &effects {
+            if let Effect::Alert(Alert::Admitted { earned, says }) = effect {
+                let off = self.owed.min(says.get() - earned.get());
+                self.owed -= off;
+                self.off.push_back(off);
+            }
+        }
+        self.todo.extend(effects);
+    }
+
     pub(crate) fn learn(&mut self, record: &Record) {
         match record {
             Record::Voucher(voucher) => self.durable_max = self.durable_max.max(voucher.max),
@@ -36,7 +49,8 @@ impl World {
         let node = &mut self.payee;
         if let Some(machine) = &mut node.machine {
             let text = self.trace.is_some().then(|| format!("payee: {event:?}"));
-            node.todo.extend(machine.step(event, now_ms));
+            let effects = machine.step(event, now_ms);
+            node.keep(effects);
             if let Some(text) = text {
                 self.note(|| text);
             }
@@ -46,6 +60,7 @@ impl World {
     /// A channel that it does not know is looked up.
     pub(crate) fn tell_payee(&mut self, envelope: Envelope) -> Step {
         if self.payee.machine.is_some() || self.payee.is_dead {
+            self.payee_hears(&envelope.notice);
             self.payee_event(Event::Notice(envelope.notice));
             return Ok(());
         }
@@ -68,8 +83,10 @@ impl World {
         );
         match accepted {
             Ok(mut machine) => {
-                node.todo.extend(machine.effects());
+                let effects = machine.effects();
+                node.keep(effects);
                 node.machine = Some(machine);
+                self.payee_folds();
             }
             Err(refusal) => {
                 let (code, text) = (refusal.code().to_owned(), refusal.to_string());
@@ -89,7 +106,13 @@ impl World {
             self.note(|| text);
         }
         match effect {
-            Effect::Persist(record, ticket) => self.payee.disk.write(record, ticket),
+            Effect::Persist(record, ticket) => {
+                let mut line = Line::of(record);
+                if let Some(Effect::Alert(Alert::Admitted { .. })) = self.payee.todo.front() {
+                    line.owed = -signed(self.payee.off.pop_front().unwrap_or_default());
+                }
+                self.payee.disk.write(line, Some(ticket));
+            }
             Effect::Send(notice) => {
                 let take = match &notice {
                     Notice::Take { take } => Some(*take),
@@ -160,9 +183,14 @@ impl World {
     fn payee_alerts(&mut self, alert: &Alert) -> Step {
         match alert {
             Alert::BadVoucher(_) => self.stats.bad_vouchers += 1,
-            Alert::Waived { .. } => self.stats.waived += 1,
+            Alert::Waived { .. } => {
+                self.stats.waived += 1;
+                self.look_at_what_was_let_go()?;
+            }
             // Without a crash it has forgotten nothing, and what is under way is not over.
-            Alert::Admitted { .. } if self.is_honest() && self.stats.payee_crashes == 0 => {
+            Alert::Admitted { .. }
+                if self.is_honest() && self.nature != Nature::Beside && self.stats.payee_crashes == 0 =>
+            {
                 return Err(format!("nothing was forgotten, and {alert}"));
             }
             Alert::Admitted { .. } => self.stats.admitted += 1,
@@ -177,8 +205,8 @@ impl World {
                 }
             }
             Alert::Contradiction(_) => self.stats.contradictions += 1,
-            // On credit a payee risks its work.
-            Alert::Unpaid { lost } if !matches!(self.nature, Nature::Thief | Nature::Credit) => {
+            // On credit a payee risks its work; what is owed beside may be in its channel when that closes.
+            Alert::Unpaid { lost } if !matches!(self.nature, Nature::Thief | Nature::Credit | Nature::Beside) => {
                 return Err(format!("the payee was not paid {lost}"));
             }
             Alert::Unpaid { .. } | Alert::AboveDeposit { .. } | Alert::Closing { .. } => {}
@@ -188,8 +216,8 @@ impl World {
 
     pub(crate) fn sync_payee(&mut self) {
         let (records, ticket) = self.payee.disk.sync();
-        for record in &records {
-            self.payee.learn(record);
+        for line in &records {
+            line.record.iter().for_each(|record| self.payee.learn(record));
         }
         if let Some(ticket) = ticket {
             self.payee_event(Event::Persisted(ticket));
@@ -226,8 +254,10 @@ impl World {
             self.payee.durable_spent,
             self.payee.durable_take,
         );
-        let records = self.payee.disk.read();
+        let (owed, records) = replay(self.payee.disk.read());
         let node = &mut self.payee;
+        node.owed = owed;
+        node.off.clear();
         if records.is_empty() {
             node.machine = None;
             return Ok(());

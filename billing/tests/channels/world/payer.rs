@@ -11,12 +11,22 @@ use billing::{
 use super::{Step, World};
 use crate::{
     chain::Sender,
-    nodes::{PayerNode, nano},
+    nodes::{Line, PayerNode, nano, replay, signed},
     random::Random,
     work::{Payees, Payers, id_of},
 };
 
 impl PayerNode {
+    /// What is folded is off what is owed at once, and on the disk with its record.
+    pub(crate) fn keep(&mut self, effects: Vec<Effect>) {
+        for effect in &effects {
+            if let Effect::Folded { amount } = effect {
+                self.owed -= amount.get();
+            }
+        }
+        self.todo.extend(effects);
+    }
+
     pub(crate) fn learn(&mut self, record: &Record) {
         match record {
             Record::Voucher(voucher) => self.durable_max = self.durable_max.max(voucher.max),
@@ -41,18 +51,20 @@ impl World {
             self.now_ms + node.skew_ms,
         );
         let mut machine = opened.expect("within the caps");
-        node.todo.extend(machine.effects());
+        let effects = machine.effects();
+        node.keep(effects);
         node.machine = Some(machine);
         self.note(|| format!("payer opens with {amount}"));
     }
 
     pub(crate) fn payer_event(&mut self, event: Event) {
         let now_ms = self.now_ms + self.payer.skew_ms;
+        self.payer_tells_what_is_beside();
         let node = &mut self.payer;
         if let Some(machine) = &mut node.machine {
             let text = self.trace.is_some().then(|| format!("payer: {event:?}"));
             let effects = machine.step(&mut node.purse, event, now_ms);
-            node.todo.extend(effects);
+            node.keep(effects);
             if let Some(text) = text {
                 self.note(|| text);
             }
@@ -74,7 +86,15 @@ impl World {
             self.note(|| text);
         }
         match effect {
-            Effect::Persist(record, ticket) => self.payer.disk.write(record, ticket),
+            Effect::Persist(record, ticket) => {
+                let mut line = Line::of(record);
+                if let Some(Effect::Folded { amount }) = self.payer.todo.front() {
+                    line.owed = -signed(amount.get());
+                    self.payer.todo.pop_front();
+                }
+                self.payer.disk.write(line, Some(ticket));
+            }
+            Effect::Folded { .. } => return Err("what was folded has no record before it".to_owned()),
             Effect::Send(notice) => self.payer_sends(notice)?,
             Effect::Act(act) => {
                 match act {
@@ -146,6 +166,10 @@ impl World {
                 self.stats.losses += u64::from(!loss.is_zero());
                 self.is_apart = true;
             }
+            Alert::Tolerated { .. } => {
+                self.stats.tolerated += 1;
+                self.is_apart = true;
+            }
             Alert::BadTake(_) => self.stats.bad_takes += 1,
             Alert::BadVoucher(_) => self.stats.bad_vouchers += 1,
             Alert::LostVoucher { .. } => self.stats.lost_vouchers += 1,
@@ -159,8 +183,8 @@ impl World {
 
     pub(crate) fn sync_payer(&mut self) {
         let (records, ticket) = self.payer.disk.sync();
-        for record in &records {
-            self.payer.learn(record);
+        for line in &records {
+            line.record.iter().for_each(|record| self.payer.learn(record));
         }
         if let Some(ticket) = ticket {
             self.payer_event(Event::Persisted(ticket));
@@ -208,8 +232,9 @@ impl World {
     }
 
     fn start_payer(&mut self) {
-        let records = self.payer.disk.read();
+        let (owed, records) = replay(self.payer.disk.read());
         let node = &mut self.payer;
+        node.owed = owed;
         node.purse = Purse::new(node.caps);
         if records.is_empty() {
             // It never wrote that it opens one, so that it did not.

@@ -53,7 +53,7 @@ impl World {
             self.note(|| text);
         }
         match effect {
-            Effect::Persist(record, ticket) => self.tower.disk.write(record, ticket),
+            Effect::Persist(record, ticket) => self.tower.disk.write(record, Some(ticket)),
             Effect::Kept { take, .. } => self.tower.kept = self.tower.kept.max(take),
             Effect::Settle(settlement) => {
                 self.stats.tower_settled += 1;

@@ -38,7 +38,11 @@ impl Teller {
                 Effect::Send(notice) => self.say(notice),
                 Effect::Act(act) => self.acts.push(act),
                 Effect::Alert(alert) => self.warn(alert.into()),
-                Effect::Covered(_) | Effect::Captured(_) | Effect::Owed { .. } | Effect::Buried(_) => {}
+                Effect::Covered(_)
+                | Effect::Captured(_)
+                | Effect::Owed { .. }
+                | Effect::Folded { .. }
+                | Effect::Buried(_) => {}
             }
         }
         Ok(())

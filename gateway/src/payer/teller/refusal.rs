@@ -103,9 +103,10 @@ impl Teller {
             HoldRefusal::TooMany => TellerError::Busy {
                 most: self.limits.exposure,
             },
-            refusal @ (HoldRefusal::NotOpen(_) | HoldRefusal::KeptElsewhere | HoldRefusal::Resolved) => {
-                TellerError::Hold(refusal)
-            }
+            refusal @ (HoldRefusal::NotOpen(_)
+            | HoldRefusal::Closing
+            | HoldRefusal::KeptElsewhere
+            | HoldRefusal::Resolved) => TellerError::Hold(refusal),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use billing::Nano;
 use billing::channel::journal::frame;
-use billing::channel::{Caps, Fact, HoldId, Notice, OnChain, Payee, Payer, Purse, State, Ticket, payee, payer};
+use billing::channel::{Caps, Fact, HoldId, Notice, OnChain, Payee, Payer, Purse, Slack, State, Ticket, payee, payer};
 
 use super::Sides;
 use crate::captures::Failure;
@@ -46,6 +46,7 @@ impl Work {
             tally_every: most,
             cooperate_ms: 1000,
             resend_ms: 1000,
+            tolerance: Slack::NONE,
             books: payer::Books::Own,
         };
         let payer = Payer::open(channel, Arc::new(payer), policy, most, Nano::ZERO, false, &mut purse, 0)?;
@@ -56,7 +57,7 @@ impl Work {
             settle_above: most,
             settle_every_ms: i64::MAX,
             dust: Nano::ZERO,
-            waive: Nano::ZERO,
+            waive: Slack::NONE,
             patience_ms: i64::MAX,
             resend_ms: i64::MAX,
             books: payee::Books::Own,

@@ -330,6 +330,13 @@ fn workers() {
         ],
     );
     check(
+        "attestation: {enrolment: open}\nworkers: {pay: {wallet_file: w, max_price: {prompt: 1, completion: 1}}}\nbackends: [{name: a, url: 'http://a'}]",
+        &[
+            "m.yaml:2:44: `workers.pay.max_price`: lets workers that enrol themselves ask any price",
+            "fix: write `prompt`, `completion` and `request`, each below what clients pay",
+        ],
+    );
+    check(
         &format!("data_dir: null\nworker_listen: 127.0.0.1:1\nbackends: [{{name: a, workers: [{one}]}}]"),
         &[
             "m.yaml:3:32: `backends[0].workers[0]`: needs a key of the gateway, which could be kept nowhere",
