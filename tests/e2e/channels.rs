@@ -9,7 +9,6 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE};
