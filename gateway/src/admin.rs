@@ -49,6 +49,7 @@ mod document;
 mod keys;
 pub(crate) mod money;
 mod receipts;
+mod registry;
 mod state;
 pub(crate) mod token;
 mod used;
@@ -159,6 +160,7 @@ fn router(admin: Admin) -> Router {
         .merge(money::router())
         .merge(channels::router())
         .merge(wages::router())
+        .merge(registry::router())
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,

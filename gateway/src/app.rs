@@ -27,6 +27,7 @@ use crate::{
     receipts::{self, Receipts},
     records::Records,
     recount::{Counting, Vocabularies, recounts},
+    registrar::{self, Registrar},
     signal::Hangup,
     source::{Loaded, Seen, Source},
     stack::{self, Parts, StackConfig, Switch},
@@ -70,6 +71,8 @@ pub(crate) enum StartError {
     Receipts(#[from] receipts::OpenError),
     #[error("clients cannot pay by channel")]
     Payments(#[from] payments::OpenError),
+    #[error("the registry cannot be followed")]
+    Registry(#[from] registrar::OpenError),
     #[error("workers cannot be paid")]
     Wages(#[from] wages::OpenError),
     #[error("traces cannot be exported")]
@@ -120,7 +123,11 @@ impl App {
             Some(settings) => Wages::open(settings, config.data_dir.as_deref()).await?,
             None => Wages::default(),
         };
-        let roster = Roster::new(config, evidence.clone(), own.clone(), wages.clone());
+        let registrar = match &config.registry {
+            Some(section) => Registrar::of(section, config.data_dir.as_deref()).await?,
+            None => Registrar::default(),
+        };
+        let roster = Roster::new(config, evidence.clone(), own.clone(), wages.clone(), registrar.clone());
         let Assembled {
             installed,
             vocabularies,
@@ -182,7 +189,10 @@ impl App {
             .as_ref()
             .map_or_else(Ledger::none, |setting| setting.ledger().clone());
         let payments = match &config.payments {
-            Some(settings) => Payments::open(settings, config.data_dir.as_deref(), opened, &ledger, &limiters).await?,
+            Some(settings) => {
+                let folder = config.data_dir.as_deref();
+                Payments::open(settings, folder, opened, &ledger, &limiters, &registrar).await?
+            }
             None => Payments::default(),
         };
         if !config.is_local() && config.oidc.is_empty() && !payments.is_on() && !directory.has_keys() {
@@ -207,6 +217,7 @@ impl App {
             ledger,
             payments,
             wages,
+            registrar,
             receipts,
             recounts,
             drain,
@@ -322,6 +333,7 @@ impl App {
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
         background.spawn(parts.payments.clone().follow());
+        background.spawn(parts.registrar.clone().follow(parts.metrics.registrar.clone()));
         background.spawn(parts.wages.clone().run(parts.metrics.wages.clone()));
         if let Some(archivist) = archivist {
             background.spawn(archivist.run());

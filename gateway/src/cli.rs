@@ -10,6 +10,7 @@ pub(crate) mod channel;
 pub(crate) mod connect;
 pub(crate) mod key;
 pub(crate) mod money;
+pub(crate) mod registry;
 #[cfg(feature = "demo")]
 pub(crate) mod simulated_chain;
 pub(crate) mod verify;
@@ -253,9 +254,9 @@ pub(crate) enum By {
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Where clients connect
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub(crate) listen: SocketAddr,
+    /// Where clients connect [default: 127.0.0.1:8080, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
     /// An engine to use instead of looking for one
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,

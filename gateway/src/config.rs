@@ -27,6 +27,7 @@ mod oidc;
 mod overrides;
 mod payments;
 mod problem;
+mod registry;
 mod schema;
 mod secret;
 mod settings;
@@ -54,6 +55,7 @@ pub(crate) use model::{Model, Price, is_pattern};
 pub(crate) use oidc::{Oidc, OidcRule};
 pub(crate) use payments::Payments;
 pub(crate) use problem::{ConfigError, Place, Problems};
+pub(crate) use registry::Registry;
 pub(crate) use settings::{
     Admin, Cors, Drain, Idempotency, Limits, Log, LogFormat, LogLevel, Otlp, Reload, Retry, Telemetry, Tls,
 };
@@ -97,6 +99,8 @@ section! {
         /// How clients pay by payment channels on TON; without it they need a key.
         payments: Option<Payments> = None,
         workers: Workers = unwritten(),
+        /// Who besides this file says what is allowed; it takes away, and never adds.
+        registry: Option<Registry> = None,
         limits: Limits = unwritten(),
         retry: Retry = unwritten(),
         cors: Option<Cors> = None,
@@ -204,6 +208,7 @@ impl Config {
             ledger,
             payments,
             workers,
+            registry,
             limits,
             retry,
             cors,
@@ -230,6 +235,7 @@ impl Config {
             ("ledger", *ledger != other.ledger),
             ("payments", *payments != other.payments),
             ("workers", *workers != other.workers),
+            ("registry", *registry != other.registry),
             ("limits", *limits != other.limits),
             ("retry", *retry != other.retry),
             ("cors", *cors != other.cors),

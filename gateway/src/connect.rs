@@ -3,8 +3,8 @@
 //! The app speaks plain HTTP to a loopback address and changes nothing but its base URL.
 //! Between here and the gateway is one attested connection ([`link`]): nothing of a request is sent before the gateway's evidence, of that very connection, was accepted, and nothing new once it no longer is.
 //! Requests and answers pass as they came ([`forward`]); nobody is told who asks but what the app itself says.
-//! Where a channel pays, it pays for the requests of apps that send no key ([`pay`]), within limits ([`cashier`]), and
-//! [`prober`] asks the gateway and the chain how it stands.
+//! Where a channel pays, it pays for the requests of apps ([`pay`]), within limits ([`cashier`]), and [`prober`] asks the
+//! gateway and the chain how it stands.
 //!
 //! Refused: another address than loopback unless it was asked for by its dangerous name, web pages, names that could be rebound to this machine; a gateway that shows no evidence, unless its key is pinned.
 
@@ -24,6 +24,7 @@ use crate::{
 pub(crate) use cashier::{Cashier, CashierError, Desk};
 pub(crate) use forward::{Forward, ForwardError};
 pub(crate) use link::{Link, Standing};
+pub(crate) use pay::AppKeys;
 
 pub(crate) mod acceptance;
 mod cashier;
@@ -77,6 +78,8 @@ pub(crate) struct Payment {
     pub(crate) desk: Desk,
     /// Who tells of the channel's contract.
     pub(crate) source: ChainSource,
+    /// What becomes of the keys that apps send.
+    pub(crate) keys: AppKeys,
 }
 
 /// Serves apps until `stop` is ready, then drains; `hurry` ends what is left.
@@ -104,14 +107,19 @@ pub(crate) async fn run(
         body_write: Duration::from_secs(60),
         tls: None,
     };
-    let (cashier, desk, probing) = match payment {
-        Some(Payment { cashier, desk, source }) => {
+    let (paying, desk, probing) = match payment {
+        Some(Payment {
+            cashier,
+            desk,
+            source,
+            keys,
+        }) => {
             let probing = tokio::spawn(prober::keep(link.clone(), cashier.clone(), source));
-            (Some(cashier), Some(desk), Some(probing))
+            (Some((cashier, keys)), Some(desk), Some(probing))
         }
         None => (None, None, None),
     };
-    let forward = Forward::new(link, guard, ending.clone(), cashier);
+    let forward = Forward::new(link, guard, ending.clone(), paying);
     let config = Arc::new(ArcSwap::from_pointee(config));
     let mut serving = tokio::spawn(listener::serve(door, config, Arc::new(forward), ending));
     tokio::select! {

@@ -266,6 +266,7 @@ fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("database", started.database != now.database),
         ("payments", started.payments != now.payments),
         ("workers", started.workers != now.workers),
+        ("registry", started.registry != now.registry),
         ("ledger.node", started.ledger.node != now.ledger.node),
         ("ledger.journal", started.ledger.journal != now.ledger.journal),
         ("ledger.lease", started.ledger.lease != now.ledger.lease),

@@ -4,6 +4,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
+mod absence;
 mod accounts;
 mod admin;
 mod app;
@@ -48,6 +49,7 @@ mod receipts;
 mod records;
 mod recount;
 mod redial;
+mod registrar;
 mod replays;
 mod rescue;
 mod routes;

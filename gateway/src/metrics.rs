@@ -27,6 +27,7 @@ pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use ledger::LedgerMetrics;
 pub(crate) use recent::Snapshot;
 pub(crate) use recounted::RecountOutcome;
+pub(crate) use registry::{RegistryMetrics, RegistryNow};
 pub(crate) use wages::{WagesMetrics, WagesNow};
 
 mod histogram;
@@ -35,6 +36,7 @@ mod ledger;
 mod observed;
 mod recent;
 mod recounted;
+mod registry;
 mod series;
 mod wages;
 
@@ -121,6 +123,7 @@ pub(crate) struct Metrics {
     pub(crate) keys_stale: Gauge,
     pub(crate) ledger: LedgerMetrics,
     pub(crate) wages: WagesMetrics,
+    pub(crate) registrar: RegistryMetrics,
     pub(crate) spans_exported: Counter,
     pub(crate) spans_dropped: Counter,
     refused: Family<ByKind, Counter>,
@@ -152,6 +155,7 @@ impl Metrics {
             keys_stale: Gauge::default(),
             ledger: LedgerMetrics::default(),
             wages: WagesMetrics::default(),
+            registrar: RegistryMetrics::default(),
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
             refused: Family::default(),
@@ -234,6 +238,7 @@ impl Metrics {
         registry.register("keys_stale", help, self.keys_stale.clone());
         self.ledger.register(registry);
         self.wages.register(registry);
+        self.registrar.register(registry);
         let help = "Spans that a collector of traces took";
         registry.register("spans_exported", help, self.spans_exported.clone());
         let help = "Spans that were lost: the queue was full, or the collector did not take them";

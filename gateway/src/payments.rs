@@ -263,7 +263,7 @@ impl Shared {
             return Ok(channel);
         }
         self.refused.check(&id.account)?;
-        let wanted = &self.offered.wanted;
+        let wanted = &self.offered.wanted();
         let asked = accept::accept(&self.for_strangers, &self.senders, wanted, id).await;
         let new = asked.map_err(|why| self.refused.note(id.account, why))?;
         if (&new.terms, &new.keys) != (terms, keys) {

@@ -53,6 +53,7 @@ use crate::{
     receipts::Receipts,
     records::Records,
     recount::Recounts,
+    registrar::Registrar,
     replays::{Bounds, Replays},
     routes::{evidence::Witnesses, models::Models, pay, receipts::Counter},
     telemetry::Telemetry,
@@ -77,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) payments: Payments,
     /// What workers are paid.
     pub(crate) wages: Wages,
+    pub(crate) registrar: Registrar,
     pub(crate) receipts: Receipts,
     /// What the verdicts on workers rest on.
     pub(crate) evidence: Evidence,

@@ -17,6 +17,9 @@ const LONGEST: usize = 1024;
 pub(crate) enum AskError {
     #[error("there is no terminal to ask on")]
     NoTerminal,
+    /// Its terminal would stop it for ever.
+    #[error("this is in the background, where nobody can answer")]
+    Background,
     #[error("cancelled at the terminal")]
     Cancelled,
     #[error("the terminal cannot be read")]
@@ -40,7 +43,10 @@ mod imp {
         io::{self, Write as _},
     };
 
-    use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+    use rustix::{
+        process,
+        termios::{self, LocalModes, OptionalActions, Termios},
+    };
     use zeroize::Zeroizing;
 
     use super::{AskError, LONGEST};
@@ -78,6 +84,10 @@ mod imp {
     pub(super) fn ask(question: &str, shown: Shown) -> Result<Zeroizing<String>, AskError> {
         let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty");
         let mut terminal = terminal.map_err(|_| AskError::NoTerminal)?;
+        // Whoever asks from the background is stopped by the terminal, and says nothing any more.
+        if termios::tcgetpgrp(&terminal).is_ok_and(|group| group != process::getpgrp()) {
+            return Err(AskError::Background);
+        }
         let keys = match shown {
             Shown::Yes => None,
             Shown::No => Some(terminal.try_clone().map_err(AskError::Io)?),

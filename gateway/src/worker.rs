@@ -134,7 +134,7 @@ pub(crate) async fn run(
     } = settings;
     let pinned = gateways.iter().filter_map(|gateway| gateway.key);
     let known: HashSet<KeyDigest> = pinned.chain(callers).collect();
-    let accepts_evidence = !judging.trust().policy().images.is_empty();
+    let accepts_evidence = !judging.trust().written().images.is_empty();
     let is_alone = known.is_empty() && !accepts_evidence;
     if is_alone || gateways.is_empty() && listener.is_none() {
         return Err(WorkerError::NoGateway);

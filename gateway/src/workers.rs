@@ -29,6 +29,7 @@ use crate::{
     control,
     evidence::{Evidence, Own},
     identity::{self, IdentityError, Shown},
+    registrar::Registrar,
     trust::{self, Judging, TrustError, TrustSettings},
     wages::Wages,
 };
@@ -172,6 +173,8 @@ pub(crate) struct Roster {
     own: Own,
     /// What they are paid.
     wages: Wages,
+    /// What takes away from the policy.
+    registrar: Registrar,
     /// As it was at the start; what changes later is the policy and who may enrol.
     attestation: Attestation,
     staff: Mutex<Staff>,
@@ -180,7 +183,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    pub(crate) fn new(config: &Config, evidence: Evidence, own: Own, wages: Wages) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, evidence: Evidence, own: Own, wages: Wages, registrar: Registrar) -> Arc<Self> {
         let nobody = Staff {
             members: HashMap::new(),
             enrolment: Enrolment::Closed,
@@ -190,6 +193,7 @@ impl Roster {
             evidence,
             own,
             wages,
+            registrar,
             folder: config.data_dir.clone(),
             attestation: config.attestation.clone(),
             staff: Mutex::new(nobody),
@@ -278,6 +282,8 @@ impl Roster {
             danger_anchor: self.attestation.danger_development_trust_anchor.clone(),
             shelf: Some(folder.join(COLLATERAL)),
         })?;
+        // Before anybody is judged.
+        self.registrar.govern(judging.trust());
         let roster = Arc::downgrade(self);
         judging
             .trust()

@@ -37,6 +37,11 @@ fn guest(name: &str) -> SoftTdx {
     platform().with_td(Td::of(name))
 }
 
+/// A guest's image, as policies name it.
+pub(crate) fn worker_image(name: &str) -> attestation::Image {
+    image(name, &guest(name), &[Role::Worker])
+}
+
 /// What everything here stands on: the files that nodes read, and the service of collateral.
 pub(crate) struct Ground {
     pub(crate) world: World,

@@ -9,7 +9,6 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE};
@@ -482,7 +481,7 @@ fn the_chain_is_asked_over_http() {
         "127.0.0.1:0",
     ]);
     let process = Process::start(&mut serve, "chain", world.dir());
-    let url = process.stdout().wait_for(Duration::from_secs(10), |text| {
+    let url = process.stdout().wait_for(e2e::wait::SOON, |text| {
         let (_, rest) = text.split_once("--chain ")?;
         rest.split_once('\n').map(|(url, _)| url.to_owned())
     });

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use e2e::client::{chat, get, post};
+use e2e::namespace::Namespace;
 use e2e::process::{Process, mulberry};
 use e2e::sse::Stream;
-use e2e::wait::SOON;
+use e2e::wait::{SOON, skipped};
 use e2e::{Answer, World, eventually, raw};
 use serde_json::Value;
 
@@ -345,6 +346,10 @@ async fn the_demo_does_what_it_says() {
         document["paths"]["/v1/chat/completions"]["post"].is_object(),
         "{document}"
     );
+    // Official clients send a key of some kind. None is asked for, and it goes nowhere.
+    let models = e2e::client::client().get(format!("{base}/v1/models"));
+    let models = Answer::of(e2e::client::send(models.bearer_auth("sk-of-another-service")).await).await;
+    assert_eq!(models.status, 200, "{}", models.text());
     let metrics = Answer::of(get(demo.url("metrics")).await).await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
@@ -401,6 +406,47 @@ async fn ends(mut demo: Demo, signal: &str) -> Got {
     assert_eq!(status.code(), Some(0), "{stderr}");
     let stdout = demo.process.stdout().to_end(SOON).expect("the process has ended");
     Got::of(&stdout)
+}
+
+#[tokio::test]
+async fn an_engine_on_the_demos_own_port_is_found_and_used() {
+    let network = match Namespace::new() {
+        Ok(network) => network,
+        Err(why) => return skipped("an_engine_on_the_demos_own_port_is_found_and_used", &why),
+    };
+    let world = World::new();
+    let wrapper = network.wrapper();
+    let begin = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(mulberry()).args(arguments);
+        Process::start(&mut command, name, world.dir())
+    };
+    // Where llama.cpp listens.
+    let engine = begin("engine", &["mock", "--listen", "127.0.0.1:8080"]);
+    let listens = |text: &str| text.contains("listening").then_some(());
+    let listens = engine.stdout().wait_for(SOON, listens);
+    assert!(listens.is_some(), "{}", engine.stderr().text());
+    let mut demo = begin("demo", &["demo"]);
+    let greeting = demo
+        .stdout()
+        .wait_for(SOON, |text| text.contains("Ctrl-C ends").then(|| text.to_owned()));
+    let greeting = greeting.unwrap_or_else(|| panic!("the demo does not start:\n{}", demo.stderr().text()));
+    for part in [
+        "llama.cpp at http://127.0.0.1:8080, model mock   real",
+        "gateway   http://127.0.0.1:8081 ",
+    ] {
+        assert!(greeting.contains(part), "no `{part}` in:\n{greeting}");
+    }
+    demo.signal("INT");
+    assert!(demo.wait(SOON).await.success(), "{}", demo.stderr().text());
+    // Named, the port is meant.
+    let mut named = begin("named", &["demo", "--listen", "127.0.0.1:8080"]);
+    assert_eq!(named.wait(SOON).await.code(), Some(1));
+    let said = named.stderr().to_end(SOON).expect("the process has ended");
+    assert!(
+        said.contains("cannot listen on 127.0.0.1:8080: the port is in use"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

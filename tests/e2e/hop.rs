@@ -1,5 +1,7 @@
 //! The back hop: a gateway that pays its workers over channels, as real processes on a simulated chain.
 
+mod broke;
+
 use std::{fs, net::TcpListener as Port, time::Duration};
 
 use billing::{
@@ -92,15 +94,20 @@ struct Site {
 impl Site {
     /// `workers`: the list of the backend; `pay`: more of that section.
     async fn open(workers: &str, pay: &str) -> Self {
+        Self::with_coins(workers, pay, 50 * Nano::UNIT).await
+    }
+
+    /// The same, with so much in the wallet that workers are paid from.
+    async fn with_coins(workers: &str, pay: &str, coins: u64) -> Self {
         let chain = Chain::start();
         let ground = Ground::of(&["worker"]);
         let world = &ground.world;
         let made = document(world, &["wallet", "create"]);
         let wallet = address::parse(made["address"].as_str().expect("an address"), NETWORK).expect("one of ours");
-        chain
-            .chain
-            .fund(wallet, Nano::saturating(50 * Nano::UNIT))
-            .expect("it is not halted");
+        if coins > 0 {
+            let coins = Nano::saturating(coins);
+            chain.chain.fund(wallet, coins).expect("it is not halted");
+        }
         let mock = world.mock(&[]);
         // The same after a restart: the worker dials it again.
         let free = Port::bind("127.0.0.1:0").expect("a port is free");

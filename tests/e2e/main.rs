@@ -40,6 +40,7 @@ mod postgres;
 mod privacy;
 mod receipts;
 mod record;
+mod registry;
 mod reload;
 mod renewal;
 mod scripted;

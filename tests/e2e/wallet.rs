@@ -242,9 +242,13 @@ fn what_is_wrong_is_named_with_what_to_do() {
 
 /// Runs a command on a terminal and answers each question when it comes; gives the status and all that was on the screen.
 fn on_a_terminal(world: &World, arguments: &str, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
-    let line = format!("{} {arguments}", mulberry().display());
+    typed_on_a_terminal(world, &format!("{} {arguments}", mulberry().display()), dialogue)
+}
+
+/// The same for any line of a shell.
+fn typed_on_a_terminal(world: &World, line: &str, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .args(["--quiet", "--return", "--command", line, "/dev/null"])
         .current_dir(world.dir())
         .env("XDG_DATA_HOME", world.dir())
         .env_remove("MULBERRY_WALLET")
@@ -345,6 +349,23 @@ fn a_terminal_is_asked_and_shows_no_secret() {
     );
     assert_eq!(status, Some(0), "{screen}");
     assert!(!screen.contains("relax"), "a word was echoed: {screen}");
+}
+
+#[test]
+fn in_the_background_nobody_is_asked() {
+    let world = World::new();
+    let line = format!(
+        "bash -c 'set -m; {} wallet create --wallet other.json & wait $!; echo ended with $?'",
+        mulberry().display()
+    );
+    let (_, screen) = typed_on_a_terminal(&world, &line, &[]);
+    for part in [
+        "a passphrase is needed and this is in the background, where nobody can answer",
+        "--passphrase-file, or set MULBERRY_WALLET_PASSPHRASE",
+        "ended with 1",
+    ] {
+        assert!(screen.contains(part), "no `{part}` in: {screen}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod random;
 #[path = "../simulation/seeds.rs"]
 mod seeds;
 mod stats;
+mod stretch;
 mod work;
 mod world;
 

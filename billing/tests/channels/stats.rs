@@ -28,6 +28,7 @@ stats! {
     reserved,
     short,
     captured,
+    stretched,
     committed,
     cancelled,
     cut,

@@ -318,7 +318,7 @@ impl World {
             return Ok(());
         }
         match part {
-            Part::Some(part) => self.set(number, |work| work.received += part),
+            Part::Some(part) => self.receive(number, part)?,
             Part::End => {
                 self.set(number, |work| work.payee = Payees::Done);
                 self.capture(number, work.received)?;

@@ -237,7 +237,7 @@ impl World {
 
     pub(crate) fn step(&mut self) -> Step {
         match self.random.below(1000) {
-            0..90 => self.begin_work()?,
+            0..90 => self.begin_guessed_work()?,
             90..330 => self.work()?,
             330..420 => self.read_part()?,
             420..520 => self.do_payer()?,

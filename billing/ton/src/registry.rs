@@ -24,7 +24,7 @@ use tycho_types::models::StateInit;
 use crate::contract::BASECHAIN;
 
 pub use charter::{Charter, Digest, Lists, MOST_ENTRIES, MOST_OWNERS, Vote, signed_bytes};
-pub use reading::{Fee, NotRegistry, Older, ReadError, Registry, judge, read};
+pub use reading::{Fee, NotRegistry, Older, ReadError, Registry, heard, judge, read};
 pub use request::Request;
 pub use state::{Pending, State};
 

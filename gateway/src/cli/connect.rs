@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use billing::Nano;
 use clap::{Args, Subcommand};
 
-use super::{chain::ChainFlags, channel::amount};
+use super::{chain::ChainFlags, channel::amount, registry::RegistryFlags};
 use crate::{config::CollateralFrom, connect::Gateway, payer::teller::Limits};
 
 #[derive(Debug, Args)]
@@ -29,6 +29,8 @@ pub(crate) struct ConnectArgs {
         value_name = "FOLDER"
     )]
     pub(crate) collateral_cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
     /// A root certificate in DER in place of Intel's: whoever has its key can forge all evidence
     #[arg(
         long,
@@ -55,10 +57,10 @@ pub(crate) struct ConnectArgs {
     pub(crate) pay: PayArgs,
 }
 
-/// How requests without a key are paid for.
+/// How requests are paid for.
 #[derive(Debug, Args)]
 pub(crate) struct PayArgs {
-    /// Pay for the requests of apps that send no key, or the key `channel`, from a channel of `mulberry channel`; its name or its address may be left out where there is one
+    /// Pay for the requests of apps from a channel of `mulberry channel`; its name or its address may be left out where there is one. Keys that apps send stay here
     #[arg(
         long,
         global = true,
@@ -68,6 +70,9 @@ pub(crate) struct PayArgs {
         value_name = "CHANNEL"
     )]
     pub(crate) pay: Option<String>,
+    /// Forward the keys that apps send to the gateway: a request with a key is then not paid for, unless the key is `channel`
+    #[arg(long, global = true, env = "MULBERRY_CONNECT_FORWARD_KEYS")]
+    pub(crate) forward_keys: bool,
     /// What may be spent in a day of UTC, in GRAM (TON)
     #[arg(long, global = true, env = "MULBERRY_CONNECT_BUDGET_DAY", value_parser = amount, default_value = "1", value_name = "AMOUNT")]
     pub(crate) budget_day: Nano,

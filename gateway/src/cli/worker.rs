@@ -6,7 +6,7 @@ use attestation_guest::gpu::Collector;
 use billing::{Nano, channel::Network};
 use clap::{Args, Subcommand};
 
-use super::chain::ChainFlags;
+use super::{chain::ChainFlags, registry::RegistryFlags};
 use crate::{
     config::{CollateralFrom, EvidenceFrom, KeyDigest, duration},
     identity::{LIFE, SHORTEST_LIFE},
@@ -74,6 +74,8 @@ pub(crate) struct WorkerArgs {
     /// The policy by which gateways without a known key are accepted
     #[arg(long, global = true, env = "MULBERRY_WORKER_GATEWAY_POLICY", value_name = "FILE")]
     pub(crate) gateway_policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
     /// Where what Intel says of platforms comes from, in order: intel, the URL of a PCCS, or bundle:FOLDER
     #[arg(long, global = true, value_parser = CollateralFrom::parse, env = "MULBERRY_WORKER_COLLATERAL", value_delimiter = ',', default_value = "intel", value_name = "SOURCE")]
     pub(crate) collateral: Vec<CollateralFrom>,

@@ -12,7 +12,7 @@ use billing::{
 };
 use billing_ton::{
     address::{Bounce, Friendly},
-    chain::AccountState,
+    chain::{AccountState, Head},
     keyfile::Secret,
     wallet::Payment,
 };
@@ -55,7 +55,7 @@ mod view;
 enum ChannelCommandError {
     #[error("the channel is on {channel}, and --network says {named}; say --network {channel}")]
     Network { channel: String, named: String },
-    #[error("nothing was done; there is no terminal to ask on, so say with --yes that it is meant")]
+    #[error("nothing was done; there is nobody to ask at a terminal, so say with --yes that it is meant")]
     Unasked,
     #[error("nothing was done")]
     Unconfirmed,
@@ -67,6 +67,11 @@ enum ChannelCommandError {
     Closing,
     #[error("nothing was ever paid into the channel")]
     Unopened,
+    #[error(
+        "the source does not show the channel, though it was there: it is over, or the source does not know it yet; look again \
+         in some minutes, or ask another one with --chain"
+    )]
+    Unshown,
     #[error("cannot read '{path}'")]
     Read { path: String, source: io::Error },
 }
@@ -179,7 +184,7 @@ async fn look(source: &ChainSource, kept: &Kept) -> Result<(AccountState, Seen, 
         Err(ShelfError::InUse(_)) => {
             let state = source.account(kept.id.account).await?;
             let seen = Seen::of(kept, &state)?;
-            let slate = noted(&kept.slate()?, &seen);
+            let slate = noted(&kept.slate()?, &seen, state.head);
             Ok((state, seen, slate))
         }
         Err(error) => Err(error.into()),
@@ -191,25 +196,39 @@ async fn look_alone(source: &ChainSource, kept: &Kept, _lock: &Lock) -> Result<(
     let state = source.account(kept.id.account).await?;
     let seen = Seen::of(kept, &state)?;
     let known = kept.slate()?;
-    let slate = noted(&known, &seen);
+    let slate = noted(&known, &seen, state.head);
     if slate != known {
         kept.write_slate(&slate)?;
     }
     Ok((state, seen, slate))
 }
 
-fn noted(known: &Slate, seen: &Seen) -> Slate {
+/// Our own message ended the channel, and the chain shows it.
+fn ended(kept: &Kept, _lock: &Lock) -> Result<Slate, BoxError> {
+    let mut slate = kept.slate()?;
+    slate.reach(Stage::Over);
+    kept.write_slate(&slate)?;
+    Ok(slate)
+}
+
+fn noted(known: &Slate, seen: &Seen, head: Head) -> Slate {
     let mut slate = known.clone();
     match seen {
         Seen::Open(on_chain) => {
             slate.deposited = slate.deposited.max(on_chain.deposited);
             slate.claimed = slate.claimed.max(on_chain.claimed);
+            slate.absence.shown(head);
             slate.reach(Stage::Open);
             if on_chain.close_at.is_some() {
                 slate.reach(Stage::Leaving);
             }
         }
-        Seen::Absent if slate.stage > Stage::New => slate.reach(Stage::Over),
+        // Its end cannot be taken back: one read of it is not enough.
+        Seen::Absent if slate.stage > Stage::New && slate.stage < Stage::Over => {
+            if slate.absence.is_gone(head) {
+                slate.reach(Stage::Over);
+            }
+        }
         Seen::Absent => {}
     }
     slate
@@ -241,7 +260,7 @@ fn confirm(way: &WayArgs) -> Result<(), ChannelCommandError> {
         return Ok(());
     }
     let answer = terminal::ask("Do it? Type `yes`: ").map_err(|error| match error {
-        AskError::NoTerminal => ChannelCommandError::Unasked,
+        AskError::NoTerminal | AskError::Background => ChannelCommandError::Unasked,
         _ => ChannelCommandError::Unconfirmed,
     })?;
     if answer.trim() == "yes" {

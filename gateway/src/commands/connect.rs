@@ -10,13 +10,15 @@ use crate::{
     chain_source::ChainSource,
     cli::connect::{ConnectArgs, ConnectCommand, PayArgs},
     config::{self, Process},
-    connect::{self, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
+    connect::{self, AppKeys, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
     home, identity, listener, logging,
+    metrics::RegistryMetrics,
     passphrase::Source,
     payer::{
         shelf::{Kept, Shelf, Stage},
         teller::Teller,
     },
+    registrar::Registrar,
     signal::{Hangup, Signals},
     trust::TrustSettings,
     wall_clock::unix_ms,
@@ -60,9 +62,11 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
         return Err(ArgsError::Open(args.listen).into());
     }
     let acceptance = Acceptance::new(&accept(&args), &gateway)?;
+    let registrar = registrar(&args).await?;
+    registrar.govern(acceptance.trust());
     // Before apps are listened to: a passphrase may be asked for.
     let payment = match &args.pay.pay {
-        Some(named) => Some(open_payment(&args.pay, named)?),
+        Some(named) => Some(open_payment(&args.pay, named, &registrar)?),
         None => None,
     };
     let listener = listener::bind(args.listen)?;
@@ -73,6 +77,7 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
     warn(&args, &gateway);
     let link = Link::new(gateway, endpoint(&acceptance));
     let keeping = tokio::spawn(acceptance.keep());
+    let following = tokio::spawn(registrar.follow(RegistryMetrics::default()));
     // A terminal that closes ends nothing; the policy is looked at every second anyway.
     let heard = tokio::spawn(async move {
         loop {
@@ -91,11 +96,12 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
     connect::run(settings, link, guard, payment, first.next(), hurry).await;
     heard.abort();
     keeping.abort();
+    following.abort();
     Ok(())
 }
 
 /// Opens what pays, with the channel's key; nobody else signs for the channel meanwhile.
-fn open_payment(args: &PayArgs, named: &str) -> Result<Payment, BoxError> {
+fn open_payment(args: &PayArgs, named: &str, registrar: &Registrar) -> Result<Payment, BoxError> {
     let kept = pick(args, named)?;
     let lock = kept.lock()?;
     let chain = &args.chain;
@@ -117,10 +123,27 @@ fn open_payment(args: &PayArgs, named: &str) -> Result<Payment, BoxError> {
     tracing::info!(
         channel = kept.name, address = %kept.id.account, charged = %now.charged, at_risk = %now.at_risk,
         budget_day = %now.limits.day, exposure = %now.limits.exposure,
-        "a channel pays for the requests of apps without a key"
+        "a channel pays for the requests of apps"
     );
+    let keys = if args.forward_keys {
+        AppKeys::Forwarded
+    } else {
+        AppKeys::Stay
+    };
     let (cashier, desk) = Cashier::open(kept, teller).ok_or(ArgsError::NoPayer)?;
-    Ok(Payment { cashier, desk, source })
+    let cashier = cashier.governed_by(registrar.clone());
+    Ok(Payment {
+        cashier,
+        desk,
+        source,
+        keys,
+    })
+}
+
+/// What takes away from what is believed.
+async fn registrar(args: &ConnectArgs) -> Result<Registrar, BoxError> {
+    let usual = home::data(&Process).map(|data| data.join("registry.json"));
+    args.registry.open(&args.pay.chain, usual).await
 }
 
 /// The channel that is meant; without a name the only one that is not closing or closed.
@@ -159,6 +182,9 @@ fn warn(args: &ConnectArgs, gateway: &Gateway) {
         tracing::warn!(
             "--danger-listen-beyond-loopback is set: other machines may use this address, and what they send crosses the network in the clear"
         );
+        if args.pay.pay.is_some() {
+            tracing::warn!("whoever reaches this address is paid for from your channel, up to --budget-day");
+        }
     }
 }
 

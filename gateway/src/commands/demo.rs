@@ -1,4 +1,4 @@
-//! `mulberry demo`: all that exists so far in one process, and the lines to try it with.
+//! `mulberry demo`: app's side, gateway, worker and chain in one process, and the lines to try it with.
 //!
 //! Nobody needs a key: in front of the gateway stands what stands beside an app elsewhere, [`client`], which pays each
 //! request from a channel on a simulated chain, [`coins`]; behind it the gateway pays its worker, [`guest`], the same way.
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use attestation::{Hex, Tier};
+use attestation::Tier;
 use backends::{
     body::Outgoing,
     client::{Client, Connector, HttpVersion, Target},
@@ -43,7 +43,6 @@ use crate::{
     listener,
     signal::Signals,
     source::{Origin, Source},
-    tls,
     trust::TrustSettings,
     wages::Wages,
     worker::IncomeSettings,
@@ -70,6 +69,8 @@ const USUAL: [(&str, &str, &str); 5] = [
 /// What every model of the demo costs, in coins; the tokens are counted by the million. With a price for a request, so that audio
 /// and images are served too, whose tokens nobody counts.
 const PRICE: &str = "{currency: TON, prompt: 0.02, cached: 0.005, completion: 0.16, request: 0.000001, fee: {prompt: 0.001, completion: 0.008}}";
+/// Where the demo listens unless told otherwise.
+const PORTS: std::ops::RangeInclusive<u16> = 8080..=8099;
 /// How long a port gets to show that an engine is behind it.
 const LOOK: Duration = Duration::from_millis(700);
 
@@ -101,22 +102,20 @@ struct NoEngine(String);
 struct NoDatabase;
 
 pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
-    if !args.listen.ip().to_canonical().is_loopback() {
-        return Err(Public.into());
-    }
+    let listener = listen(args.listen)?;
+    let ours = listener.local_addr()?;
     let engine = match &args.upstream {
         Some(url) => look("the server", "openai-compatible", url)
             .await
             .ok_or_else(|| NoEngine(url.clone()))?,
-        None => match find(args.listen.port()).await {
+        None => match find(ours.port()).await {
             Some(engine) => engine,
             None => scripted().await?,
         },
     };
     // The second one ends what is open.
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
-    let listener = listener::bind(args.listen)?;
-    let base = format!("http://{}", listener.local_addr()?);
+    let base = format!("http://{ours}");
     let folder = Folder::new()?;
     let coins = Coins::begin(&folder.0).await?;
     let guest = Guest::prepare(&folder.0, &engine)?;
@@ -193,6 +192,21 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), BoxError> {
     Ok(std::io::stdout().write_all(format!("\n{sums}").as_bytes())?)
 }
 
+/// Where it was told, or on the first port from the usual one that is free: an engine may have that.
+fn listen(at: Option<SocketAddr>) -> Result<TcpListener, BoxError> {
+    if let Some(at) = at {
+        if !at.ip().to_canonical().is_loopback() {
+            return Err(Public.into());
+        }
+        return Ok(listener::bind(at)?);
+    }
+    let mut ports = PORTS.map(|port| listener::bind(([127, 0, 0, 1], port).into()));
+    // The last one says what is wrong with the usual one.
+    let first = ports.next().ok_or("there is no usual port")?;
+    let found = first.or_else(|error| ports.find_map(Result::ok).ok_or(error));
+    Ok(found?)
+}
+
 fn yaml(folder: &Path, engine: &Engine, guest: Option<&Guest>, coins: &Coins) -> Result<String, BoxError> {
     let backends = match guest {
         Some(guest) => guest.yaml(engine.kind)?,
@@ -201,13 +215,10 @@ fn yaml(folder: &Path, engine: &Engine, guest: Option<&Guest>, coins: &Coins) ->
             engine.kind, engine.url
         ),
     };
-    // Who has no key pays. Without any key nobody would have to.
-    let key: [u8; 16] = tls::random().ok_or("this system has no randomness")?;
     Ok(format!(
-        "listen: 127.0.0.1:0\nattested_listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\n{backends}{}log: {{level: warn}}\ndrain: {{timeout: 5s}}\nkeys: [{{name: nobody, secret: sk-{}}}]\nledger: {{currency: TON, prices: [{{price: {PRICE}}}]}}\n",
+        "listen: 127.0.0.1:0\nattested_listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: {}\n{backends}{}log: {{level: warn}}\ndrain: {{timeout: 5s}}\nledger: {{currency: TON, prices: [{{price: {PRICE}}}]}}\n",
         serde_json::to_string(folder)?,
         coins.yaml(guest.is_some())?,
-        Hex(key),
     ))
 }
 
@@ -420,11 +431,14 @@ async fn scripted() -> Result<Engine, BoxError> {
 
 fn greeting(app: &App, base: &str, engine: &Engine, guest: Option<&Guest>, token: &str) -> String {
     let mut text = format!(
-        "\nMulberry {} demo: everything that exists so far, in one process.\n\n",
+        "\nMulberry {} demo: app, connect, gateway, worker and chain in one process.\n\n",
         env!("CARGO_PKG_VERSION")
     );
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:9} {value}\n"));
-    line("gateway", format!("{base}   real; no key needed from this machine"));
+    line(
+        "gateway",
+        format!("{base}   real, behind mulberry connect; no key is needed, and one that is sent goes nowhere"),
+    );
     if engine.is_scripted {
         line(
             "engine",
@@ -452,7 +466,7 @@ fn greeting(app: &App, base: &str, engine: &Engine, guest: Option<&Guest>, token
     line(
         "money",
         format!(
-            "real ledger, play money: a million tokens of prompt cost 0.021 {}, of answer 0.168",
+            "real ledger, play money: a million tokens of prompt cost 0.021 {}, of answer 0.168, and each request 0.000001",
             purse::COIN,
         ),
     );
@@ -488,7 +502,7 @@ fn greeting(app: &App, base: &str, engine: &Engine, guest: Option<&Guest>, token
         )
     };
     text.push_str(&format!(
-        "\nTry it:\n\n{}\n\n{}\n\nOr open {base}/docs, or set the base URL of any OpenAI client to {base}/v1\n",
+        "\nTry it:\n\n{}\n\n{}\n\nOr open {base}/docs, or set the base URL of any OpenAI client to {base}/v1; its API key may be anything\n",
         curl("", "", ""),
         curl("-N ", "", ",\"stream\":true"),
     ));

@@ -59,7 +59,7 @@ enum WalletCommandError {
         .0.display()
     )]
     NoWords(PathBuf),
-    #[error("the words were not shown; there is no terminal to ask on, so ask twice yourself with --show")]
+    #[error("the words were not shown; there is nobody to ask at a terminal, so ask twice yourself with --show")]
     Unasked,
     #[error("the words were not shown")]
     Unconfirmed,
@@ -225,7 +225,7 @@ fn words(output: Output, file: &WalletFile, passphrase: &Source<'_>, show: bool)
     if !show {
         let question = "Whoever sees the 24 words has the coins. Type `show` to see them here: ";
         let answer = terminal::ask(question).map_err(|error| match error {
-            AskError::NoTerminal => WalletCommandError::Unasked,
+            AskError::NoTerminal | AskError::Background => WalletCommandError::Unasked,
             _ => WalletCommandError::Unconfirmed,
         })?;
         if answer.trim() != "show" {

@@ -19,7 +19,9 @@ use crate::{
     identity::{self, IdentityError, Shown},
     key_file::{self, ReadError},
     listener, logging,
+    metrics::RegistryMetrics,
     receipts::key::KeyError,
+    registrar::Registrar,
     signal::Signals,
     tls::{self, TlsError},
     trust::{Judging, TrustSettings},
@@ -75,7 +77,8 @@ async fn serve(args: WorkerArgs) -> Result<(), BoxError> {
     if let Some(gpus) = gpus {
         tokio::spawn(gpus.renew(shown.identities().clone()));
     }
-    let judging = Judging::begin(&trust(&args))?;
+    let (judging, registrar) = judging(&args).await?;
+    tokio::spawn(registrar.follow(RegistryMetrics::default()));
     let (mut first, mut second) = (Signals::install()?, Signals::install()?);
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     tracing::info!(key_sha256 = %shown.key(), evidence = %args.evidence, engine = %engine.target(), listen = address.map(tracing::field::display), "worker starts");
@@ -125,6 +128,15 @@ fn gpus(args: &WorkerArgs) -> Result<Option<Arc<Gpus>>, TlsError> {
     let collector = args.gpu_collector.clone();
     let gpus = collector.map(|collector| Gpus::new(collector, args.gpu_ocsp.clone()));
     Ok(gpus.transpose()?.map(Arc::new))
+}
+
+/// What judges gateways, and what takes away from it.
+async fn judging(args: &WorkerArgs) -> Result<(Judging, Registrar), BoxError> {
+    let judging = Judging::begin(&trust(args))?;
+    let usual = args.key_file.with_extension("registry.json");
+    let registrar = args.registry.open(&args.pay.chain, Some(usual)).await?;
+    registrar.govern(judging.trust());
+    Ok((judging, registrar))
 }
 
 /// By what gateways are judged.

@@ -33,6 +33,7 @@ pub(super) fn check(config: &Config, root: &Node, env: &dyn Environment, problem
     checker.workers(config);
     checker.price_of_strangers(config);
     checker.attested(config);
+    checker.registry(config);
     checker.model_names(config);
     checker.routes(config);
     checker.fallbacks(config);
@@ -113,6 +114,14 @@ impl Checker<'_> {
             let fix = "set `data_dir`";
             let message = "needs a key of the gateway, which could be kept nowhere";
             self.report("attested_listen", message, fix);
+        }
+    }
+
+    fn registry(&mut self, config: &Config) {
+        if config.registry.is_some() && config.data_dir.is_none() {
+            let fix = "set `data_dir`";
+            let message = "needs what was read of it to be kept, or an earlier state could be shown at each start";
+            self.report("registry", message, fix);
         }
     }
 

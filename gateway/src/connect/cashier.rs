@@ -31,6 +31,7 @@ use crate::{
         shelf::Kept,
         teller::{Ended, Picture, Teller, TellerError},
     },
+    registrar::Registrar,
     tls,
     wall_clock::unix_ms,
 };
@@ -53,6 +54,10 @@ enum Job {
 pub(crate) enum CashierError {
     #[error(transparent)]
     Teller(#[from] TellerError),
+    #[error(
+        "The registry does not list the key that this gateway takes payments by, or could not be read. Nothing is paid to it."
+    )]
+    Unlisted,
     #[error("The payer of this program has ended, or has too much to do; look at its log.")]
     Gone,
     #[error("The gateway asked for more each time that more was signed. Nothing was answered; it may be asked again.")]
@@ -69,6 +74,8 @@ pub(crate) struct Cashier {
     jobs: SyncSender<Job>,
     picture: watch::Receiver<Picture>,
     about: Arc<About>,
+    /// What says who may be paid.
+    registrar: Registrar,
 }
 
 /// What never changes.
@@ -131,8 +138,14 @@ impl Cashier {
             jobs,
             picture,
             about: Arc::new(about),
+            registrar: Registrar::default(),
         };
         Some((cashier, desk))
+    }
+
+    /// It pays only whom this allows.
+    pub(crate) fn governed_by(self, registrar: Registrar) -> Self {
+        Self { registrar, ..self }
     }
 
     pub(crate) fn kept(&self) -> &Kept {
@@ -175,6 +188,9 @@ impl Cashier {
     /// Sets aside for a request, and gives its header. Waits for what may pass: for a channel that is not ready, and for
     /// requests under way that need all that may be at risk.
     pub(super) async fn begin(&self, until: Instant) -> Result<(Paying, String), CashierError> {
+        if !self.registrar.allows_gateway(&self.about.kept.keys.payee) {
+            return Err(CashierError::Unlisted);
+        }
         let count = self.about.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut bytes = [0; 16];
         for (byte, from) in bytes.iter_mut().zip(self.about.mark.into_iter().chain(count)) {

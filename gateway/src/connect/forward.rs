@@ -1,8 +1,8 @@
 //! Forward: an app's request to the gateway, and the answer back, as they came.
 //!
 //! Only what belongs to one connection is taken off: its own headers, the app's name for us, and `origin`, which was judged here.
-//! What the app says of itself (its API key, its ids) the gateway hears; we add nothing but, where a channel pays
-//! ([`pay`]), the payment.
+//! What the app says of itself (its API key, its ids) the gateway hears, and we add nothing; but where a channel pays
+//! ([`pay`]) the payment is added, and keys stay here.
 //! A request waits for a connection for [`PATIENCE`], and is then refused with the reason: nothing of it has left this machine.
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use super::{
     Guard, Link,
     cashier::{Cashier, CashierError, Paying},
     link::{self, Standing, Up, Why},
-    pay::{self, Kept, Paid},
+    pay::{self, AppKeys, Kept, Paid},
     relay::Relay,
     status,
 };
@@ -73,18 +73,20 @@ pub(crate) struct Forward {
 /// Where requests are paid for.
 struct Till {
     cashier: Cashier,
+    keys: AppKeys,
     kept: Kept,
 }
 
 impl Forward {
-    /// `cashier` pays for the requests of apps without a key.
-    pub(crate) fn new(link: Arc<Link>, guard: Guard, ending: Drain, cashier: Option<Cashier>) -> Self {
+    /// Where there is a cashier it pays for requests, and [`AppKeys`] says what becomes of those that apps send.
+    pub(crate) fn new(link: Arc<Link>, guard: Guard, ending: Drain, paying: Option<(Cashier, AppKeys)>) -> Self {
         Self {
             link,
             guard,
             ending,
-            till: cashier.map(|cashier| Till {
+            till: paying.map(|(cashier, keys)| Till {
                 cashier,
+                keys,
                 kept: Kept::new(),
             }),
         }
@@ -102,7 +104,9 @@ impl Forward {
         let protocol = protocol(&request);
         let mut request = outgoing(request);
         match till {
-            Some(till) if pay::is_ours(request.headers_mut()) => Ok(self.pay(till, request, protocol).await?),
+            Some(till) if pay::is_ours(till.keys, request.headers_mut()) => {
+                Ok(self.pay(till, request, protocol).await?)
+            }
             _ => {
                 let (response, up) = self.send(request, Instant::now() + PATIENCE).await?;
                 Ok(self.answered(response, &up, protocol, None))

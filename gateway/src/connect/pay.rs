@@ -1,6 +1,8 @@
 //! Pay: a request that a channel pays for, from what is set aside to what it cost.
 //!
-//! An app that sends a key of its own is not paid for: the key rules. One that must send something sends [`KEY`].
+//! Apps that changed nothing but their base URL send the key that they have, often of another service: it stays here, and
+//! the channel pays. Where keys are forwarded a key of the app's own rules, and is not paid for; one that must send
+//! something and means the channel sends [`KEY`].
 //! A request that costs something is kept, up to [`MOST_KEPT`] bytes, so that it can be sent again when the gateway wants
 //! a higher voucher for it; a larger one is sent once, and when it is refused the voucher is signed and the app told to
 //! send it again.
@@ -34,14 +36,35 @@ pub(super) const TRIES: u32 = 4;
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static(x402::SIGNATURE);
 const RESPONSE: HeaderName = HeaderName::from_static(x402::RESPONSE);
 const REQUIRED: HeaderName = HeaderName::from_static(x402::REQUIRED);
+/// Where a gateway looks for a key.
 const API_KEYS: [HeaderName; 3] = [
     header::AUTHORIZATION,
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-api-key"),
 ];
+/// What else an app may send that is nobody's but its own.
+const CREDENTIALS: [HeaderName; 3] = [
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-goog-api-key"),
+];
 
-/// Takes off a key that means the channel, and says whether the channel pays.
-pub(super) fn is_ours(headers: &mut HeaderMap) -> bool {
+/// What becomes of the keys that apps send, where a channel pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppKeys {
+    /// They stay here, whatever they are.
+    Stay,
+    /// They go on to the gateway, and what has one is not paid for.
+    Forwarded,
+}
+
+/// Takes off the keys that shall not go on, and says whether the channel pays: not for an app that pays itself.
+pub(super) fn is_ours(keys: AppKeys, headers: &mut HeaderMap) -> bool {
+    if keys == AppKeys::Stay {
+        for name in API_KEYS.iter().chain(&CREDENTIALS) {
+            headers.remove(name);
+        }
+    }
     if headers.contains_key(SIGNATURE) {
         return false;
     }
@@ -207,7 +230,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_of_the_apps_own_rules() {
+    fn a_key_stays_here() {
+        for (name, value, ours) in [
+            ("authorization", "Bearer sk-app", true),
+            ("authorization", "Basic channel", true),
+            ("api-key", "sk-app", true),
+            ("x-api-key", "", true),
+            ("x-goog-api-key", "sk-app", true),
+            ("proxy-authorization", "Basic sk-app", true),
+            ("cookie", "session=1", true),
+            ("payment-signature", "e30=", false),
+            ("x-other", "sk-app", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static(value));
+            headers.append(name, HeaderValue::from_static(value));
+            assert_eq!(is_ours(AppKeys::Stay, &mut headers), ours, "{name}: {value}");
+            let is_left = ["payment-signature", "x-other"].contains(&name);
+            assert_eq!(headers.contains_key(name), is_left, "{name}: {value}");
+            // Nor beside a payment of the app's own.
+            headers.append(name, HeaderValue::from_static(value));
+            headers.insert(SIGNATURE, HeaderValue::from_static("e30="));
+            assert!(!is_ours(AppKeys::Stay, &mut headers), "{name}: {value}");
+            assert_eq!(headers.contains_key(name), is_left, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_forwarded_key_of_the_apps_own_rules() {
         for (name, value, ours) in [
             ("authorization", "Bearer channel", true),
             ("authorization", "bearer  channel", true),
@@ -222,7 +272,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
-            assert_eq!(is_ours(&mut headers), ours, "{name}: {value}");
+            assert_eq!(is_ours(AppKeys::Forwarded, &mut headers), ours, "{name}: {value}");
             let is_taken_off = !headers.contains_key(name);
             assert_eq!(is_taken_off, ours && name != "x-other", "{name}: {value}");
         }

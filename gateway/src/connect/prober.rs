@@ -20,7 +20,7 @@ use super::{
     link,
     pay::{SIGNATURE, header_value, said},
 };
-use crate::{chain_source::ChainSource, layers::rescue::Chain, on_chain};
+use crate::{absence::Absence, chain_source::ChainSource, layers::rescue::Chain, on_chain};
 
 const PATH: &str = "/v1/models";
 /// A gateway that does not know the channel asks the chain first.
@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often the chain is asked, while it does not show the channel and then.
 const EAGER: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(20);
+/// What was there, and is not shown now.
+const UNSHOWN: &str =
+    "it does not show the channel, though it was there; that is believed when it is said for some minutes";
 /// Of an error.
 const MOST_BYTES: usize = 64 * 1024;
 
@@ -118,8 +121,9 @@ async fn refusal(response: Response<Incoming>) -> Refusal {
 
 async fn follow(cashier: Cashier, source: ChainSource) {
     let mut trouble: Option<String> = None;
+    let mut absence = Absence::default();
     loop {
-        let why = look(&cashier, &source).await.err();
+        let why = look(&cashier, &source, &mut absence).await.err();
         match &why {
             Some(why) if trouble.as_ref() != Some(why) => {
                 tracing::warn!(
@@ -150,11 +154,18 @@ async fn follow(cashier: Cashier, source: ChainSource) {
     }
 }
 
-async fn look(cashier: &Cashier, source: &ChainSource) -> Result<(), String> {
+async fn look(cashier: &Cashier, source: &ChainSource, absence: &mut Absence) -> Result<(), String> {
     let id = &cashier.kept().id;
     let state = source.account(id.account).await;
     let state = state.map_err(|error| Chain(&error).to_string())?;
     let read = on_chain::read(&state, id).map_err(|stranger| stranger.to_string())?;
+    match read {
+        Some(_) => absence.shown(state.head),
+        None if cashier.picture().phase == Phase::Opening => {}
+        // What ends a channel cannot be taken back.
+        None if absence.is_gone(state.head) => {}
+        None => return Err(UNSHOWN.to_owned()),
+    }
     cashier.chain(Fact {
         seqno: state.head.seqno,
         time_s: state.head.time,

@@ -31,7 +31,7 @@ use billing_ton::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{passphrase::Passphrase, tls, wallet_file::private_folder};
+use crate::{absence::Absence, passphrase::Passphrase, tls, wallet_file::private_folder};
 
 const VERSION: u32 = 1;
 /// Far more than any file of a channel has, but its key, which has a bound of its own.
@@ -122,6 +122,9 @@ pub(crate) struct Slate {
     /// The day on which something was last signed for requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) day: Option<Day>,
+    /// Since when the chain does not show it, where it did.
+    #[serde(default, skip_serializing_if = "Absence::is_default")]
+    pub(crate) absence: Absence,
 }
 
 /// A day of UTC, and what was spent in all when it began.

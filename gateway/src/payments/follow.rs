@@ -14,13 +14,16 @@ use billing_store::{
     LedgerFault,
     ledger::{CloseError, Facts, Objection, Side, Stage, StoredChannel, Word},
 };
-use billing_ton::chain::{AccountState, Status};
+use billing_ton::{
+    chain::{AccountState, Status},
+    sources::SourcesError,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, hear, settlement, settling::Cashier,
 };
-use crate::{layers::rescue::Chain, wall_clock::unix_ms};
+use crate::{absence::Absence, layers::rescue::Chain, wall_clock::unix_ms};
 
 /// How long the start waits for the chain.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -35,6 +38,8 @@ struct Watched {
     signed: HashMap<channel::Account, Instant>,
     /// What was told in the log already.
     objections: HashMap<channel::Account, Objection>,
+    /// Of channels that were closed here, since when the chain does not show them.
+    absences: HashMap<channel::Account, Absence>,
     is_failing: bool,
     cashier: Cashier,
 }
@@ -45,6 +50,7 @@ impl Watched {
             generation: 0,
             signed: HashMap::new(),
             objections: HashMap::new(),
+            absences: HashMap::new(),
             is_failing: false,
             cashier,
         }
@@ -148,6 +154,7 @@ impl Shared {
             match self.see_off(account, watched).await {
                 Ok(true) => {
                     self.parting().remove(&account);
+                    watched.absences.remove(&account);
                     watched.cashier.forget(&account);
                 }
                 Ok(false) => {}
@@ -194,11 +201,23 @@ impl Shared {
         };
         let state = self.sources.first().account(account).await;
         let state = state.map_err(|error| Chain(&error).to_string())?;
+        let absence = watched.absences.entry(account).or_default();
         let Some(now) = accept::read(&state) else {
-            return Ok(!matches!(state.status, Status::Active { .. } | Status::Frozen));
+            if matches!(state.status, Status::Active { .. } | Status::Frozen) {
+                return Ok(false);
+            }
+            // Whoever keeps the last take and starts the clock would like nothing more than that we look away.
+            let both = match self.sources.account(account, Nano::MOST).await {
+                Ok(both) => both,
+                Err(SourcesError::NoSecond { .. }) => state,
+                Err(error) => return Err(Chain(&error).to_string()),
+            };
+            return Ok(accept::read(&both).is_none() && absence.is_gone(both.head));
         };
+        absence.shown(state.head);
+        // Its address follows from its terms: somebody lies.
         if (now.terms, now.keys) != (stored.terms, stored.keys) {
-            return Ok(true);
+            return Ok(false);
         }
         let brought = watched.cashier.bring(&self.sources, &settlement, &now.on_chain).await;
         brought.map_err(|error| Chain(&error).to_string())?;

@@ -7,17 +7,24 @@ use billing::{
         x402::{self, Asset, Offer, OfferExtra, Required, Resource, Scheme, Version},
     },
 };
-use billing_ton::contract::{self, BadTerms, Wanted};
+use billing_ton::{
+    contract::{self, BadTerms, Wanted},
+    registry::Fee,
+};
 use http::HeaderValue;
 
 use super::Channel;
+use crate::registrar::Registrar;
 
 /// Seconds that a payer has to repeat its request with a payment.
 const PATIENCE_S: u32 = 60;
 
 /// What a channel to us must be.
 pub(super) struct Terms {
+    /// As the operator says.
     pub(super) wanted: Wanted,
+    /// What takes away from the fee.
+    pub(super) registrar: Registrar,
 }
 
 /// Terms that are not ours. In order of precedence.
@@ -70,9 +77,22 @@ impl PaymentRequired {
 }
 
 impl Terms {
+    /// What a channel that comes now must be. Those that were taken keep the terms that they have on the chain.
+    pub(super) fn wanted(&self) -> Wanted {
+        let Wanted { fee_bps, fee_dest, .. } = self.wanted;
+        let asked = Fee {
+            bps: fee_bps,
+            dest: fee_dest,
+        };
+        Wanted {
+            fee_bps: self.registrar.fee(asked).bps,
+            ..self.wanted
+        }
+    }
+
     /// Whether a channel's terms are ours, before anybody is asked about it. The chain has the last word.
     pub(super) fn check(&self, terms: &ChannelTerms, keys: &Keys) -> Result<(), Unwanted> {
-        let wanted = &self.wanted;
+        let wanted = &self.wanted();
         if terms.network != wanted.network {
             return Err(Unwanted::Network {
                 wanted: wanted.network,
@@ -151,7 +171,7 @@ impl Terms {
     }
 
     pub(super) fn offer(&self, amount: Nano) -> Offer {
-        let wanted = &self.wanted;
+        let wanted = &self.wanted();
         let key: PublicKey = wanted.payee_key;
         Offer {
             scheme: Scheme,

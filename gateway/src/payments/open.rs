@@ -23,7 +23,7 @@ use super::{
     look::Looks,
     settling::{Settling, SettlingError},
 };
-use crate::{config, ledger::Ledger, limiter::Limiters, tls};
+use crate::{config, ledger::Ledger, limiter::Limiters, registrar::Registrar, tls};
 
 /// Why nobody can pay. In order of precedence.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,7 @@ impl Payments {
         store: Option<&Store>,
         ledger: &Ledger,
         limiters: &Arc<Limiters>,
+        registrar: &Registrar,
     ) -> Result<Self, OpenError> {
         let store = store.ok_or(OpenError::NoDatabase)?.channels();
         let is_key_new = !key::is_there(settings.key_file.as_deref(), folder);
@@ -76,6 +77,12 @@ impl Payments {
             fee_dest: settings.fee_dest().ok_or(OpenError::Address)?,
             close_delay_s: u32::try_from(settings.min_close_delay.as_secs()).unwrap_or(u32::MAX),
         };
+        if !registrar.allows_gateway(&wanted.payee_key) {
+            tracing::warn!(
+                payee_key = to_hex(&wanted.payee_key),
+                "the registry does not list the key that takes payments here, or is not known: who reads it will not pay this gateway"
+            );
+        }
         let mut chains = settings
             .chain
             .iter()
@@ -90,7 +97,10 @@ impl Payments {
             account: wanted.payee,
         };
         let shared = Arc::new(Shared {
-            offered: Offered { wanted },
+            offered: Offered {
+                wanted,
+                registrar: registrar.clone(),
+            },
             signer,
             for_strangers: sources.for_strangers(),
             senders: Senders::new(sources.first().clone(), store.clone(), payee),

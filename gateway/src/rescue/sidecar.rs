@@ -54,6 +54,7 @@ fn from_pay(error: &CashierError) -> Refusal {
             | TellerError::Hold(_)
             | TellerError::Commit(_) => unavailable("payment_failed").never_retry(),
         },
+        CashierError::Unlisted => unpaid("gateway_unlisted"),
         CashierError::Gone => unavailable("payment_failed").never_retry(),
         CashierError::Greedy => Refusal::ours(StatusCode::BAD_GATEWAY, "payment_unheard", error.to_string()),
         CashierError::Again => {

@@ -260,6 +260,7 @@ fn what_connect_says_is_documented() {
         ForwardError::Away(None),
         ForwardError::Late,
         ForwardError::Body("it broke".into()),
+        CashierError::Unlisted.into(),
         CashierError::Gone.into(),
         CashierError::Greedy.into(),
         CashierError::Again.into(),

@@ -46,8 +46,9 @@ fn from_nothing_to_a_settled_request() {
         .current_dir(world.dir())
         .env("HOME", world.dir())
         .env("PATH", format!("{folder}:/usr/sbin:/usr/bin:/sbin:/bin"))
-        .env("MULBERRY_WALLET_PASSPHRASE", "four random words here")
         .env_remove("XDG_DATA_HOME")
+        // The document says it.
+        .env_remove("MULBERRY_WALLET_PASSPHRASE")
         .stdin(Stdio::null())
         .output()
         .expect("bash is there");

@@ -202,11 +202,17 @@ async fn an_app_without_a_key_is_paid_for_to_the_nanoton() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         received += cost(&answer);
     }
-    // Clients that must send a key send this one.
-    let placeholder = connect.request(chat("mock", 20, false)).bearer_auth("channel");
-    let placeholder = Answer::of(send(placeholder).await).await;
-    assert_eq!(placeholder.status, 200, "{}", placeholder.text());
-    received += cost(&placeholder);
+    // A key that the app has, of whomever, stays here; one that the gateway knows would rule, and any other be refused.
+    for (name, key) in [
+        ("authorization", "Bearer sk-alice"),
+        ("api-key", "sk-alice"),
+        ("x-api-key", "sk-nobody"),
+    ] {
+        let keyed = connect.request(chat("mock", 20, false)).header(name, key);
+        let keyed = Answer::of(send(keyed).await).await;
+        assert_eq!(keyed.status, 200, "{}", keyed.text());
+        received += cost(&keyed);
+    }
     assert_eq!(agree(&site, &connect).await, received);
     // A stream says it behind its end, which the app need not hear.
     for _ in 0..3 {
@@ -219,12 +225,6 @@ async fn an_app_without_a_key_is_paid_for_to_the_nanoton() {
     flow.until("data: ").await;
     drop(flow);
     let left = agree_on_more(&site, &connect, Some(streamed)).await;
-    // A key of the app's own rules, and nothing is paid.
-    let keyed = Answer::of(send(connect.request(chat("mock", 20, false)).bearer_auth("sk-alice")).await).await;
-    assert_eq!(keyed.status, 200, "{}", keyed.text());
-    assert!(!keyed.headers.contains_key("payment-response"));
-    let unknown = Answer::of(send(connect.request(chat("mock", 20, false)).bearer_auth("sk-nobody")).await).await;
-    assert_eq!(unknown.status, 401);
     // What is refused for another reason costs nothing.
     let broken = Answer::of(send(connect.request("{")).await).await;
     assert_eq!(broken.status, 400, "{}", broken.text());
@@ -265,6 +265,25 @@ async fn an_app_without_a_key_is_paid_for_to_the_nanoton() {
     for log in [connect.log(), site.gateway.log()] {
         assert!(!log.contains("Say hello") && !log.contains(PASSPHRASE), "{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarded_key_rules() {
+    let site = Site::new("1").await;
+    let connect = site.connect(&["--forward-keys"]).await;
+    let ask = async |key| {
+        let request = connect.request(chat("mock", 20, false)).bearer_auth(key);
+        Answer::of(send(request).await).await
+    };
+    let keyed = ask("sk-alice").await;
+    assert_eq!(keyed.status, 200, "{}", keyed.text());
+    assert!(!keyed.headers.contains_key("payment-response"));
+    assert_eq!(ask("sk-nobody").await.status, 401);
+    // Clients that must send a key send this one.
+    let paid = ask("channel").await;
+    assert_eq!(paid.status, 200, "{}", paid.text());
+    let received = cost(&paid) + cost(&whole(&connect).await);
+    assert_eq!(agree(&site, &connect).await, received);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

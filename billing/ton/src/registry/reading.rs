@@ -73,11 +73,16 @@ pub enum ReadError {
 /// Reads the registry at `account`. `now_s` are Unix seconds by our own clock.
 pub async fn read(chain: &dyn Chain, account: Account, now_s: u64) -> Result<Registry, ReadError> {
     let state = chain.account(account).await.map_err(ReadError::Chain)?;
+    heard(chain.network(), account, &state, now_s)
+}
+
+/// The same of what a source, or two that agree, said just now.
+pub fn heard(network: Network, account: Account, state: &AccountState, now_s: u64) -> Result<Registry, ReadError> {
     let age_s = now_s.saturating_sub(state.head.time.into());
     if age_s > STALE_S {
         return Err(ReadError::Stale { age_s });
     }
-    judge(chain.network(), account, &state).map_err(ReadError::Not)
+    judge(network, account, state).map_err(ReadError::Not)
 }
 
 /// The same of what a source said already.
@@ -96,21 +101,29 @@ pub fn judge(network: Network, account: Account, state: &AccountState) -> Result
     if code.repr_hash().0 != CODE_HASH {
         return Err(NotRegistry::Code);
     }
-    let kept = State::decode_boc(data).map_err(NotRegistry::Data)?;
-    if kept.network != network {
-        return Err(NotRegistry::Network {
-            wanted: network,
-            found: kept.network,
-        });
-    }
-    Ok(Registry {
-        account,
-        state: kept,
-        head: state.head,
-    })
+    Registry::restore(network, account, state.head, data)
 }
 
 impl Registry {
+    /// From what was kept of one that was read: its block, and [`Registry::data`]. Nobody is asked whether it is so:
+    /// whoever can write what is kept decides.
+    pub fn restore(network: Network, account: Account, head: Head, data: &[u8]) -> Result<Self, NotRegistry> {
+        let state = State::decode_boc(data).map_err(NotRegistry::Data)?;
+        if state.network != network {
+            return Err(NotRegistry::Network {
+                wanted: network,
+                found: state.network,
+            });
+        }
+        Ok(Self { account, state, head })
+    }
+
+    /// Its data as a bag of cells.
+    #[must_use]
+    pub fn data(&self) -> Vec<u8> {
+        Boc::encode(self.state.encode())
+    }
+
     #[must_use]
     pub fn account(&self) -> Account {
         self.account
@@ -137,6 +150,12 @@ impl Registry {
     #[must_use]
     pub fn head(&self) -> Head {
         self.head
+    }
+
+    /// Whether both hold the same, in whatever block. At one number of changes a registry can hold one thing only.
+    #[must_use]
+    pub fn says_as(&self, other: &Self) -> bool {
+        self.account == other.account && self.state == other.state
     }
 
     /// Whether it may take the place of one that was seen at change `seen`.

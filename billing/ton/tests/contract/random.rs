@@ -1,5 +1,14 @@
 //! Numbers that a seed decides.
 
+/// So many messages, unless `MULBERRY_STORM_MESSAGES` says how many.
+#[expect(clippy::disallowed_methods, reason = "a longer storm is asked for from outside")]
+pub(crate) fn messages(usual: usize) -> usize {
+    match std::env::var("MULBERRY_STORM_MESSAGES") {
+        Ok(text) => text.parse().expect("MULBERRY_STORM_MESSAGES is a number"),
+        Err(_) => usual,
+    }
+}
+
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
 

@@ -1,10 +1,10 @@
-//! The operations on payment channels.
+//! The operations on payment channels, and the registry.
 
 use openapi::document;
 use utoipa::openapi::{Components, HttpMethod, Type};
 
 use super::{Row, get, list, one};
-use crate::admin::{channels::ChannelView, wages::WageView};
+use crate::admin::{channels::ChannelView, registry::RegistryView, wages::WageView};
 
 pub(super) fn rows() -> Vec<Row> {
     let post = |row: Row| Row {
@@ -12,6 +12,13 @@ pub(super) fn rows() -> Vec<Row> {
         ..row
     };
     vec![
+        get(
+            "/registry",
+            "getRegistry",
+            "The registry that takes away from what is allowed here; 404 without one",
+            &[],
+            one::<RegistryView>(),
+        ),
         get(
             "/wages",
             "listWages",
@@ -63,4 +70,5 @@ pub(super) fn rows() -> Vec<Row> {
 pub(super) fn register(components: &mut Components) {
     document::register::<ChannelView>(components);
     document::register::<WageView>(components);
+    document::register::<RegistryView>(components);
 }

@@ -45,12 +45,17 @@ pub(super) fn check(args: &CheckArgs) -> Result<Said, Unusable> {
         return Ok(told(&problems));
     }
     let images: Vec<&str> = policy.images.iter().map(|image| image.name.as_str()).collect();
-    Ok(Said::Good(format!(
+    let mut said = format!(
         "good: tier {} and above, images: {}\ndigest {}",
         policy.min_tier,
         plain(&images.join(", ")),
         policy.digest()
-    )))
+    );
+    // By which lists of others name them, such as a registry's.
+    for image in &policy.images {
+        said.push_str(&format!("\nimage {} {}", plain(&image.name), image.digest()));
+    }
+    Ok(Said::Good(said))
 }
 
 /// In any of the formats that a configuration may have.

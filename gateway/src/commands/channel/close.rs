@@ -9,7 +9,8 @@ use billing_ton::{
 use serde_json::json;
 
 use super::{
-    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, look_alone, short, tell, tell_elsewhere, time, write,
+    BoxError, ChannelCommandError, Counter, Seen, confirm, delay, ended, look_alone, short, tell, tell_elsewhere, time,
+    write,
 };
 use crate::{
     chain_source::ChainSource,
@@ -59,6 +60,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 "The channel is closed: what was left went back to the payer.\n",
             );
         }
+        Seen::Absent if slate.stage > Stage::New => return Err(ChannelCommandError::Unshown.into()),
         Seen::Absent => return Err(ChannelCommandError::Unopened.into()),
     };
     let due = match on_chain.close_at {
@@ -149,7 +151,7 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
                 matches!(state.status, Status::Nonexistent | Status::Uninitialised)
             })
             .await?;
-            look_alone(&source, &kept, &lock).await?;
+            ended(&kept, &lock)?;
             let text = format!("Closed: {} GRAM (TON) and the reserve are back.\n", short(rest));
             done(counter, &kept, "closed", &text)
         }
@@ -200,7 +202,7 @@ async fn together(
         matches!(state.status, Status::Nonexistent | Status::Uninitialised)
     })
     .await?;
-    let (_, _, slate) = look_alone(source, kept, lock).await?;
+    let slate = ended(kept, lock)?;
     let taken = settlement.take().amount();
     let text = format!(
         "Closed with the payee: it has {} GRAM (TON) in all; {} and the reserve are back.\n",

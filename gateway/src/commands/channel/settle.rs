@@ -9,7 +9,7 @@ use billing_ton::{
 };
 use serde_json::json;
 
-use super::{BoxError, ChannelCommandError, Counter, confirm, read, short, shown, tell, tell_text, write};
+use super::{BoxError, ChannelCommandError, Counter, confirm, ended, read, short, shown, tell, tell_text, write};
 use crate::{
     cli::{channel::WayArgs, key::Output},
     commands::wallet,
@@ -125,11 +125,28 @@ pub(super) async fn pay(counter: &Counter, blob: &Blob, way: &WayArgs) -> Result
             Err(_) => false,
         })
         .await?;
+    if take.is_last() {
+        // It is paid, whatever our own records make of it.
+        remember(counter, &id).ok();
+    }
     if counter.output == Output::Json {
         let told = json!({ "channel": id.account.to_string(), "paid": delta, "closed": take.is_last() });
         return write(&format!("{told:#}\n"));
     }
     write(&format!("Settled: {} GRAM (TON) were paid.\n", short(delta)))
+}
+
+/// Where the channel is one of ours, it is over, and it was our message that ended it.
+fn remember(counter: &Counter, id: &ChannelId) -> Result<(), BoxError> {
+    for kept in counter.shelf.all()? {
+        // Who pays from it just now sees for itself.
+        if kept.id == *id
+            && let Ok(lock) = kept.lock()
+        {
+            ended(&kept, &lock)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn export(counter: &Counter, named: Option<&str>) -> Result<(), BoxError> {

@@ -23,7 +23,9 @@ pub(super) async fn run(counter: &Counter, channel: &str, amount: Nano, way: &Wa
         // A cooperative close may be on its way to the contract.
         (_, Stage::Leaving) => return Err(ChannelCommandError::Closing.into()),
         (Seen::Open(on_chain), _) => Some(on_chain.deposited),
-        (Seen::Absent, _) => None,
+        // An address is never paid into anew.
+        (Seen::Absent, Stage::Open) => return Err(ChannelCommandError::Unshown.into()),
+        (Seen::Absent, Stage::New) => None,
     };
     let bring = source.prices().await?.bring(Operation::TopUp);
     let payment = match before {

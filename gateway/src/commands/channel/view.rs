@@ -27,7 +27,8 @@ fn state(seen: &Seen, slate: &Slate) -> &'static str {
         (Seen::Open(_), Stage::Leaving) => "leaving",
         (Seen::Open(_), _) => "open",
         (Seen::Absent, Stage::Over) => "closed",
-        (Seen::Absent, _) => "not paid in",
+        (Seen::Absent, Stage::New) => "not paid in",
+        (Seen::Absent, _) => "not shown",
     }
 }
 
@@ -164,7 +165,12 @@ fn advice(kept: &Kept, seen: &Seen, slate: &Slate, now: u32) -> String {
             "It is over: what was left went back to the payer. Never pay into this address again; open a new channel."
                 .to_owned()
         }
-        (Seen::Absent, _) => {
+        (Seen::Absent, Stage::Open | Stage::Leaving) => {
+            format!(
+                "The source does not show the channel, though it was there. It is over, or the source does not know it yet: look again in some minutes with `mulberry channel show {name}`, or ask another one with --chain."
+            )
+        }
+        (Seen::Absent, Stage::New) => {
             format!(
                 "Nothing was paid in yet; `mulberry channel topup {name} AMOUNT` does, or the link that `open` printed."
             )

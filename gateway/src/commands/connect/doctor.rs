@@ -9,7 +9,7 @@ use attestation::{Anchor, Verdict};
 use backends::serve::BoxError;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{accept, endpoint, pick};
+use super::{accept, endpoint, pick, registrar};
 use crate::{
     chain_source::ChainSource,
     cli::connect::{ConnectArgs, PayArgs},
@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: &ConnectArgs, gateway: Gateway) -> Result<ExitCode, BoxError> {
-    let (mut text, mut is_well) = match Acceptance::new(&accept(args), &gateway) {
+    let (mut text, mut is_well) = match governed(args, &gateway).await {
         Ok(acceptance) => examine(acceptance, gateway).await,
-        Err(error) => (format!("FAULT  {}\n", Chain(&error)), false),
+        Err(error) => (format!("FAULT  {}\n", Chain(&*error)), false),
     };
     if let Some(named) = &args.pay.pay {
         match channel(&args.pay, named).await {
@@ -42,6 +42,13 @@ pub(super) async fn run(args: &ConnectArgs, gateway: Gateway) -> Result<ExitCode
     }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// By the policy, as far as the registry leaves it.
+async fn governed(args: &ConnectArgs, gateway: &Gateway) -> Result<Acceptance, BoxError> {
+    let acceptance = Acceptance::new(&accept(args), gateway)?;
+    registrar(args).await?.govern(acceptance.trust());
+    Ok(acceptance)
 }
 
 /// Why a channel pays for nothing.

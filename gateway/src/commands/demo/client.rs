@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::coins::{Coins, NETWORK};
 use crate::{
     config::Process,
-    connect::{self, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
+    connect::{self, AppKeys, Cashier, Gateway, Guard, Link, Payment, Settings, acceptance::Acceptance},
     identity,
     passphrase::Source,
     payer::{
@@ -105,6 +105,7 @@ impl Patron {
                 cashier,
                 desk,
                 source: coins.source()?,
+                keys: AppKeys::Stay,
             },
         })
     }

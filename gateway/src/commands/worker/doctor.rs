@@ -84,15 +84,15 @@ pub(super) async fn run(args: &WorkerArgs) -> Result<ExitCode, BoxError> {
             let fix = "name one with --gateway KEY@HOST:PORT, unless this worker is dialled";
             findings.bad("gateway", "none is named", fix);
         }
-        match Judging::begin(&super::trust(args)) {
-            Ok(judging) => {
+        match super::judging(args).await {
+            Ok((judging, _)) => {
                 // Whose key it is, is compared with what was given, to be able to say whose it is.
                 judging.trust().know(|_| true);
                 for gateway in &args.gateway {
                     call_on(gateway, args, &shown, &judging, &mut findings).await;
                 }
             }
-            Err(error) => findings.bad("policy", Chain(&error).to_string(), "see above"),
+            Err(error) => findings.bad("policy", Chain(&*error).to_string(), "see above"),
         }
     }
     let Findings(findings) = findings;

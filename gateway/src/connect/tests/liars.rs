@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     chain_source::{ChainFrom, ChainSource},
     config::Process,
+    connect::AppKeys,
     connect::{Payment, cashier::Cashier},
     payer::{
         shelf::{
@@ -170,6 +171,7 @@ async fn paid(name: &str, lie: Lie, times: usize) -> (usize, Nano, Picture) {
         cashier: cashier.clone(),
         desk,
         source,
+        keys: AppKeys::Stay,
     };
     let side = Side::paying(address, Some(key), any_key(), Some(payment)).await;
     side.stands("verified").await;

@@ -182,6 +182,31 @@ fn accounts_and_budgets_of_keys() {
 }
 
 #[test]
+fn a_registry() {
+    check(
+        &format!("{B}registry: {{address: 'EQ!', network: 7, every: 2h, keep: 1h}}"),
+        &[
+            "m.yaml:2:11: `registry.chain`: nobody is known who tells of this network",
+            "fix: name a source",
+            "m.yaml:2:21: `registry.address`: an address has 48 letters, or is `0:` and 64 hexadecimal digits; this one has 3 letters",
+            "fix: copy the address from whoever runs the registry",
+            "m.yaml:2:47: `registry.every`: is too often, or too seldom to see a change",
+            "fix: write a time from 100ms to 1h",
+            "m.yaml:2:57: `registry.keep`: is less than `every`, or more than 30 days",
+            "fix: write a time from that of `every` to 720h",
+        ],
+    );
+    let address = "0:8383838383838383838383838383838383838383838383838383838383838383";
+    check(
+        &format!("{B}data_dir: null\nregistry: {{address: '{address}'}}"),
+        &[
+            "m.yaml:3:11: `registry`: needs what was read of it to be kept, or an earlier state could be shown at each start",
+            "fix: set `data_dir`",
+        ],
+    );
+}
+
+#[test]
 fn what_workers_are_paid() {
     let payout = "0:8383838383838383838383838383838383838383838383838383838383838383";
     check(

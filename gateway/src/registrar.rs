@@ -1,0 +1,427 @@
+//! The registrar: reads the registry that an operator named, again and again, and lets it take away what it does not allow.
+//!
+//! - Nobody who shows evidence is accepted before the registry was read once, nor when it was not for longer than is set:
+//!   it fails closed.
+//! - What was read is on disk before it holds. A source that shows an earlier state, or another one of the same change, is
+//!   refused, after a restart too.
+//! - All that is asked of it narrows: [`attestation::Policy::narrowed`] and [`Registry::fee`] take what the operator wrote
+//!   and give back that or less.
+//!
+//! It leaves to you: whether the source tells the truth (name two), and peers that are known by a key, which no registry
+//! lists.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use attestation::{Allowed, Hex, Role};
+use attestation_ratls::Trust;
+use billing::channel::{Account, Network, PublicKey};
+use billing_store::private_folder;
+use billing_ton::{
+    address,
+    registry::{self, Fee, Older, ReadError, Registry},
+};
+
+use crate::{
+    chain_source::{ChainFrom, ChainSilent, ChainSource, ChainSourceError},
+    config::{self, Timestamp},
+    layers::rescue::Chain,
+    metrics::RegistryMetrics,
+    wall_clock::unix_seconds,
+};
+use shelf::{Kept, KeptError, Shelf};
+
+mod shelf;
+
+/// How long a start waits for the first answer.
+const FIRST: Duration = Duration::from_secs(10);
+/// After a failure it is asked again within this time, where `every` is longer.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// Where the registry is, and how it is read.
+pub(crate) struct Settings {
+    pub(crate) account: Account,
+    pub(crate) network: Network,
+    pub(crate) source: ChainSource,
+    pub(crate) every: Duration,
+    /// For how long what was read holds.
+    pub(crate) keep: Duration,
+    /// Where what was read is kept between two starts.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Why no registry can be followed, in order of precedence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("registry.address is no address")]
+    Address,
+    #[error("registry.chain cannot be used: {0}")]
+    Source(String),
+    #[error(transparent)]
+    Chain(#[from] ChainSourceError),
+    #[error("what is read of the registry can be kept nowhere")]
+    Folder(#[source] billing_store::OpenError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+}
+
+/// Why an answer about the registry was not taken, in order of precedence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    #[error(transparent)]
+    Silent(#[from] ChainSilent),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Older(#[from] Older),
+    #[error(
+        "the source shows another charter at change {change} than was read before, and only one can be: somebody lies, or the chain began anew"
+    )]
+    Other { change: u64 },
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+}
+
+/// What was read, and when by our own clock.
+#[derive(Clone, Debug)]
+struct Heard {
+    registry: Arc<Registry>,
+    /// Unix seconds.
+    at: u64,
+}
+
+/// How the registry stands, for an administrator.
+pub(crate) struct Standing {
+    pub(crate) account: Account,
+    pub(crate) network: Network,
+    /// Whether evidence is accepted at all.
+    pub(crate) is_in_force: bool,
+    /// What was read last, and when.
+    pub(crate) read: Option<(Arc<Registry>, u64)>,
+    /// Why the last answer was not taken.
+    pub(crate) refused: Option<String>,
+}
+
+/// Follows a registry. Cheap to clone; off where none is named, and then it takes nothing away.
+#[derive(Clone, Default)]
+pub(crate) struct Registrar(Option<Arc<Shared>>);
+
+struct Shared {
+    settings: Settings,
+    shelf: Option<Shelf>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    heard: Option<Heard>,
+    refused: Option<String>,
+    /// Who judges peers by what it leaves.
+    governed: Vec<Weak<Trust>>,
+    /// What was told of the change that waits.
+    told_pending: Option<u64>,
+    is_told_closed: bool,
+}
+
+impl Registrar {
+    /// By a section of the configuration.
+    pub(crate) async fn of(section: &config::Registry, folder: Option<&Path>) -> Result<Self, OpenError> {
+        let named: Result<Vec<ChainFrom>, String> = section.chain.iter().map(|text| ChainFrom::parse(text)).collect();
+        if let Some(folder) = folder {
+            private_folder(folder).map_err(OpenError::Folder)?;
+        }
+        let key = section.chain_api_key.as_ref().map(|key| key.expose().to_owned());
+        let network = section.network();
+        Self::open(Settings {
+            account: section.account().ok_or(OpenError::Address)?,
+            network,
+            source: ChainSource::with_key(&named.map_err(OpenError::Source)?, key, network)?,
+            every: section.every,
+            keep: section.keep,
+            file: folder.map(|folder| folder.join(shelf::NAME)),
+        })
+        .await
+    }
+
+    /// Takes up what was read before, and asks for what holds now. Without an answer it goes on.
+    pub(crate) async fn open(settings: Settings) -> Result<Self, OpenError> {
+        let shelf = settings.file.clone().map(Shelf::new);
+        let kept = match &shelf {
+            Some(shelf) => shelf.read(settings.network, settings.account)?,
+            None => None,
+        };
+        let heard = kept.map(|Kept { registry, at }| Heard {
+            registry: Arc::new(registry),
+            at,
+        });
+        let shared = Shared {
+            settings,
+            shelf,
+            state: Mutex::new(State {
+                heard,
+                ..State::default()
+            }),
+        };
+        if tokio::time::timeout(FIRST, shared.look()).await.is_err() {
+            tracing::warn!(
+                source = shared.settings.source.names().join(" and "),
+                "nobody answers about the registry yet"
+            );
+        }
+        shared.apply();
+        Ok(Self(Some(Arc::new(shared))))
+    }
+
+    /// From here on this accepts no more than the registry allows, whatever changes.
+    pub(crate) fn govern(&self, trust: &Arc<Trust>) {
+        let Some(shared) = &self.0 else { return };
+        let mut state = shared.lock();
+        state.governed.push(Arc::downgrade(trust));
+        trust.allow_only(shared.allowed(&state));
+    }
+
+    /// The fee to ask for: never more than the operator says, and none before the registry was read.
+    pub(crate) fn fee(&self, local: Fee) -> Fee {
+        let Some(shared) = &self.0 else { return local };
+        match &shared.lock().heard {
+            Some(heard) => heard.registry.fee(local),
+            None => Fee { bps: 0, ..local },
+        }
+    }
+
+    /// Whether a gateway that takes payments by this key may be paid.
+    pub(crate) fn allows_gateway(&self, key: &PublicKey) -> bool {
+        let Some(shared) = &self.0 else { return true };
+        let state = shared.lock();
+        let in_force = shared.in_force(&state);
+        in_force.is_some_and(|heard| heard.registry.allows_gateway(key))
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let shared = self.0.as_ref()?;
+        let state = shared.lock();
+        Some(Standing {
+            account: shared.settings.account,
+            network: shared.settings.network,
+            is_in_force: shared.in_force(&state).is_some(),
+            read: state.heard.as_ref().map(|heard| (heard.registry.clone(), heard.at)),
+            refused: state.refused.clone(),
+        })
+    }
+
+    /// Reads it again and again. Cancelled by dropping.
+    pub(crate) async fn follow(self, metrics: RegistryMetrics) {
+        let Some(shared) = self.0 else { return };
+        metrics.set(shared.picture());
+        let mut wait = match shared.lock().refused {
+            Some(_) => shared.settings.every.min(AGAIN),
+            None => shared.settings.every,
+        };
+        loop {
+            tokio::time::sleep(wait).await;
+            let is_taken = shared.look().await;
+            metrics.read(is_taken);
+            shared.apply();
+            metrics.set(shared.picture());
+            wait = match is_taken {
+                true => shared.settings.every,
+                // What holds may end meanwhile.
+                false => shared.settings.every.min(AGAIN),
+            };
+        }
+    }
+}
+
+impl Shared {
+    /// Asks once; says whether the answer was taken.
+    async fn look(&self) -> bool {
+        let asked = self.ask().await;
+        let mut state = self.lock();
+        match asked {
+            Ok(()) => {
+                if state.refused.take().is_some() {
+                    tracing::info!("the registry is read again");
+                }
+                true
+            }
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                // Once for each reason, or a source that is down for a night fills the log.
+                if state.refused.as_ref() != Some(&reason) {
+                    tracing::warn!(
+                        registry = %self.settings.account, error = reason,
+                        "the registry was not read; what was read last holds for as long as registry.keep says"
+                    );
+                }
+                state.refused = Some(reason);
+                false
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<(), NotTaken> {
+        let Settings {
+            account,
+            network,
+            source,
+            ..
+        } = &self.settings;
+        // How much depends on it nobody knows: two sources are asked where there are two.
+        let told = source.account(*account).await?;
+        let now = unix_seconds();
+        let registry = registry::heard(*network, *account, &told, now)?;
+        let before = self.lock().heard.clone();
+        if let Some(before) = &before {
+            registry.follows(before.registry.seqno())?;
+            if registry.seqno() == before.registry.seqno() && !registry.says_as(&before.registry) {
+                return Err(NotTaken::Other {
+                    change: registry.seqno(),
+                });
+            }
+        }
+        if let Some(shelf) = &self.shelf {
+            // Before it holds: after a crash nobody can show what was before it.
+            shelf.write(*network, &registry, now).await?;
+        }
+        let is_news = before.is_none_or(|before| !registry.says_as(&before.registry));
+        if is_news {
+            self.tell(&registry);
+        }
+        self.lock().heard = Some(Heard {
+            registry: Arc::new(registry),
+            at: now,
+        });
+        Ok(())
+    }
+
+    fn tell(&self, registry: &Registry) {
+        let charter = registry.charter();
+        let count = |entries: Option<usize>| entries.map_or_else(|| "any".to_owned(), |entries| entries.to_string());
+        tracing::info!(
+            registry = %registry.account(), change = registry.seqno(),
+            images = count(charter.lists.images.as_ref().map(|images| images.len())),
+            gateways = count(charter.lists.gateways.as_ref().map(BTreeSet::len)),
+            models = count(charter.lists.models.as_ref().map(BTreeSet::len)),
+            most_fee_bps = charter.most_fee_bps,
+            "the registry was read"
+        );
+        let mut state = self.lock();
+        if let Some(pending) = registry.pending()
+            && state.told_pending != Some(registry.seqno())
+        {
+            state.told_pending = Some(registry.seqno());
+            tracing::warn!(
+                registry = %registry.account(), change = registry.seqno(),
+                apply_at = %Timestamp::from_unix_seconds(pending.apply_at.into()),
+                "the registry's owners have proposed a change; until then it can be taken back"
+            );
+        }
+    }
+
+    /// Says to all who judge what is allowed now.
+    fn apply(&self) {
+        let mut state = self.lock();
+        let is_closed = self.in_force(&state).is_none();
+        if is_closed && !state.is_told_closed {
+            tracing::error!(
+                registry = %self.settings.account,
+                "nothing that can be relied on is known of the registry: no evidence is accepted until it is read"
+            );
+        }
+        state.is_told_closed = is_closed;
+        let allowed = self.allowed(&state);
+        state.governed.retain(|trust| match trust.upgrade() {
+            Some(trust) => {
+                trust.allow_only(allowed.clone());
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// What was read, while it holds. By our own clock; one that was set back makes nothing younger than new.
+    fn in_force<'a>(&self, state: &'a State) -> Option<&'a Heard> {
+        let age_s = |heard: &Heard| unix_seconds().saturating_sub(heard.at);
+        let heard = state.heard.as_ref();
+        heard.filter(|heard| age_s(heard) <= self.settings.keep.as_secs())
+    }
+
+    fn allowed(&self, state: &State) -> Allowed {
+        let Some(heard) = self.in_force(state) else {
+            return Allowed::nothing();
+        };
+        allowed(&heard.registry)
+    }
+
+    fn picture(&self) -> crate::metrics::RegistryNow {
+        let state = self.lock();
+        crate::metrics::RegistryNow {
+            is_in_force: self.in_force(&state).is_some(),
+            change: state.heard.as_ref().map(|heard| heard.registry.seqno()),
+            read_at: state.heard.as_ref().map(|heard| heard.at),
+            is_pending: state
+                .heard
+                .as_ref()
+                .is_some_and(|heard| heard.registry.pending().is_some()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In the words of `attestation`. Bits of roles that nobody knows allow nothing.
+fn allowed(registry: &Registry) -> Allowed {
+    let lists = &registry.charter().lists;
+    let roles = |bits: u8| {
+        let listed = |role: &Role| bits & role_bit(*role) != 0;
+        Role::ALL.into_iter().filter(listed).collect::<BTreeSet<_>>()
+    };
+    let images = lists.images.as_ref();
+    let models = lists.models.as_ref();
+    Allowed {
+        images: images.map(|images| {
+            images
+                .iter()
+                .map(|(digest, bits)| (Hex(*digest), roles(*bits)))
+                .collect()
+        }),
+        models: models.map(|models| models.iter().copied().map(Hex).collect()),
+    }
+}
+
+/// The bit that stands for a role in a registry.
+pub(crate) fn role_bit(role: Role) -> u8 {
+    match role {
+        Role::Gateway => 1,
+        Role::Worker => 2,
+        Role::Connect => 4,
+    }
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(shared) => write!(f, "Registrar({})", address::raw(&shared.settings.account)),
+            None => f.write_str("Registrar(off)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attestation::Role;
+
+    use super::role_bit;
+
+    #[test]
+    fn each_role_has_a_bit_of_its_own() {
+        assert_eq!(Role::ALL.map(role_bit), [1, 2, 4]);
+    }
+}
