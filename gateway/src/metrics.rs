@@ -25,6 +25,7 @@ use crate::{catalog::Catalog, records::Records, wall_clock::since_epoch};
 
 pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use ledger::LedgerMetrics;
+pub(crate) use payments::PaymentsMetrics;
 pub(crate) use recent::Snapshot;
 pub(crate) use recounted::RecountOutcome;
 pub(crate) use wages::{WagesMetrics, WagesNow};
@@ -33,6 +34,7 @@ mod histogram;
 mod job;
 mod ledger;
 mod observed;
+mod payments;
 mod recent;
 mod recounted;
 mod series;
@@ -120,6 +122,7 @@ pub(crate) struct Metrics {
     /// 1 while the keys in the database cannot be read.
     pub(crate) keys_stale: Gauge,
     pub(crate) ledger: LedgerMetrics,
+    pub(crate) payments: PaymentsMetrics,
     pub(crate) wages: WagesMetrics,
     pub(crate) spans_exported: Counter,
     pub(crate) spans_dropped: Counter,
@@ -151,6 +154,7 @@ impl Metrics {
             connections: Gauge::default(),
             keys_stale: Gauge::default(),
             ledger: LedgerMetrics::default(),
+            payments: PaymentsMetrics::default(),
             wages: WagesMetrics::default(),
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
@@ -233,6 +237,7 @@ impl Metrics {
         let help = "1 while API keys in the database cannot be read, and those known before stay in force";
         registry.register("keys_stale", help, self.keys_stale.clone());
         self.ledger.register(registry);
+        self.payments.register(registry);
         self.wages.register(registry);
         let help = "Spans that a collector of traces took";
         registry.register("spans_exported", help, self.spans_exported.clone());
