@@ -332,7 +332,7 @@ impl App {
         let mut counting = tokio::spawn(counting.run(parts.ledger.clone()));
         background.spawn(directory.clone().watch());
         background.spawn(oidc::watch(parts.issuers.clone()));
-        background.spawn(parts.payments.clone().follow());
+        background.spawn(parts.payments.clone().follow(parts.metrics.payments.clone()));
         background.spawn(parts.registrar.clone().follow(parts.metrics.registrar.clone()));
         background.spawn(parts.wages.clone().run(parts.metrics.wages.clone()));
         if let Some(archivist) = archivist {

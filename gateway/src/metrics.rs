@@ -25,6 +25,7 @@ use crate::{catalog::Catalog, records::Records, wall_clock::since_epoch};
 
 pub(crate) use job::{EndedJob, ErrorType, Server, operation, provider};
 pub(crate) use ledger::LedgerMetrics;
+pub(crate) use payments::PaymentsMetrics;
 pub(crate) use recent::Snapshot;
 pub(crate) use recounted::RecountOutcome;
 pub(crate) use registry::{RegistryMetrics, RegistryNow};
@@ -34,6 +35,7 @@ mod histogram;
 mod job;
 mod ledger;
 mod observed;
+mod payments;
 mod recent;
 mod recounted;
 mod registry;
@@ -122,6 +124,7 @@ pub(crate) struct Metrics {
     /// 1 while the keys in the database cannot be read.
     pub(crate) keys_stale: Gauge,
     pub(crate) ledger: LedgerMetrics,
+    pub(crate) payments: PaymentsMetrics,
     pub(crate) wages: WagesMetrics,
     pub(crate) registrar: RegistryMetrics,
     pub(crate) spans_exported: Counter,
@@ -154,6 +157,7 @@ impl Metrics {
             connections: Gauge::default(),
             keys_stale: Gauge::default(),
             ledger: LedgerMetrics::default(),
+            payments: PaymentsMetrics::default(),
             wages: WagesMetrics::default(),
             registrar: RegistryMetrics::default(),
             spans_exported: Counter::default(),
@@ -237,6 +241,7 @@ impl Metrics {
         let help = "1 while API keys in the database cannot be read, and those known before stay in force";
         registry.register("keys_stale", help, self.keys_stale.clone());
         self.ledger.register(registry);
+        self.payments.register(registry);
         self.wages.register(registry);
         self.registrar.register(registry);
         let help = "Spans that a collector of traces took";

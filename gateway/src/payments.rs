@@ -17,7 +17,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU32},
 };
 
 use billing::{
@@ -95,6 +95,10 @@ struct Shared {
     settings: config::Payments,
     /// Closed here, with a last take that the chain has not shown to be paid.
     parting: Mutex<HashSet<billing::channel::Account>>,
+    /// Open, and not followed, for there are too many.
+    unplaced: Mutex<HashSet<billing::channel::Account>>,
+    /// The time of the newest block that a source told of, in Unix seconds.
+    newest: AtomicU32,
     /// Until it runs.
     settling: Mutex<Option<Settling>>,
 }

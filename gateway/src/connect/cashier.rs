@@ -8,8 +8,8 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{self, RecvTimeoutError, SyncSender, TrySendError},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::JoinHandle,
     time::Duration,
@@ -39,7 +39,8 @@ use crate::{
 /// How often it looks what is due by itself.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Pieces of work at a time: several for each request that apps can have under way.
+/// Pieces of work that may wait before nothing more is begun: several for each request that apps can have under way. What
+/// has happened is always taken, for it must not be lost, and nobody may wait for a disk to say it.
 const MOST_JOBS: usize = 16_384;
 
 type Work = Box<dyn FnOnce(&mut Teller, i64) + Send>;
@@ -71,7 +72,8 @@ pub(crate) enum CashierError {
 /// Hands work to the teller. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Cashier {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
+    waiting: Arc<AtomicUsize>,
     picture: watch::Receiver<Picture>,
     about: Arc<About>,
     /// What says who may be paid.
@@ -94,12 +96,14 @@ struct About {
 pub(super) struct Paying {
     cashier: Cashier,
     id: HoldId,
+    /// Whether its header was handed out: before, it was certainly not sent.
+    is_begun: bool,
     is_over: bool,
 }
 
 /// Its thread.
 pub(crate) struct Desk {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
     thread: JoinHandle<()>,
 }
 
@@ -118,11 +122,17 @@ impl Cashier {
     /// `None` where the system has no random numbers or no thread.
     pub(crate) fn open(kept: Kept, teller: Teller) -> Option<(Self, Desk)> {
         let mark = tls::random()?;
-        let (jobs, asked) = mpsc::sync_channel(MOST_JOBS);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is begun is bounded by `MOST_JOBS`, and what ends was begun"
+        )]
+        let (jobs, asked) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = waiting.clone();
         let (tell, picture) = watch::channel(teller.picture());
         let thread = std::thread::Builder::new().name("payer".to_owned());
         let name = kept.name.clone();
-        let thread = thread.spawn(move || serve(teller, &asked, &tell, &name)).ok()?;
+        let thread = thread.spawn(move || serve(teller, &asked, &left, &tell, &name)).ok()?;
         let desk = Desk {
             jobs: jobs.clone(),
             thread,
@@ -136,6 +146,7 @@ impl Cashier {
         };
         let cashier = Self {
             jobs,
+            waiting,
             picture,
             about: Arc::new(about),
             registrar: Registrar::default(),
@@ -197,16 +208,20 @@ impl Cashier {
             *byte = from;
         }
         let id = HoldId(bytes);
-        let paying = Paying {
+        let mut paying = Paying {
             cashier: self.clone(),
             id,
+            is_begun: false,
             is_over: false,
         };
         match self
             .patient(until, move |teller, now_ms| teller.begin(id, now_ms))
             .await
         {
-            Ok(header) => Ok((paying, header)),
+            Ok(header) => {
+                paying.is_begun = true;
+                Ok((paying, header))
+            }
             Err(error) => {
                 paying.end(Ended::Free);
                 Err(error)
@@ -268,7 +283,10 @@ impl Cashier {
     async fn ask<T: Send + 'static>(&self, work: impl FnOnce(&mut Teller, i64) -> T + Send + 'static) -> Option<T> {
         let (tell, told) = oneshot::channel();
         let work: Work = Box::new(move |teller, now_ms| drop(tell.send(work(teller, now_ms))));
-        self.jobs.try_send(Job::Work(work)).ok()?;
+        if self.waiting.load(Ordering::Relaxed) >= MOST_JOBS {
+            return None;
+        }
+        self.send(work)?;
         told.await.ok()
     }
 
@@ -279,12 +297,13 @@ impl Cashier {
                 tracing::error!(error = %Chain(&error), "what a payment needs cannot be written down");
             }
         });
-        match self.jobs.try_send(Job::Work(work)) {
-            // What has happened must not be lost: who brings it waits.
-            Err(TrySendError::Full(job)) => drop(self.jobs.send(job)),
-            // Nobody is there any more: the journal ends where it ends.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-        }
+        // Where nobody is there any more the journal ends where it ends.
+        let _is_sent = self.send(work).is_some();
+    }
+
+    fn send(&self, work: Work) -> Option<()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(Job::Work(work)).ok()
     }
 }
 
@@ -322,21 +341,32 @@ impl Paying {
 
 impl Drop for Paying {
     fn drop(&mut self) {
-        self.over(Ended::Unknown);
+        let ended = if self.is_begun { Ended::Unknown } else { Ended::Free };
+        self.over(ended);
     }
 }
 
 /// Whether the same may be paid before long.
 const fn may_pass(error: &TellerError) -> bool {
-    matches!(error, TellerError::Unready(_) | TellerError::Busy { .. })
+    matches!(
+        error,
+        TellerError::Unready(_) | TellerError::Busy { .. } | TellerError::Asking { .. }
+    )
 }
 
-fn serve(mut teller: Teller, asked: &mpsc::Receiver<Job>, tell: &watch::Sender<Picture>, name: &str) {
+fn serve(
+    mut teller: Teller,
+    asked: &mpsc::Receiver<Job>,
+    waiting: &AtomicUsize,
+    tell: &watch::Sender<Picture>,
+    name: &str,
+) {
     let mut told = HashSet::new();
     let mut ticked = Instant::now();
     loop {
         let done = match asked.recv_timeout(TICK) {
             Ok(Job::Work(work)) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 work(&mut teller, unix_ms());
                 teller.catch_up(unix_ms())
             }

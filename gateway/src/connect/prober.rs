@@ -53,6 +53,11 @@ async fn probe(link: Arc<Link>, mut cashier: Cashier) {
                     "the gateway does not say how the channel stands; asking again"
                 );
             }
+            // Else each request that ends would ask again.
+            if cashier.trouble().is_some() {
+                sleep(AGAIN).await;
+                continue;
+            }
         }
         tokio::select! {
             () = cashier.changed() => {}

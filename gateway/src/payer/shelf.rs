@@ -31,6 +31,7 @@ use billing_ton::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::teller::Halt;
 use crate::{absence::Absence, passphrase::Passphrase, tls, wallet_file::private_folder};
 
 const VERSION: u32 = 1;
@@ -122,6 +123,9 @@ pub(crate) struct Slate {
     /// The day on which something was last signed for requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) day: Option<Day>,
+    /// Why nothing is paid from it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) halt: Option<Halt>,
     /// Since when the chain does not show it, where it did.
     #[serde(default, skip_serializing_if = "Absence::is_default")]
     pub(crate) absence: Absence,

@@ -105,6 +105,14 @@ struct Open {
     asked: Option<Nano>,
 }
 
+/// Requests of which nobody said what they cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsaid {
+    set_aside: Nano,
+    /// What they may have come to, by what the gateway asked for each.
+    most: Nano,
+}
+
 /// Pays one gateway.
 pub(crate) struct Teller {
     kept: Kept,
@@ -135,8 +143,14 @@ pub(crate) struct Teller {
     /// What requests need, by the gateway's word: forgotten slowly.
     typical: Nano,
     open: BTreeMap<HoldId, Open>,
-    /// A request ended of which nobody said what it cost.
+    /// A request ended of which nobody said what it cost, or the gateway counts otherwise.
     is_unsure: bool,
+    /// What is set aside for those.
+    unsaid: Unsaid,
+    /// The same of those that the gateway is being asked about; `None` after a start, where nobody knows.
+    asked_of: Option<Unsaid>,
+    /// What it has charged in all without ever stating it.
+    unstated: Nano,
     /// The greatest sum of all charges that the gateway has told.
     said: Nano,
     halt: Option<Halt>,
@@ -181,6 +195,7 @@ impl Teller {
             Record::Voucher(voucher) => Some(*voucher),
             _ => None,
         });
+        let halt = slate.halt;
         let mut teller = Self {
             offer: offer(&kept),
             kept,
@@ -202,8 +217,11 @@ impl Teller {
             typical: FIRST_HOLD.min(limits.window),
             open: BTreeMap::new(),
             is_unsure: false,
+            unsaid: Unsaid::default(),
+            asked_of: None,
+            unstated: Nano::ZERO,
             said: Nano::ZERO,
-            halt: None,
+            halt,
             is_broken: false,
             acts: Vec::new(),
             warnings: Vec::new(),
@@ -250,6 +268,11 @@ impl Teller {
     pub(crate) fn begin(&mut self, id: HoldId, now_ms: i64) -> Result<String, TellerError> {
         self.may_pay()?;
         self.is_open()?;
+        // What nobody said the cost of can be asked only when nothing is under way. That moment has to come.
+        let lost = self.unsaid.set_aside;
+        if self.is_unsure && lost.get() > self.limits.exposure.get() / 2 {
+            return Err(TellerError::Asking { lost });
+        }
         // What is left is enough for a request that is cheaper than the last ones; the gateway says whether this one is.
         let held = self.payer.held();
         let deposited = self.deposited().saturating_sub(self.payer.spent());
@@ -300,16 +323,26 @@ impl Teller {
 
     /// What a request cost in the end.
     pub(crate) fn ended(&mut self, id: HoldId, ended: Ended, now_ms: i64) -> Result<(), TellerError> {
-        let Some(Open { asked, .. }) = self.open.remove(&id) else {
+        let Some(Open { asked, amount }) = self.open.remove(&id) else {
             return Ok(());
         };
         match ended {
             Ended::Free => {
                 self.payer.release(id)?;
             }
-            Ended::Unknown => self.is_unsure = true,
+            Ended::Unknown => {
+                self.is_unsure = true;
+                let Unsaid { set_aside, most } = self.unsaid;
+                let its_most = asked.unwrap_or(self.limits.window).max(amount);
+                self.unsaid = Unsaid {
+                    set_aside: set_aside.saturating_add(amount),
+                    most: most.saturating_add(its_most),
+                };
+            }
             Ended::Charged(charged) => self.charged(id, charged, asked, now_ms)?,
         }
+        // It states what each costs, and counts otherwise: that it is asked about too.
+        self.is_unsure |= self.open.is_empty() && self.said > self.payer.spent();
         self.step(Event::Tick, now_ms)
     }
 
@@ -375,7 +408,40 @@ impl Teller {
             Some(None) => Notice::Accept {},
             None => return Ok(()),
         };
-        self.step(Event::Notice(notice), now_ms)
+        let (was, before) = (self.payer.phase(), self.payer.spent());
+        self.step(Event::Notice(notice), now_ms)?;
+        if was == Phase::Waking && self.payer.phase() != Phase::Waking {
+            self.explain(self.payer.spent().saturating_sub(before), now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// So much was charged that no answer stated.
+    fn explain(&mut self, more: Nano, now_ms: i64) -> Result<(), TellerError> {
+        // Of what was before the start nobody knows what was set aside.
+        let Some(Unsaid { set_aside, most }) = self.asked_of.take() else {
+            return Ok(());
+        };
+        if more > set_aside {
+            self.warn(Warning::Unstated { more, set_aside });
+        }
+        self.unstated = self.unstated.saturating_add(more.saturating_sub(most));
+        let (more, most) = (self.unstated, self.limits.window);
+        if more > most {
+            self.halt(Halt::Unstated { more }, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is paid from this channel any more, after a restart neither.
+    fn halt(&mut self, halt: Halt, now_ms: i64) -> Result<(), TellerError> {
+        self.warn(halt.into());
+        if self.halt.is_none() {
+            self.halt = Some(halt);
+            self.slate.halt = Some(halt);
+            self.write_slate(now_ms)?;
+        }
+        Ok(())
     }
 
     /// The gateway does not take the channel.
@@ -428,8 +494,7 @@ impl Teller {
             _ => None,
         };
         if let Some(halt) = halt {
-            self.halt.get_or_insert(halt);
-            self.warn(halt.into());
+            self.halt(halt, now_ms)?;
         }
         // It can take what was signed, and no more.
         let charged = charged.min(signed);
@@ -452,6 +517,8 @@ impl Teller {
         self.sync(now_ms)?;
         self.payer = Payer::restore(self.payer.snapshot(), self.signer.clone(), policy(self.limits), now_ms)?;
         self.is_unsure = false;
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.asked_of = Some(unsaid);
         self.probe = None;
         Ok(())
     }
@@ -488,8 +555,9 @@ impl Teller {
     /// The most that may be signed and not charged now.
     fn room(&mut self, now_ms: i64) -> Result<Nano, TellerError> {
         let number = now_ms.div_euclid(DAY_MS);
-        // A clock that was set back begins no day again.
-        if self.slate.day.is_none_or(|day| number > day.number) {
+        // A clock that was set back begins no day again; one that was years ahead once does not stop us for years.
+        let is_another = |day: Day| number > day.number || day.number.saturating_sub(number) > 1;
+        if self.slate.day.is_none_or(is_another) {
             let from = self.payer.spent();
             self.slate.day = Some(Day { number, from });
             self.write_slate(now_ms)?;

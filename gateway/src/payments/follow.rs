@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     ACTOR, Channel, PaymentError, Payments, Settling, Shared, accept, by, hear, settlement, settling::Cashier,
 };
-use crate::{absence::Absence, layers::rescue::Chain, wall_clock::unix_ms};
+use crate::{absence::Absence, layers::rescue::Chain, metrics::PaymentsMetrics, wall_clock::unix_ms};
 
 /// How long the start waits for the chain.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -70,7 +70,7 @@ impl Watched {
 
 impl Payments {
     /// Follows until dropped.
-    pub(crate) async fn follow(self) {
+    pub(crate) async fn follow(self, metrics: PaymentsMetrics) {
         let Some(shared) = self.0 else { return };
         let settling = shared.settling.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (orders, settle) = settling.map(Settling::start).unzip();
@@ -80,7 +80,7 @@ impl Payments {
             }
         };
         let cashier = Cashier::new(orders, shared.settings.watch.clone());
-        tokio::join!(shared.watch_over(cashier), settle);
+        tokio::join!(shared.watch_over(cashier, &metrics), settle);
     }
 }
 
@@ -93,9 +93,13 @@ impl Shared {
         }
     }
 
-    async fn watch_over(&self, cashier: Cashier) {
+    async fn watch_over(&self, cashier: Cashier, metrics: &PaymentsMetrics) {
         let mut watched = Watched::new(cashier);
         loop {
+            let (channels, unplaced) = (self.known.all().len(), self.unplaced().len());
+            let is_idle = channels == 0 && self.parting().is_empty();
+            let newest = self.newest.load(Ordering::Relaxed);
+            metrics.set(channels, unplaced, (!is_idle && newest > 0).then_some(newest));
             sleep(self.settings.follow).await;
             self.look(&mut watched).await;
         }
@@ -133,9 +137,24 @@ impl Shared {
                 }
             }
             // Those that are closed are asked for by nobody but the payer, once.
-            None if stored.stage == Stage::Closed => {}
-            None => drop(self.known.keep(Channel::new(stored))),
+            None if stored.stage == Stage::Closed => {
+                self.unplaced().remove(&stored.id.account);
+            }
+            None if self.known.keep(Channel::new(stored)).is_some() => {
+                self.unplaced().remove(&stored.id.account);
+            }
+            None => {
+                let mut unplaced = self.unplaced();
+                if unplaced.is_empty() {
+                    tracing::error!(channel = %stored.id.account, "there are more open channels than are followed; whoever closes one of the others is not seen here: have a watch for them");
+                }
+                unplaced.insert(stored.id.account);
+            }
         }
+    }
+
+    fn unplaced(&self) -> MutexGuard<'_, HashSet<channel::Account>> {
+        self.unplaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look(&self, watched: &mut Watched) {

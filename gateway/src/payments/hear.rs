@@ -10,7 +10,7 @@
 //!   are two, of a block that is not older than what is known. Until then nothing is served for it, and nothing is
 //!   done that cannot be undone.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use billing::Nano;
 use billing_store::ledger::{Objection, Word};
@@ -55,6 +55,7 @@ impl Shared {
         let account = channel.id.account;
         let first = self.sources.first().account(account).await;
         let first = first.map_err(SourcesError::First)?;
+        self.newest.fetch_max(first.head.time, Ordering::Relaxed);
         refuse_stale(&first)?;
         let known = channel.on_chain().deposited;
         let Some(shown) = accept::read(&first) else {

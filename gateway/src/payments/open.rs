@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU32},
 };
 
 use billing::{
@@ -113,6 +113,8 @@ impl Payments {
             looks: Looks::default(),
             settings: settings.clone(),
             parting: Mutex::default(),
+            unplaced: Mutex::default(),
+            newest: AtomicU32::new(0),
             settling: Mutex::new(settling),
         });
         shared.read(0).await?;

@@ -188,11 +188,12 @@ impl Cashier {
         let chain = &**sources.first();
         let prices = Prices::read(&parameter(chain, 21).await?, &parameter(chain, 25).await?)?;
         let operation = operation(settlement);
+        // What is not worth its gas makes nobody ask for the prices again at once.
+        self.wanted.insert(channel, (take, Instant::now()));
         if left <= prices.least(operation) {
             // More is signed, or the payer closes by itself.
             return Ok(());
         }
-        self.wanted.insert(channel, (take, Instant::now()));
         tracing::info!(%channel, %left, "what was signed is being settled");
         // Where it has stopped, that was said.
         let _stopped = orders.want(job(settlement, operation, &prices)).await;

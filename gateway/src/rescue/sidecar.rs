@@ -40,7 +40,11 @@ fn from_pay(error: &CashierError) -> Refusal {
     match error {
         CashierError::Teller(error) => match error {
             TellerError::Budget { .. } => unpaid("budget_used_up"),
-            TellerError::Dear { .. } | TellerError::Busy { .. } => unpaid("exposure_used_up"),
+            TellerError::Dear { .. } => unpaid("exposure_used_up"),
+            // Until a request under way has ended.
+            TellerError::Busy { .. } | TellerError::Asking { .. } => {
+                unavailable("exposure_in_use").retry_after(Duration::from_secs(1))
+            }
             TellerError::Empty { .. } => unpaid("channel_used_up"),
             TellerError::Over { .. } | TellerError::Leaving(_) => unpaid("channel_over"),
             TellerError::Halted(_) | TellerError::Doubted => unpaid("channel_halted"),

@@ -29,12 +29,13 @@ use billing_ton::{
     contract::{self, Wanted},
     durable,
     inquiry::InquiryError,
+    sources::SourcesError,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     chain_source::ChainSource,
-    config::KeyDigest,
+    config::{KeyDigest, Timestamp},
     control::{Notices, PayOffer, Prices},
     facts::Facts,
     frames::{Scribe, Then},
@@ -109,8 +110,10 @@ struct Shared {
 /// Why no work is done for a gateway now. In order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unserved {
-    #[error("it was not paid for its work: {owed} GRAM (TON) are owed")]
-    Unpaid { owed: Nano },
+    #[error(
+        "it was not paid for its work: {owed} GRAM (TON) are owed or not settled, and --credit is {credit}; ask the gateway's operator whether it has workers.pay and coins"
+    )]
+    Unpaid { owed: Nano, credit: Nano },
     #[error("the disk of this worker does not keep up")]
     Disk,
 }
@@ -204,10 +207,10 @@ impl Income {
     }
 
     /// A connection to a gateway; notices to it go there until the link is dropped.
-    pub(crate) fn meet(&self, gateway: KeyDigest, notices: Notices) -> Link {
+    pub(crate) fn meet(&self, gateway: KeyDigest, name: &str, notices: Notices) -> Link {
         let serial = self
             .0
-            .with(|books, entry| books.meet(entry, gateway, notices, unix_ms()));
+            .with(|books, entry| books.meet(entry, gateway, name, notices, unix_ms()));
         Link {
             income: self.clone(),
             gateway,
@@ -220,12 +223,16 @@ impl Income {
         let account = message.channel().account;
         let offered = message.offered();
         let is_new = self.0.with(|books, entry| match books.channels.get(&account) {
-            Some(kept) if kept.gateway == gateway && kept.payee.channel().id == message.channel() => {
+            Some(kept) if kept.payee.channel().id != message.channel() => false,
+            Some(kept) if kept.gateway == gateway => {
                 books.hear(entry, account, message.notice, fresh, unix_ms());
                 false
             }
-            Some(_) => false,
-            None => books.channels.len() < CHANNELS,
+            Some(_) => {
+                books.contend(entry, gateway, account, message.notice, fresh, unix_ms());
+                false
+            }
+            None => books.channels.len() < CHANNELS && books.has_place(&gateway),
         });
         if let Some(channel) = offered.filter(|_| is_new) {
             // One that finds no room is offered again.
@@ -233,17 +240,16 @@ impl Income {
         }
     }
 
+    /// Whether work is done for this gateway.
+    pub(crate) fn may_serve(&self, gateway: &KeyDigest) -> Result<(), Unserved> {
+        self.0.may_serve(&self.0.lock(), gateway)
+    }
+
     /// A piece of work for this gateway begins.
     pub(crate) fn begin(&self, gateway: KeyDigest) -> Result<Earning, Unserved> {
         let hold = fresh();
         let began = self.0.with(|books, entry| {
-            let owed = books.unpaid(&gateway);
-            if owed > self.0.settings.credit {
-                return Err(Unserved::Unpaid { owed });
-            }
-            if self.0.scribe.get().is_some_and(Scribe::is_behind) {
-                return Err(Unserved::Disk);
-            }
+            self.0.may_serve(books, &gateway)?;
             Ok(books.begin(entry, &gateway, hold, unix_ms()))
         });
         Ok(Earning {
@@ -319,6 +325,17 @@ impl Shared {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn may_serve(&self, books: &Books, gateway: &KeyDigest) -> Result<(), Unserved> {
+        let (owed, credit) = (books.unpaid(gateway, unix_ms()), self.settings.credit);
+        if owed > credit {
+            return Err(Unserved::Unpaid { owed, credit });
+        }
+        if self.scribe.get().is_some_and(Scribe::is_behind) {
+            return Err(Unserved::Disk);
+        }
+        Ok(())
+    }
+
     /// What is to be written of it goes to the scribe, in the order in which it happened.
     fn with<T>(&self, act: impl FnOnce(&mut Books, &mut Entry) -> T) -> T {
         let mut books = self.lock();
@@ -332,7 +349,7 @@ impl Shared {
             scribe.add(entry.lines, entry.then);
             if *lines > LONG {
                 *lines = 0;
-                scribe.replace(journal::snapshot(&books.channels, &books.owed));
+                scribe.replace(journal::snapshot(&books.channels, &books.owed, &books.names));
             }
         }
         outcome
@@ -446,10 +463,21 @@ impl Shared {
         for account in accounts {
             self.with(|books, entry| books.step(entry, account, Event::Tick, unix_ms()));
         }
-        let (blobs, over) = self.with(|books, entry| {
+        let (blobs, over, closing) = self.with(|books, entry| {
             books.fold(entry, fresh, unix_ms());
-            (std::mem::take(&mut books.blobs), std::mem::take(&mut books.over))
+            let closing = books.watch(unix_ms());
+            (
+                std::mem::take(&mut books.blobs),
+                std::mem::take(&mut books.over),
+                closing,
+            )
         });
+        for (account, close_at, left) in closing {
+            let until = Timestamp::from_unix_seconds(close_at.into());
+            let folder = self.settings.folder.path().display();
+            let run = format!("mulberry channel settle --worker-folder {folder} {account}");
+            tracing::error!(channel = %account, %left, %until, run, "a gateway closes a channel that is not settled; what is left then is lost");
+        }
         for account in over {
             facts.forget(&account);
         }
@@ -459,6 +487,7 @@ impl Shared {
             let written = tokio::task::spawn_blocking(move || durable::replace(&path, &json)).await;
             if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
                 tracing::warn!(channel = %account, cause = %Chain(&error), "what may be settled cannot be laid where a watch finds it");
+                self.lock().blobs.entry(account).or_insert(blob);
             }
         }
     }
@@ -475,6 +504,9 @@ impl LookUp {
     fn of(error: &AcceptError) -> Self {
         let why = Chain(error).to_string();
         match error {
+            AcceptError::Sources(SourcesError::NoSecond { .. }) => {
+                Self::Later("so much is believed when two sources say it; give this worker a second --chain".to_owned())
+            }
             _ if error.may_pass() => Self::Later(why),
             AcceptError::Inquiry(InquiryError::LongHistory) => Self::Never("history", why),
             _ => Self::Never("unacceptable", why),

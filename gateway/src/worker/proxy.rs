@@ -49,7 +49,7 @@ pub(super) async fn forward(
     let earning = match is_paid.then(begin).flatten().transpose() {
         Ok(earning) => earning,
         Err(why) => {
-            tracing::warn!(%why, "this worker does no work for a gateway");
+            tracing::debug!(%why, "this worker does no work for a gateway");
             return refusal(StatusCode::SERVICE_UNAVAILABLE, why.told());
         }
     };

@@ -231,7 +231,7 @@ impl Session {
                 };
                 drop(waiting.say(speaking, line).await);
             });
-            income.meet(gateway, notices)
+            income.meet(gateway, &self.gateway, notices)
         });
         let heard = async {
             loop {
@@ -295,6 +295,7 @@ impl Session {
         let mut state = self.party.engine.state();
         let mut offered = None;
         let mut has_said_drain = false;
+        let mut is_unserved = false;
         loop {
             let now = state.borrow_and_update().clone();
             let offer = (now.kind.as_str(), &now.models);
@@ -309,8 +310,20 @@ impl Session {
                 has_said_drain = true;
                 speaking.say(&FromWorker::Drain {}).await?;
             }
+            let unserved = self
+                .income()
+                .and_then(|(income, gateway)| income.may_serve(&gateway).err());
+            match unserved {
+                Some(why) if !std::mem::replace(&mut is_unserved, true) => {
+                    tracing::warn!(gateway = %self.gateway, %why, "this worker does no work for a gateway, and tells it that it is not ready");
+                }
+                None if std::mem::take(&mut is_unserved) => {
+                    tracing::info!(gateway = %self.gateway, "this worker works for a gateway again");
+                }
+                _ => {}
+            }
             let load = FromWorker::Load {
-                ready: now.is_ready && !has_said_drain,
+                ready: now.is_ready && !has_said_drain && unserved.is_none(),
                 running: now.running,
                 waiting: now.waiting,
             };

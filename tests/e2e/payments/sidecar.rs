@@ -352,6 +352,27 @@ async fn limits_hold_and_say_how_to_raise_them() {
     agree(&site, &connect).await;
 }
 
+/// A request is kept to be sent again with what the gateway asks for it. One that is too large for that is paid for when its
+/// app sends it again, which it is told to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_to_be_kept_is_sent_once_more() {
+    let site = Site::new("5").await;
+    let connect = site
+        .connect(&["--exposure", "3", "--window", "0.01", "--budget-day", "5"])
+        .await;
+    let body = chat("mock", 1, false).replace("Say hello", &"hello ".repeat(200_000));
+    let first = Answer::of(send(connect.request(body.clone())).await).await;
+    assert!(
+        first.envelope().is(402, "insufficient_quota", "payment_repeat"),
+        "{}",
+        first.text()
+    );
+    assert_eq!(first.header("x-should-retry"), "true");
+    let again = Answer::of(send(connect.request(body)).await).await;
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert!(agree(&site, &connect).await > 0);
+}
+
 /// Sends requests, whole and streams, until they are cut; what the whole ones say that they cost.
 async fn load(connect: &Connect) -> JoinSet<u64> {
     let mut set = JoinSet::new();

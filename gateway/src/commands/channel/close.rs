@@ -124,9 +124,9 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
         check_payer(counter, &kept, &due)?;
         confirm(way)?;
     }
-    slate.reach(Stage::Leaving);
-    kept.write_slate(&slate)?;
     if way.is_elsewhere() {
+        slate.reach(Stage::Leaving);
+        kept.write_slate(&slate)?;
         return tell_elsewhere(&kept, &payment, None, way);
     }
     let file = counter.wallet_file()?;
@@ -135,6 +135,9 @@ pub(super) async fn run(counter: &Counter, channel: Option<&str>, way: &WayArgs)
         .existing(&format!("the wallet {}", file.path().display()))?;
     let secret = file.open_with(&passphrase)?;
     let till = counter.till(&source, &file, &secret);
+    // Who cannot open the wallet has not left.
+    slate.reach(Stage::Leaving);
+    kept.write_slate(&slate)?;
     if let (Due::Request, Some(url)) = (&due, &kept.payee_url) {
         match part(&kept, &passphrase, url, &mut slate).await {
             Ok(settlement) => return together(counter, &source, &kept, &lock, &till, &settlement).await,

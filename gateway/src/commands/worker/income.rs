@@ -1,6 +1,6 @@
 //! What `mulberry worker` is paid, from its flags.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use backends::serve::BoxError;
 use billing_ton::address::{self, AddressError};
@@ -14,6 +14,9 @@ use crate::{
     worker::{Income, IncomeSettings, income::journal::Folder},
 };
 
+/// Of others no channel can be opened: its payee could not settle in time, or its payer waits too long.
+const CLOSE_DELAYS: RangeInclusive<Duration> = Duration::from_secs(3_600)..=Duration::from_secs(90 * 86_400);
+
 /// Why nobody can pay this worker. In order of precedence.
 #[derive(Debug, thiserror::Error)]
 enum PayError {
@@ -25,6 +28,10 @@ enum PayError {
     Fee,
     #[error("--fee-bps goes to nobody; add --fee-dest")]
     NoFeeDest,
+    #[error("--min-close-delay is {}, and gateways open channels with 1h to 90d", humantime::format_duration(*.0))]
+    CloseDelay(Duration),
+    #[error("--chain-every is at least 100ms, and --settle-every 1s")]
+    Often,
     #[error("payments go to workchain 0, and this address is of another; copy the address from the wallet")]
     Workchain,
 }
@@ -44,6 +51,7 @@ pub(super) async fn open(args: &WorkerArgs) -> Result<Option<Income>, BoxError> 
     if pay.fee_bps > 10_000 {
         return Err(PayError::Fee.into());
     }
+    check_times(pay.min_close_delay, pay.chain_every, pay.settle_every)?;
     if payout.workchain != 0 || fee_dest.workchain != 0 {
         return Err(PayError::Workchain.into());
     }
@@ -82,8 +90,38 @@ pub(super) async fn open(args: &WorkerArgs) -> Result<Option<Income>, BoxError> 
     Ok(Some(Income::open(settings).await?))
 }
 
+fn check_times(close_delay: Duration, chain_every: Duration, settle_every: Duration) -> Result<(), PayError> {
+    if !CLOSE_DELAYS.contains(&close_delay) {
+        return Err(PayError::CloseDelay(close_delay));
+    }
+    if chain_every < Duration::from_millis(100) || settle_every < Duration::from_secs(1) {
+        return Err(PayError::Often);
+    }
+    Ok(())
+}
+
 /// Beside the worker's key, where none is named.
 fn folder(args: &WorkerArgs) -> Folder {
     let named: Option<PathBuf> = args.pay.earnings.clone();
     Folder::new(named.unwrap_or_else(|| args.key_file.with_extension("earnings")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_channel_can_have_are_refused_at_the_start() {
+        let check = |delay_s: u64, chain_ms: u64, settle_s: u64, expect: bool| {
+            let (delay, chain) = (Duration::from_secs(delay_s), Duration::from_millis(chain_ms));
+            let outcome = check_times(delay, chain, Duration::from_secs(settle_s));
+            assert_eq!(outcome.is_ok(), expect, "{outcome:?}");
+        };
+        check(3_600, 100, 1, true);
+        check(90 * 86_400, 30_000, 86_400, true);
+        check(600, 30_000, 86_400, false);
+        check(91 * 86_400, 30_000, 86_400, false);
+        check(86_400, 0, 86_400, false);
+        check(86_400, 30_000, 0, false);
+    }
 }

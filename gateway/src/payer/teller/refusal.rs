@@ -8,6 +8,8 @@ use billing::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Teller;
 use crate::{frames::FramesError, payer::shelf::ShelfError};
 
@@ -26,7 +28,7 @@ pub(crate) enum TellerError {
     Leaving(String),
     #[error("The channel's records could not be written, so that nothing is signed. Free the disk, and start again.")]
     Broken,
-    #[error("{0} Nothing is paid to this gateway any more; close the channel, or start again to go on with it.")]
+    #[error("{0} Nothing is paid from this channel any more; close it with `mulberry channel close`.")]
     Halted(Halt),
     #[error("The channel is not ready: {}.", unready(*.0))]
     Unready(Phase),
@@ -47,6 +49,10 @@ pub(crate) enum TellerError {
     )]
     Busy { most: Nano },
     #[error(
+        "The gateway is to be asked what {lost} GRAM (TON) of answers that broke off have cost, which takes a moment without requests under way. Send it again."
+    )]
+    Asking { lost: Nano },
+    #[error(
         "The gateway wants {asked} GRAM (TON) for this request, and at most {most} may be at risk. Raise --exposure, or ask for less."
     )]
     Dear { asked: Nano, most: Nano },
@@ -59,12 +65,15 @@ pub(crate) enum TellerError {
 }
 
 /// What a gateway did after which nothing is paid to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Halt {
     #[error("The gateway charged {charged} GRAM (TON) for a request, and asked for at most {most}.")]
     Overcharged { charged: Nano, most: Nano },
     #[error("The gateway charged {charged} GRAM (TON) for a request, more than was signed for.")]
     Unsigned { charged: Nano },
+    #[error("The gateway charged {more} GRAM (TON) more than its answers stated and it had asked for.")]
+    Unstated { more: Nano },
 }
 
 /// What a person should look at.
@@ -76,6 +85,10 @@ pub(crate) enum Warning {
     Halted(#[from] Halt),
     #[error("the gateway says that {says} was charged in all, and has said {said} before")]
     Regressed { says: Nano, said: Nano },
+    #[error(
+        "for answers that did not say their cost the gateway charged {more}, and {set_aside} was set aside for them"
+    )]
+    Unstated { more: Nano, set_aside: Nano },
     #[error("the gateway answers for another channel")]
     OtherChannel,
 }

@@ -358,6 +358,74 @@ fn who_charges_more_than_it_asked_is_paid_no_more() {
     assert!(matches!(now.halt, Some(Halt::Unsigned { .. })));
 }
 
+/// It states what each request costs, and counts otherwise.
+#[test]
+fn who_counts_more_than_it_states_is_paid_no_more() {
+    let (scratch, mut gateway, mut teller) = opened("teller-counts", 3_000_000);
+    let mut counts = |teller: &mut Teller, number, more| {
+        gateway.charged = gateway.charged.saturating_add(nano(more));
+        gateway.request(teller, number, NOW_MS).expect("it is paid");
+        gateway.probed(teller, NOW_MS + 2 * RESEND_MS);
+    };
+    counts(&mut teller, 1, 0);
+    assert_eq!(teller.warnings(), []);
+    counts(&mut teller, 2, 5_000_000);
+    assert!(
+        matches!(teller.warnings()[..], [Warning::Unstated { more, set_aside: Nano::ZERO }] if more == nano(5_000_000))
+    );
+    assert_eq!(teller.picture().halt, None);
+    counts(&mut teller, 3, 16_000_000);
+    let more = nano(21_000_000);
+    assert_eq!(teller.picture().halt, Some(Halt::Unstated { more }));
+    // After a restart too.
+    drop(teller);
+    let mut teller = gateway.teller();
+    assert!(matches!(
+        teller.begin(HoldId([4; 16]), NOW_MS),
+        Err(TellerError::Halted(Halt::Unstated { .. }))
+    ));
+    drop(scratch);
+}
+
+/// Under steady load there is always one under way.
+#[test]
+fn answers_that_broke_off_do_not_use_up_all_that_may_be_at_risk() {
+    let (_scratch, mut gateway, mut teller) = opened("teller-starves", 30_000_000);
+    for number in 1..=3 {
+        let id = HoldId([number; 16]);
+        let header = teller.begin(id, NOW_MS).expect("there is room");
+        if let Err(required) = gateway.serve(&header, NOW_MS, gateway.price) {
+            let header = teller.refused(id, &required, NOW_MS).expect("there is room");
+            gateway.serve(&header, NOW_MS, gateway.price).expect("it is covered");
+        }
+    }
+    for number in 1..=2 {
+        let ended = teller.ended(HoldId([number; 16]), Ended::Unknown, NOW_MS);
+        ended.expect("the disk is there");
+    }
+    let next = teller.begin(HoldId([4; 16]), NOW_MS);
+    assert!(matches!(next, Err(TellerError::Asking { .. })), "{next:?}");
+    let charged = Ended::Charged(gateway.price);
+    teller
+        .ended(HoldId([3; 16]), charged, NOW_MS)
+        .expect("the disk is there");
+    gateway.probed(&mut teller, NOW_MS + 2 * RESEND_MS);
+    assert_eq!(teller.picture().charged, gateway.charged);
+    assert_eq!(teller.picture().halt, None, "it asked for so much");
+    gateway.request(&mut teller, 4, NOW_MS).expect("there is room again");
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_once_stops_nobody_for_years() {
+    let (_scratch, mut gateway, mut teller) = opened("teller-clock", 3_000_000);
+    gateway
+        .request(&mut teller, 1, NOW_MS + 3_650 * DAY_MS)
+        .expect("it is paid");
+    gateway.request(&mut teller, 2, NOW_MS).expect("it is paid");
+    let day = teller.slate.day.expect("a day");
+    assert_eq!(day.number, NOW_MS / DAY_MS);
+}
+
 #[test]
 fn what_a_gateway_forgets_is_shown_to_it_again() {
     let (_scratch, mut gateway, mut teller) = opened("teller-forgets", 3_000_000);

@@ -16,12 +16,20 @@ use crate::{config::KeyDigest, control::Notices, frames::Then, layers::rescue::C
 
 /// What a piece of work under way is marked with, for it to be seen that something is under way.
 const MARK: Nano = Nano::saturating(1);
+/// What was signed and not settled for so long is not ours for sure: it counts as not paid.
+const UNSETTLED_MS: i64 = 6 * 3_600_000;
+/// Between two times that a person is told of a channel that closes.
+const AGAIN_MS: i64 = 3_600_000;
+/// Channels of one gateway at a time that are not over.
+const OF_ONE: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) channels: BTreeMap<Account, Kept>,
     pub(super) buried: BTreeSet<Account>,
     pub(super) owed: BTreeMap<KeyDigest, Nano>,
+    /// Where each gateway is reached. One whose key is new at each start is there under many.
+    pub(super) names: BTreeMap<KeyDigest, String>,
     links: BTreeMap<KeyDigest, Vec<(u64, Notices)>>,
     serial: u64,
     /// Settlements that are to lie where a watch finds them.
@@ -39,7 +47,15 @@ pub(super) struct Entry {
 
 impl Books {
     pub(super) fn new(restored: Restored) -> Self {
+        // One that was not laid down before the end is laid down now.
+        let signed = restored.channels.iter().filter_map(|(account, kept)| {
+            let is_alive = kept.payee.phase() != Phase::Gone;
+            let settlement = kept.payee.settlement().filter(|_| is_alive)?;
+            Some((*account, settlement.claim()))
+        });
         Self {
+            blobs: signed.collect(),
+            names: restored.names,
             channels: restored.channels,
             buried: restored.buried,
             owed: restored.owed,
@@ -72,6 +88,41 @@ impl Books {
         }
         self.fold(entry, fresh, now_ms);
         self.step(entry, account, Event::Notice(notice), now_ms);
+    }
+
+    /// What another gateway says of a channel than the one that offered it first. Everybody can read a channel's terms on the
+    /// chain, and offer it; a voucher is signed by who pays.
+    pub(super) fn contend(
+        &mut self,
+        entry: &mut Entry,
+        gateway: KeyDigest,
+        account: Account,
+        notice: Notice,
+        fresh: impl Fn() -> HoldId,
+        now_ms: i64,
+    ) {
+        let Some(kept) = self.channels.get_mut(&account) else {
+            return;
+        };
+        if is_proved(&kept.payee) {
+            return;
+        }
+        let (id, keys) = (kept.payee.channel().id, kept.payee.channel().keys);
+        match &notice {
+            Notice::Offer { .. } => self.say(&gateway, Envelope::new(&id, Notice::Accept {})),
+            Notice::Voucher { voucher, .. } if voucher.verify(&keys, &id).is_ok() => {
+                tracing::warn!(channel = %account, from = %kept.gateway, to = %gateway, "a channel was offered by another gateway than the one that pays from it");
+                kept.gateway = gateway;
+                self.hear(entry, account, notice, fresh, now_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether one more channel of this gateway may be looked up.
+    pub(super) fn has_place(&self, gateway: &KeyDigest) -> bool {
+        let theirs = self.channels.values().filter(|kept| kept.gateway == *gateway);
+        theirs.filter(|kept| kept.payee.phase() != Phase::Gone).count() < OF_ONE
     }
 
     pub(super) fn perform(&mut self, entry: &mut Entry, account: Account, effects: Vec<Effect>) {
@@ -117,8 +168,16 @@ impl Books {
     }
 
     /// A new connection to a gateway.
-    pub(super) fn meet(&mut self, entry: &mut Entry, gateway: KeyDigest, notices: Notices, now_ms: i64) -> u64 {
+    pub(super) fn meet(
+        &mut self,
+        entry: &mut Entry,
+        gateway: KeyDigest,
+        name: &str,
+        notices: Notices,
+        now_ms: i64,
+    ) -> u64 {
         self.serial = self.serial.saturating_add(1);
+        self.names.insert(gateway, name.to_owned());
         self.links.entry(gateway).or_default().push((self.serial, notices));
         for account in self.of(&gateway) {
             self.step(entry, account, Event::Connected, now_ms);
@@ -131,6 +190,9 @@ impl Books {
             links.retain(|(known, _)| *known != serial);
             if links.is_empty() {
                 self.links.remove(gateway);
+                if !self.owed.contains_key(gateway) {
+                    self.names.remove(gateway);
+                }
             }
         }
     }
@@ -156,10 +218,11 @@ impl Books {
         now_ms: i64,
     ) -> Option<Account> {
         let serving = |kept: &&mut Kept| {
-            let is_open = kept.payee.phase() == Phase::Serving && !kept.is_asked;
+            let is_open = kept.payee.phase() == Phase::Serving && !kept.is_asked && is_proved(&kept.payee);
             kept.gateway == *gateway && is_open
         };
-        let kept = self.channels.values_mut().find(serving)?;
+        let kept = self.channels.values_mut().filter(serving);
+        let kept = kept.max_by_key(|kept| room(&kept.payee))?;
         let account = kept.payee.channel().id.account;
         let is_marked = kept.payee.reserve(hold, MARK, now_ms).is_ok();
         let effects = kept.payee.effects();
@@ -231,6 +294,7 @@ impl Books {
         entry.lines.push(Line::Owed {
             gateway: Hex(gateway.0),
             amount: owed,
+            at: self.names.get(gateway).cloned(),
         });
         if owed.is_zero() {
             self.owed.remove(gateway);
@@ -239,17 +303,76 @@ impl Books {
         }
     }
 
-    /// What a gateway has not covered of what we earned.
-    pub(super) fn unpaid(&self, gateway: &KeyDigest) -> Nano {
+    /// What a gateway has not covered of what we earned, and what it has not brought to the chain for hours. Of one that never
+    /// paid, with what others owe that were in its place and never paid: a new key is no new credit.
+    pub(super) fn unpaid(&self, gateway: &KeyDigest, now_ms: i64) -> Nano {
         let theirs = self.channels.values().filter(|kept| kept.gateway == *gateway);
         let uncovered = theirs.filter(|kept| kept.payee.phase() != Phase::Gone).map(|kept| {
             let payee = &kept.payee;
             let covered = payee.voucher_max().min(payee.deposited());
-            payee.earned().saturating_sub(covered)
+            let sure = if kept.is_unsettled(now_ms) {
+                payee.claimed().min(covered)
+            } else {
+                covered
+            };
+            payee.earned().saturating_sub(sure)
         });
         let owed = self.owed.get(gateway).copied().unwrap_or_default();
-        uncovered.fold(owed, Nano::saturating_add)
+        let own = uncovered.fold(owed, Nano::saturating_add);
+        let Some(name) = self.names.get(gateway).filter(|_| !self.has_paid(gateway)) else {
+            return own;
+        };
+        let is_another =
+            |other: &&KeyDigest| *other != gateway && self.names.get(*other) == Some(name) && !self.has_paid(other);
+        let others = self.owed.iter().filter(|(other, _)| is_another(other));
+        others.map(|(_, owed)| *owed).fold(own, Nano::saturating_add)
     }
+
+    fn has_paid(&self, gateway: &KeyDigest) -> bool {
+        let mut theirs = self.channels.values().filter(|kept| kept.gateway == *gateway);
+        theirs.any(|kept| is_proved(&kept.payee))
+    }
+
+    /// What was settled since the last time; and channels that close before all is settled, of which a person is to be told
+    /// now: until when, and what is lost then.
+    pub(super) fn watch(&mut self, now_ms: i64) -> Vec<(Account, u32, Nano)> {
+        let mut closing = Vec::new();
+        for (account, kept) in &mut self.channels {
+            let payee = &kept.payee;
+            if payee.phase() == Phase::Gone {
+                continue;
+            }
+            let claimed = payee.claimed();
+            let is_all = payee.take() <= claimed;
+            match kept.settled {
+                Some((known, at_ms)) if known == claimed && !is_all && at_ms <= now_ms => {}
+                _ => kept.settled = Some((claimed, now_ms)),
+            }
+            let left = payee.earned().min(payee.voucher_max()).saturating_sub(claimed);
+            let Some(close_at) = payee.close_at().filter(|_| !left.is_zero()) else {
+                continue;
+            };
+            let is_due = |told_ms: i64| !(0..AGAIN_MS).contains(&now_ms.saturating_sub(told_ms));
+            if kept.told_ms.is_none_or(is_due) {
+                kept.told_ms = Some(now_ms);
+                closing.push((*account, close_at, left));
+            }
+        }
+        closing
+    }
+}
+
+impl Kept {
+    /// Whether what was signed waits for hours already.
+    fn is_unsettled(&self, now_ms: i64) -> bool {
+        self.settled
+            .is_some_and(|(_, since_ms)| now_ms.saturating_sub(since_ms) >= UNSETTLED_MS)
+    }
+}
+
+/// Whether who pays from it has shown so: with a voucher.
+fn is_proved(payee: &Payee) -> bool {
+    !payee.voucher_max().is_zero()
 }
 
 /// What of the deposit is not earned yet.
@@ -263,9 +386,14 @@ fn tell(channel: &Account, alert: &Alert) {
         Alert::Admitted { .. } => {
             tracing::debug!(%channel, why = %Chain(alert), "a gateway says that this worker earned more than it counted");
         }
+        // Said again and again, with what to do.
+        Alert::Closing { .. } => {}
         Alert::Waived { .. } => {
             tracing::warn!(%channel, why = %Chain(alert), "a gateway pays less than this worker counted, and it is let go");
         }
         _ => tracing::warn!(%channel, why = %Chain(alert), "something is wrong with a channel that pays this worker"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,13 @@ use crate::{
 #[expect(clippy::large_enum_variant, reason = "made and moved once")]
 pub(crate) enum Line {
     /// What this gateway owes that is in no channel.
-    Owed { gateway: Hex<32>, amount: Nano },
+    Owed {
+        gateway: Hex<32>,
+        amount: Nano,
+        /// Where it was reached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+    },
     Channel {
         gateway: Hex<32>,
         account: Account,
@@ -73,6 +79,10 @@ pub(crate) struct Kept {
     pub(crate) payee: Payee,
     /// The gateway has asked where we stand, and may take no work in this channel until it says where it does.
     pub(crate) is_asked: bool,
+    /// What was paid out, and since when that is so though more is signed.
+    pub(crate) settled: Option<(Nano, i64)>,
+    /// When a person was told that it closes.
+    pub(crate) told_ms: Option<i64>,
 }
 
 impl Kept {
@@ -81,6 +91,8 @@ impl Kept {
             gateway,
             payee,
             is_asked: false,
+            settled: None,
+            told_ms: None,
         }
     }
 }
@@ -91,6 +103,7 @@ pub(crate) struct Restored {
     pub(crate) channels: BTreeMap<Account, Kept>,
     pub(crate) buried: BTreeSet<Account>,
     pub(crate) owed: BTreeMap<KeyDigest, Nano>,
+    pub(crate) names: BTreeMap<KeyDigest, String>,
 }
 
 /// The files of one worker's earnings.
@@ -161,9 +174,13 @@ pub(crate) fn restore(
     let mut records: BTreeMap<Account, (KeyDigest, Vec<Record>)> = BTreeMap::new();
     for line in frames.into_iter().flatten() {
         match line {
-            Line::Owed { gateway, amount } => {
-                restored.owed.insert(KeyDigest(gateway.0), amount);
+            Line::Owed { gateway, amount, at } => {
+                let gateway = KeyDigest(gateway.0);
+                restored.owed.insert(gateway, amount);
                 restored.owed.retain(|_, owed| !owed.is_zero());
+                if let Some(at) = at {
+                    restored.names.insert(gateway, at);
+                }
             }
             Line::Channel {
                 gateway,
@@ -171,7 +188,9 @@ pub(crate) fn restore(
                 record,
             } => {
                 let entry = records.entry(account);
-                let (_, known) = entry.or_insert_with(|| (KeyDigest(gateway.0), Vec::new()));
+                let (of, known) = entry.or_insert_with(|| (KeyDigest(gateway.0), Vec::new()));
+                // Whoever offered it first need not be who pays from it.
+                *of = KeyDigest(gateway.0);
                 known.push(record);
             }
         }
@@ -188,7 +207,11 @@ pub(crate) fn restore(
 }
 
 /// The same state, without the history. Tombstones stay.
-pub(crate) fn snapshot(channels: &BTreeMap<Account, Kept>, owed: &BTreeMap<KeyDigest, Nano>) -> Vec<Vec<Line>> {
+pub(crate) fn snapshot(
+    channels: &BTreeMap<Account, Kept>,
+    owed: &BTreeMap<KeyDigest, Nano>,
+    names: &BTreeMap<KeyDigest, String>,
+) -> Vec<Vec<Line>> {
     let of_channel = |(account, kept): (&Account, &Kept)| {
         let (gateway, account) = (Hex(kept.gateway.0), *account);
         let line = move |record| {
@@ -204,6 +227,7 @@ pub(crate) fn snapshot(channels: &BTreeMap<Account, Kept>, owed: &BTreeMap<KeyDi
         vec![Line::Owed {
             gateway: Hex(gateway.0),
             amount: *amount,
+            at: names.get(gateway).cloned(),
         }]
     });
     channels.iter().flat_map(of_channel).chain(owed).collect()
@@ -223,7 +247,7 @@ pub(crate) fn open(
     }
     let count = opened.records.len();
     let restored = restore(opened.records, signer, policy, now_ms)?;
-    let shorter = snapshot(&restored.channels, &restored.owed);
+    let shorter = snapshot(&restored.channels, &restored.owed, &restored.names);
     if count > shorter.len().saturating_mul(2).saturating_add(1000) {
         frames.replace(shorter.iter())?;
     }
