@@ -268,7 +268,8 @@ impl Shared {
         }
         self.refused.check(&id.account)?;
         let wanted = &self.offered.wanted();
-        let asked = accept::accept(&self.for_strangers, &self.senders, wanted, id).await;
+        let least = self.settings.min_deposit;
+        let asked = accept::accept(&self.for_strangers, &self.senders, wanted, least, id).await;
         let new = asked.map_err(|why| self.refused.note(id.account, why))?;
         if (&new.terms, &new.keys) != (terms, keys) {
             // The address follows from both, so that this is never reached by who found no collision.

@@ -39,6 +39,8 @@ section! {
         payout: String,
         /// A file with the Ed25519 seed that signs what is taken, in hexadecimal; made at the first start and kept in `data_dir` where it is not set.
         key_file: Option<PathBuf> = None,
+        /// The least that a channel has to hold to be taken, in GRAM (TON): each takes a place and is followed.
+        min_deposit: Nano = Nano::saturating(Nano::UNIT / 100),
         /// How long a payer waits for its rest at least: the time that there is to settle in.
         min_close_delay: Duration = Duration::from_secs(24 * 60 * 60),
         /// Parts of 10000 of what is taken, for `fee_dest`.
@@ -62,6 +64,8 @@ section! {
         for (i, url) in payments.chain.iter().enumerate() {
             let is_url = url.parse::<http::Uri>().is_ok_and(|uri| {
                 matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+                    // It would be shown wherever the source is named.
+                    && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
             });
             if !is_url {
                 let fix = "write a URL such as https://toncenter.com/api/v2";

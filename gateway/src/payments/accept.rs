@@ -24,6 +24,8 @@ pub(crate) enum AcceptError {
     Senders(#[from] SendersError),
     #[error("the chain's sources give no answer that can be believed; try again, or tell the gateway's operator")]
     Sources(#[from] SourcesError),
+    #[error("the channel has {deposited} GRAM (TON), and this gateway takes those with {least} or more; pay in more")]
+    Small { deposited: Nano, least: Nano },
     #[error("the chain's sources show the channel at different times; try again")]
     Moving,
     #[error("the chain shows other terms at its address than the payment has")]
@@ -42,6 +44,8 @@ impl AcceptError {
             )
             | Self::Senders(_)
             | Self::Sources(_)
+            // More may be paid in.
+            | Self::Small { .. }
             | Self::Moving => true,
         }
     }
@@ -81,9 +85,14 @@ pub(super) async fn accept(
     sources: &Sources,
     senders: &Senders,
     wanted: &Wanted,
+    least: Nano,
     id: &ChannelId,
 ) -> Result<NewChannel, AcceptError> {
     let accepted = ask(sources, senders, wanted, &id.account).await?;
+    let deposited = accepted.on_chain().deposited;
+    if deposited < least {
+        return Err(AcceptError::Small { deposited, least });
+    }
     Ok(NewChannel {
         side: Side::Payee,
         id: accepted.id(),
@@ -93,7 +102,7 @@ pub(super) async fn accept(
             seqno: accepted.head().seqno,
             on_chain: accepted.on_chain(),
         },
-        word: word(sources, accepted.on_chain().deposited),
+        word: word(sources, deposited),
     })
 }
 
@@ -157,5 +166,11 @@ mod tests {
         check(unacceptable(Unacceptable::Closing { close_at: 1 }), false);
         check(unacceptable(Unacceptable::HeardBefore { lt: 1 }), false);
         check(InquiryError::LongHistory, false);
+        let (deposited, least) = (Nano::ZERO, Nano::UNIT);
+        let least = Nano::saturating(least);
+        assert!(
+            AcceptError::Small { deposited, least }.may_pass(),
+            "more may be paid in"
+        );
     }
 }

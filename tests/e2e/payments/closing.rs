@@ -59,6 +59,22 @@ async fn a_close_is_seen_though_one_source_is_too_few_for_the_deposit() {
     );
 }
 
+/// A place costs something, and who has paid too little for one may pay in more.
+#[tokio::test]
+async fn a_channel_with_too_little_is_told_how_much_it_takes() {
+    let chain = Chain::start().await;
+    let shop = Shop::open(&chain.url);
+    let offer = shop.offer().await["accepts"][0].clone();
+    let payer = Payer::open(&chain, &offer, 1, 9_000_000).await;
+    let payment = payer.pays(Some(400_000), true);
+    until("it says how much is needed", async || {
+        let refused = shop.ask(&payment, BODY).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        refused.text().contains("0.010000000 or more")
+    })
+    .await;
+}
+
 /// The key of a folder that was lost is not made anew under channels that pay to it.
 #[tokio::test]
 async fn a_gateway_without_the_key_of_its_channels_does_not_start() {
