@@ -11,7 +11,7 @@ use e2e::client::{client, send};
 use e2e::wait::SOON;
 use e2e::{Answer, Gateway, Mock, World, eventually};
 use futures_util::{StreamExt, stream};
-use reqwest::{Body, RequestBuilder};
+use reqwest::{Body, Client, RequestBuilder};
 
 use crate::{count, record};
 
@@ -182,7 +182,14 @@ async fn an_answer_of_many_bytes_passes_unheld() {
     let before = served.gateway.rss_kib();
     // 40 MiB in frames of 64 KiB, to a client that reads nothing for a second.
     let body = e2e::client::chat_stream("fault/tokens-640+size-65536");
-    let response = e2e::client::post(&format!("{}/v1/chat/completions", served.gateway.url()), body).await;
+    // On a busy machine all of it takes long, and no piece does.
+    let client = Client::builder().no_proxy().read_timeout(SOON).build();
+    let asked = client
+        .expect("a client can be made")
+        .post(format!("{}/v1/chat/completions", served.gateway.url()))
+        .header("content-type", "application/json")
+        .body(body);
+    let response = send(asked).await;
     assert_eq!(response.status(), 200);
     let mut total = 0;
     let mut most = before;
