@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Admin, data};
-use crate::wages::{OpenChannel, Wage};
+use crate::wages::{OpenChannel, WorkerWages};
 
 pub(super) fn router() -> Router<Admin> {
     Router::new().route("/wages", get(list))
@@ -48,10 +48,12 @@ pub(super) struct WageChannel {
     held: String,
     /// What it may take.
     voucher_max: String,
+    /// Signed, and not earned: what it could run away with.
+    at_risk: String,
 }
 
 impl WageView {
-    fn new(wage: &Wage) -> Self {
+    fn new(wage: &WorkerWages) -> Self {
         Self {
             payee_key: to_hex(&wage.payee),
             workers: wage.at.iter().map(|name| name.to_string()).collect(),
@@ -78,6 +80,7 @@ impl WageChannel {
             spent: open.spent.to_string(),
             held: open.held.to_string(),
             voucher_max: open.voucher_max.to_string(),
+            at_risk: open.at_risk.to_string(),
         }
     }
 }
