@@ -37,7 +37,7 @@ pub use cocoon::{CocoonBill, CocoonPrice, Multipliers, NoTariff, adjust};
 pub use estimate::{Estimate, Output, PromptBound};
 pub use lease::{Ask, Grant, JournalKind, Renewal, Return, Sharing};
 pub use ledger::Ledger;
-pub use record::{End, RequestRecord, UnknownEnd};
+pub use record::{End, RequestRecord, UnknownEnd, Wage};
 pub use recount::{Answer, HiddenReasoning, Recount, Side};
 pub use tariff::Tariff;
 pub use usage::{UnknownUsageSource, Usage, UsageSource};

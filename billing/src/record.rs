@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Usage, UsageSource};
+use crate::{Nano, Usage, UsageSource, channel::Account};
 
 /// One request to the gateway, written once, when it ended.
 ///
@@ -42,6 +42,18 @@ pub struct RequestRecord {
     pub duration_ms: u32,
     /// The `code` of the error that the client got.
     pub error_code: Option<String>,
+    /// What the worker earned that answered, where it is paid. No client is told.
+    pub wage: Option<Wage>,
+}
+
+/// What a worker earned by one request, and what it held then that pays for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wage {
+    pub amount: Nano,
+    /// The channel that it went into; none where it is owed.
+    pub channel: Option<Account>,
+    /// The highest voucher of that channel when the request ended.
+    pub voucher_max: Nano,
 }
 
 /// How a request ended. It ends once.

@@ -19,7 +19,7 @@ use std::{
 
 use attestation::Hex;
 use billing::{
-    Nano, Tariff,
+    Nano, Tariff, Wage,
     channel::{
         Account, Channel, HoldId, PublicKey, Signer,
         payer::{Event, PayerPolicy, Phase, Trust},
@@ -129,7 +129,7 @@ enum NotTaken {
 }
 
 /// What an administrator sees of a worker that is paid.
-pub(crate) struct Wage {
+pub(crate) struct WorkerWages {
     /// Of this worker as one who is paid; stays the same.
     pub(crate) id: PayeeId,
     pub(crate) payee: PublicKey,
@@ -149,6 +149,8 @@ pub(crate) struct OpenChannel {
     pub(crate) spent: Nano,
     pub(crate) held: Nano,
     pub(crate) voucher_max: Nano,
+    /// Signed, and not earned.
+    pub(crate) at_risk: Nano,
 }
 
 impl Wages {
@@ -271,13 +273,13 @@ impl Wages {
         }))
     }
 
-    /// What was held for it is over, and `amount` of it was earned.
-    fn settle(&self, held: &Held, amount: Nano) {
-        let Some(shared) = &self.0 else { return };
+    /// What was held for it is over, and `amount` of it was earned. Says where that went; where a part of it is owed
+    /// besides, the channel is named that has the other part.
+    fn settle(&self, held: &Held, amount: Nano) -> Option<Wage> {
+        let shared = self.0.as_ref()?;
         shared.with(|state, entry| {
-            let Some(payee) = state.payees.get_mut(&held.payee) else {
-                return;
-            };
+            let payee = state.payees.get_mut(&held.payee)?;
+            let mut channel = None;
             payee.note(amount, shared.elapsed_ms());
             if held.channel.is_none() {
                 payee.under_way = payee.under_way.saturating_sub(held.ceiling);
@@ -290,6 +292,7 @@ impl Wages {
                     payer.release(held.id).ok();
                 } else if payer.capture(&mut state.purse, held.id, part).is_ok() {
                     left = left.saturating_sub(part);
+                    channel = held.channel;
                 }
             }
             if !left.is_zero() {
@@ -298,14 +301,22 @@ impl Wages {
             }
             payee.tell_what_is_beside(&mut state.purse);
             state.after(entry, &held.payee);
-        });
+            // With what was signed for it just now.
+            let payer = state.payees.get(&held.payee).and_then(|payee| payee.channel.as_ref());
+            let payer = payer.filter(|payer| Some(payer.channel().id.account) == channel);
+            Some(Wage {
+                amount,
+                channel,
+                voucher_max: payer.map_or(Nano::ZERO, |payer| payer.voucher_max()),
+            })
+        })
     }
 
     /// All workers that are or were paid.
-    pub(crate) fn list(&self) -> Vec<Wage> {
+    pub(crate) fn list(&self) -> Vec<WorkerWages> {
         let Some(shared) = &self.0 else { return Vec::new() };
         let state = shared.lock();
-        let wage = |payee: &Payee| Wage {
+        let wage = |payee: &Payee| WorkerWages {
             id: payee.key,
             payee: payee.public().unwrap_or_default(),
             at: state
@@ -325,6 +336,7 @@ impl Wages {
                 spent: payer.spent(),
                 held: payer.held(),
                 voucher_max: payer.voucher_max(),
+                at_risk: payer.exposure(),
             }),
         };
         state.payees.values().map(wage).collect()

@@ -219,6 +219,24 @@ impl Site {
         Answer::of(send(client().request(method, url).bearer_auth(token.trim())).await).await
     }
 
+    /// What the gateway's records say that the worker has earned, request by request, and what of it in a channel.
+    async fn recorded(&self) -> (u64, u64) {
+        let answer = self.admin(Method::GET, "requests?limit=1000").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = answer.json();
+        let records = answer["data"].as_array().expect("a list");
+        let wages = records.iter().map(|record| &record["wage"]);
+        let channeled = wages.clone().filter(|wage| wage["channel"].is_string());
+        for wage in channeled.clone() {
+            assert!(amount(&wage["voucher_max"]) >= amount(&wage["amount"]), "{wage}");
+        }
+        let sum = |amounts: &mut dyn Iterator<Item = u64>| amounts.sum();
+        (
+            sum(&mut wages.map(|wage| amount(&wage["amount"]))),
+            sum(&mut channeled.map(|wage| amount(&wage["amount"]))),
+        )
+    }
+
     /// What the gateway says that the worker has earned.
     async fn owed(&self) -> u64 {
         let wage = self.wage().await;
@@ -314,6 +332,31 @@ async fn a_worker_without_coins_is_paid_to_the_nanoton_and_cashes_the_rest_when_
         },
     )
     .await;
+    until(
+        "the records say the same",
+        || logs(&site, &worker),
+        async || {
+            let (all, channeled) = site.recorded().await;
+            all == site.earned && channeled > 0 && channeled < all
+        },
+    )
+    .await;
+    // What an operator sees of it, on the command line.
+    let config = site.ground.world.file(
+        "operator.yaml",
+        format!(
+            "{}admin_listen: {}\n",
+            site.yaml,
+            site.gateway.admin_url().trim_start_matches("http://")
+        ),
+    );
+    let config = config.display().to_string();
+    let listed = document(&site.ground.world, &["channel", "list", "--gateway-config", &config]);
+    let listed = &listed["data"][0];
+    assert_eq!(listed["channel"]["id"], json!(channel), "{listed}");
+    assert!(listed["channel"]["at_risk"].is_string(), "{listed}");
+    let said = succeed(&site.ground.world, &["channel", "list", "--gateway-config", &config]);
+    assert!(said.contains("gpu/box") && said.contains(&channel), "{said}");
     until(
         "what it claims is at its address",
         || logs(&site, &worker),

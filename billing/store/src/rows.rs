@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use billing::{RequestRecord, Usage};
+use billing::{Nano, RequestRecord, Usage, Wage};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::fields::Fields;
@@ -27,7 +27,7 @@ macro_rules! columns {
     () => {
         "request_id, started_at_ms, key, endpoint, model, upstream, backend, \
          status, ending, stream, attempts, prompt, cached, completion, reasoning, usage_source, \
-         ttft_ms, duration_ms, error_code"
+         ttft_ms, duration_ms, error_code, wage, wage_channel, wage_voucher"
     };
 }
 
@@ -98,7 +98,15 @@ where
             .push_bind(record.source.as_str().to_owned())
             .push_bind(record.ttft_ms.map(i64::from))
             .push_bind(i64::from(record.duration_ms))
-            .push_bind(record.error_code.clone());
+            .push_bind(record.error_code.clone())
+            .push_bind(record.wage.map(|wage| nano(wage.amount)))
+            .push_bind(
+                record
+                    .wage
+                    .and_then(|wage| wage.channel)
+                    .map(|channel| channel.to_string()),
+            )
+            .push_bind(record.wage.map(|wage| nano(wage.voucher_max)));
         if let Some(node) = node {
             row.push_bind(node.map(str::to_owned));
         }
@@ -136,6 +144,10 @@ pub(crate) async fn find(db: &mut Db<'_>, request_id: &str) -> Result<Option<Req
         .await?
         .map(|row| record(&row))
         .transpose())
+}
+
+fn nano(amount: Nano) -> i64 {
+    i64::try_from(amount.get()).expect("an amount has 63 bits")
 }
 
 fn stored(count: u64) -> i64 {
@@ -206,5 +218,21 @@ fn record(row: &impl Fields) -> Result<RequestRecord, ReadError> {
         ttft_ms: row.maybe_narrow("ttft_ms")?,
         duration_ms: row.narrow("duration_ms")?,
         error_code: row.maybe_text("error_code")?,
+        wage: wage(row)?,
     })
+}
+
+fn wage(row: &impl Fields) -> Result<Option<Wage>, ReadError> {
+    let Some(amount) = row.maybe_narrow::<u64>("wage")? else {
+        return Ok(None);
+    };
+    let channel = match row.maybe_text("wage_channel")? {
+        Some(_) => Some(row.word("wage_channel")?),
+        None => None,
+    };
+    Ok(Some(Wage {
+        amount: Nano::saturating(amount),
+        channel,
+        voucher_max: Nano::saturating(row.maybe_narrow("wage_voucher")?.unwrap_or(0)),
+    }))
 }

@@ -46,6 +46,7 @@ static SQLITE: LazyLock<Migrator> = migrator![
     5 "receipt_keys" "sqlite/0005_receipt_keys.sql",
     6 "misstatements" "sqlite/0006_misstatements.sql",
     7 "channels" "sqlite/0007_channels.sql",
+    8 "wages" "sqlite/0008_wages.sql",
 ];
 
 static POSTGRES: LazyLock<Migrator> = migrator![
@@ -56,6 +57,7 @@ static POSTGRES: LazyLock<Migrator> = migrator![
     5 "receipt_keys" "postgres/0005_receipt_keys.sql",
     6 "misstatements" "postgres/0006_misstatements.sql",
     7 "channels" "postgres/0007_channels.sql",
+    8 "wages" "postgres/0008_wages.sql",
 ];
 
 /// What a database holds.

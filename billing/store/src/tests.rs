@@ -20,7 +20,7 @@ mod summing;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use billing::{End, RequestRecord, Usage, UsageSource};
+use billing::{End, Nano, RequestRecord, Usage, UsageSource, Wage, channel::Account};
 
 use sqlx::sqlite::SqlitePool;
 
@@ -46,6 +46,14 @@ fn record(id: &str) -> RequestRecord {
         ttft_ms: Some(41),
         duration_ms: 1_200,
         error_code: Some("none".into()),
+        wage: Some(Wage {
+            amount: Nano::saturating(7_000),
+            channel: Some(Account {
+                workchain: 0,
+                hash: [7; 32],
+            }),
+            voucher_max: Nano::saturating(9_000),
+        }),
     }
 }
 

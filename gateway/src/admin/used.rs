@@ -125,10 +125,22 @@ pub(super) struct RequestView {
     ttft_ms: Option<u32>,
     duration_ms: u32,
     error_code: Option<String>,
+    /// What the worker earned that answered, in GRAM (TON); `null` where it is not paid.
+    wage: Option<WageOf>,
     /// What its account paid; `null` where nobody did, and where several requests had this id.
     cost: Option<Units>,
     /// Of the cost.
     currency: Option<String>,
+}
+
+/// What a worker earned by a request, and what it held then that pays for it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WageOf {
+    amount: String,
+    /// The channel that it went into; `null` where it is owed.
+    channel: Option<String>,
+    /// The channel's highest voucher then.
+    voucher_max: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -200,6 +212,11 @@ fn view(record: RequestRecord, paid: Option<&Paid>) -> RequestView {
         ttft_ms: record.ttft_ms,
         duration_ms: record.duration_ms,
         error_code: record.error_code,
+        wage: record.wage.map(|wage| WageOf {
+            amount: wage.amount.to_string(),
+            channel: wage.channel.map(|channel| channel.to_string()),
+            voucher_max: wage.channel.map(|_| wage.voucher_max.to_string()),
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Admin, data, problem, token::Actor};
-use crate::wages::{OpenChannel, Wage};
+use crate::wages::{OpenChannel, WorkerWages};
 
 pub(super) fn router() -> Router<Admin> {
     Router::new()
@@ -59,10 +59,12 @@ pub(super) struct WageChannel {
     held: String,
     /// What it may take.
     voucher_max: String,
+    /// Signed, and not earned: what it could run away with.
+    at_risk: String,
 }
 
 impl WageView {
-    fn new(wage: &Wage) -> Self {
+    fn new(wage: &WorkerWages) -> Self {
         Self {
             id: to_hex(&wage.id),
             payee_key: to_hex(&wage.payee),
@@ -90,6 +92,7 @@ impl WageChannel {
             spent: open.spent.to_string(),
             held: open.held.to_string(),
             voucher_max: open.voucher_max.to_string(),
+            at_risk: open.at_risk.to_string(),
         }
     }
 }

@@ -42,7 +42,11 @@ pub(crate) enum ChannelCommand {
         way: WayArgs,
     },
     /// Show all channels, one a line
-    List,
+    List {
+        /// The configuration of a gateway that runs on this machine: shows the channels by which it pays its workers instead, and what is at risk in them
+        #[arg(long, value_name = "FILE")]
+        gateway_config: Option<PathBuf>,
+    },
     /// Say how a channel stands: what was paid in, what is at risk, what comes back and when
     Show {
         /// Its name or its address; may be left out where there is one channel

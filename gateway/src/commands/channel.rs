@@ -47,6 +47,7 @@ mod close;
 mod earned;
 mod open;
 mod page;
+mod paid;
 mod settle;
 mod top_up;
 mod view;
@@ -91,7 +92,10 @@ pub(super) async fn run(args: ChannelArgs) -> Result<(), BoxError> {
     match args.command {
         ChannelCommand::Open(args) => open::run(&desk, args).await,
         ChannelCommand::Topup { channel, amount, way } => top_up::run(&desk, &channel, amount, &way).await,
-        ChannelCommand::List => view::list(&desk).await,
+        ChannelCommand::List { gateway_config: None } => view::list(&desk).await,
+        ChannelCommand::List {
+            gateway_config: Some(config),
+        } => paid::list(config, desk.output).await,
         ChannelCommand::Show { channel } => view::show(&desk, channel.as_deref()).await,
         ChannelCommand::Settle { settlement, way } => {
             let path = settlement.unwrap_or_else(|| "-".into());

@@ -17,7 +17,7 @@ use backends::{
     body::{BoxBody, End as BodyEnd, OnEnd},
     serve::{BoxError, Serve},
 };
-use billing::{End, Nano, RequestRecord, Usage, UsageSource, channel::x402};
+use billing::{End, Nano, RequestRecord, Usage, UsageSource, Wage, channel::x402};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
@@ -162,6 +162,8 @@ struct JobMeter {
     coverage: Option<Box<Coverage>>,
     /// Where the worker that answers is paid, until that is said.
     errand: Option<Arc<Errand>>,
+    /// What the worker has earned.
+    wage: Option<Wage>,
     /// The payment channel that pays.
     channel: Option<Arc<Channel>>,
     /// What is held of it.
@@ -218,6 +220,7 @@ impl JobMeter {
         Self {
             tags: coverage.as_ref().map_or_else(Vec::new, |_| job.account.tags.clone()),
             errand: job.errand.take(),
+            wage: None,
             channel,
             held,
             paid: None,
@@ -542,6 +545,7 @@ impl JobMeter {
             ttft_ms: self.first_frame.map(millis),
             duration_ms: millis(took),
             error_code: self.error_code.take(),
+            wage: self.wage.take(),
         });
     }
 

@@ -11,7 +11,7 @@ use backends::{
     attempt::{Admission, Hooks, Ranking},
     upstream::Upstream,
 };
-use billing::{Currency, Estimate, Fee, Nano, Output, PromptBound, Tariff, Terms, Usage, channel::HoldId};
+use billing::{Currency, Estimate, Fee, Nano, Output, PromptBound, Tariff, Terms, Usage, Wage, channel::HoldId};
 
 use super::{Held, Refused, Wages};
 use crate::layers::meter::Extent;
@@ -83,13 +83,11 @@ impl Errand {
         self.ask.extent()
     }
 
-    /// The worker that was asked last has earned so much; nothing, without a usage.
-    pub(crate) fn earned(&self, usage: Option<&Usage>) {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(held) = held {
-            let amount = usage.map_or(Nano::ZERO, |usage| held.tariff.cost(usage));
-            self.wages.settle(&held, amount);
-        }
+    /// The worker that was asked last has earned so much; nothing, without a usage. `None` where it is not paid.
+    pub(crate) fn earned(&self, usage: Option<&Usage>) -> Option<Wage> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let amount = usage.map_or(Nano::ZERO, |usage| held.tariff.cost(usage));
+        self.wages.settle(&held, amount)
     }
 
     /// Holds for this worker, and for no other any more.

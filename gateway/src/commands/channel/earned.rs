@@ -51,7 +51,7 @@ enum EarnedError {
 
 pub(super) async fn run(counter: &Counter, folder: &Folder, command: &ChannelCommand) -> Result<(), BoxError> {
     match command {
-        ChannelCommand::List => show_all(counter, &read(folder)?),
+        ChannelCommand::List { .. } => show_all(counter, &read(folder)?),
         ChannelCommand::Show { channel } => {
             let restored = read(folder)?;
             let kept = pick(counter, &restored, channel.as_deref())?;

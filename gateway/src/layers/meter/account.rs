@@ -187,7 +187,7 @@ impl JobMeter {
             has_hidden_reasoning: steps.has_hidden_reasoning,
         };
         let billed = charge::charge(ending, &seen, &extent).filter(|_| self.status < 300 || self.status == CLIENT_LEFT);
-        errand.earned(billed.map(|billed| billed.usage).as_ref());
+        self.wage = errand.earned(billed.map(|billed| billed.usage).as_ref());
     }
 
     /// A worker did not state what it did, or not truly.
