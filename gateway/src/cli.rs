@@ -155,7 +155,13 @@ pub(crate) struct DoctorArgs {
     /// Where it is, with or without /v1
     pub(crate) url: String,
     /// Its API key
-    #[arg(long, env = "MULBERRY_DOCTOR_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "MULBERRY_DOCTOR_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        allow_hyphen_values = true
+    )]
     pub(crate) key: Option<String>,
     /// The model to ask; the first that is listed otherwise
     #[arg(long, value_name = "NAME")]

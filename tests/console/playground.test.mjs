@@ -36,7 +36,7 @@ test("an answer streams, with its tokens and times", async () => {
   const console = await opened();
   const { page } = console;
   await page.getByLabel("User").fill("What's a mulberry?");
-  await page.getByLabel("At most, in tokens").fill("40");
+  await page.getByLabel("At most, in tokens").fill("200");
   await page.getByRole("button", { name: "Send" }).click();
   const answer = page.getByRole("region", { name: "Answer" });
   // It grows while it is answered.

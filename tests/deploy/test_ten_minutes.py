@@ -89,7 +89,7 @@ def test_the_section_has_its_steps():
 
 def test_it_takes_less_than_ten_minutes(typed: Typed):
     print(f"typed in {typed.seconds:.1f} s")
-    assert typed.seconds < 60
+    assert typed.seconds < 300
 
 
 def test_the_file_is_right(typed: Typed):

@@ -166,7 +166,7 @@ async fn a_prefix_stays_with_its_upstream_and_yields_under_load() {
 
 #[tokio::test]
 async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() {
-    let pool = Pool::of(&[1], "concurrency: {limit: 2, queue: 1, queue_timeout: 700ms}").await;
+    let pool = Pool::of(&[1], "concurrency: {limit: 2, queue: 1, queue_timeout: 3s}").await;
     let busy = pool.open(2, &chat_stream("fault/stall")).await;
     let asked = Instant::now();
     let waiting = request(&pool.url, chat("fault/tag-waiting"));
@@ -181,12 +181,16 @@ async fn what_is_above_the_limit_waits_and_what_is_above_the_queue_is_refused() 
     let full = |answer: &&Answer| answer.envelope().message.contains("queue is full");
     assert!(answers.iter().filter(full).count() >= 1, "{answers:?}");
     assert!(
-        asked.elapsed() >= Duration::from_millis(700),
+        asked.elapsed() >= Duration::from_secs(3),
         "the one that waits is given its time"
     );
     assert_eq!(pool.mocks[0].count("mock") + pool.mocks[0].count("tag-waiting"), 0);
 
+    drop(busy);
+
     // A place that is freed goes to who waits.
+    let pool = Pool::of(&[1], "concurrency: {limit: 2, queue: 1, queue_timeout: 15s}").await;
+    let busy = pool.open(2, &chat_stream("fault/stall")).await;
     let waiting = request(&pool.url, chat("mock"));
     let waiting = tokio::spawn(async move { Answer::of(e2e::client::send(waiting).await).await });
     count::until(&pool.gateway, IN_FLIGHT, 3).await;
@@ -326,7 +330,7 @@ async fn two(world: &World, settings: &str) -> (Scripted, Scripted, Gateway, Str
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_breaker_opens_and_closes_again() {
     let world = World::new();
-    let settings = "health: {enabled: false}, breaker: {failures: 3, cooldown: 600ms}";
+    let settings = "health: {enabled: false}, breaker: {failures: 3, cooldown: 3s}";
     let (first, second, _gateway, url) = two(&world, settings).await;
     first.set_broken(true);
     let [at_first, _] = asked_of(&url, 30, [&first, &second]).await;
@@ -339,7 +343,7 @@ async fn a_breaker_opens_and_closes_again() {
         [at_first, _] = asked_of(&url, 1, [&first, &second]).await;
     }
     assert!(
-        opened.elapsed() < Duration::from_secs(5),
+        opened.elapsed() < Duration::from_secs(15),
         "tried after {:?}",
         opened.elapsed()
     );
@@ -355,7 +359,7 @@ async fn a_breaker_opens_and_closes_again() {
     assert_eq!(at_first, 3);
     let mut tried = Vec::new();
     let began = Instant::now();
-    while tried.len() < 2 && began.elapsed() < SOON {
+    while tried.len() < 2 && began.elapsed() < 3 * SOON {
         let [at_first, _] = asked_of(&url, 1, [&first, &second]).await;
         if at_first > 0 {
             assert_eq!(at_first, 1);
@@ -364,7 +368,7 @@ async fn a_breaker_opens_and_closes_again() {
     }
     assert_eq!(tried.len(), 2, "{tried:?}");
     assert!(
-        tried[1] - tried[0] >= Duration::from_millis(1100),
+        tried[1] - tried[0] >= Duration::from_millis(5500),
         "a relapse waits twice as long: {tried:?}"
     );
 }
@@ -403,7 +407,7 @@ async fn a_health_check_takes_an_upstream_out_and_back() {
 async fn the_faster_upstream_is_preferred() {
     let world = World::new();
     let (slow, fast, _gateway, url) = two(&world, "strategy: latency, health: {enabled: false}").await;
-    slow.set_delay(Duration::from_millis(100));
+    slow.set_delay(Duration::from_secs(1));
     let [at_slow, at_fast] = asked_of(&url, 100, [&slow, &fast]).await;
     assert!(
         at_slow <= 5 && at_fast >= 95,

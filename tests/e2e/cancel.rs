@@ -22,15 +22,15 @@ struct Served {
 }
 
 async fn serve() -> Served {
-    serve_over("auto").await
+    serve_over("auto", "300ms").await
 }
 
-/// With this HTTP version to the upstream.
-async fn serve_over(http: &str) -> Served {
+/// With this HTTP version to the upstream, and this time until a status is sent in any case.
+async fn serve_over(http: &str, commit_after: &str) -> Served {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
-        "backends: [{{name: only, url: '{}', http: {http}, health: {{enabled: false}}}}]\nretry: {{commit_after: 300ms, heartbeat: 50ms}}",
+        "backends: [{{name: only, url: '{}', http: {http}, health: {{enabled: false}}}}]\nretry: {{commit_after: {commit_after}, heartbeat: 50ms}}",
         mock.url()
     ));
     count::settled([&mock]).await;
@@ -62,7 +62,8 @@ impl Served {
 
 #[tokio::test]
 async fn before_the_status() {
-    let served = serve().await;
+    // Nobody leaves so late that there is one.
+    let served = serve_over("auto", "15s").await;
     for (id, body) in [
         ("unary-hang", chat("fault/hang")),
         ("unary-headers", chat("fault/hang-after-headers")),
@@ -154,7 +155,7 @@ async fn over_http2_on_either_side() {
         .build()
         .expect("a client without TLS needs nothing of the system");
     for (id, http) in [("http2-to-http1", "auto"), ("http2-to-http2", "http2")] {
-        let served = serve_over(http).await;
+        let served = serve_over(http, "300ms").await;
         let ask = |model: &str| {
             client
                 .post(&served.url)

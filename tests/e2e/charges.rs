@@ -38,6 +38,14 @@ impl Shop {
         Self::before(world, mock, &url, "")
     }
 
+    /// One that sends no status before it knows what came.
+    fn patient() -> Self {
+        let world = World::new();
+        let mock = world.mock(&[]);
+        let url = mock.url();
+        Self::committing("15s", world, mock, &url, "")
+    }
+
     /// In front of an upstream that says what no server would.
     fn before_scripted(upstream: &Scripted) -> Self {
         let world = World::new();
@@ -46,6 +54,10 @@ impl Shop {
     }
 
     fn before(world: World, mock: Mock, url: &str, backend: &str) -> Self {
+        Self::committing("300ms", world, mock, url, backend)
+    }
+
+    fn committing(after: &str, world: World, mock: Mock, url: &str, backend: &str) -> Self {
         let gateway = world.gateway(&format!(
             "keys: [{{name: alice, secret: sk-alice, budget: {{total: 100}}}}]\n\
              backends: [{{name: only, url: '{url}', health: {{enabled: false}}, {backend}}}]\n\
@@ -54,7 +66,7 @@ impl Shop {
              \x20 - {{name: flat, routes: [{{backend: only, model: mock}}], price: {{currency: TON, request: 0.005}}}}\n\
              \x20 - {{name: '*', routes: [{{backend: only}}], max_output: 64, price: {PRICE}}}\n\
              ledger: {{currency: TON}}\n\
-             retry: {{commit_after: 300ms, heartbeat: 50ms}}\n"
+             retry: {{commit_after: {after}, heartbeat: 50ms}}\n"
         ));
         Self {
             gateway,
@@ -252,7 +264,7 @@ async fn a_stream_is_paid_as_counted_and_says_so_before_its_end() {
 
 #[tokio::test]
 async fn what_reaches_no_upstream_costs_nothing() {
-    let shop = Shop::open();
+    let shop = Shop::patient();
     let before = shop.left().await;
     for (id, path, body, status, code) in [
         (

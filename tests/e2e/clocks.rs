@@ -9,7 +9,7 @@ use e2e::{Answer, Envelope, World, eventually};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// What a slow machine may add to a clock of a second or less.
-const LATE: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(10);
 
 /// The answer to a request under these clocks, which must come when the clock of `ms` runs out.
 async fn check(timeouts: &str, ms: u64, body: String) -> Answer {
@@ -48,7 +48,7 @@ async fn a_pause_may_last_so_long() {
     let error = check("idle: 400ms", 400, chat("fault/stall")).await.envelope();
     assert!(error.is(504, "server_error", "upstream_timeout"), "{error:?}");
     // Pauses that are shorter add up to more, and are allowed.
-    let answer = check("idle: 400ms", 1000, chat_stream("fault/slow-100+tokens-10")).await;
+    let answer = check("idle: 2s", 2700, chat_stream("fault/slow-300+tokens-10")).await;
     assert!(Stream { text: answer.text() }.is_done(), "{}", answer.text());
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::client::{chat_stream, get, send};
+use e2e::ports::lasting;
 use e2e::wait::SOON;
 use e2e::{Answer, Connect, Gateway, Mock, World};
 
@@ -22,7 +23,8 @@ struct Site {
 
 fn yaml(mock: &Mock, more: &str) -> String {
     format!(
-        "attested_listen: 127.0.0.1:0\nbackends: [{{name: only, url: \"{}\"}}]\n{more}",
+        "attested_listen: {}\nbackends: [{{name: only, url: \"{}\"}}]\n{more}",
+        lasting(),
         mock.url()
     )
 }

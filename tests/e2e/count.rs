@@ -8,6 +8,11 @@ use e2e::{Answer, Gateway, Mock, eventually};
 
 /// Waits until the gateway's metrics hold a line that begins with `name` and ends with this number.
 pub(crate) async fn until(gateway: &Gateway, name: &str, number: u64) {
+    until_within(SOON, gateway, name, number).await;
+}
+
+/// The same, of what takes longer.
+pub(crate) async fn until_within(timeout: Duration, gateway: &Gateway, name: &str, number: u64) {
     const PAUSE: Duration = Duration::from_millis(5);
     let url = format!("{}/metrics", gateway.admin_url());
     let end = format!(" {number}");
@@ -20,7 +25,7 @@ pub(crate) async fn until(gateway: &Gateway, name: &str, number: u64) {
         {
             return;
         }
-        assert!(began.elapsed() < SOON, "{name} does not become {number}:\n{metrics}");
+        assert!(began.elapsed() < timeout, "{name} does not become {number}:\n{metrics}");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -95,8 +95,14 @@ fn behind_the_gateway_there_are_none() {
 /// At the fault `mode` of the scripted upstream, `check` finds this.
 #[track_caller]
 fn check(url: &str, mode: &str, expect: &[(&str, &str, &str)]) {
+    // Whatever never comes is waited for each time.
+    let seconds = if ["stall", "hold-open"].contains(&mode) {
+        "2"
+    } else {
+        "15"
+    };
     let model = format!("fault/{mode}");
-    let (found, status) = examined(url, &["--model", &model, "--timeout", "1"]);
+    let (found, status) = examined(url, &["--model", &model, "--timeout", seconds]);
     for (check, result, part) in expect {
         let is_found = found
             .iter()

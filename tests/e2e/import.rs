@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
@@ -263,12 +262,8 @@ async fn the_same_client_with_the_same_key_gets_the_same_models() {
 
 /// The imported file with its variables, and every provider's address overridden.
 fn serve(world: &World, mock: &Mock) -> Gateway {
-    let gone = {
-        // Free a moment ago; nobody listens there now.
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        format!("http://{}", listener.local_addr().expect("it has an address"))
-    };
-    let mut variables = variables(&mock.url(), &gone);
+    // Nobody listens there.
+    let mut variables = variables(&mock.url(), "http://127.0.0.1:1");
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let below = EXPECTED.split_once("\nbackends:\n").expect("there are backends").1;
     let below = below.split_once("\nmodels:\n").expect("there are models").0;

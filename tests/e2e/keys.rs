@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use e2e::client::{chat, chat_stream, request, send};
 use e2e::process::mulberry;
-use e2e::wait::SOON;
+use e2e::wait::{SOON, measured};
 use e2e::{Answer, Gateway, Mock, Scripted, World, eventually};
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -20,8 +20,8 @@ mod litellm;
 mod refused;
 mod secrets;
 
-/// About three seconds of a stream.
-const LONG: &str = "fault/slow-50+tokens-60";
+/// About ten seconds of a stream.
+const LONG: &str = "fault/slow-50+tokens-200";
 
 fn yaml(mock: &Mock, more: &str) -> String {
     format!(
@@ -127,14 +127,17 @@ async fn the_first_key_ends_what_needs_none_and_revoking_the_last_does_not_bring
         answer = nobody(&gateway).await;
     }
     assert!(is_unknown(&answer), "{}", answer.text());
-    assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    measured(
+        "keys",
+        &format!("a key that was made was noticed after {:?}", begun.elapsed()),
+    );
     assert_eq!(ask(&gateway, &alice).await.status, 200);
 
     let revoked = key(&gateway, true, &["revoke", "alice"]);
     assert!(revoked.status.success(), "{}", stderr(&revoked));
     let begun = Instant::now();
     while ask(&gateway, &alice).await.status == 200 {
-        assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < SOON, "after {:?}", begun.elapsed());
     }
     assert!(is_unknown(&nobody(&gateway).await));
     gateway.kill();
@@ -231,7 +234,6 @@ async fn both_keys_work_within_the_grace_and_then_the_new_one() {
         assert!(begun.elapsed() < SOON, "the grace does not end");
     }
     assert!(begun.elapsed() >= Duration::from_secs(2), "after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
     assert_eq!(ask(&gateway, &new).await.status, 200);
     // Without a grace the next request is refused.
     let rotated = admin(&gateway, Method::POST, "keys/alice/rotate", json!({}))

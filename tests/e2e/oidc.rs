@@ -333,10 +333,8 @@ async fn without_keys_nobody_is_let_in() {
     let nobody = Answer::of(e2e::client::post(&url, chat("mock")).await).await;
     assert_eq!(nobody.status, 401, "{}", nobody.text());
     assert!(provided.mock.log().is_empty());
-    assert!(
-        provided.gateway.log().contains("could not be fetched"),
-        "the operator is told"
-    );
+    let is_told = eventually(SOON, || provided.gateway.log().contains("could not be fetched"));
+    assert!(is_told.await, "the operator is told");
 
     issuer.go_down(false);
     let believed = async {

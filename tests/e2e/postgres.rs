@@ -72,7 +72,7 @@ async fn two_gateways_share_keys_and_records() {
     let alice = secret(&made);
     for gateway in [&north, &south] {
         let took = becomes(gateway, &alice, 200).await;
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < SOON, "{took:?}");
     }
     assert_eq!(status(&north, &alice, "by-north").await, 200);
     assert_eq!(status(&south, &alice, "by-south").await, 200);
@@ -81,7 +81,7 @@ async fn two_gateways_share_keys_and_records() {
     command(&south, &["key", "revoke", "alice"]);
     for gateway in [&north, &south] {
         let took = becomes(gateway, &alice, 401).await;
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < SOON, "{took:?}");
     }
 }
 
@@ -115,7 +115,7 @@ async fn a_gateway_serves_on_while_its_server_is_away() {
     let began = Instant::now();
     assert_eq!(status(&gateway, &bob, "paused").await, 200);
     assert!(
-        began.elapsed() < Duration::from_secs(1),
+        began.elapsed() < Duration::from_secs(5),
         "a request waited for the database"
     );
     server.resume();

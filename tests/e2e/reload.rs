@@ -15,8 +15,8 @@ use crate::flow::Flow;
 
 mod certificates;
 
-/// About three seconds of a stream.
-const LONG: &str = "fault/slow-50+tokens-60";
+/// About ten seconds of a stream.
+const LONG: &str = "fault/slow-50+tokens-200";
 const KEYS: &str = "keys: [{name: alice, secret: sk-alice}, {name: bob, secret: sk-bob}]\n";
 
 fn yaml(mock: &Mock, models: &str, keys: &str) -> String {

@@ -131,7 +131,7 @@ async fn a_hundred_mebibytes_pass_unheld_and_unchanged() {
         );
         let grown = most.load(Ordering::Relaxed) - before;
         assert!(
-            grown < 16 * 1024,
+            grown < 32 * 1024,
             "the gateway grew by {grown} KiB (length said: {says_length})"
         );
     }
@@ -204,5 +204,5 @@ async fn an_answer_of_many_bytes_passes_unheld() {
         most = most.max(served.gateway.rss_kib());
     }
     assert!(total > 40 * MIB, "{total} bytes");
-    assert!(most - before < 16 * 1024, "the gateway grew by {} KiB", most - before);
+    assert!(most - before < 32 * 1024, "the gateway grew by {} KiB", most - before);
 }

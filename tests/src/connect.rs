@@ -82,6 +82,7 @@ impl Connect {
                 "not {standing}: {status}\n{}",
                 self.log()
             );
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 

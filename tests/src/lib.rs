@@ -18,6 +18,7 @@ pub mod mock;
 pub mod namespace;
 pub mod papers;
 pub mod pccs;
+pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod rig;

@@ -77,6 +77,9 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// How long the last lines of a process that has ended are waited for.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// A running process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -140,7 +143,11 @@ impl Process {
         });
         let ended = ended.await;
         match status {
-            Some(status) if ended => status,
+            Some(status) if ended => {
+                // Its last lines may still be in the pipes; a child of its own may hold these open.
+                let _is_read = eventually(LAST_LINES, || self.stdout.is_over() && self.stderr.is_over()).await;
+                status
+            }
             _ => panic!(
                 "{} is still running after {timeout:?}:\n{}",
                 self.name,
@@ -156,7 +163,11 @@ impl Process {
 
     /// Blocks until the process has ended by itself, which it is about to.
     pub fn to_end(&mut self) -> ExitStatus {
-        self.child.wait().expect("a child can be waited for")
+        let status = self.child.wait().expect("a child can be waited for");
+        for output in [&self.stdout, &self.stderr] {
+            drop(output.to_end(LAST_LINES));
+        }
+        status
     }
 
     /// Ends it without a chance to do anything about it.
@@ -254,6 +265,11 @@ impl Output {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         Some(state.text.clone())
+    }
+
+    /// Whether all of it was read.
+    fn is_over(&self) -> bool {
+        self.state().is_over
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::UNIX_EPOCH;
 use std::{fs, process, thread};
 
 use crate::{Connect, Gateway, Llama, Mock, Worker, WorkerKey, gateway};
@@ -22,10 +23,12 @@ impl World {
     )]
     pub fn new() -> Self {
         static WORLDS: AtomicU32 = AtomicU32::new(0);
+        // One of the same process id, which was killed, may have left what it had.
         let name = format!(
-            "mulberry-e2e-{}-{}",
+            "mulberry-e2e-{}-{}-{:x}",
             process::id(),
-            WORLDS.fetch_add(1, Ordering::Relaxed)
+            WORLDS.fetch_add(1, Ordering::Relaxed),
+            UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros())
         );
         let dir = std::env::temp_dir().join(name);
         fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));

@@ -22,6 +22,7 @@ import xllamacpp
 
 CONTEXT_PER_SLOT = 2048
 START_LIMIT_S = 30
+ATTEMPTS = 5
 
 
 def main() -> int:
@@ -33,16 +34,20 @@ def main() -> int:
     parser.add_argument("--alias", help="the model's name on the wire; default: tiny-MODEL")
     options = parser.parse_args()
 
-    port = options.port or free_port()
     with tempfile.TemporaryDirectory(prefix="mulberry-upstream-") as folder:
         path = Path(folder) / f"{options.model}.gguf"
         models.write(options.model, path)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
-            server = xllamacpp.Server(parameters(path, port, options))
-        except RuntimeError as refused:
-            print(f"llama.cpp did not start on 127.0.0.1:{port}: {refused}", file=sys.stderr)
-            return 1
+        # Somebody may take a free port before llama.cpp does.
+        for left in reversed(range(1 if options.port else ATTEMPTS)):
+            port = options.port or free_port()
+            try:
+                server = xllamacpp.Server(parameters(path, port, options))
+                break
+            except RuntimeError as refused:
+                print(f"llama.cpp did not start on 127.0.0.1:{port}: {refused}", file=sys.stderr)
+                if not left:
+                    return 1
         if not healthy(port):
             print(f"no /health from 127.0.0.1:{port} within {START_LIMIT_S} s", file=sys.stderr)
             return 1

@@ -70,7 +70,13 @@ pub(crate) struct FetchArgs {
     #[arg(long, default_value = "evidence", value_name = "DIR")]
     pub(crate) save: PathBuf,
     /// The API key
-    #[arg(long, env = "MULBERRY_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "MULBERRY_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        allow_hyphen_values = true
+    )]
     pub(crate) key: Option<String>,
     /// A policy of yours for the workers, beside the one that the gateway judged them by
     #[arg(long, value_name = "FILE")]

@@ -92,7 +92,7 @@ pub(crate) struct OpenArgs {
     #[arg(long, value_parser = crate::payer::shelf::name, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Who gets the rest back, where another wallet pays by a link: an address whose owner can send messages, not that of an exchange
-    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
+    #[arg(long, value_name = "ADDRESS", requires = "elsewhere", allow_hyphen_values = true)]
     pub(crate) payer: Option<String>,
     #[command(flatten)]
     pub(crate) way: WayArgs,

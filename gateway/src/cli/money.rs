@@ -140,10 +140,10 @@ pub(crate) struct MovementArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) currency: Option<String>,
     /// For people: an invoice, a reason
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) memo: Option<String>,
     /// Names the movement: said again with the same id it is done once [default: a random one]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) id: Option<String>,
 }
 

@@ -13,13 +13,13 @@ pub(crate) struct VerifyArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// A public key of the gateway, in hexadecimal or base64url; can be given several times
-    #[arg(long, value_name = "KEY", value_parser = key)]
+    #[arg(long, value_name = "KEY", value_parser = key, allow_hyphen_values = true)]
     pub(crate) key: Vec<PublicKey>,
     /// The public keys of the gateway, as GET /v1/receipts/keys gives them
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
     /// The key, in hexadecimal or base64url, by which the worker signs: every statement must be signed by one of these
-    #[arg(long, value_name = "KEY", value_parser = key)]
+    #[arg(long, value_name = "KEY", value_parser = key, allow_hyphen_values = true)]
     pub(crate) worker_key: Vec<PublicKey>,
     /// The request body that was sent, whose hash must be the receipt's
     #[arg(long, value_name = "FILE", requires = "salt")]
@@ -79,4 +79,56 @@ fn salt(text: &str) -> Result<Salt, &'static str> {
 
 fn hash(text: &str) -> Result<Hash, &'static str> {
     from_hex(text).ok_or("expected 64 hexadecimal digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    /// What one key in 64 begins with, and every address of the masterchain.
+    #[test]
+    fn what_begins_with_a_dash_is_no_flag() {
+        let key = format!("-{}", "A".repeat(42));
+        let address = format!("-1:{}", "0".repeat(64));
+        let lines: [&[&str]; 5] = [
+            &["verify", "receipts.json", "--key", &key, "--worker-key", &key],
+            &[
+                "worker",
+                "--engine",
+                "http://127.0.0.1:8000",
+                "--payout",
+                &address,
+                "--fee-dest",
+                &address,
+            ],
+            &[
+                "channel",
+                "open",
+                "5",
+                "--to",
+                "https://host",
+                "--link",
+                "--payer",
+                &address,
+            ],
+            &[
+                "account",
+                "deposit",
+                "org:acme",
+                "5",
+                "--memo",
+                "- for May",
+                "--id",
+                "-1",
+            ],
+            &["doctor", "http://127.0.0.1:8000", "--key", "-key"],
+        ];
+        for line in lines {
+            if let Err(error) = Cli::try_parse_from([&["mulberry"][..], line].concat()) {
+                panic!("{line:?}: {error}");
+            }
+        }
+    }
 }

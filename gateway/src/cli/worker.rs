@@ -113,7 +113,12 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PayArgs {
     /// Where what it earns goes: an address of TON. Without it, it works for nothing
-    #[arg(long, env = "MULBERRY_WORKER_PAYOUT", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "MULBERRY_WORKER_PAYOUT",
+        value_name = "ADDRESS",
+        allow_hyphen_values = true
+    )]
     pub(crate) payout: Option<String>,
     /// Of a million tokens of prompt, in GRAM (TON)
     #[arg(long, env = "MULBERRY_WORKER_PRICE_PROMPT", default_value = "0", value_parser = price, value_name = "AMOUNT")]
@@ -154,7 +159,12 @@ pub(crate) struct PayArgs {
     #[arg(long, env = "MULBERRY_WORKER_FEE_BPS", default_value_t = 0, value_name = "PARTS")]
     pub(crate) fee_bps: u16,
     /// Where that goes
-    #[arg(long, env = "MULBERRY_WORKER_FEE_DEST", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "MULBERRY_WORKER_FEE_DEST",
+        value_name = "ADDRESS",
+        allow_hyphen_values = true
+    )]
     pub(crate) fee_dest: Option<String>,
 }
 

@@ -21,49 +21,73 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TOLD: usize = 200;
 
 /// The last check, or the one that runs.
-#[derive(Debug)]
-pub(crate) struct Check(watch::Sender<Option<CheckView>>);
+#[derive(Debug, Default)]
+pub(crate) struct Check(watch::Sender<State>);
 
-impl Default for Check {
-    fn default() -> Self {
-        Self(watch::Sender::new(None))
+#[derive(Debug, Default)]
+struct State {
+    known: Option<CheckView>,
+    /// Somebody asked while one ran, which may have looked already at what they want checked: another one follows.
+    is_asked_again: bool,
+}
+
+impl State {
+    fn is_running(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.finished_at.is_none())
+    }
+
+    /// Takes note of the end of a check. The next one, which has begun where somebody asked for it.
+    fn end(&mut self, done: CheckView) -> Option<CheckView> {
+        let next = std::mem::take(&mut self.is_asked_again).then(|| CheckView::begun(unix_ms()));
+        self.known = Some(next.clone().unwrap_or(done));
+        next
     }
 }
 
 impl Treasury {
-    /// Begins a check where none runs, and waits a little for its end.
+    /// Begins a check, behind the one that runs if there is one, and waits a little for its end.
     pub(crate) async fn verify(&self) -> Result<CheckView, TreasuryError> {
         let ledger = self.ledger()?.clone();
         let check = self.check().clone();
         let begun = CheckView::begun(unix_ms());
         let is_first = check.0.send_if_modified(|state| {
-            let is_idle = state.as_ref().is_none_or(|known| known.finished_at.is_some());
-            if is_idle {
-                *state = Some(begun.clone());
+            state.is_asked_again = state.is_running();
+            if !state.is_asked_again {
+                state.known = Some(begun.clone());
             }
-            is_idle
+            !state.is_asked_again
         });
         let mut state = check.0.subscribe();
         if is_first {
             tokio::spawn(run(ledger, check, begun));
         }
-        let is_done = |state: &Option<CheckView>| state.as_ref().is_some_and(|known| known.finished_at.is_some());
-        match tokio::time::timeout(PATIENCE, state.wait_for(is_done)).await {
-            Ok(Ok(state)) => Ok(state.clone().unwrap_or_else(|| CheckView::begun(unix_ms()))),
-            _ => self
-                .checked()
-                .map(|known| known.unwrap_or_else(|| CheckView::begun(unix_ms()))),
-        }
+        // What runs is told as it is where it takes longer.
+        drop(tokio::time::timeout(PATIENCE, state.wait_for(|state| !state.is_running())).await);
+        let known = self.checked()?;
+        Ok(known.unwrap_or_else(|| CheckView::begun(unix_ms())))
     }
 
     /// The check that runs, or the last one.
     pub(crate) fn checked(&self) -> Result<Option<CheckView>, TreasuryError> {
         self.ledger()?;
-        Ok(self.check().0.borrow().clone())
+        Ok(self.check().0.borrow().known.clone())
     }
 }
 
-async fn run(ledger: LedgerStore, check: Arc<Check>, begun: CheckView) {
+/// This check, and those that are asked for while one runs.
+async fn run(ledger: LedgerStore, check: Arc<Check>, mut begun: CheckView) {
+    loop {
+        let done = look(ledger.clone(), begun).await;
+        let mut next = None;
+        check.0.send_modify(|state| next = state.end(done));
+        match next {
+            Some(next) => begun = next,
+            None => return,
+        }
+    }
+}
+
+async fn look(ledger: LedgerStore, begun: CheckView) -> CheckView {
     // In a task of its own, so that a panic in it is an end too.
     let verifying = tokio::spawn(async move { ledger.verify().await });
     let outcome = verifying.await;
@@ -78,7 +102,7 @@ async fn run(ledger: LedgerStore, check: Arc<Check>, begun: CheckView) {
             "the ledger is not as it must be"
         );
     }
-    check.0.send_replace(Some(done));
+    done
 }
 
 impl CheckView {
@@ -135,5 +159,26 @@ impl CheckView {
             notes: told(&report.notes),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_while_a_check_runs_gets_one_that_began_after() {
+        let mut state = State::default();
+        assert!(!state.is_running());
+        state.known = Some(CheckView::begun(0));
+        assert!(state.is_running());
+        state.is_asked_again = true;
+        let failed = || CheckView::begun(0).failed("told".to_owned());
+        let next = state.end(failed()).expect("another one follows");
+        assert_ne!(next.started_at, CheckView::begun(0).started_at);
+        assert!(state.is_running() && !state.is_asked_again);
+        // And is the last, as nobody has asked since.
+        assert!(state.end(failed()).is_none());
+        assert!(!state.is_running());
     }
 }

@@ -52,6 +52,13 @@ async fn a_restart_needs_no_service_for_what_it_has_on_disk() {
     let to = gateway.for_workers();
     let _worker = ground.worker(&mock.url(), "worker", &to);
     up(&gateway, "gpu/box").await;
+    // In force before it is on disk; that it has its name there is the last step.
+    let shelf = ground.world.dir().join("data/collateral");
+    let is_kept = eventually(SOON, || {
+        let mut entries = std::fs::read_dir(&shelf).into_iter().flatten().flatten();
+        entries.any(|entry| entry.path().extension().is_none())
+    });
+    assert!(is_kept.await, "nothing is kept in {}", shelf.display());
     gateway.kill();
     let asked = ground.pccs.asked().len();
     ground.pccs.be(Mood::Down);
@@ -63,7 +70,7 @@ async fn a_restart_needs_no_service_for_what_it_has_on_disk() {
 
 #[tokio::test]
 async fn collateral_that_ends_ends_what_rests_on_it() {
-    const LIFE_S: u64 = 8;
+    const LIFE_S: u64 = 20;
     const DAY_S: u64 = 86_400;
     let short = Window {
         age: 86_400,

@@ -167,6 +167,7 @@ async fn a_platform_that_is_revoked_ends_its_streams_and_no_others() {
     })
     .await;
     visit.end().await;
-    assert!(gateway.log().contains("pck_revoked"), "{}", gateway.log());
+    let is_told = eventually(SOON, || gateway.log().contains("pck_revoked"));
+    assert!(is_told.await, "{}", gateway.log());
     assert_eq!(visit.early(), 0);
 }

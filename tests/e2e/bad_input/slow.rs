@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::client::Envelope;
+use e2e::wait::SOON;
 use e2e::{Rig, raw};
 
 const LIMITS: &str = "limits: {header_read: 1s, body_read: 1s, keep_alive: 2s}";
@@ -22,9 +23,9 @@ async fn a_head_that_does_not_end_is_closed_in_time() {
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
     ] {
         let begun = Instant::now();
-        let ended = raw::ends_within(rig.gateway.address(), start.as_bytes(), Duration::from_secs(10));
+        let ended = raw::ends_within(rig.gateway.address(), start.as_bytes(), SOON);
         assert!(ended.is_some(), "the connection stays open after {start:?}");
-        assert!(seconds(begun) < 5, "{start:?}: {:?}", begun.elapsed());
+        assert!(seconds(begun) < 15, "{start:?}: {:?}", begun.elapsed());
     }
     assert_eq!(rig.chat("mock").await.status, 200);
 }
@@ -39,12 +40,12 @@ async fn a_body_that_does_not_come_is_a_408() {
     ] {
         let begun = Instant::now();
         let request = format!("{head}{rest}");
-        let answer = raw::ends_within(rig.gateway.address(), request.as_bytes(), Duration::from_secs(10));
+        let answer = raw::ends_within(rig.gateway.address(), request.as_bytes(), SOON);
         let answer = answer.unwrap_or_else(|| panic!("the connection stays open"));
         let body = serde_json::from_slice(&raw::body(&answer)).expect("JSON");
         let envelope = Envelope::of(raw::status(&answer), &body);
         assert!(envelope.is(408, "timeout_error", "request_timeout"), "{envelope:?}");
-        assert!((1..5).contains(&seconds(begun)), "{:?}", begun.elapsed());
+        assert!((1..15).contains(&seconds(begun)), "{:?}", begun.elapsed());
     }
     assert_eq!(rig.mock.log().len(), 0);
     assert_eq!(rig.chat("mock").await.status, 200);
@@ -52,18 +53,18 @@ async fn a_body_that_does_not_come_is_a_408() {
 
 #[tokio::test]
 async fn a_slow_body_that_moves_is_served() {
-    let rig = Rig::with("", LIMITS);
+    let rig = Rig::with("", "limits: {body_read: 3s}");
     let body = e2e::client::chat("mock").into_bytes();
     let pieces: Vec<_> = body.chunks(20).map(<[u8]>::to_vec).collect();
     assert!(pieces.len() >= 4);
     let slow = futures_util::stream::unfold(pieces.into_iter(), |mut pieces| async move {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         pieces.next().map(|piece| (Ok::<_, std::io::Error>(piece), pieces))
     });
     let begun = Instant::now();
     let answer = rig.chat_of(reqwest::Body::wrap_stream(slow)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(seconds(begun) >= 1, "it took longer than any pause may");
+    assert!(seconds(begun) >= 3, "it took longer than any pause may");
 }
 
 /// How long something took, for limits that must be kept and not outrun.

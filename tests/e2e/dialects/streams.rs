@@ -80,7 +80,7 @@ async fn after_the_status_an_error_is_an_event_behind_heartbeats() {
     for (wire, kind) in WAYS {
         let more = "retry: {commit_after: 100ms, heartbeat: 50ms}";
         let served = serve_with(kind, more);
-        let body = wire.ask("fault/slow-400+err-data-no-done", true);
+        let body = wire.ask("fault/slow-2000+err-data-no-done", true);
         let request = served.request(wire.path(), &body);
         let mut flow = Flow::open(request).await;
         flow.until(": keep-alive\n\n").await;

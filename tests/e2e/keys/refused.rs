@@ -84,11 +84,10 @@ async fn a_name_that_moves_into_the_file_belongs_to_the_file() {
     assert_eq!(gateway.reload().await.status, 200);
     assert!(is_unknown(&ask(&gateway, &alice).await));
     assert_eq!(ask(&gateway, "sk-filed").await.status, 200);
-    assert!(
-        gateway.log().contains("are in the configuration file too, which wins"),
-        "{}",
-        gateway.log()
-    );
+    let is_told = eventually(SOON, || {
+        gateway.log().contains("are in the configuration file too, which wins")
+    });
+    assert!(is_told.await, "{}", gateway.log());
     gateway.rewrite(&yaml(&mock, ""));
     assert_eq!(gateway.reload().await.status, 200);
     assert_eq!(ask(&gateway, &alice).await.status, 200);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use e2e::client::{chat, chat_stream, client};
+use e2e::wait::SOON;
 use e2e::{Answer, Gateway, Mock, World};
 use futures_util::future::join_all;
 use reqwest::Client;
@@ -54,6 +55,23 @@ impl Pair {
         Answer::of(asked.send().await.expect("the gateway answers")).await
     }
 
+    /// Makes one request that is admitted. A gateway that has just started may not know its share in time, and says so.
+    async fn warm(&self, at: usize) {
+        let (client, began) = (client(), Instant::now());
+        loop {
+            let answer = self.ask(&client, at, chat("mock")).await;
+            if answer.status == 200 {
+                return;
+            }
+            assert!(
+                is_not_known(&answer) && began.elapsed() < SOON,
+                "{}\n{}",
+                answer.text(),
+                self.gateways[at].log()
+            );
+        }
+    }
+
     /// How many of so many requests, one after another, are admitted.
     async fn admitted(&self, at: usize, count: usize) -> usize {
         let client = client();
@@ -65,13 +83,22 @@ impl Pair {
     }
 }
 
+/// The gateway cannot say in time whether there is room.
+fn is_not_known(answer: &Answer) -> bool {
+    answer.status == 503 && answer.envelope().is(503, "server_error", "ledger_unavailable")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_clients_of_two_gateways_get_the_limit_and_no_more() {
     let Some(pair) = Pair::new("{requests_per_minute: 50}", "30s") else {
         return;
     };
     let pair = Arc::new(pair);
-    let end = Instant::now() + Duration::from_secs(12);
+    for at in 0..2 {
+        pair.warm(at).await;
+    }
+    // A gateway may have to wait for what the other one holds.
+    let end = Instant::now() + SETTLED + Duration::from_secs(10);
     let clients = (0..64).map(|i| {
         let pair = pair.clone();
         tokio::spawn(async move {
@@ -83,10 +110,12 @@ async fn sixty_four_clients_of_two_gateways_get_the_limit_and_no_more() {
                     admitted += 1;
                     continue;
                 }
-                let error = answer.envelope();
-                assert!(error.is(429, "requests", "rate_limit_exceeded"), "{error:?}");
-                assert!(number(&answer, "retry-after") <= 60);
-                assert_eq!(answer.header("x-should-retry"), "true");
+                if !is_not_known(&answer) {
+                    let error = answer.envelope();
+                    assert!(error.is(429, "requests", "rate_limit_exceeded"), "{error:?}");
+                    assert!(number(&answer, "retry-after") <= 60);
+                    assert_eq!(answer.header("x-should-retry"), "true");
+                }
                 // A client that does not heed it, and lets the others run.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -95,6 +124,7 @@ async fn sixty_four_clients_of_two_gateways_get_the_limit_and_no_more() {
     });
     let counts = join_all(clients).await;
     let admitted: usize = counts.into_iter().map(|count| count.expect("no client panics")).sum();
+    let admitted = admitted + 2;
     // All of it came within a minute.
     assert!(admitted <= 50, "{admitted} were admitted");
     assert!(admitted >= 45, "only {admitted} were admitted");
@@ -108,12 +138,7 @@ async fn first_requests_are_admitted_everywhere_and_what_one_leaves_another_gets
     };
     for _ in 0..2 {
         for at in 0..2 {
-            assert_eq!(
-                pair.admitted(at, 1).await,
-                1,
-                "there is room: {}",
-                pair.gateways[at].log()
-            );
+            pair.warm(at).await;
         }
     }
     // South rests now, and north takes what it does not need.
@@ -172,7 +197,7 @@ async fn shares_outlast_the_database_up_to_the_end_of_the_lease() {
     let Some(pair) = Pair::new("{requests_per_minute: 400}", "12s") else {
         return;
     };
-    assert_eq!(pair.admitted(0, 1).await, 1);
+    pair.warm(0).await;
     pair.server.pause();
     let paused = Instant::now();
     assert_eq!(

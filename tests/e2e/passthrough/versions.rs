@@ -6,6 +6,8 @@ use e2e::wait::SOON;
 use e2e::{Answer, Rig, raw};
 use reqwest::{Client, Version};
 
+use crate::count;
+
 /// A client that speaks HTTP/2 from the first byte (RFC 9113 section 3.3).
 fn http2() -> Client {
     let client = Client::builder().http2_prior_knowledge().no_proxy().timeout(SOON);
@@ -16,7 +18,8 @@ fn http2() -> Client {
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served() {
-    let rig = Rig::new();
+    let rig = Rig::with("health: {enabled: false}", "");
+    count::settled([&rig.mock]).await;
     let client = http2();
     let post = |body: String| {
         let request = client
@@ -38,7 +41,7 @@ async fn http2_with_prior_knowledge_is_served() {
     assert_eq!(refused.envelope().status, 400);
 
     // Many at once on one connection, none in the way of another.
-    let slow = send(post(chat_stream("fault/slow-500"))).await;
+    let slow = send(post(chat_stream("fault/slow-500+tokens-20"))).await;
     let quick: Vec<_> = (0..20).map(|_| send(post(chat("mock")))).collect();
     for response in futures_util::future::join_all(quick).await {
         assert_eq!(response.status(), 200);

