@@ -323,6 +323,7 @@ async fn a_verified_gateway_answers_and_the_request_passes_as_it_came() {
     let gateway = Served::new(&attested("gateway")).await;
     let (between, wire) = recorder(gateway.address).await;
     let side = Side::new(between, None, policy("gateway")).await;
+    side.stands("verified").await;
     let answer = side.chat().await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("{\"answer\":42}"), "{answer}");
@@ -368,6 +369,7 @@ async fn a_gateway_that_is_not_in_the_policy_is_sent_nothing() {
 async fn a_key_is_evidence_only_where_it_is_pinned() {
     let gateway = Served::new(&keyed()).await;
     let pinned = Side::new(gateway.address, Some(gateway.key), any_key()).await;
+    pinned.stands("verified").await;
     let answer = pinned.chat().await;
     assert!(
         answer.starts_with("HTTP/1.1 200") && answer.contains("x-mulberry-via: keyed gateway"),
@@ -406,6 +408,7 @@ async fn whoever_ends_tls_between_is_refused() {
 async fn a_change_of_policy_cuts_what_runs_and_lets_nothing_more_through() {
     let gateway = Served::new(&attested("gateway")).await;
     let side = Side::new(gateway.address, None, policy("gateway")).await;
+    side.stands("verified").await;
     let pieces = gateway.stream();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
     let mut tcp = side.open(head, PROMPT).await;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::{iter, process};
 
 use crate::binaries::Binaries;
 
@@ -360,14 +361,24 @@ fn run(command: &mut Command, what: &str) -> String {
 fn folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("mulberry-pg-{}-{number}", std::process::id()));
+    // One of the same process id, which was killed, may have left what it had.
+    let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    let folder = std::env::temp_dir().join(format!("mulberry-pg-{}-{number}-{now:x}", process::id()));
     fs::create_dir(&folder).expect("the temporary folder is writable and the name is new");
     folder
 }
 
+/// Below those that the system gives to whoever asks for any, for a server that was stopped takes its own again.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut ports = iter::repeat_with(|| {
+        let number = process::id()
+            .wrapping_mul(101)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        20_000 + u16::try_from(number % 12_000).expect("is small")
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.by_ref().take(1000).find(is_free).expect("there are free ports")
 }
 
 /// Once a process, and past the harness, which shows nothing of a test that passes.

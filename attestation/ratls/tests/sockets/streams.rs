@@ -205,7 +205,7 @@ async fn a_revoked_measurement_ends_its_streams_and_no_others() {
     let began = Instant::now();
     world.trust.set_policy(without).unwrap();
     let ends = streams.join_all().await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(ends, [false; STREAMS]);
     assert_eq!(end.await.unwrap().code(), "image_unknown");
     assert!(footing.borrow().ready().is_none());

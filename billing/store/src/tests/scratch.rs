@@ -10,10 +10,12 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        // One of the same process id, which was killed, may have left what it had.
         let folder = std::env::temp_dir().join(format!(
-            "mulberry-store-{}-{}",
+            "mulberry-store-{}-{}-{:x}",
             std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
+            NEXT.fetch_add(1, Ordering::Relaxed),
+            std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros())
         ));
         std::fs::create_dir(&folder).expect("the temporary folder is writable and the name is new");
         Self { folder }

@@ -1,7 +1,7 @@
 //! Several nodes at once on one budget, and what they may use of rates.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use billing::{AccountId, Ask, Bounds, Budget, JournalKind, Level, Pot, Renewal, Span, Window};
@@ -257,12 +257,17 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
     let (told, mut answered) = tokio::sync::watch::channel(0_u64);
     // Nobody knocks while it is down: on this machine a knock can take the very port that the server wants back.
     let is_up = Arc::new(tokio::sync::RwLock::new(()));
+    let is_enough = Arc::new(AtomicBool::new(false));
     let poster = tokio::spawn({
-        let (ledger, is_up) = (ledger.clone(), is_up.clone());
+        let (ledger, is_up, is_enough) = (ledger.clone(), is_up.clone(), is_enough.clone());
         async move {
             let mut repeated = 0_u32;
-            for first in (1..=200_u64).step_by(4) {
-                let batch: Vec<_> = (first..first + 4)
+            let mut last = 0;
+            // Without a pause, so that each kill finds something under way.
+            while !is_enough.load(Ordering::Relaxed) {
+                let first = last + 1;
+                last += 4;
+                let batch: Vec<_> = (first..=last)
                     .map(|seq| sealed(charge("n", seq, "org:acme", 3)))
                     .collect();
                 while let Err(error) = ledger.post("n", joined.epoch, &batch).await {
@@ -273,23 +278,27 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
                     repeated += 1;
                     drop(is_up.read().await);
                 }
-                told.send_replace(first + 3);
+                told.send_replace(last);
             }
-            repeated
+            (repeated, last)
         }
     });
-    for after in [40, 130] {
+    for _ in 0..2 {
+        let after = *answered.borrow() + 40;
         answered.wait_for(|seq| *seq >= after).await.expect("the poster lives");
         let down = is_up.write().await;
         server.kill();
         server.start_again();
         drop(down);
     }
-    let repeated = poster.await.expect("the poster does not panic");
+    let after = *answered.borrow() + 40;
+    answered.wait_for(|seq| *seq >= after).await.expect("the poster lives");
+    is_enough.store(true, Ordering::Relaxed);
+    let (repeated, last) = poster.await.expect("the poster does not panic");
     assert!(repeated > 0, "the server was never missed");
     let report = ledger.verify().await.expect("it is checked");
     assert!(report.is_clean(), "{:?}", report.discrepancies);
-    assert_eq!(report.checked.charges, 200);
+    assert_eq!(report.checked.charges, last);
     let acme = ledger.account(&id("org:acme")).await.expect("readable").expect("there");
-    assert_eq!(acme.total.spent, nano(600));
+    assert_eq!(acme.total.spent, nano(3 * last));
 }

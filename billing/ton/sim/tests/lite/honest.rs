@@ -1,5 +1,7 @@
 //! Whatever the chain says, it says over lite-servers too.
 
+use std::time::{Duration, Instant};
+
 use billing::channel::Account;
 use billing_ton::{
     Chain as _,
@@ -9,6 +11,9 @@ use billing_ton::{
 use billing_ton_sim::Settings;
 
 use crate::scene::{Scene, UNIT, account, paying};
+
+/// How long anything may take that is expected to happen at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A chain on which a wallet has paid `payments` times, with two servers.
 async fn played(payments: u32) -> (Scene, Account) {
@@ -130,10 +135,14 @@ async fn a_connection_that_ended_is_made_anew() {
     drop(server);
     // Another process at the same place, with the same key: the kept connection is dead.
     let key = billing_ton::lite::adnl::ServerKey::from_seed(&[1; 32]);
+    let began = Instant::now();
     let listener = loop {
         match tokio::net::TcpListener::bind(at).await {
             Ok(listener) => break listener,
-            Err(_) => tokio::task::yield_now().await,
+            Err(error) => {
+                assert!(began.elapsed() < SOON, "{at} is not free again: {error}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     };
     let again = tokio::spawn(billing_ton_sim::lite::serve(
