@@ -83,6 +83,13 @@ impl ChainFrom {
             return Ok(Self::Simulated(folder.into()));
         }
         match text.split_once("://") {
+            // It would be shown wherever the source is named.
+            Some(("https" | "http", rest)) if rest.split(['/', '?']).next().is_some_and(|host| host.contains('@')) => {
+                Err(
+                    "leave out the name and password before the @: a key for the API has a setting of its own"
+                        .to_owned(),
+                )
+            }
             Some(("https" | "http", rest)) if !rest.is_empty() => Ok(Self::Toncenter(text.to_owned())),
             _ => Err("write the URL of a toncenter API, such as https://toncenter.com/api/v2".to_owned()),
         }

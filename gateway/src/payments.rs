@@ -267,7 +267,7 @@ impl Shared {
             return Ok(channel);
         }
         self.refused.check(&id.account)?;
-        let wanted = &self.offered.wanted();
+        let wanted = &self.offered.wanted_of(terms.fee_bps);
         let least = self.settings.min_deposit;
         let asked = accept::accept(&self.for_strangers, &self.senders, wanted, least, id).await;
         let new = asked.map_err(|why| self.refused.note(id.account, why))?;

@@ -2,8 +2,8 @@
 //!
 //! - Nobody who shows evidence is accepted before the registry was read once, nor when it was not for longer than is set:
 //!   it fails closed.
-//! - What was read is on disk before it holds. A source that shows an earlier state, or another one of the same change, is
-//!   refused, after a restart too.
+//! - What was read holds at once, and is written down. A source that shows an earlier state, or another one of the same
+//!   change, is refused, after a restart too, unless the disk failed; that is told, and tried again.
 //! - All that is asked of it narrows: [`attestation::Policy::narrowed`] and [`Registry::fee`] take what the operator wrote
 //!   and give back that or less.
 //!
@@ -15,7 +15,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use attestation::{Allowed, Hex, Role};
@@ -42,6 +42,23 @@ mod shelf;
 const FIRST: Duration = Duration::from_secs(10);
 /// After a failure it is asked again within this time, where `every` is longer.
 const AGAIN: Duration = Duration::from_secs(15);
+/// How far clocks may differ from each other, and from themselves before they were set.
+const SKEW_S: u64 = 300;
+/// A registry's changes wait for an hour at least: whoever asks more seldom may miss one.
+pub(crate) const MOST_SELDOM: Duration = Duration::from_secs(3600);
+/// What is older says nothing about now.
+pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Why a registry cannot be read in such times; what was read must outlive an answer that is missed.
+pub(crate) fn unfit(every: Duration, keep: Duration) -> Option<&'static str> {
+    if every < Duration::from_millis(100) || every > MOST_SELDOM {
+        Some("read it at least every 1h, so that no change is missed, and at most every 100ms")
+    } else if keep < every.saturating_mul(2) || keep > LONGEST {
+        Some("keep what was read for at least twice as long as it is not read again, and for at most 720h")
+    } else {
+        None
+    }
+}
 
 /// Where the registry is, and how it is read.
 pub(crate) struct Settings {
@@ -93,6 +110,25 @@ struct Heard {
     registry: Arc<Registry>,
     /// Unix seconds.
     at: u64,
+    /// When it came to be here; it is not set back as the time of day may be.
+    since: Instant,
+}
+
+impl Heard {
+    fn new(registry: Registry, at: u64) -> Self {
+        Self {
+            registry: Arc::new(registry),
+            at,
+            since: Instant::now(),
+        }
+    }
+
+    /// `None` where the time of day is before it was read: then nobody knows.
+    fn age(&self) -> Option<Duration> {
+        let now = unix_seconds();
+        let age = Duration::from_secs(now.saturating_sub(self.at)).max(self.since.elapsed());
+        (now + SKEW_S >= self.at).then_some(age)
+    }
 }
 
 /// How the registry stands, for an administrator.
@@ -155,10 +191,7 @@ impl Registrar {
             Some(shelf) => shelf.read(settings.network, settings.account)?,
             None => None,
         };
-        let heard = kept.map(|Kept { registry, at }| Heard {
-            registry: Arc::new(registry),
-            at,
-        });
+        let heard = kept.map(|Kept { registry, at }| Heard::new(registry, at));
         let shared = Shared {
             settings,
             shelf,
@@ -172,6 +205,7 @@ impl Registrar {
                 source = shared.settings.source.names().join(" and "),
                 "nobody answers about the registry yet"
             );
+            shared.lock().refused = Some("nobody has answered yet".to_owned());
         }
         shared.apply();
         Ok(Self(Some(Arc::new(shared))))
@@ -188,7 +222,7 @@ impl Registrar {
     /// The fee to ask for: never more than the operator says, and none before the registry was read.
     pub(crate) fn fee(&self, local: Fee) -> Fee {
         let Some(shared) = &self.0 else { return local };
-        match &shared.lock().heard {
+        match shared.in_force(&shared.lock()) {
             Some(heard) => heard.registry.fee(local),
             None => Fee { bps: 0, ..local },
         }
@@ -223,7 +257,9 @@ impl Registrar {
             None => shared.settings.every,
         };
         loop {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(wait.min(shared.left())).await;
+            // What has lapsed holds no longer, however long an answer takes.
+            shared.apply();
             let is_taken = shared.look().await;
             metrics.read(is_taken);
             shared.apply();
@@ -251,6 +287,16 @@ impl Shared {
             }
             Err(error) => {
                 let reason = Chain(&error).to_string();
+                if let NotTaken::Kept(_) = error {
+                    if state.refused.as_ref() != Some(&reason) {
+                        tracing::error!(
+                            registry = %self.settings.account, error = reason,
+                            "what was read of the registry holds, and cannot be kept: after a restart an earlier state could be shown"
+                        );
+                    }
+                    state.refused = Some(reason);
+                    return false;
+                }
                 // Once for each reason, or a source that is down for a night fills the log.
                 if state.refused.as_ref() != Some(&reason) {
                     tracing::warn!(
@@ -275,6 +321,11 @@ impl Shared {
         let told = source.account(*account).await?;
         let now = unix_seconds();
         let registry = registry::heard(*network, *account, &told, now)?;
+        // Another process of ours may have seen more.
+        let kept = self.shelf.as_ref().map(|shelf| shelf.read(*network, *account));
+        if let Some(Ok(Some(kept))) = &kept {
+            registry.follows(kept.registry.seqno())?;
+        }
         let before = self.lock().heard.clone();
         if let Some(before) = &before {
             registry.follows(before.registry.seqno())?;
@@ -284,18 +335,18 @@ impl Shared {
                 });
             }
         }
-        if let Some(shelf) = &self.shelf {
-            // Before it holds: after a crash nobody can show what was before it.
-            shelf.write(*network, &registry, now).await?;
-        }
         let is_news = before.is_none_or(|before| !registry.says_as(&before.registry));
         if is_news {
             self.tell(&registry);
         }
-        self.lock().heard = Some(Heard {
-            registry: Arc::new(registry),
-            at: now,
-        });
+        let heard = Heard::new(registry, now);
+        let registry = heard.registry.clone();
+        // It holds whether or not it can be written: what was before it allows more than its owners do now.
+        self.lock().heard = Some(heard);
+        self.apply();
+        if let Some(shelf) = &self.shelf {
+            shelf.write(*network, &registry, now).await?;
+        }
         Ok(())
     }
 
@@ -344,11 +395,20 @@ impl Shared {
         });
     }
 
-    /// What was read, while it holds. By our own clock; one that was set back makes nothing younger than new.
+    /// What was read, while it holds.
     fn in_force<'a>(&self, state: &'a State) -> Option<&'a Heard> {
-        let age_s = |heard: &Heard| unix_seconds().saturating_sub(heard.at);
         let heard = state.heard.as_ref();
-        heard.filter(|heard| age_s(heard) <= self.settings.keep.as_secs())
+        heard.filter(|heard| heard.age().is_some_and(|age| age <= self.settings.keep))
+    }
+
+    /// Until what was read holds no more; for ever where nothing holds.
+    fn left(&self) -> Duration {
+        let state = self.lock();
+        let age = self.in_force(&state).and_then(Heard::age);
+        age.map_or(Duration::MAX, |age| {
+            let left = self.settings.keep.saturating_sub(age);
+            left.saturating_add(Duration::from_secs(1))
+        })
     }
 
     fn allowed(&self, state: &State) -> Allowed {

@@ -326,7 +326,7 @@ impl Wages {
                 .map(|(name, _)| name.clone())
                 .collect(),
             owed: payee.owed,
-            is_quarantined: payee.is_quarantined,
+            is_quarantined: payee.is_quarantined || !state.held_for(&payee.key).is_empty(),
             loss: payee.loss(),
             channel: payee.channel.as_ref().map(|payer| OpenChannel {
                 channel: *payer.channel(),
@@ -347,12 +347,17 @@ impl Wages {
     pub(crate) async fn lift(&self, id: &PayeeId) -> bool {
         let Some(shared) = &self.0 else { return false };
         let is_known = shared.with(|state, entry| {
-            let Some(payee) = state.payees.get_mut(id) else {
+            if !state.payees.contains_key(id) {
                 return false;
-            };
-            payee.is_quarantined = false;
-            state.quarantine.lift(id);
-            entry.lines.push(Line::Lifted { payee: Hex(*id) });
+            }
+            // It may be held for what another did whose place, key, processor or address it has.
+            for thief in state.held_for(id) {
+                if let Some(payee) = state.payees.get_mut(&thief) {
+                    payee.is_quarantined = false;
+                }
+                state.quarantine.lift(&thief);
+                entry.lines.push(Line::Lifted { payee: Hex(thief) });
+            }
             true
         });
         if is_known {

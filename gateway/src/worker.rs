@@ -332,7 +332,7 @@ async fn answer(tcp: TcpStream, from: SocketAddr, party: Party) {
     };
     match party.endpoint.accept(tcp, expect, Admit::Certified).await {
         Ok(connection) => {
-            let ended = Session::serve(connection, &from.to_string(), party).await;
+            let ended = Session::serve(connection, &from.ip().to_string(), party).await;
             tracing::info!(gateway = %from, why = %ended, "gateway gone");
         }
         Err(error) => {

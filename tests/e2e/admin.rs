@@ -273,7 +273,14 @@ async fn the_document_describes_what_is_answered() {
         })
         // What ends the gateway, what needs a second one, a charge or a chain, and what is no JSON, is tried where these are.
         .filter(|(path, ..)| {
-            let elsewhere = ["/drain", "/forget", "/receipts/{id}", "/ledger/export"];
+            let elsewhere = [
+                "/drain",
+                "/forget",
+                "/lift",
+                "/registry",
+                "/receipts/{id}",
+                "/ledger/export",
+            ];
             !elsewhere.iter().any(|end| path.ends_with(end)) && !path.contains("/channels")
         })
         .collect();

@@ -483,6 +483,12 @@ async fn either_end_is_killed_under_load_and_both_books_agree_again() {
         sum(&books) == site.owed().await && wage["channel"]["phase"] == "open" && books["owed"] == json!([])
     })
     .await;
+    // The voucher is on the worker's disk a moment after it was signed.
+    until("what was earned is covered", logs, async || {
+        let channel = &site.books()["channels"][0];
+        channel["voucher_max"].as_u64() >= channel["earned"].as_u64()
+    })
+    .await;
     let wage = site.wage().await;
     assert_eq!(
         (&wage["quarantined"], amount(&wage["loss"])),
@@ -495,11 +501,13 @@ async fn either_end_is_killed_under_load_and_both_books_agree_again() {
     assert!(site.owed().await + most_in_flight >= delivered, "{wage}");
     let channel = site.channel().await;
     let total = site.owed().await;
+    let wage = site.wage().await;
     site.gateway.kill();
     worker.kill();
     let folder = site.ground.world.dir().join("earnings").display().to_string();
     told_at(&site, &["channel", "settle", "--worker-folder", &folder, "--yes"]);
-    assert_eq!(site.chain.claimed(&channel).await, Some(total), "every nanoton");
+    let claimed = site.chain.claimed(&channel).await;
+    assert_eq!(claimed, Some(total), "every nanoton: {wage} {}", site.books());
 }
 
 #[tokio::test]

@@ -251,16 +251,25 @@ async fn whoever_is_not_the_payer_is_named_and_refused() {
         "no channel at this address",
     )
     .await;
-    // Beyond the deposit a voucher covers the deposit, and the answer says how much to pay in.
-    let poor = Payer::open(&chain, &offer, 3, 10_000).await;
+    // Who pays in next to nothing is told the least.
+    let tiny = Payer::open(&chain, &offer, 4, 10_000).await;
     check(
-        poor.pays(Some(1_000_000_000), true),
-        402,
-        "insufficient_quota",
-        "payment_required",
-        "into it",
+        tiny.pays(Some(10_000), true),
+        503,
+        "server_error",
+        "chain_unavailable",
+        "0.010000000 or more",
     )
     .await;
+    // Beyond the deposit a voucher covers the deposit, and the answer says how much to pay in.
+    let poor = Payer::open(&chain, &offer, 3, 10_000_000).await;
+    let large = BODY.replace("\"max_tokens\":20", "\"max_tokens\":20000");
+    let refused = shop.ask(&poor.pays(Some(1_000_000_000), true), &large).await;
+    assert!(
+        refused.envelope().is(402, "insufficient_quota", "payment_required") && refused.text().contains("into it"),
+        "{}",
+        refused.text()
+    );
     // A key rules where both are sent.
     let url = format!("{}{CHAT}", shop.gateway.url());
     let both = request(&url, BODY.to_owned())

@@ -333,6 +333,12 @@ impl Payee {
         self.voucher_max().min(self.view.deposited())
     }
 
+    /// What may be unclaimed before it is settled.
+    #[must_use]
+    pub const fn settle_above(&self) -> Nano {
+        self.policy.settle_above
+    }
+
     /// What we say that we are owed: spent, and not let go. In nanoton, over the life of the channel.
     pub const fn earned(&self) -> Nano {
         self.spent.saturating_sub(self.waived)

@@ -71,7 +71,7 @@ pub(crate) struct PayArgs {
     )]
     pub(crate) pay: Option<String>,
     /// Forward the keys that apps send to the gateway: a request with a key is then not paid for, unless the key is `channel`
-    #[arg(long, global = true, env = "MULBERRY_CONNECT_FORWARD_KEYS")]
+    #[arg(long, global = true, env = "MULBERRY_CONNECT_FORWARD_KEYS", value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) forward_keys: bool,
     /// What may be spent in a day of UTC, in GRAM (TON)
     #[arg(long, global = true, env = "MULBERRY_CONNECT_BUDGET_DAY", value_parser = amount, default_value = "1", value_name = "AMOUNT")]

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use backends::serve::BoxError;
-use billing::channel::{Account, Network};
+use billing::{
+    channel::{Account, Network},
+    receipt::to_hex,
+};
 use billing_ton::address;
 use clap::Args;
 
@@ -11,7 +14,7 @@ use super::chain::ChainFlags;
 use crate::{
     chain_source::ChainSource,
     config::{Process, duration},
-    registrar::{Registrar, Settings},
+    registrar::{Registrar, Settings, unfit},
 };
 
 #[derive(Debug, Args)]
@@ -40,6 +43,8 @@ enum FlagError {
     Address(#[source] address::AddressError),
     #[error("--registry names an account of workchain {0}, and registries are in workchain 0")]
     Workchain(i8),
+    #[error("--registry-every and --registry-keep do not fit: {0}")]
+    Times(&'static str),
     #[error("what is read of the registry must be kept; name a file with --registry-file")]
     NoFile,
 }
@@ -55,6 +60,13 @@ impl RegistryFlags {
         if account.workchain != 0 {
             return Err(FlagError::Workchain(account.workchain).into());
         }
+        if let Some(fix) = unfit(self.registry_every, self.registry_keep) {
+            return Err(FlagError::Times(fix).into());
+        }
+        // One for each registry: what was seen of one says nothing of another.
+        let [a, b, c, d, ..] = account.hash;
+        let name = format!("{}.{}.json", network.0, to_hex(&[a, b, c, d]));
+        let usual = usual.map(|path| path.with_extension(name));
         let file = self.registry_file.clone().or(usual).ok_or(FlagError::NoFile)?;
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             billing_store::private_folder(folder)?;

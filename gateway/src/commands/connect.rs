@@ -63,7 +63,10 @@ async fn serve(args: ConnectArgs, gateway: Gateway) -> Result<(), BoxError> {
     }
     let acceptance = Acceptance::new(&accept(&args), &gateway)?;
     let registrar = registrar(&args).await?;
-    registrar.govern(acceptance.trust());
+    // Who is known by its key is listed nowhere; what it is paid is the registrar's matter all the same.
+    if gateway.key.is_none() {
+        registrar.govern(acceptance.trust());
+    }
     // Before apps are listened to: a passphrase may be asked for.
     let payment = match &args.pay.pay {
         Some(named) => Some(open_payment(&args.pay, named, &registrar)?),

@@ -10,12 +10,7 @@ use super::payments::NetworkName;
 use super::problem::Problems;
 use super::schema::section;
 use super::secret::Secret;
-use crate::chain_source::ChainFrom;
-
-/// A registry's changes wait for an hour at least: whoever asks more seldom may miss one.
-const MOST_SELDOM: Duration = Duration::from_secs(3600);
-/// What is older says nothing about now.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use crate::{chain_source::ChainFrom, registrar::unfit};
 
 section! {
     /// A registry on TON that takes away from what this gateway allows, and adds nothing.
@@ -52,11 +47,8 @@ section! {
         if registry.chain.is_empty() && !matches!(registry.network.0, Network::MAINNET | Network::TESTNET) {
             section.report("chain", "nobody is known who tells of this network", "name a source", problems);
         }
-        if !(Duration::from_millis(100)..=MOST_SELDOM).contains(&registry.every) {
-            section.report("every", "is too often, or too seldom to see a change", "write a time from 100ms to 1h", problems);
-        }
-        if registry.keep < registry.every || registry.keep > LONGEST {
-            section.report("keep", "is less than `every`, or more than 30 days", "write a time from that of `every` to 720h", problems);
+        if let Some(fix) = unfit(registry.every, registry.keep) {
+            section.report("every", "does not fit what registries are, or `keep`", fix, problems);
         }
     }
 }

@@ -199,9 +199,7 @@ impl Cashier {
     /// Sets aside for a request, and gives its header. Waits for what may pass: for a channel that is not ready, and for
     /// requests under way that need all that may be at risk.
     pub(super) async fn begin(&self, until: Instant) -> Result<(Paying, String), CashierError> {
-        if !self.registrar.allows_gateway(&self.about.kept.keys.payee) {
-            return Err(CashierError::Unlisted);
-        }
+        self.check_listed()?;
         let count = self.about.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut bytes = [0; 16];
         for (byte, from) in bytes.iter_mut().zip(self.about.mark.into_iter().chain(count)) {
@@ -229,14 +227,24 @@ impl Cashier {
         }
     }
 
+    /// Vouchers are shown to nobody whom the registry does not list, nor before it was read.
+    fn check_listed(&self) -> Result<(), CashierError> {
+        match self.registrar.allows_gateway(&self.about.kept.keys.payee) {
+            true => Ok(()),
+            false => Err(CashierError::Unlisted),
+        }
+    }
+
     /// The header of a request that costs nothing.
     pub(super) async fn pass(&self) -> Result<String, CashierError> {
+        self.check_listed()?;
         let header = self.ask(Teller::pass).await.ok_or(CashierError::Gone)?;
         Ok(header?)
     }
 
     /// The header of a probe, where one is due.
     pub(super) async fn probe(&self) -> Result<Option<String>, CashierError> {
+        self.check_listed()?;
         let header = self.ask(Teller::probe).await.ok_or(CashierError::Gone)?;
         Ok(header?)
     }
@@ -310,6 +318,7 @@ impl Cashier {
 impl Paying {
     /// The gateway wants more: the header to repeat the request with.
     pub(super) async fn refused(&self, required: Required, until: Instant) -> Result<String, CashierError> {
+        self.cashier.check_listed()?;
         let (id, required) = (self.id, Arc::new(required));
         let refused = move |teller: &mut Teller, now_ms| teller.refused(id, &required, now_ms);
         self.cashier.patient(until, refused).await

@@ -103,6 +103,9 @@ impl Forward {
         }
         let protocol = protocol(&request);
         let mut request = outgoing(request);
+        if let Some(till) = till {
+            pay::strip(till.keys, request.uri_mut());
+        }
         match till {
             Some(till) if pay::is_ours(till.keys, request.headers_mut()) => {
                 Ok(self.pay(till, request, protocol).await?)

@@ -17,7 +17,7 @@ use backends::{body::BoxBody, serve::BoxError};
 use billing::channel::x402::{self, Receipt, ReceiptExtra, Required};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -42,12 +42,50 @@ const API_KEYS: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-api-key"),
 ];
-/// What else an app may send that is nobody's but its own.
-const CREDENTIALS: [HeaderName; 3] = [
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-goog-api-key"),
-];
+/// What is in the name of a header that is nobody's but the app's own: keys of other services.
+const OWN: [&str; 6] = ["auth", "key", "token", "secret", "cookie", "credential"];
+/// What has such a name and means no secret.
+const MEANT: [HeaderName; 2] = [HeaderName::from_static("idempotency-key"), header::SEC_WEBSOCKET_KEY];
+/// Where an app may put a key in the query.
+const OWN_QUERY: [&str; 6] = ["key", "api-key", "api_key", "apikey", "access_token", "token"];
+
+/// Whether a header is to stay here.
+fn stays(name: &HeaderName, value: &HeaderValue) -> bool {
+    let is_named = OWN.iter().any(|part| name.as_str().contains(part)) && !MEANT.contains(name);
+    // What browsers have in place of a header.
+    let is_protocol =
+        *name == header::SEC_WEBSOCKET_PROTOCOL && value.as_bytes().windows(7).any(|word| word == b"api-key");
+    is_named || is_protocol
+}
+
+/// Takes keys of the app's own out of the query.
+pub(super) fn strip(keys: AppKeys, uri: &mut Uri) {
+    if keys == AppKeys::Forwarded || uri.query().is_none() {
+        return;
+    }
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = parts.path_and_query.as_ref().map(without_keys);
+    // What was one without a part of its query is one.
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
+fn without_keys(path: &PathAndQuery) -> PathAndQuery {
+    let Some(query) = path.query() else { return path.clone() };
+    let is_own = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        OWN_QUERY.iter().any(|own| name.eq_ignore_ascii_case(own))
+    };
+    if !query.split('&').any(|pair| is_own(&pair)) {
+        return path.clone();
+    }
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_own(pair)).collect();
+    let whole = match rest.is_empty() {
+        true => path.path().to_owned(),
+        false => format!("{}?{}", path.path(), rest.join("&")),
+    };
+    // A part of what was one is one.
+    PathAndQuery::try_from(whole).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}
 
 /// What becomes of the keys that apps send, where a channel pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +99,9 @@ pub(crate) enum AppKeys {
 /// Takes off the keys that shall not go on, and says whether the channel pays: not for an app that pays itself.
 pub(super) fn is_ours(keys: AppKeys, headers: &mut HeaderMap) -> bool {
     if keys == AppKeys::Stay {
-        for name in API_KEYS.iter().chain(&CREDENTIALS) {
+        let own = headers.iter().filter(|(name, value)| stays(name, value));
+        let own: Vec<HeaderName> = own.map(|(name, _)| name.clone()).collect();
+        for name in own {
             headers.remove(name);
         }
     }
@@ -240,19 +280,47 @@ mod tests {
             ("proxy-authorization", "Basic sk-app", true),
             ("cookie", "session=1", true),
             ("payment-signature", "e30=", false),
+            ("ocp-apim-subscription-key", "sk-app", true),
+            ("x-auth-token", "sk-app", true),
+            (
+                "sec-websocket-protocol",
+                "realtime, openai-insecure-api-key.sk-app",
+                true,
+            ),
+            ("idempotency-key", "once", true),
             ("x-other", "sk-app", true),
         ] {
             let mut headers = HeaderMap::new();
             headers.append(name, HeaderValue::from_static(value));
             headers.append(name, HeaderValue::from_static(value));
             assert_eq!(is_ours(AppKeys::Stay, &mut headers), ours, "{name}: {value}");
-            let is_left = ["payment-signature", "x-other"].contains(&name);
+            let is_left = ["payment-signature", "idempotency-key", "x-other"].contains(&name);
             assert_eq!(headers.contains_key(name), is_left, "{name}: {value}");
             // Nor beside a payment of the app's own.
             headers.append(name, HeaderValue::from_static(value));
             headers.insert(SIGNATURE, HeaderValue::from_static("e30="));
             assert!(!is_ours(AppKeys::Stay, &mut headers), "{name}: {value}");
             assert_eq!(headers.contains_key(name), is_left, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_query_stays_here() {
+        for (given, left) in [
+            ("/v1/models?key=sk-app", "/v1/models"),
+            (
+                "/v1/models?limit=2&API-Key=sk-app&after=x",
+                "/v1/models?limit=2&after=x",
+            ),
+            ("/v1/models?monkey=1", "/v1/models?monkey=1"),
+            ("/v1/models", "/v1/models"),
+        ] {
+            let mut uri = Uri::from_static(given);
+            strip(AppKeys::Stay, &mut uri);
+            assert_eq!(uri.to_string(), left, "{given}");
+            let mut uri = Uri::from_static(given);
+            strip(AppKeys::Forwarded, &mut uri);
+            assert_eq!(uri.to_string(), given);
         }
     }
 

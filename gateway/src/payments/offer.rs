@@ -1,5 +1,11 @@
 //! What we accept, and how a refusal says it.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use billing::{
     Nano,
     channel::{
@@ -19,12 +25,35 @@ use crate::registrar::Registrar;
 /// Seconds that a payer has to repeat its request with a payment.
 const PATIENCE_S: u32 = 60;
 
+/// Who was offered terms may take so long to open a channel.
+const OPENS_WITHIN: Duration = Duration::from_secs(3600);
+
 /// What a channel to us must be.
 pub(super) struct Terms {
     /// As the operator says.
     pub(super) wanted: Wanted,
     /// What takes away from the fee.
     pub(super) registrar: Registrar,
+    /// The fees that were offered lately: who opened a channel on one has it taken, though another holds since.
+    pub(super) fees: Fees,
+}
+
+/// Fees, and until when a channel that has one is taken.
+#[derive(Default)]
+pub(super) struct Fees(Mutex<BTreeMap<u16, Instant>>);
+
+impl Fees {
+    fn offered(&self, bps: u16) {
+        let until = Instant::now() + OPENS_WITHIN;
+        let mut fees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fees.insert(bps, until);
+        fees.retain(|_, until| *until > Instant::now());
+    }
+
+    fn was_offered(&self, bps: u16) -> bool {
+        let fees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fees.get(&bps).is_some_and(|until| *until > Instant::now())
+    }
 }
 
 /// Terms that are not ours. In order of precedence.
@@ -90,9 +119,18 @@ impl Terms {
         }
     }
 
+    /// The same for a channel with this fee, which may have been offered before the registry changed what may be asked.
+    pub(super) fn wanted_of(&self, fee_bps: u16) -> Wanted {
+        let wanted = self.wanted();
+        match self.fees.was_offered(fee_bps) {
+            true => Wanted { fee_bps, ..wanted },
+            false => wanted,
+        }
+    }
+
     /// Whether a channel's terms are ours, before anybody is asked about it. The chain has the last word.
     pub(super) fn check(&self, terms: &ChannelTerms, keys: &Keys) -> Result<(), Unwanted> {
-        let wanted = &self.wanted();
+        let wanted = &self.wanted_of(terms.fee_bps);
         if terms.network != wanted.network {
             return Err(Unwanted::Network {
                 wanted: wanted.network,
@@ -172,6 +210,7 @@ impl Terms {
 
     pub(super) fn offer(&self, amount: Nano) -> Offer {
         let wanted = &self.wanted();
+        self.fees.offered(wanted.fee_bps);
         let key: PublicKey = wanted.payee_key;
         Offer {
             scheme: Scheme,

@@ -21,6 +21,7 @@ use super::{
     Offered, Payments, Refused, Senders, Shared, key,
     known::Known,
     look::Looks,
+    offer::Fees,
     settling::{Settling, SettlingError},
 };
 use crate::{config, ledger::Ledger, limiter::Limiters, registrar::Registrar, tls};
@@ -100,6 +101,7 @@ impl Payments {
             offered: Offered {
                 wanted,
                 registrar: registrar.clone(),
+                fees: Fees::default(),
             },
             signer,
             for_strangers: sources.for_strangers(),

@@ -33,7 +33,7 @@ pub(crate) enum KeptError {
     Malformed(PathBuf),
     #[error("what '{}' holds is no registry", path.display())]
     NotRegistry { path: PathBuf, source: NotRegistry },
-    #[error("what was read of the registry cannot be kept in '{}', and so does not hold; free the disk", path.display())]
+    #[error("what was read of the registry cannot be kept in '{}'; free the disk", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 

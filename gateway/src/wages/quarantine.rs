@@ -5,7 +5,7 @@
 //! Who enrols itself and is paid where a thief was is held as well. That an honest stranger is shut out so, by a thief
 //! who gave its address and stole for it, is the price; an operator's own workers are not, and a person can lift it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attestation::Hex;
 use billing::channel::Account;
@@ -51,14 +51,22 @@ impl Who {
     }
 }
 
-/// Marks, and whose each is.
+/// A thief that comes with a new key each time is held by what it was known by before.
+const MARKS_OF_ONE: usize = 64;
+
+/// Marks, and whose each is: two thieves may have been at one place.
 #[derive(Debug, Default)]
-pub(super) struct Quarantine(BTreeMap<Mark, PayeeId>);
+pub(super) struct Quarantine(BTreeMap<Mark, BTreeSet<PayeeId>>);
 
 impl Quarantine {
     /// Whether any of these is a thief's.
     pub(super) fn holds(&self, marks: &[Mark]) -> bool {
         !self.0.is_empty() && marks.iter().any(|mark| self.0.contains_key(mark))
+    }
+
+    /// The thieves that any of these is of.
+    pub(super) fn owners<'a>(&'a self, marks: &'a [Mark]) -> impl Iterator<Item = PayeeId> + 'a {
+        marks.iter().filter_map(|mark| self.0.get(mark)).flatten().copied()
     }
 
     pub(super) fn has(&self, payee: &PayeeId) -> bool {
@@ -67,16 +75,24 @@ impl Quarantine {
 
     /// Says whether it is new.
     pub(super) fn add(&mut self, thief: PayeeId, mark: Mark) -> bool {
-        self.0.insert(mark, thief).is_none()
+        let known = self.0.values().filter(|owners| owners.contains(&thief)).count();
+        if known >= MARKS_OF_ONE && !self.0.contains_key(&mark) {
+            return false;
+        }
+        self.0.entry(mark).or_default().insert(thief)
     }
 
-    /// All that this thief is known by is forgotten.
+    /// All that this thief is known by is forgotten, but for what another is known by.
     pub(super) fn lift(&mut self, thief: &PayeeId) {
-        self.0.retain(|_, whose| whose != thief);
+        self.0.retain(|_, owners| {
+            owners.remove(thief);
+            !owners.is_empty()
+        });
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Mark, &PayeeId)> {
-        self.0.iter()
+        let pairs = self.0.iter();
+        pairs.flat_map(|(mark, owners)| owners.iter().map(move |owner| (mark, owner)))
     }
 }
 
@@ -122,5 +138,27 @@ mod tests {
         check(elsewhere.marks("gpu/enrolled-2"), false);
         quarantine.lift(&THIEF);
         assert_eq!(quarantine.iter().count(), 0);
+    }
+
+    #[test]
+    fn what_two_thieves_are_known_by_is_held_until_both_are_free() {
+        const OTHER: PayeeId = [8; 32];
+        let mut quarantine = Quarantine::default();
+        assert!(quarantine.add(THIEF, payout(1)) && quarantine.add(OTHER, payout(1)));
+        assert!(!quarantine.add(OTHER, payout(1)), "known already");
+        assert_eq!(quarantine.owners(&[payout(1)]).collect::<Vec<_>>(), [THIEF, OTHER]);
+        quarantine.lift(&OTHER);
+        assert!(quarantine.holds(&[payout(1)]));
+        quarantine.lift(&THIEF);
+        assert!(!quarantine.holds(&[payout(1)]));
+    }
+
+    #[test]
+    fn one_thief_is_known_by_so_much_and_no_more() {
+        let mut quarantine = Quarantine::default();
+        for byte in 0..=u8::MAX {
+            quarantine.add(THIEF, payout(byte));
+        }
+        assert_eq!(quarantine.iter().count(), MARKS_OF_ONE);
     }
 }

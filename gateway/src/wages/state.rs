@@ -1,6 +1,9 @@
 //! What is known of all who are paid, and what their channels ask for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use attestation::Hex;
 use billing::{
@@ -83,6 +86,16 @@ impl State {
     /// Who serves there now, if it is paid.
     pub(super) fn at(&self, upstream: &str) -> Option<&Place> {
         self.places.get(upstream)?.last()
+    }
+
+    /// For whose theft a worker gets no requests.
+    pub(super) fn held_for(&self, id: &PayeeId) -> BTreeSet<PayeeId> {
+        let places = self.places.values().flatten().filter(|place| place.payee == *id);
+        let own = self.quarantine.has(id).then_some(*id);
+        places
+            .flat_map(|place| self.quarantine.owners(&place.marks))
+            .chain(own)
+            .collect()
     }
 
     pub(super) fn payee_of(&self, account: &Account) -> Option<PayeeId> {

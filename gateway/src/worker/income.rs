@@ -159,7 +159,7 @@ impl Income {
         let lock = settings.folder.lock()?;
         let is_key_new = !settings.folder.has_key();
         let signer = Arc::new(settings.folder.signer()?);
-        let heard = Heard::open(&settings.folder.heard())?;
+        let heard = Heard::open(&settings.folder.heard(settings.network, &settings.payout))?;
         let chain = settings.chain.chain().clone();
         let senders = Senders::in_file(chain, heard, settings.payout);
         if is_key_new {
@@ -261,7 +261,8 @@ impl Income {
         })
     }
 
-    /// Looks after channels until dropped.
+    /// Looks after channels until dropped. Each in its own time: an offer that is looked up holds up no tick, and the payout
+    /// account's history is read by who holds its turn.
     pub(crate) async fn run(self) {
         let Some(mut offered) = self.0.offered.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
@@ -270,20 +271,27 @@ impl Income {
         for (account, _) in self.0.lock().channels.iter().filter(|(_, kept)| is_alive(&kept.payee)) {
             facts.follow(*account);
         }
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut read_on = std::pin::pin!(self.0.senders.read_on());
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.0.look(&mut facts).await,
-                () = &mut read_on => {}
-                Some((gateway, channel)) = offered.recv() => {
-                    if let Some(account) = self.0.consider(gateway, channel).await {
-                        facts.follow(account);
-                    }
+        let (accept, mut accepted) = mpsc::channel(OFFERED);
+        let consider = async {
+            while let Some((gateway, channel)) = offered.recv().await {
+                if let Some(account) = self.0.consider(gateway, channel).await {
+                    // Its other end is below, for as long as this is.
+                    let _is_followed = accept.send(account).await.is_ok();
                 }
             }
-        }
+        };
+        let look = async {
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                while let Ok(account) = accepted.try_recv() {
+                    facts.follow(account);
+                }
+                self.0.look(&mut facts).await;
+            }
+        };
+        tokio::join!(consider, look, self.0.senders.read_on());
     }
 
     /// Waits until all that was earned is on the disk, or the disk is too slow.

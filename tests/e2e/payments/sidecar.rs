@@ -368,7 +368,11 @@ async fn what_is_too_large_to_be_kept_is_sent_once_more() {
         first.text()
     );
     assert_eq!(first.header("x-should-retry"), "true");
-    let again = Answer::of(send(connect.request(body)).await).await;
+    let mut again = Answer::of(send(connect.request(body.clone())).await).await;
+    // SDKs send it twice more: what was signed for it is not set aside for it, and others may come first.
+    if again.status == 402 {
+        again = Answer::of(send(connect.request(body)).await).await;
+    }
     assert_eq!(again.status, 200, "{}", again.text());
     assert!(agree(&site, &connect).await > 0);
 }

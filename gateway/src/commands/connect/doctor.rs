@@ -47,7 +47,10 @@ pub(super) async fn run(args: &ConnectArgs, gateway: Gateway) -> Result<ExitCode
 /// By the policy, as far as the registry leaves it.
 async fn governed(args: &ConnectArgs, gateway: &Gateway) -> Result<Acceptance, BoxError> {
     let acceptance = Acceptance::new(&accept(args), gateway)?;
-    registrar(args).await?.govern(acceptance.trust());
+    let registrar = registrar(args).await?;
+    if gateway.key.is_none() {
+        registrar.govern(acceptance.trust());
+    }
     Ok(acceptance)
 }
 

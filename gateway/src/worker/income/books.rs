@@ -80,6 +80,10 @@ impl Books {
         now_ms: i64,
     ) {
         if let Some(kept) = self.channels.get_mut(&account) {
+            // Anybody can offer a channel of somebody else; who never paid from it does not end it.
+            if matches!(notice, Notice::Close { .. }) && !is_proved(&kept.payee) {
+                return;
+            }
             match &notice {
                 Notice::Reestablish { .. } => kept.is_asked = true,
                 Notice::Voucher { .. } | Notice::Tally { .. } => kept.is_asked = false,
@@ -343,7 +347,9 @@ impl Books {
                 continue;
             }
             let claimed = payee.claimed();
-            let is_all = payee.take() <= claimed;
+            // Not what was signed alone: who pays may agree to nothing, and then there is nothing to sign.
+            let covered = payee.earned().min(payee.voucher_max()).min(payee.deposited());
+            let is_all = payee.take() <= claimed && covered.saturating_sub(claimed) <= payee.settle_above();
             match kept.settled {
                 Some((known, at_ms)) if known == claimed && !is_all && at_ms <= now_ms => {}
                 _ => kept.settled = Some((claimed, now_ms)),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! payee.key           the key that signs what is taken, made at the first start
-//! heard               who wrote to the payout address, and how far that was read
+//! heard.NETWORK.HASH  who wrote to the payout address, and how far that was read; one for each address
 //! journal             each channel's records, and what each gateway owes beyond them
 //! settlements/*.json  what may be shown to the contract, for `mulberry watch` and `mulberry channel settle`
 //! lock                held by the worker that earns
@@ -20,9 +20,10 @@ use attestation::Hex;
 use billing::{
     Nano,
     channel::{
-        Account, Payee, Signer,
+        Account, Network, Payee, Signer,
         payee::{self, PayeePolicy, Phase, Record},
     },
+    receipt::to_hex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +137,9 @@ impl Folder {
     }
 
     /// Who wrote to the payout address.
-    pub(crate) fn heard(&self) -> PathBuf {
-        self.0.join("heard")
+    pub(crate) fn heard(&self, network: Network, payout: &Account) -> PathBuf {
+        let [a, b, c, d, ..] = payout.hash;
+        self.0.join(format!("heard.{}.{}", network.0, to_hex(&[a, b, c, d])))
     }
 
     /// The key that signs what is taken; made if there is none.
