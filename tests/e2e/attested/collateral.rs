@@ -70,7 +70,8 @@ async fn a_restart_needs_no_service_for_what_it_has_on_disk() {
 
 #[tokio::test]
 async fn collateral_that_ends_ends_what_rests_on_it() {
-    const LIFE_S: u64 = 20;
+    /// Enough to come up in, and less than the end is waited for.
+    const LIFE_S: u64 = 14;
     const DAY_S: u64 = 86_400;
     let short = Window {
         age: 86_400,
