@@ -45,9 +45,9 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// How far clocks may differ from each other, and from themselves before they were set.
 const SKEW_S: u64 = 300;
 /// A registry's changes wait for an hour at least: whoever asks more seldom may miss one.
-pub(crate) const MOST_SELDOM: Duration = Duration::from_secs(3600);
+const MOST_SELDOM: Duration = Duration::from_secs(3600);
 /// What is older says nothing about now.
-pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a registry cannot be read in such times; what was read must outlive an answer that is missed.
 pub(crate) fn unfit(every: Duration, keep: Duration) -> Option<&'static str> {
@@ -252,23 +252,18 @@ impl Registrar {
     pub(crate) async fn follow(self, metrics: RegistryMetrics) {
         let Some(shared) = self.0 else { return };
         metrics.set(shared.picture());
-        let mut wait = match shared.lock().refused {
-            Some(_) => shared.settings.every.min(AGAIN),
-            None => shared.settings.every,
-        };
         loop {
+            let wait = match shared.lock().refused {
+                // What holds may end meanwhile.
+                Some(_) => shared.settings.every.min(AGAIN),
+                None => shared.settings.every,
+            };
             tokio::time::sleep(wait.min(shared.left())).await;
             // What has lapsed holds no longer, however long an answer takes.
             shared.apply();
-            let is_taken = shared.look().await;
-            metrics.read(is_taken);
+            metrics.read(shared.look().await);
             shared.apply();
             metrics.set(shared.picture());
-            wait = match is_taken {
-                true => shared.settings.every,
-                // What holds may end meanwhile.
-                false => shared.settings.every.min(AGAIN),
-            };
         }
     }
 }
@@ -287,22 +282,18 @@ impl Shared {
             }
             Err(error) => {
                 let reason = Chain(&error).to_string();
-                if let NotTaken::Kept(_) = error {
-                    if state.refused.as_ref() != Some(&reason) {
-                        tracing::error!(
-                            registry = %self.settings.account, error = reason,
-                            "what was read of the registry holds, and cannot be kept: after a restart an earlier state could be shown"
-                        );
-                    }
-                    state.refused = Some(reason);
-                    return false;
-                }
                 // Once for each reason, or a source that is down for a night fills the log.
-                if state.refused.as_ref() != Some(&reason) {
-                    tracing::warn!(
+                let is_news = state.refused.as_ref() != Some(&reason);
+                match error {
+                    _ if !is_news => {}
+                    NotTaken::Kept(_) => tracing::error!(
+                        registry = %self.settings.account, error = reason,
+                        "what was read of the registry holds, and cannot be kept: after a restart an earlier state could be shown"
+                    ),
+                    _ => tracing::warn!(
                         registry = %self.settings.account, error = reason,
                         "the registry was not read; what was read last holds for as long as registry.keep says"
-                    );
+                    ),
                 }
                 state.refused = Some(reason);
                 false

@@ -99,6 +99,16 @@ async fn closes(shop: &Shop, payer: &Payer, charged: u64) -> Value {
     closed["settlement"].clone()
 }
 
+/// The same, and the contract pays it.
+async fn ends_paid(shop: &Shop, chain: &Chain, payer: &Payer, charged: u64) {
+    let settlement = closes(shop, payer, charged).await;
+    assert_eq!(
+        chain.settle(payer, &settlement).await,
+        None,
+        "it was paid, and is no more"
+    );
+}
+
 /// A settlement that was in a block, and then in none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_fork_takes_back_is_settled_all_the_same_and_once() {
@@ -181,12 +191,7 @@ async fn a_deposit_that_a_fork_takes_back_is_named_and_nothing_is_lost_when_it_i
     );
     assert!((12_000_000..=30_000_000).contains(&charged), "{charged}");
     name.is_now(&true_one, &fork);
-    let settlement = closes(&shop, &payer, charged).await;
-    assert_eq!(
-        true_one.settle(&payer, &settlement).await,
-        None,
-        "it was paid, and is no more"
-    );
+    ends_paid(&shop, &true_one, &payer, charged).await;
 }
 
 /// It costs its payer service, and the gateway a signature.
@@ -219,12 +224,7 @@ async fn a_close_that_a_source_makes_up_costs_nobody_what_was_earned() {
         "{}",
         refused.text()
     );
-    let settlement = closes(&shop, &payer, charged).await;
-    assert_eq!(
-        true_one.settle(&payer, &settlement).await,
-        None,
-        "it was paid, and is no more"
-    );
+    ends_paid(&shop, &true_one, &payer, charged).await;
 }
 
 /// A source that does not know of a channel, as one that lags or has lost its disk.
@@ -256,12 +256,7 @@ async fn a_channel_that_a_source_hides_is_not_served_and_not_given_up() {
         answer.status == 200
     })
     .await;
-    let settlement = closes(&shop, &payer, charged).await;
-    assert_eq!(
-        true_one.settle(&payer, &settlement).await,
-        None,
-        "it was paid, and is no more"
-    );
+    ends_paid(&shop, &true_one, &payer, charged).await;
 }
 
 /// What was signed for the first could be played again for the second.
